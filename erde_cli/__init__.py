@@ -1,0 +1,39 @@
+"""erde: early-exit image classifiers for devices that cannot afford them.
+
+The names below are loaded when they are first used, so that `import erde_cli` and `erde --help`
+never import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from erde_cli.core.bundle import Bundle
+    from erde_cli.core.bundle import load_bundle as load
+    from erde_cli.core.errors import ErdeError
+
+__all__ = ["Bundle", "ErdeError", "__version__", "load"]
+
+_HOMES = {
+    "Bundle": ("erde_cli.core.bundle", "Bundle"),
+    "ErdeError": ("erde_cli.core.errors", "ErdeError"),
+    "load": ("erde_cli.core.bundle", "load_bundle"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("erde-cli")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return __all__

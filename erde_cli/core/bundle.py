@@ -1,0 +1,326 @@
+"""A trained model on disk: a folder that can be moved, with everything needed to use it.
+
+    model.safetensors   the weights; no command ever changes them
+    bundle.json         architecture, input, classes, recipe, versions, digests; no time stamps
+    thresholds.json     once calibrated; belongs to these weights, told by their digest
+
+Loading runs no code from the folder: weights are safetensors, the rest is validated JSON.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from erde_cli.core.calibration import Calibrated
+from erde_cli.core.context import Context
+from erde_cli.core.data import Normalisation
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.exits import WrittenThreshold, read_threshold, write_threshold
+from erde_cli.core.files import digest_of_file, read_json, replaced_folder, write_json
+from erde_cli.core.metrics import Adaptive
+from erde_cli.core.models import Architecture, EarlyExitNet, build_model
+from erde_cli.core.recipe import Recipe
+
+FORMAT = 1
+WEIGHTS, DOCUMENT, THRESHOLDS = "model.safetensors", "bundle.json", "thresholds.json"
+_PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Architecture(_Document):
+    backbone: str
+    depth: int = Field(ge=8, le=2000)
+    width: int = Field(ge=1, le=1024)
+    cuts: list[int]
+    head: str
+    classes: int = Field(ge=2)
+    image_size: int = Field(ge=8, le=1024)
+
+
+class _Normalisation(_Document):
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[float] = Field(min_length=3, max_length=3)
+
+
+class _Input(_Document):
+    channels: Literal[3] = 3
+    height: int
+    width: int
+    resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
+
+
+class BundleDocument(_Document):
+    """What `bundle.json` holds."""
+
+    format: Literal[1]
+    role: Literal["teacher", "student"]
+    architecture: _Architecture
+    input: _Input
+    normalisation: _Normalisation
+    class_names: list[str] = Field(min_length=2)
+    recipe: dict[str, Any]
+    split_fingerprint: str
+    inputs_digest: str
+    weights_digest: str
+    training: dict[str, Any]
+    versions: dict[str, str]
+
+
+class _Figures(_Document):
+    accuracy: float
+    full_accuracy: float
+    expected_macs: float
+
+
+class ThresholdsDocument(_Document):
+    """What `thresholds.json` holds; thresholds in nats, "never" is 0 and "always" infinite."""
+
+    format: Literal[1]
+    criterion: Literal["entropy"]
+    unit: Literal["nats"]
+    thresholds: list[WrittenThreshold]
+    target: dict[str, WrittenThreshold | str]
+    met: bool
+    split: Literal["calibration"]
+    split_fingerprint: str
+    images: int
+    precision: Literal["float32", "bfloat16"]
+    weights_digest: str
+    accuracy: float
+    full_accuracy: float
+    expected_macs: float
+    exit_rates: list[float]
+    held_out: _Figures
+
+    @property
+    def values(self) -> list[float]:
+        """Thresholds in nats; 0 never, inf always."""
+        return [read_threshold(written) for written in self.thresholds]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle: the network in evaluation mode on the CPU, and what belongs to it."""
+
+    path: Path
+    document: BundleDocument
+    model: EarlyExitNet
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class."""
+        return tuple(self.document.class_names)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.document.architecture.image_size
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation of the train split."""
+        return Normalisation.from_json(self.document.normalisation.model_dump())
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that made it.
+
+        Raises:
+            BundleError: this version of erde does not understand it.
+        """
+        try:
+            return Recipe.model_validate(self.document.recipe)
+        except ValidationError as error:
+            raise BundleError(
+                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}"
+            ) from error
+
+    def thresholds(self) -> ThresholdsDocument | None:
+        """Read its thresholds, if it has been calibrated.
+
+        Raises:
+            BundleError: they belong to other weights, or are not what erde writes.
+        """
+        path = self.path / THRESHOLDS
+        if not path.exists():
+            return None
+        hint = f"choose them again with: erde calibrate {self.path} --max-drop 1"
+        try:
+            document = ThresholdsDocument.model_validate(_read(path, hint))
+            values = document.values
+        except (ValidationError, InputError) as error:
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(f"{path} is not what erde writes: {error}", hint=hint) from error
+        if document.weights_digest != self.document.weights_digest:
+            raise BundleError(
+                f"{path} belongs to other weights.",
+                got=document.weights_digest[:12],
+                expected=self.document.weights_digest[:12],
+                hint=hint,
+            )
+        if len(values) != self.model.exit_count - 1:
+            raise BundleError(
+                f"{path} has {len(values)} thresholds.",
+                expected=f"{self.model.exit_count - 1}, one for each early exit",
+                hint=hint,
+            )
+        return document
+
+
+def save_bundle(
+    path: Path,
+    *,
+    role: Literal["teacher", "student"],
+    model: EarlyExitNet,
+    architecture: Architecture,
+    normalisation: Normalisation,
+    class_names: tuple[str, ...],
+    recipe: Recipe,
+    split_fingerprint: str,
+    inputs_digest: str,
+    context: Context,
+) -> Bundle:
+    """Write a bundle, whole or not at all; takes the place of an older one and its thresholds."""
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    with replaced_folder(path) as folder:
+        save_file(state, folder / WEIGHTS)
+        document = {
+            "format": FORMAT,
+            "role": role,
+            "architecture": architecture.to_json(),
+            "input": {"height": architecture.image_size, "width": architecture.image_size},
+            "normalisation": normalisation.to_json(),
+            "class_names": list(class_names),
+            "recipe": recipe.model_dump(),
+            "split_fingerprint": split_fingerprint,
+            "inputs_digest": inputs_digest,
+            "weights_digest": digest_of_file(folder / WEIGHTS),
+            "training": context.to_json(),
+            "versions": versions(),
+        }
+        write_json(folder / DOCUMENT, BundleDocument.model_validate(document).model_dump())
+    return load_bundle(path)
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read a bundle and check that it is what it says.
+
+    Raises:
+        BundleError: files are missing, damaged, or of another version.
+    """
+    path = Path(path)
+    document = read_bundle_document(path)
+    weights = path / WEIGHTS
+    hint = "copy the folder again, or train it again"
+    if not weights.is_file():
+        raise BundleError(f"{path} has no {WEIGHTS}.", expected="a whole bundle", hint=hint)
+    digest = digest_of_file(weights)
+    if digest != document.weights_digest:
+        raise BundleError(
+            f"{weights} is damaged, or was changed after training.",
+            got=f"digest {digest[:12]}",
+            expected=f"digest {document.weights_digest[:12]}",
+            hint=hint,
+        )
+    try:
+        model = build_model(Architecture.from_json(document.architecture.model_dump()))
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, InputError) as error:
+        message = f"The weights in {weights} do not fit {path / DOCUMENT}: {error}"
+        raise BundleError(message, hint=hint) from error
+    return Bundle(path, document, model.eval())
+
+
+def read_bundle_document(path: Path) -> BundleDocument:
+    """Read and validate `bundle.json` alone, without the weights.
+
+    Raises:
+        BundleError: it is missing, damaged, or of another version.
+    """
+    if not (path / DOCUMENT).is_file():
+        raise BundleError(
+            f"{path} is no bundle.",
+            got="no such folder" if not path.is_dir() else f"a folder without {DOCUMENT}",
+            expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
+            hint="make one with: erde run digits",
+        )
+    content = _read(path / DOCUMENT, "copy the folder again, or train it again")
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise BundleError(
+            f"{path / DOCUMENT} has a format that this version of erde does not read.",
+            got=f"format {found}",
+            expected=f"format {FORMAT}",
+            hint="use the version of erde that wrote it, or train again",
+        )
+    try:
+        document = BundleDocument.model_validate(content)
+    except ValidationError as error:
+        raise BundleError(f"{path / DOCUMENT} is not what erde writes: {error}") from error
+    if len(document.class_names) != document.architecture.classes:
+        raise BundleError(f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
+                          f"{document.architecture.classes}.")  # fmt: skip
+    return document
+
+
+def save_thresholds(bundle: Bundle, calibrated: Calibrated, fingerprint: str, precision: str) -> None:
+    """Write `thresholds.json` into a bundle, whole or not at all."""
+    document = ThresholdsDocument.model_validate(
+        {
+            "format": FORMAT,
+            "criterion": "entropy",
+            "unit": "nats",
+            "target": target_to_json(calibrated),
+            "met": calibrated.met,
+            "split": "calibration",
+            "split_fingerprint": fingerprint,
+            "images": calibrated.images,
+            "precision": precision,
+            "weights_digest": bundle.document.weights_digest,
+            "thresholds": [write_threshold(value) for value in calibrated.thresholds],
+            **figures(calibrated.chosen, calibrated.full_accuracy),
+            "exit_rates": list(calibrated.chosen.exit_rates),
+            "held_out": figures(calibrated.held_out, calibrated.full_accuracy),
+        }
+    )
+    write_json(bundle.path / THRESHOLDS, document.model_dump())
+
+
+def target_to_json(calibrated: Calibrated) -> dict[str, WrittenThreshold | str]:
+    """Written form of a target."""
+    target = calibrated.target
+    value = write_threshold(target.value) if target.kind == "threshold" else target.value
+    return {"kind": target.kind, "value": value, "unit": target.unit}
+
+
+def figures(adaptive: Adaptive, full_accuracy: float) -> dict[str, float]:
+    """Accuracy, accuracy of the last exit, and expected MACs, as they stand in JSON."""
+    return {
+        "accuracy": adaptive.accuracy,
+        "full_accuracy": full_accuracy,
+        "expected_macs": adaptive.expected_macs,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def _read(path: Path, hint: str) -> Any:
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise BundleError(error.message, expected=error.expected, hint=hint) from error

@@ -1,0 +1,21 @@
+"""Data sets, their splits, the store of decoded images, and batches of them."""
+
+from erde_cli.core.data.augmentation import AugmentationPlan
+from erde_cli.core.data.batches import Batch, Batches, evaluation_batches
+from erde_cli.core.data.dataset import SPLITS, Dataset, Split, open_dataset, open_labelled_folder
+from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
+
+__all__ = [
+    "SPLITS",
+    "AugmentationPlan",
+    "Batch",
+    "Batches",
+    "Dataset",
+    "ImageStore",
+    "Normalisation",
+    "Normaliser",
+    "Split",
+    "evaluation_batches",
+    "open_dataset",
+    "open_labelled_folder",
+]

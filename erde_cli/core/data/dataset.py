@@ -1,0 +1,168 @@
+"""A source of images with its three splits: train, calibration and test, provably disjoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from erde_cli.core.data.sources import (
+    DigitsSource,
+    FolderSource,
+    ImageSource,
+    Progress,
+    folder_source,
+    list_classes,
+)
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.errors import DataError
+from erde_cli.core.files import digest_of
+from erde_cli.core.randomness import permutation
+from erde_cli.core.recipe import Data
+
+IntArray = NDArray[np.int64]
+Split = Literal["train", "calibration", "test"]
+SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
+
+_CHECKED_AT_ONCE = 1024  # images
+_LARGE_TRAIN = 10_000  # images in train from which calibration has at least ...
+_LEAST_CALIBRATION = 1_000  # ... this many
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source, and which of its images belong to which split; decodes what it is asked for."""
+
+    source: ImageSource
+    splits: dict[Split, IntArray]
+    image_size: int
+    fingerprint: str
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each label."""
+        return self.source.class_names
+
+    @property
+    def skipped(self) -> list[Path]:
+        """Files that could not be read so far, where the recipe says to skip them."""
+        return self.source.skipped if isinstance(self.source, FolderSource) else []
+
+    def load(self, split: Split, progress: Progress | None = None) -> ImageStore:
+        """Decode one split into memory.
+
+        Raises:
+            DataError: files cannot be read, or nothing is left.
+        """
+        images, numbers = self.source.read(self.splits[split], self.image_size, progress)
+        if len(numbers) == 0:
+            raise DataError(f"The {split} split has no readable image.")
+        labels = torch.from_numpy(self.source.labels[numbers])
+        return ImageStore(torch.from_numpy(np.ascontiguousarray(images)), labels, numbers)
+
+    def check(self, split: Split, progress: Progress | None = None) -> None:
+        """See that one split can be decoded, and keep nothing of it.
+
+        Raises:
+            DataError: files cannot be read, and they are not to be skipped.
+        """
+        numbers = self.splits[split]
+        for start in range(0, len(numbers), _CHECKED_AT_ONCE):
+            self.source.read(numbers[start : start + _CHECKED_AT_ONCE], self.image_size)
+            if progress is not None:
+                progress(min(start + _CHECKED_AT_ONCE, len(numbers)), len(numbers))
+
+
+def open_dataset(settings: Data) -> Dataset:
+    """List a recipe's images and carve their splits; nothing is decoded yet.
+
+    The splits depend on the images, the fractions and `split_seed`, not on the run's seed: runs
+    with other seeds share them, so one teacher can serve them all.
+
+    Raises:
+        DataError: images are missing, or a class has too few to be split.
+    """
+    source: ImageSource
+    if settings.dataset == "digits":
+        source = DigitsSource()
+    else:
+        skip = settings.unreadable == "skip"
+        source = folder_source(Path(settings.root or "."), skip_unreadable=skip)
+    splits = _carve(source, settings)
+    described = {
+        "images": source.digest(),
+        "splits": {name: numbers.tolist() for name, numbers in splits.items()},
+    }
+    return Dataset(source, splits, settings.image_size, digest_of(described))
+
+
+def open_labelled_folder(root: Path, class_names: tuple[str, ...], image_size: int) -> Dataset:
+    """List a user's own test images: `root/test/<class>/*`, or `root/<class>/*`.
+
+    Raises:
+        DataError: the folder has no images, or classes that the model does not know.
+    """
+    folder = root / "test" if (root / "test").is_dir() else root
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {root}.", hint="give an existing one with --data")
+    there = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
+    unknown = sorted(there - set(class_names))
+    if unknown or not there:
+        raise DataError(
+            f"The folders in {folder} are not the model's classes.",
+            got=", ".join(unknown[:10]) or "no folders",
+            expected=f"one folder per class: {', '.join(class_names[:10])}",
+        )
+    files, labels = list_classes(folder, class_names, may_lack=True)
+    source = FolderSource(folder, class_names, files, labels, None)
+    numbers = np.arange(len(files), dtype=np.int64)
+    empty = numbers[:0]
+    fingerprint = digest_of({"images": source.digest()})
+    splits: dict[Split, IntArray] = {"train": empty, "calibration": empty, "test": numbers}
+    return Dataset(source, splits, image_size, fingerprint)
+
+
+def _carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:
+    everything = np.arange(len(source.labels), dtype=np.int64)
+    if source.is_test is not None:
+        rest, test = everything[~source.is_test], everything[source.is_test]
+    else:
+        count = round(settings.test_fraction * len(everything))
+        rest, test = _stratified(everything, source, count, settings.split_seed, "test")
+    count = round(settings.calibration_fraction * len(rest))
+    if len(rest) >= _LARGE_TRAIN:
+        count = max(count, _LEAST_CALIBRATION)
+    train, calibration = _stratified(rest, source, count, settings.split_seed, "calibration")
+    return {"train": train, "calibration": calibration, "test": test}
+
+
+def _stratified(
+    numbers: IntArray, source: ImageSource, count: int, seed: int, purpose: str
+) -> tuple[IntArray, IntArray]:
+    """Split off `count` images, each class by its share: (what stays, what is split off).
+
+    Largest remainders fill up to `count`; every class gives at least one image and keeps one.
+    """
+    labels = source.labels[numbers]
+    sizes = np.bincount(labels, minlength=len(source.class_names))
+    poor = [source.class_names[label] for label in np.flatnonzero(sizes < 2)]
+    if poor:
+        raise DataError(
+            f"Too few images to split off a {purpose} split.",
+            got=f"one image or none in {', '.join(map(repr, poor[:10]))}",
+            expected="two images or more of every class beside each split; ten or more to be useful",
+        )
+    exact = sizes * (count / len(numbers))
+    shares = np.floor(exact).astype(np.int64)
+    by_remainder = np.argsort(shares - exact, kind="stable")
+    shares[by_remainder[: count - int(shares.sum())]] += 1
+    shares = np.clip(shares, 1, sizes - 1)
+    order = permutation(len(numbers), seed, f"split/{purpose}")
+    chosen = np.zeros(len(numbers), dtype=bool)
+    for label, share in enumerate(shares):
+        chosen[order[labels[order] == label][:share]] = True
+    return numbers[~chosen], numbers[chosen]

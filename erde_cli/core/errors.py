@@ -1,0 +1,111 @@
+"""Every error that erde raises on purpose.
+
+    ErdeError                     exit code 1: the machine, not the user
+    ├── TrainingError             training cannot go on (non-finite loss)
+    ├── UnsupportedOperatorError  an operator whose multiply-adds are not known
+    └── InputError                exit code 2: what the user gave cannot be used
+        ├── RecipeError           a recipe or a --set; carries every problem at once
+        ├── DataError             images, folders, labels
+        ├── BundleError           a trained model on disk
+        └── RunError              a run folder made by another recipe
+
+An error says what was got, what was expected, and what to type next. The command line turns it
+into one message (or one JSON object) and one exit code; nothing else catches it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class ErdeError(Exception):
+    """A failure with a message for a person: `got`, `expected`, and `hint`, what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, got: str = "", expected: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.got = got
+        self.expected = expected
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Return the whole message, one part a line."""
+        parts = [self.message]
+        parts += [f"  got:      {self.got}"] if self.got else []
+        parts += [f"  expected: {self.expected}"] if self.expected else []
+        parts += [f"  next:     {self.hint}"] if self.hint else []
+        return "\n".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error as the object that `--json` prints."""
+        fields = {
+            "type": type(self).__name__,
+            "message": self.message,
+            "got": self.got,
+            "expected": self.expected,
+            "hint": self.hint,
+            "exit_code": self.exit_code,
+        }
+        return {"error": fields}
+
+
+class TrainingError(ErdeError):
+    """Training cannot go on."""
+
+
+class UnsupportedOperatorError(ErdeError):
+    """A model uses an operator whose multiply-adds erde cannot count."""
+
+
+class InputError(ErdeError):
+    """What the user gave cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(InputError):
+    """Images, folders or labels cannot be used."""
+
+
+class BundleError(InputError):
+    """A bundle is missing, incomplete, or not what it says it is."""
+
+
+class RunError(InputError):
+    """A run folder was made by another recipe."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a recipe: where it stands, what it is, the rule it breaks."""
+
+    file: str
+    path: str
+    value: str
+    rule: str
+    nearest: str = ""
+
+    def __str__(self) -> str:
+        """Return the problem in one line."""
+        value = f" = {self.value}" if self.value else ""
+        nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
+        return f"{self.file}: {self.path or '(recipe)'}{value}: {self.rule}{nearest}"
+
+
+class RecipeError(InputError):
+    """A recipe is wrong; `problems` holds every mistake found."""
+
+    def __init__(self, problems: list[Problem], *, hint: str = "") -> None:
+        count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"The recipe has {count}:\n{lines}", hint=hint)
+        self.problems = problems
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the error with one object per problem."""
+        document = super().to_json()
+        document["error"]["problems"] = [asdict(problem) for problem in self.problems]
+        return document

@@ -1,0 +1,60 @@
+"""What is said of a set of answers: accuracy, exit rates, expected MACs, paired differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """An early-exit network on a set of images: accuracy, exit rates [exits], expected MACs."""
+
+    accuracy: float
+    exit_rates: tuple[float, ...]
+    expected_macs: float
+
+
+def exit_rates(exits: IntArray, exit_count: int) -> tuple[float, ...]:
+    """Share of images that leave at each exit; sums to 1."""
+    counts = np.bincount(exits, minlength=exit_count)
+    return tuple(float(share) for share in counts / len(exits))
+
+
+def adaptive(exits: IntArray, correct: BoolArray, cumulative_macs: FloatArray) -> Adaptive:
+    """Accuracy and cost when image n leaves at exit `exits[n]`.
+
+    Args:
+        exits: exit of each image, int64 [images].
+        correct: whether each exit is right on each image, bool [images, exits].
+        cumulative_macs: cost of leaving at each exit, [exits].
+    """
+    rates = exit_rates(exits, correct.shape[1])
+    right = correct[np.arange(len(exits)), exits]
+    return Adaptive(float(right.mean()), rates, float(np.dot(rates, cumulative_macs)))
+
+
+def paired_drop_interval(reference: BoolArray, other: BoolArray) -> tuple[float, float]:
+    """95 % interval, in points, of the accuracy of `reference` minus that of `other`.
+
+    Both answered the same images, bool [images]. Half an image is added to each cell of the table
+    of (dis)agreements, which keeps the coverage where few images differ.
+
+    Source: Agresti and Min, "Simple improved confidence intervals for comparing matched
+    proportions", Statistics in Medicine 24, 2005.
+    """
+    gained = float(np.sum(other & ~reference)) + 0.5
+    lost = float(np.sum(reference & ~other)) + 0.5
+    count = len(reference) + 2
+    difference = (lost - gained) / count
+    error = np.sqrt(lost + gained - (lost - gained) ** 2 / count) / count
+    low, high = difference - _Z_95 * error, difference + _Z_95 * error
+    return 100 * float(max(low, -1)), 100 * float(min(high, 1))

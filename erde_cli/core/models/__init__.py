@@ -1,0 +1,6 @@
+"""Backbones cut into stages, heads, and the early-exit network made of them."""
+
+from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
+from erde_cli.core.models.early_exit import EarlyExitNet
+
+__all__ = ["Architecture", "EarlyExitNet", "build_model", "resolve_architecture"]

@@ -1,0 +1,128 @@
+"""From a description of a network to the network itself, always in the same way."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from erde_cli.core.errors import InputError
+from erde_cli.core.macs import count_macs
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.heads import erde_head, gap_head
+from erde_cli.core.models.resnet import resnet
+from erde_cli.core.recipe import Network
+
+_BACKBONES = {"resnet": resnet}
+_HEADS = {"erde": erde_head, "gap": gap_head}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides the shapes of a network; `cuts` are block numbers from 1."""
+
+    backbone: str
+    depth: int
+    width: int
+    cuts: tuple[int, ...]
+    head: str
+    classes: int
+    image_size: int
+
+    @property
+    def exit_count(self) -> int:
+        """Number of exits, the last included."""
+        return len(self.cuts) + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Form in `bundle.json`."""
+        return {**asdict(self), "cuts": list(self.cuts)}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Architecture:
+        """Read the form in `bundle.json`."""
+        return cls(**{**document, "cuts": tuple(document["cuts"])})
+
+
+def resolve_architecture(network: Network, classes: int, image_size: int) -> Architecture:
+    """Describe the network of a recipe; a number of exits becomes cuts evenly spaced in MACs."""
+    cuts = network.exits
+    if isinstance(cuts, int):
+        cuts = _even_cuts(network, classes, image_size, cuts)
+    return Architecture(
+        network.backbone,
+        network.depth,
+        network.width,
+        tuple(cuts),
+        network.head,
+        classes,
+        image_size,
+    )
+
+
+def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
+    """Build a network with fresh weights, which `seed` alone decides.
+
+    Raises:
+        InputError: a cut lies outside the backbone, or a head does not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return _build(architecture)
+
+
+def _build(architecture: Architecture) -> EarlyExitNet:
+    classes = architecture.classes
+    make_backbone = _BACKBONES.get(architecture.backbone)
+    make_head = _HEADS.get(architecture.head)
+    if make_backbone is None or make_head is None:
+        raise InputError(
+            f"This version of erde has no backbone {architecture.backbone!r} "
+            f"with heads {architecture.head!r}.",
+            expected=f"backbones {', '.join(_BACKBONES)}; heads {', '.join(_HEADS)}",
+        )
+    backbone = make_backbone(architecture.depth, architecture.width, classes)
+    bounds = [0, *architecture.cuts, len(backbone.blocks)]
+    pairs = list(zip(bounds, bounds[1:], strict=False))
+    if any(start >= end for start, end in pairs):
+        raise InputError(
+            f"Exits after blocks {list(architecture.cuts)} do not fit this backbone.",
+            expected=f"rising block numbers from 1 to {len(backbone.blocks) - 1}",
+        )
+    stages = [nn.Sequential(*backbone.blocks[start:end]) for start, end in pairs]
+    heads: list[nn.Module] = []
+    size = architecture.image_size
+    features = torch.zeros(1, 3, size, size)
+    for stage, end in zip(stages[:-1], architecture.cuts, strict=True):
+        features = _features(stage, features)
+        heads.append(make_head(backbone.channels[end - 1], features.shape[-1], classes))
+    return EarlyExitNet(stages, [*heads, backbone.classifier], classes)
+
+
+@torch.no_grad()
+def _features(stage: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Output of a stage, without touching the statistics of its norms."""
+    stage.eval()
+    output: torch.Tensor = stage(features)
+    stage.train()
+    return output
+
+
+def _even_cuts(network: Network, classes: int, image_size: int, exits: int) -> list[int]:
+    """Cut after the blocks whose cumulative MACs lie nearest to 1/n, 2/n, ... of the whole."""
+    with torch.random.fork_rng(devices=[]):
+        blocks = _BACKBONES[network.backbone](network.depth, network.width, classes).blocks
+    features, spent, cumulative = torch.zeros(1, 3, image_size, image_size), 0, []
+    for block in blocks:
+        spent += count_macs(block, features)
+        cumulative.append(spent)
+        features = _features(block, features)
+    cuts: list[int] = []
+    for exit_ in range(1, exits):
+        first = cuts[-1] + 1 if cuts else 1
+        last = len(blocks) - (exits - exit_)  # leaves a block for each exit to come
+        goal = spent * exit_ / exits
+        cuts.append(min(range(first, last + 1), key=lambda n: abs(cumulative[n - 1] - goal)))
+    return cuts

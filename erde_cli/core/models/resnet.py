@@ -1,0 +1,68 @@
+"""Residual networks for small images, as a list of blocks that can be cut anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Blocks in a row, the channels after each, and the network's own classifier."""
+
+    blocks: list[nn.Module]
+    channels: list[int]
+    classifier: nn.Module
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut (a 1x1 convolution where the shape changes)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, inputs, h, w] → [batch, outputs, h / stride, w / stride]."""
+        hidden = F.relu(self.norm1(self.conv1(features)), inplace=True)
+        hidden = self.norm2(self.conv2(hidden))
+        return F.relu(hidden + self.shortcut(features), inplace=True)
+
+
+def resnet(depth: int, width: int, classes: int) -> Backbone:
+    """ResNet-(6n+2): a stem in the first block, then 3n blocks of `width`, 2 and 4 times it.
+
+    Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2;
+    shortcuts with a 1x1 convolution (option B), as in the literature on distillation.
+    """
+    per_third = (depth - 2) // 6
+    blocks: list[nn.Module] = []
+    channels: list[int] = []
+    inputs = width
+    for third, outputs in enumerate((width, 2 * width, 4 * width)):
+        for index in range(per_third):
+            stride = 2 if third > 0 and index == 0 else 1
+            blocks.append(BasicBlock(inputs, outputs, stride))
+            channels.append(outputs)
+            inputs = outputs
+    stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    blocks[0] = nn.Sequential(*stem, blocks[0])
+    classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+    _initialise(nn.ModuleList([*blocks, classifier]))
+    return Backbone(blocks, channels, classifier)
+
+
+def _initialise(modules: nn.Module) -> None:
+    for module in modules.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -1,0 +1,95 @@
+"""What a network is trained for: the labels, or the labels and a teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from erde_cli.core.context import Context
+from erde_cli.core.data import Batch
+from erde_cli.core.losses import (
+    LossSettings,
+    LossTerms,
+    combine,
+    distillation_terms,
+    entropy_mask,
+    label_terms,
+    teacher_correct,
+)
+from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.randomness import permutation
+
+Logged = dict[str, Tensor]
+
+
+class LabelObjective:
+    """Cross-entropy at every exit."""
+
+    def __init__(self, exit_weights: Tensor, label_smoothing: float) -> None:
+        self._exit_weights = exit_weights
+        self._label_smoothing = label_smoothing
+
+    def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
+        """Loss of logits [batch, exits, classes], a scalar, and its term per exit."""
+        del step
+        terms = label_terms(logits, batch.labels, self._label_smoothing)
+        loss = combine(terms.total, self._exit_weights)
+        return loss, {"cross_entropy": terms.cross_entropy.mean(dim=0)}
+
+
+class DistillationObjective:
+    """`kd` or `erde`, exit by exit, from a teacher in evaluation mode on the same batch."""
+
+    def __init__(
+        self,
+        teacher: EarlyExitNet,
+        pairing: Sequence[int],
+        settings: LossSettings,
+        entropy_on: str,
+        exit_weights: Tensor,
+        seed: int,
+        context: Context,
+    ) -> None:
+        self._teacher = teacher.eval()
+        self._pairing = torch.tensor(list(pairing), device=exit_weights.device)
+        self._settings = settings
+        self._entropy_on = entropy_on
+        self._exit_weights = exit_weights
+        self._seed = seed
+        self._context = context
+
+    def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
+        """Loss of logits [batch, exits, classes], a scalar, and its terms per exit."""
+        with torch.no_grad(), self._context.autocast():
+            answers = self._teacher(batch.images)
+        answers = answers.float()[:, self._pairing]
+        correct = teacher_correct(answers, batch.labels)
+        mask = entropy_mask(correct, self._entropy_on, self._order(batch, step))
+        terms = distillation_terms(
+            logits,
+            answers,
+            batch.labels,
+            mask,
+            self._settings,
+            mask_replaces=self._entropy_on != "all",
+        )
+        return combine(terms.total, self._exit_weights), _logged(terms, correct)
+
+    def _order(self, batch: Batch, step: int) -> Tensor | None:
+        if self._entropy_on != "shuffled":
+            return None
+        order = permutation(
+            len(batch.labels), self._seed, "entropy/shuffled", step, self._context.rank
+        )
+        return torch.from_numpy(order).to(batch.labels.device)
+
+
+def _logged(terms: LossTerms, correct: Tensor) -> Logged:
+    return {
+        "cross_entropy": terms.cross_entropy.mean(dim=0),
+        "distillation": terms.distillation.mean(dim=0),
+        "entropy": terms.entropy.mean(dim=0),
+        "teacher_wrong": 1 - correct.float().mean(dim=0),
+    }

@@ -1,0 +1,78 @@
+"""Pictures of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from erde_cli.core.files import write_file
+
+_INK = "#333333"
+_STUDENT = "#0072b2"  # colour-blind safe (Okabe and Ito)
+_TEACHER = "#d55e00"
+_CHOSEN = "#009e73"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy (a fraction) at a cost (MACs per image)."""
+
+    macs: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class TradeOff:
+    """What a picture of the trade-off shows."""
+
+    title: str
+    sweep: Sequence[Point]  # one θ for all exits, from never to always
+    exits: Sequence[Point]  # every exit as a network of its own, with the heads before it
+    chosen: Point | None  # under the bundle's thresholds
+    teacher: Point | None  # the teacher's last exit, without early heads
+
+
+def draw_trade_off(path: Path, picture: TradeOff) -> None:
+    """Draw accuracy over expected MACs, as PNG or SVG by the ending of `path`."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, PercentFormatter
+
+    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(
+        [point.macs for point in picture.sweep],
+        [100 * point.accuracy for point in picture.sweep],
+        color=_STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
+    )  # fmt: skip
+    marks = [
+        (picture.exits, "s", _INK, 32, "all images leave at exit 1, 2, ..."),
+        ([picture.chosen] if picture.chosen else [], "*", _CHOSEN, 190, "calibrated thresholds"),
+        ([picture.teacher] if picture.teacher else [], "D", _TEACHER, 60, "teacher, last exit"),
+    ]
+    for points, marker, colour, size, label in marks:
+        if points:
+            axes.scatter(
+                [point.macs for point in points],
+                [100 * point.accuracy for point in points],
+                marker=marker, c=colour, s=size, label=label, zorder=3,
+                edgecolors="white", linewidths=0.6,
+            )  # fmt: skip
+    largest = max(point.macs for point in [*picture.sweep, *([picture.teacher] if picture.teacher else [])])
+    smallest = min(point.macs for point in picture.sweep)
+    if largest > 4 * smallest:
+        axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
+    axes.xaxis.set_minor_formatter(EngFormatter(sep=" ") if largest < 10 * smallest else "")
+    axes.yaxis.set_major_formatter(PercentFormatter(decimals=1))
+    axes.set_xlabel("expected multiply-adds (MACs) per image")
+    axes.set_ylabel("accuracy")
+    axes.set_title(picture.title, fontsize=11, loc="left")
+    axes.grid(visible=True, which="major", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    # The format is told: the file beside which it is written has another name.
+    write_file(path, lambda beside: figure.savefig(beside, format=path.suffix[1:], metadata=_NO_DATE))
+
+
+_NO_DATE = {"Software": None}  # the same picture is the same bytes

@@ -1,0 +1,193 @@
+"""From a file, `--set` and `--seed` to one validated `Recipe`, or to every mistake at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from erde_cli.core.errors import InputError, Problem, RecipeError
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
+from erde_cli.core.recipe.yaml_text import parse_yaml
+
+Overrides = dict[str, Any]
+
+
+def load_recipe(
+    reference: str, overrides: Sequence[str] = (), *, seed: int | None = None
+) -> Recipe:
+    """Read a recipe from a path or by the name of a shipped one.
+
+    Args:
+        reference: path of a YAML file, or a name that `erde recipes` lists.
+        overrides: `section.key=value` texts, merged before the one validation.
+        seed: takes the place of the recipe's seed.
+
+    Raises:
+        RecipeError: everything that is wrong with the file and the overrides, at once.
+        InputError: there is no such recipe.
+    """
+    path = _find(reference)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read the recipe {path}: {error}.") from error
+    document = parse_yaml(text, str(path))
+    if not isinstance(document, dict):
+        got = "nothing" if document is None else type(document).__name__
+        rule = f"a recipe is a mapping of sections, got {got}"
+        hint = "see one with: erde recipes show digits"
+        raise RecipeError([Problem(str(path), "", "", rule)], hint=hint)
+    document.setdefault("name", path.stem)
+    _resolve_root(document, path.parent)
+    given = parse_overrides(overrides)
+    if isinstance(given.get("data.root"), str):
+        given["data.root"] = str(_absolute(given["data.root"], Path.cwd()))
+    if seed is not None:
+        given["seed"] = seed
+    for dotted, value in given.items():
+        _merge(document, dotted, value)
+    try:
+        return Recipe.model_validate(document)
+    except ValidationError as error:
+        raise RecipeError(_problems(error, str(path), given)) from None
+
+
+def parse_overrides(texts: Sequence[str]) -> Overrides:
+    """Read `section.key=value` texts; the values are YAML.
+
+    Raises:
+        RecipeError: a text has no `=` or no key.
+    """
+    overrides = {}
+    for text in texts:
+        dotted, equals, value = text.partition("=")
+        if not equals or not all(dotted.strip().split(".")):
+            raise RecipeError([Problem("--set", text, "", "expected section.key=value")])
+        overrides[dotted.strip()] = parse_yaml(value, f"--set {dotted.strip()}")
+    return overrides
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
+    """Say in which keys two recipes (as plain mappings) differ, one line each."""
+    lines = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        dotted = f"{path}{key}"
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += differences(before, after, f"{dotted}.")
+        elif before != after:
+            lines.append(f"{dotted}: {before} there, {after} here")
+    return lines
+
+
+def _find(reference: str) -> Path:
+    path = Path(reference).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_recipe(reference)
+    if shipped is not None:
+        return shipped.path
+    names = [recipe.name for recipe in shipped_recipes()]
+    near = get_close_matches(reference, names, n=1)
+    raise InputError(
+        f"There is no recipe {reference!r}.",
+        got="a folder" if path.is_dir() else "neither a file nor the name of a shipped recipe",
+        expected=f"a path, or one of {', '.join(names)}",
+        hint=f"did you mean {near[0]}?" if near else "list them with: erde recipes",
+    )
+
+
+def _absolute(root: str, base: Path) -> Path:
+    return (base / Path(root).expanduser()).resolve()
+
+
+def _resolve_root(document: dict[str, Any], base: Path) -> None:
+    data = document.get("data")
+    if isinstance(data, dict) and isinstance(data.get("root"), str):
+        data["root"] = str(_absolute(data["root"], base))
+
+
+def _merge(document: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, key = dotted.split(".")
+    for section in sections:
+        inner = document.get(section)
+        if not isinstance(inner, dict):
+            inner = document[section] = {}
+        document = inner
+    if key in ("threshold", "max_drop", "max_macs") and sections == ["calibration"]:
+        document.clear()  # one target takes the place of the other
+    document[key] = value
+
+
+def _problems(error: ValidationError, file: str, overrides: Overrides) -> list[Problem]:
+    problems: dict[str, Problem] = {}
+    for item in error.errors():
+        parts = [str(part) for part in item["loc"]]
+        context = item.get("ctx", {})
+        parts += [context["key"]] if "key" in context else []
+        parts = [part for part in parts if "[" not in part and part not in ("float", "int", "str")]
+        path = ".".join(parts)
+        problem = _problem(item, path, _origin(path, file, overrides))
+        problems.setdefault(path, problem)
+    return list(problems.values())
+
+
+def _origin(path: str, file: str, overrides: Overrides) -> str:
+    for dotted in overrides:
+        if path == dotted or path.startswith(f"{dotted}.") or dotted.startswith(f"{path}."):
+            return "command line"
+    return file
+
+
+def _problem(item: Mapping[str, Any], path: str, origin: str) -> Problem:
+    kind, value = item["type"], item["input"]
+    shown = "" if isinstance(value, dict | BaseModel) else _shorten(value)
+    if kind == "missing":
+        return Problem(origin, path, "", "is required")
+    if kind == "extra_forbidden":
+        return Problem(origin, path, shown, "no such key", _nearest_path(path))
+    rule = item["msg"]
+    if kind == "literal_error":
+        allowed = [text.strip(" '") for text in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+        near = get_close_matches(str(value), allowed, n=1)
+        return Problem(origin, path, shown, f"must be {' or '.join(allowed)}", near[0] if near else "")
+    context = item.get("ctx", {})
+    if "key" in context and isinstance(value, BaseModel | dict):
+        shown = _shorten(_value_at(value, context["key"]))
+    return Problem(origin, path, shown, rule[:1].lower() + rule[1:])
+
+
+def _value_at(value: Any, dotted: str) -> Any:
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+    return value
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _nearest_path(path: str) -> str:
+    section, _, key = path.rpartition(".")
+    paths = _all_paths(Recipe)
+    siblings = {p.rpartition(".")[2]: p for p in paths if p.rpartition(".")[0] == section}
+    near = get_close_matches(key, list(siblings), n=1)
+    if near:
+        return siblings[near[0]]
+    elsewhere = [p for p in paths if p.rpartition(".")[2] == key]
+    return next(iter(elsewhere or get_close_matches(path, paths, n=1, cutoff=0.5)), "")
+
+
+def _all_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
+    paths = []
+    for name, field in model.model_fields.items():
+        paths.append(f"{prefix}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            paths += _all_paths(field.annotation, f"{prefix}{name}.")
+    return paths

@@ -1,0 +1,242 @@
+"""The loop that trains teacher and student alike: it is given an objective, and knows no loss.
+
+All that changes during training lives in `TrainState`; everything else is a pure function of the
+settings, the seed and the step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from erde_cli.core.context import Context
+from erde_cli.core.data import Batch, Batches
+from erde_cli.core.errors import TrainingError
+from erde_cli.core.inference import Answers
+from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.observer import EpochEvent, Observer, StepEvent
+from erde_cli.core.randomness import derive_seed
+from erde_cli.core.recipe import Training
+from erde_cli.core.schedule import learning_rate
+
+_STEPS_PER_EVENT = 10  # reading a loss makes the device wait; so not every step
+
+
+class Objective(Protocol):
+    """What a network is trained for."""
+
+    def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss (a scalar) and what to log: means over the batch, [exits] each."""
+        ...
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What an epoch gave: `metrics` is reproducible, `timings` is not."""
+
+    metrics: dict[str, Any]
+    timings: dict[str, Any]
+
+
+class TrainState:
+    """Weights, optimiser state and position: all that changes during training."""
+
+    def __init__(self, model: EarlyExitNet, settings: Training) -> None:
+        self.model = model
+        self.optimizer = _optimizer(model, settings)
+        self.epoch = 0
+        self.step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on after a finished epoch."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the place of another state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+        self.step = state["step"]
+
+
+def train_epoch(
+    state: TrainState,
+    batches: Batches,
+    objective: Objective,
+    settings: Training,
+    seed: int,
+    context: Context,
+    evaluate: Callable[[EarlyExitNet], Answers],
+    observer: Observer,
+) -> EpochRecord:
+    """Train for one more epoch, then look at the calibration split (shown, never selected on).
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+    """
+    log = _Log(batches.batch_size)
+    state.model.train()
+    with torch.random.fork_rng(devices=[]):
+        for batch in batches.epoch(state.epoch):
+            # Dropout draws from the global generator: set anew, it depends on the step alone.
+            torch.manual_seed(derive_seed(seed, "dropout", state.step, context.rank))
+            rate = learning_rate(settings, state.step, len(batches))
+            loss, terms = _step(state, batch, objective, settings, rate, context)
+            state.step += 1
+            log.add(loss, terms)
+            done = state.step - state.epoch * len(batches)
+            if done % _STEPS_PER_EVENT == 0 or done == len(batches):
+                observer.step(log.step_event(state.epoch + 1, settings.epochs, done, len(batches)))
+    state.epoch += 1
+    seconds = log.seconds
+    means = log.means()
+    answers = evaluate(state.model)
+    record = EpochRecord(
+        {
+            "epoch": state.epoch,
+            "learning_rate": rate,
+            "loss": log.loss,
+            **means,
+            "accuracy_calibration": answers.accuracy,
+            "collapsed": _tell_collapsed(answers, state.model.classes, observer),
+        },
+        {
+            "epoch": state.epoch,
+            "seconds": seconds,
+            "images": log.images,
+            "images_per_second": log.images / seconds,
+        },
+    )
+    observer.epoch(
+        EpochEvent(
+            state.epoch,
+            settings.epochs,
+            log.loss,
+            means,
+            answers.accuracy,
+            log.images / seconds,
+            seconds,
+        )
+    )
+    return record
+
+
+def _step(
+    state: TrainState,
+    batch: Batch,
+    objective: Objective,
+    settings: Training,
+    rate: float,
+    context: Context,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    state.optimizer.zero_grad(set_to_none=True)
+    with context.autocast():
+        logits = state.model(batch.images)
+    loss, terms = objective(logits.float(), batch, state.step)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if settings.gradient_clipping is not None:
+        nn.utils.clip_grad_norm_(state.model.parameters(), settings.gradient_clipping)
+    state.optimizer.step()
+    return loss.detach(), {name: term.detach() for name, term in terms.items()}
+
+
+def _optimizer(model: EarlyExitNet, settings: Training) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum; norms and biases (one dimension) are not decayed."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    nesterov = settings.momentum > 0
+    return torch.optim.SGD(
+        groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True
+    )
+
+
+def _tell_collapsed(answers: Answers, classes: int, observer: Observer) -> list[int]:
+    """Exits (from 0) that give one constant answer, or are right no more often than by chance."""
+    images, exits = answers.correct.shape
+    chance = 1 / classes
+    limit = chance + 2 * math.sqrt(chance * (1 - chance) / images)
+    collapsed = []
+    for exit_ in range(exits):
+        constant = len(set(answers.predictions[:, exit_].tolist())) == 1
+        if constant or answers.accuracy[exit_] <= limit:
+            what = "gives one constant answer" if constant else "is at chance level"
+            observer.warning(
+                f"Exit {exit_ + 1} of {exits} {what} on the calibration split "
+                f"({100 * answers.accuracy[exit_]:.1f} % right). If this lasts, lower the learning "
+                "rate or distillation.temperature, or set gradient_clipping."
+            )
+            collapsed.append(exit_)
+    return collapsed
+
+
+class _Log:
+    """Running means of the loss and its terms over an epoch; reads the device only when asked."""
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._start = self._last = perf_counter()
+        self._steps = 0
+        self._recent_steps = 0
+        self._total: dict[str, Tensor] = {}
+        self._recent: dict[str, Tensor] = {}
+        self.loss = math.nan
+
+    @property
+    def images(self) -> int:
+        return self._steps * self._batch_size
+
+    @property
+    def seconds(self) -> float:
+        return perf_counter() - self._start
+
+    def add(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        self._recent_steps += 1
+        for name, value in {"loss": loss, **terms}.items():
+            self._recent[name] = self._recent[name] + value if name in self._recent else value
+
+    def step_event(self, epoch: int, epochs: int, step: int, steps: int) -> StepEvent:
+        """Means since the last event.
+
+        Raises:
+            TrainingError: the loss is no longer finite.
+        """
+        means = {
+            name: float(total.mean()) / self._recent_steps for name, total in self._recent.items()
+        }
+        now = perf_counter()
+        speed = self._recent_steps * self._batch_size / (now - self._last)
+        if not math.isfinite(means["loss"]):
+            raise TrainingError(
+                f"The loss is {means['loss']} in epoch {epoch}, step {step} of {steps}.",
+                expected="a finite loss",
+                hint="lower training.*.learning_rate, set gradient_clipping, or lower "
+                "distillation.temperature",
+            )
+        for name, value in self._recent.items():
+            self._total[name] = self._total[name] + value if name in self._total else value
+        self._steps += self._recent_steps
+        self._recent, self._recent_steps, self._last = {}, 0, now
+        loss = means.pop("loss")
+        return StepEvent(epoch, epochs, step, steps, loss, means, speed)
+
+    def means(self) -> dict[str, list[float]]:
+        """Means over the epoch, one number per exit; sets `loss`."""
+        means = {name: (total / self._steps).tolist() for name, total in self._total.items()}
+        self.loss = means.pop("loss")
+        return means

@@ -1,0 +1,109 @@
+"""`erde calibrate`: choose the thresholds of a bundle on its calibration split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from erde_cli.core.bundle import (
+    Bundle,
+    figures,
+    load_bundle,
+    save_thresholds,
+    target_to_json,
+)
+from erde_cli.core.calibration import Calibrated, Observations, Target, TargetKind, calibrate
+from erde_cli.core.data import Dataset, ImageStore, Split, open_dataset
+from erde_cli.core.errors import BundleError
+from erde_cli.core.exits import read_threshold, write_threshold
+from erde_cli.core.inference import answer_all
+from erde_cli.core.profiling import Profile, profile_model
+from erde_cli.core.recipe import Calibration
+from erde_cli.core.workflows.options import Json, Options
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Chosen thresholds, what they give on the calibration split, and what the exits cost."""
+
+    bundle: Bundle
+    calibrated: Calibrated
+    profile: Profile
+
+    def to_json(self) -> Json:
+        """The object that `--json` prints."""
+        chosen = self.calibrated
+        return {
+            "thresholds": [write_threshold(value) for value in chosen.thresholds],
+            "target": target_to_json(chosen),
+            "met": chosen.met,
+            "images": chosen.images,
+            **figures(chosen.chosen, chosen.full_accuracy),
+            "exit_rates": list(chosen.chosen.exit_rates),
+            "held_out": figures(chosen.held_out, chosen.full_accuracy),
+        }
+
+
+def target_of(settings: Calibration) -> Target:
+    """The target that a recipe's calibration section names."""
+    kind, value = settings.target
+    kinds: dict[str, TargetKind] = {
+        "threshold": "threshold", "max_drop": "max_drop", "max_macs": "max_macs",
+    }  # fmt: skip
+    number = read_threshold(value) if kind == "threshold" else float(value)
+    return Target(kinds[kind], number)
+
+
+def calibrate_bundle(
+    path: Path, target: Target, options: Options, precision: str = "float32"
+) -> Thresholds:
+    """Choose thresholds for a target and write them into the bundle.
+
+    Raises:
+        BundleError: the bundle is unusable, or its images are no longer the same.
+        DataError: its images are missing.
+    """
+    bundle = load_bundle(path)
+    options.observer.phase("Calibrating thresholds")
+    dataset = dataset_of(bundle)
+    store = load_split(dataset, "calibration", options)
+    context = options.context(precision)
+    context.place(bundle.model)
+    answers = answer_all(bundle.model, store, bundle.normalisation, context)
+    profile = profile_model(bundle.model, bundle.image_size)
+    costs = np.array(profile.cumulative_macs, dtype=np.float64)
+    calibrated = calibrate(Observations(answers.scores, answers.correct, costs), target)
+    save_thresholds(bundle, calibrated, dataset.fingerprint, precision)
+    return Thresholds(bundle, calibrated, profile)
+
+
+def dataset_of(bundle: Bundle) -> Dataset:
+    """Open the images that a bundle was trained on.
+
+    Raises:
+        BundleError: they have changed since, so the splits are no longer the same.
+        DataError: they are missing.
+    """
+    dataset = open_dataset(bundle.recipe.data)
+    if dataset.fingerprint != bundle.document.split_fingerprint:
+        raise BundleError(
+            f"The images of {bundle.path} have changed since it was trained, so its splits are no "
+            "longer the same.",
+            got=f"split fingerprint {dataset.fingerprint[:12]}",
+            expected=f"split fingerprint {bundle.document.split_fingerprint[:12]}",
+            hint="put the images back, or train again",
+        )
+    return dataset
+
+
+def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
+    """Decode one split, and tell how far it is."""
+    title = f"Decoding {split} images"
+    store = dataset.load(
+        split, lambda done, total: options.observer.progress(title, done, total)
+    )
+    if dataset.skipped:
+        options.observer.warning(f"{len(dataset.skipped)} unreadable files left out.")
+    return store

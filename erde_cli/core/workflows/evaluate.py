@@ -1,0 +1,229 @@
+"""`erde evaluate`: what a bundle does on images, and the whole trade-off as a table and picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from erde_cli.core.bundle import Bundle, ThresholdsDocument, load_bundle
+from erde_cli.core.calibration import Observations
+from erde_cli.core.context import Context
+from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
+from erde_cli.core.entropy import largest_entropy
+from erde_cli.core.errors import BundleError, ErdeError
+from erde_cli.core.exits import WrittenThreshold, write_threshold
+from erde_cli.core.files import write_json, write_text
+from erde_cli.core.inference import Answers, answer_all
+from erde_cli.core.metrics import Adaptive
+from erde_cli.core.plots import Point, TradeOff, draw_trade_off
+from erde_cli.core.profiling import Profile, profile_model
+from erde_cli.core.workflows.calibrate import dataset_of, load_split
+from erde_cli.core.workflows.options import Json, Options
+
+# Shares of the largest entropy, ln K: fixed beforehand, the same for every bundle.
+_GRID = (0, 0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45,
+         0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, math.inf)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SweepRow:
+    """One θ (nats) for all exits, and what it gives."""
+
+    threshold: float
+    adaptive: Adaptive
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A bundle on a set of images; `chosen` is None without thresholds."""
+
+    bundle: Bundle
+    split: str
+    answers: Answers
+    profile: Profile
+    thresholds: list[float] | None
+    adaptive: Adaptive
+    right: NDArray[np.bool_]
+    sweep: list[SweepRow]
+
+    @property
+    def full_accuracy(self) -> float:
+        """Accuracy of the last exit."""
+        return self.answers.accuracy[-1]
+
+    def to_json(self) -> Json:
+        """The object that `--json` prints."""
+        rows = zip(
+            self.answers.accuracy,
+            self.adaptive.exit_rates,
+            self.profile.cumulative_macs,
+            strict=True,
+        )
+        return {
+            "split": self.split,
+            "images": len(self.right),
+            "accuracy": self.adaptive.accuracy,
+            "full_accuracy": self.full_accuracy,
+            "expected_macs": self.adaptive.expected_macs,
+            "full_macs": self.profile.full_macs,
+            "static_macs": self.profile.static_macs,
+            "thresholds": _written(self.thresholds),
+            "exits": [
+                {"exit": i, "accuracy": accuracy, "exit_rate": rate, "cumulative_macs": macs}
+                for i, (accuracy, rate, macs) in enumerate(rows)
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationFiles:
+    """An evaluation and what was written of it."""
+
+    evaluation: Evaluation
+    picture: Path
+
+
+def evaluate_bundle(
+    path: Path,
+    options: Options,
+    *,
+    split: Split = "test",
+    data: Path | None = None,
+    out: Path | None = None,
+    teacher: Path | None = None,
+    precision: str | None = None,
+) -> EvaluationFiles:
+    """Evaluate a bundle and write `evaluation.json`, `sweep.csv` and `tradeoff.png`.
+
+    Args:
+        path: the bundle.
+        options: device, threads, observer.
+        split: which of the bundle's own splits.
+        data: a labelled folder to use in the place of the bundle's own images.
+        out: folder for the files; `BUNDLE/evaluation/SPLIT` where it is left out.
+        teacher: a bundle to mark in the picture; the run's own teacher where it is left out.
+        precision: "float32" where it is left out, and the thresholds name none.
+
+    Raises:
+        BundleError: a bundle is unusable, or was calibrated in another precision.
+        DataError: images are missing.
+    """
+    bundle = load_bundle(path)
+    thresholds = bundle.thresholds()
+    context = options.context(_precision(bundle, thresholds, precision))
+    options.observer.phase(f"Evaluating on the {split} split" if data is None else "Evaluating")
+    store = load_split(_dataset(bundle, data), split, options)
+    evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
+    point = _teacher_point(bundle, teacher, store, context, options)
+    folder = out or bundle.path / "evaluation" / (split if data is None else "data")
+    return write_evaluation(evaluation, point, folder)
+
+
+def evaluate_store(
+    bundle: Bundle, store: ImageStore, split: str, context: Context, *, adaptive: bool = True
+) -> Evaluation:
+    """Evaluate a bundle on decoded images; `adaptive=False` leaves its thresholds unused."""
+    context.place(bundle.model)
+    answers = answer_all(bundle.model, store, bundle.normalisation, context)
+    profile = profile_model(bundle.model, bundle.image_size)
+    costs = np.array(profile.cumulative_macs, dtype=np.float64)
+    seen = Observations(answers.scores, answers.correct, costs)
+    document = bundle.thresholds() if adaptive else None
+    thresholds = document.values if document else None
+    early = bundle.model.exit_count - 1
+    used = thresholds if thresholds is not None else [0.0] * early
+    right = answers.correct[np.arange(len(store)), seen.exits(used)]
+    top = largest_entropy(bundle.model.classes)
+    grid = [0.0 if share == 0 else share * top for share in _GRID]
+    sweep = [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
+    return Evaluation(
+        bundle, split, answers, profile, thresholds, seen.under(used), right, sweep
+    )
+
+
+def write_evaluation(evaluation: Evaluation, teacher: Point | None, folder: Path) -> EvaluationFiles:
+    """Write `evaluation.json`, `sweep.csv` and `tradeoff.png` into a folder."""
+    write_json(folder / "evaluation.json", evaluation.to_json())
+    write_text(folder / "sweep.csv", _sweep_csv(evaluation))
+    chosen = None
+    if evaluation.thresholds is not None:
+        chosen = Point(evaluation.adaptive.expected_macs, evaluation.adaptive.accuracy)
+    exits = zip(evaluation.profile.cumulative_macs, evaluation.answers.accuracy, strict=True)
+    picture = TradeOff(
+        f"{evaluation.bundle.document.recipe.get('name', '')}: "
+        f"{len(evaluation.right):,} images ({evaluation.split})",
+        [Point(row.adaptive.expected_macs, row.adaptive.accuracy) for row in evaluation.sweep],
+        [Point(macs, accuracy) for macs, accuracy in exits],
+        chosen,
+        teacher,
+    )
+    draw_trade_off(folder / "tradeoff.png", picture)
+    return EvaluationFiles(evaluation, folder / "tradeoff.png")
+
+
+def point_of(teacher: Evaluation) -> Point:
+    """A teacher without early exit, as a point of the trade-off."""
+    return Point(teacher.profile.static_macs, teacher.full_accuracy)
+
+
+def _precision(
+    bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: str | None
+) -> str:
+    recorded = thresholds.precision if thresholds else None
+    if recorded and wanted and recorded != wanted:
+        raise BundleError(
+            f"The thresholds of {bundle.path} were chosen in another precision.",
+            got=f"--precision {wanted}",
+            expected=recorded,
+            hint=f"choose them again with: erde calibrate {bundle.path} --precision {wanted} "
+            "--max-drop 1",
+        )
+    return recorded or wanted or "float32"
+
+
+def _dataset(bundle: Bundle, data: Path | None) -> Dataset:
+    if data is None:
+        return dataset_of(bundle)
+    return open_labelled_folder(data, bundle.class_names, bundle.image_size)
+
+
+def _teacher_point(
+    bundle: Bundle, given: Path | None, store: ImageStore, context: Context, options: Options
+) -> Point | None:
+    path = given or bundle.path.parent / "teacher"
+    if given is None and (bundle.document.role == "teacher" or not path.is_dir()):
+        return None
+    try:
+        teacher = load_bundle(path)
+        if (teacher.class_names, teacher.image_size) != (bundle.class_names, bundle.image_size):
+            raise BundleError(f"The teacher {path} has other classes or another image size.")
+    except ErdeError as error:
+        if given is not None:
+            raise
+        options.observer.note(f"The teacher is not marked: {error.message}")
+        return None
+    return point_of(evaluate_store(teacher, store, "", context, adaptive=False))
+
+
+def _written(thresholds: list[float] | None) -> list[WrittenThreshold] | None:
+    return None if thresholds is None else [write_threshold(value) for value in thresholds]
+
+
+def _sweep_csv(evaluation: Evaluation) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    exits = range(len(evaluation.profile.exits))
+    writer.writerow(
+        ["threshold_nats", "accuracy", "expected_macs", *(f"exit_rate_{i}" for i in exits)]
+    )
+    for row in evaluation.sweep:
+        found = row.adaptive
+        theta = write_threshold(row.threshold)
+        writer.writerow([theta, found.accuracy, found.expected_macs, *found.exit_rates])
+    return text.getvalue()

@@ -1,0 +1,25 @@
+"""What every workflow is given beside its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from erde_cli.core.context import Context, make_context
+from erde_cli.core.observer import Observer
+
+
+@dataclass(frozen=True)
+class Options:
+    """Device, threads, and who is told of progress."""
+
+    device: str = "auto"
+    threads: int | None = None
+    observer: Observer = field(default_factory=Observer)
+
+    def context(self, precision: str) -> Context:
+        """Context of this device in a precision ("auto", "float32", "bfloat16")."""
+        return make_context(self.device, precision, self.threads)
+
+
+Json = dict[str, Any]

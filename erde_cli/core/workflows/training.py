@@ -1,0 +1,322 @@
+"""`erde train-teacher` and `erde distill`: from a recipe to a bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import torch
+
+from erde_cli.core.bundle import Bundle, load_bundle, save_bundle
+from erde_cli.core.context import Context
+from erde_cli.core.data import (
+    AugmentationPlan,
+    Batches,
+    Dataset,
+    ImageStore,
+    Normalisation,
+    Split,
+    open_dataset,
+)
+from erde_cli.core.errors import BundleError
+from erde_cli.core.files import make_folder, write_json, write_text
+from erde_cli.core.inference import answer_all
+from erde_cli.core.losses import LossSettings
+from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
+from erde_cli.core.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.profiling import profile_model
+from erde_cli.core.randomness import derive_seed
+from erde_cli.core.recipe import Network, Recipe, Training
+from erde_cli.core.training import EpochRecord, Objective, TrainState, train_epoch
+from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.phases import inputs_digest
+
+Role = Literal["teacher", "student"]
+_ALMOST_KD = 0.01  # share of teacher errors
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A new bundle, and what its training took."""
+
+    bundle: Bundle
+    epochs: int
+    images_per_second: float
+    accuracy_calibration: list[float]
+    seconds: float
+
+    def to_json(self) -> Json:
+        """The object that `--json` prints."""
+        return {
+            "bundle": str(self.bundle.path),
+            "epochs": self.epochs,
+            "images_per_second": self.images_per_second,
+            "accuracy_calibration": self.accuracy_calibration,
+            "seconds": self.seconds,
+        }
+
+
+def default_run(recipe: Recipe) -> Path:
+    """Run folder where none is named."""
+    return Path("runs") / recipe.name
+
+
+def train_teacher(recipe: Recipe, run: Path, options: Options) -> Trained:
+    """Train the recipe's teacher and write the bundle `run/teacher`."""
+    start = perf_counter()
+    options.observer.phase("Training the teacher")
+    dataset = open_dataset(recipe.data)
+    digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
+    settings = recipe.training.teacher
+    context = options.context(settings.precision)
+
+    def objective(weights: torch.Tensor, seed: int) -> Objective:
+        del seed
+        return LabelObjective(weights, settings.label_smoothing)
+
+    task = _Task("teacher", recipe, recipe.teacher, settings, digest, run)
+    return _train(task, dataset, objective, context, options, start)
+
+
+def distill(recipe: Recipe, run: Path, teacher_path: Path | None, options: Options) -> Trained:
+    """Distill the recipe's student from a teacher and write the bundle `run/student`.
+
+    Raises:
+        BundleError: there is no teacher, or it does not fit the recipe.
+    """
+    start = perf_counter()
+    settings = recipe.training.student
+    method = recipe.distillation.method
+    teacher = None
+    if method != "cross_entropy":
+        teacher = _load_teacher(recipe, teacher_path or run / "teacher")
+    options.observer.phase(
+        "Training the student without a teacher" if teacher is None
+        else f"Distilling the student by {method}"
+    )  # fmt: skip
+    dataset = open_dataset(recipe.data)
+    if teacher is not None:
+        _check_splits(teacher, dataset)
+    weights_digest = teacher.document.weights_digest if teacher else None
+    digest = inputs_digest(recipe, "student", dataset.fingerprint, weights_digest)
+    context = options.context(settings.precision)
+
+    def objective(weights: torch.Tensor, seed: int) -> Objective:
+        if teacher is None:
+            return LabelObjective(weights, settings.label_smoothing)
+        context.place(teacher.model)
+        return DistillationObjective(
+            teacher.model,
+            recipe.pairing,
+            _loss_settings(recipe),
+            recipe.distillation.entropy_on,
+            weights,
+            seed,
+            context,
+        )
+
+    task = _Task("student", recipe, recipe.student, settings, digest, run)
+    return _train(task, dataset, objective, context, options, start)
+
+
+@dataclass(frozen=True)
+class _Task:
+    role: Role
+    recipe: Recipe
+    network: Network
+    settings: Training
+    inputs_digest: str
+    run: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.run / "logs" / self.role
+
+
+def _train(
+    task: _Task,
+    dataset: Dataset,
+    make_objective: Callable[[torch.Tensor, int], Objective],
+    context: Context,
+    options: Options,
+    start: float,
+) -> Trained:
+    observer = options.observer
+    stores = _load_splits(dataset, options)
+    train, calibration = stores["train"], stores["calibration"]
+    normalisation = Normalisation.of(train.images)
+    architecture = resolve_architecture(
+        task.network, len(dataset.class_names), task.recipe.data.image_size
+    )
+    # Teacher and student draw apart, so that neither depends on how long the other was trained.
+    seed = derive_seed(task.recipe.seed, task.role)
+    model = build_model(architecture, derive_seed(seed, "weights"))
+    _tell_useless_exits(model, architecture.image_size, options)
+    context.place(model)
+    state = TrainState(model, task.settings)
+    batches = Batches(
+        train, normalisation, _augmentation(task.recipe, normalisation),
+        task.settings.batch_size, seed, context,
+    )  # fmt: skip
+    count = architecture.exit_count
+    weights = context.to_device(torch.tensor(task.network.exit_weights or [1.0] * count))
+    objective = make_objective(weights, seed)
+    log = _LogFiles(task.logs, {**context.to_json(), "recipe": task.recipe.model_dump()})
+    observer.note(
+        f"{len(train):,} train and {len(calibration):,} calibration images, "
+        f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
+        f"{context.threads} threads"
+    )
+    images, busy = 0, 0.0
+    for epoch in range(task.settings.epochs):
+        record = train_epoch(
+            state, batches, objective, task.settings, seed, context,
+            lambda net: answer_all(net, calibration, normalisation, context), observer,
+        )  # fmt: skip
+        log.add(record)
+        images, busy = images + record.timings["images"], busy + record.timings["seconds"]
+        if epoch == 0:
+            _tell_almost_kd(record, task.recipe, options)
+    bundle = save_bundle(
+        task.run / task.role,
+        role=task.role,
+        model=model,
+        architecture=architecture,
+        normalisation=normalisation,
+        class_names=dataset.class_names,
+        recipe=task.recipe,
+        split_fingerprint=dataset.fingerprint,
+        inputs_digest=task.inputs_digest,
+        context=context,
+    )
+    inference = options.context("float32")
+    inference.place(bundle.model)
+    answers = answer_all(bundle.model, calibration, normalisation, inference)
+    seconds = perf_counter() - start
+    return Trained(bundle, task.settings.epochs, images / busy, answers.accuracy, seconds)
+
+
+def _load_splits(dataset: Dataset, options: Options) -> dict[Split, ImageStore]:
+    """Decode what is trained on; and see to it that test can be read before hours are spent."""
+    stores: dict[Split, ImageStore] = {}
+    for split in ("train", "calibration"):
+        title = f"Decoding {split} images"
+        stores[split] = dataset.load(
+            split, lambda done, total, title=title: options.observer.progress(title, done, total)
+        )
+    dataset.check(
+        "test", lambda done, total: options.observer.progress("Checking test images", done, total)
+    )
+    if dataset.skipped:
+        names = "\n".join(f"  {path}" for path in dataset.skipped)
+        options.observer.warning(f"{len(dataset.skipped)} unreadable files left out:\n{names}")
+    return stores
+
+
+def _load_teacher(recipe: Recipe, path: Path) -> Bundle:
+    if not path.exists():
+        raise BundleError(
+            f"There is no teacher at {path}.",
+            expected="the bundle of a trained teacher",
+            hint=f"train one with: erde train-teacher {recipe.name} --out {path.parent}, "
+            "or name one with --teacher BUNDLE",
+        )
+    teacher = load_bundle(path)
+    exits = teacher.model.exit_count
+    if teacher.image_size != recipe.data.image_size:
+        raise BundleError(
+            f"The teacher {path} takes images of {teacher.image_size} pixels.",
+            expected=f"data.image_size = {recipe.data.image_size}",
+            hint=f"type --set data.image_size={teacher.image_size}, or train another teacher",
+        )
+    if recipe.distillation.pairing is None and exits != recipe.student.exit_count:
+        raise BundleError(
+            f"The teacher {path} has {exits} exits, the student {recipe.student.exit_count}.",
+            expected="the same number, or distillation.pairing",
+            hint="name a teacher exit (from 0) for each student exit, "
+            f"such as --set distillation.pairing={[exits - 1] * recipe.student.exit_count}",
+        )
+    if max(recipe.pairing) >= exits:
+        raise BundleError(
+            f"The teacher {path} has {exits} exits.",
+            got=f"distillation.pairing = {recipe.pairing}",
+            expected=f"numbers from 0 to {exits - 1}",
+        )
+    return teacher
+
+
+def _check_splits(teacher: Bundle, dataset: Dataset) -> None:
+    """A teacher from other splits may have been trained on the calibration images."""
+    if teacher.class_names != dataset.class_names:
+        raise BundleError(
+            f"The teacher {teacher.path} knows other classes than the images.",
+            got=", ".join(teacher.class_names[:10]),
+            expected=", ".join(dataset.class_names[:10]),
+        )
+    if teacher.document.split_fingerprint != dataset.fingerprint:
+        raise BundleError(
+            f"The teacher {teacher.path} was trained on other images or other splits, so it may "
+            "have seen the calibration images.",
+            got=f"split fingerprint {teacher.document.split_fingerprint[:12]}",
+            expected=f"split fingerprint {dataset.fingerprint[:12]}",
+            hint="use the same data and data.split_seed, or train the teacher again",
+        )
+
+
+def _loss_settings(recipe: Recipe) -> LossSettings:
+    wanted = recipe.distillation
+    return LossSettings(
+        method=wanted.method,
+        temperature=wanted.temperature,
+        cross_entropy=wanted.weights.cross_entropy,
+        distillation=wanted.weights.distillation,
+        entropy=wanted.weights.entropy,
+        keep_cross_entropy=wanted.teacher_wrong.cross_entropy,
+        keep_distillation=wanted.teacher_wrong.distillation,
+        entropy_at_last_exit=wanted.entropy_at_last_exit,
+        label_smoothing=recipe.training.student.label_smoothing,
+    )
+
+
+def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:
+    wanted = recipe.data.augmentation
+    red, green, blue = (round(255 * value) for value in normalisation.mean)
+    return AugmentationPlan(wanted.crop, recipe.data.flips, wanted.cutout, (red, green, blue))
+
+
+def _tell_useless_exits(model: EarlyExitNet, image_size: int, options: Options) -> None:
+    profile = profile_model(model, image_size)
+    for exit_ in profile.useless_exits:
+        options.observer.warning(
+            f"Exit {exit_ + 1} of {model.exit_count} saves under 5 % of the full cost; "
+            "cut earlier, or leave it out."
+        )
+
+
+def _tell_almost_kd(record: EpochRecord, recipe: Recipe, options: Options) -> None:
+    early = record.metrics.get("teacher_wrong", [])[:-1]
+    if recipe.distillation.method == "erde" and early and max(early) < _ALMOST_KD:
+        options.observer.note(
+            "The teacher is wrong on under 1 % of the train images at every early exit: "
+            "erde is almost kd here."
+        )
+
+
+class _LogFiles:
+    """`metrics.jsonl` (reproducible), `timings.jsonl` (not), and the context, before any step."""
+
+    def __init__(self, folder: Path, context: Json) -> None:
+        make_folder(folder)
+        write_json(folder / "context.json", context)
+        self._folder = folder
+        for name in ("metrics.jsonl", "timings.jsonl"):
+            write_text(folder / name, "")
+
+    def add(self, record: EpochRecord) -> None:
+        for name, row in (("metrics.jsonl", record.metrics), ("timings.jsonl", record.timings)):
+            with (self._folder / name).open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(row, allow_nan=False) + "\n")
