@@ -1,1 +1,106 @@
-def main(): ...
+"""The command line: mounts the commands, turns one error into one message and one exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from erde_cli.commands.calibrate import calibrate
+from erde_cli.commands.distill import distill
+from erde_cli.commands.evaluate import evaluate
+from erde_cli.commands.profile import profile
+from erde_cli.commands.recipes import recipes
+from erde_cli.commands.run import run
+from erde_cli.commands.train_teacher import train_teacher
+from erde_cli.core.errors import ErdeError
+
+_STOPPED = 130  # 128 + SIGINT
+
+app = typer.Typer(
+    name="erde",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run)
+app.command("train-teacher")(train_teacher)
+app.command("distill")(distill)
+app.command("calibrate")(calibrate)
+app.command("profile")(profile)
+app.command("evaluate")(evaluate)
+app.add_typer(recipes, name="recipes")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"erde {version('erde-cli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def erde(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Early-exit image classifiers for devices that cannot afford them.
+
+    Train a teacher with early exits, distill a small student from it, choose the thresholds at
+    which images leave early, and see what was gained. Start with: [bold]erde run digits[/bold]
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code (0 done, 1 failed, 2 bad input, 130 stopped)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(given, prog_name="erde", standalone_mode=False)
+    except ErdeError as error:
+        return _fail(given, error.to_json(), str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        text = "Stopped. Finished phases are kept: type the same command to go on."
+        return _fail(given, _error("Stopped", text, _STOPPED), text)
+    except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
+        return _fail_unexpected(given, error)
+    return code if isinstance(code, int) else 0
+
+
+def _fail_unexpected(given: list[str], error: Exception) -> int:
+    """Report a wrong command line, told by its own message, or a bug, told by its traceback."""
+    describe = getattr(error, "format_message", None)
+    if describe is not None:
+        context = getattr(error, "ctx", None)
+        help_command = f"{context.command_path if context else 'erde'} --help"
+        text = f"{describe()}\n  next:     {help_command}"
+        return _fail(given, _error("UsageError", describe(), 2, help_command), text)
+    traceback.print_exception(error)
+    text = f"This is a bug in erde: {type(error).__name__}: {error}"
+    return _fail(given, _error(type(error).__name__, str(error), 1), text)
+
+
+def _error(kind: str, message: str, exit_code: int, hint: str = "") -> dict[str, Any]:
+    fields = {"type": kind, "message": message, "got": "", "expected": "", "hint": hint}
+    return {"error": {**fields, "exit_code": exit_code}}
+
+
+def _fail(given: list[str], document: dict[str, Any], text: str) -> int:
+    sys.stderr.write(f"Error: {_printable(text)}\n")
+    if "--json" in given:
+        sys.stdout.write(json.dumps(document) + "\n")
+    exit_code: int = document["error"]["exit_code"]
+    return exit_code
+
+
+def _printable(text: str) -> str:
+    """Show control characters, which file and class names may hold, instead of obeying them."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -1,0 +1,1 @@
+"""The shared package; knows neither the terminal nor the command line."""

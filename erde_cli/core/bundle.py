@@ -23,11 +23,11 @@ from erde_cli.core.calibration import Calibrated
 from erde_cli.core.context import Context
 from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.exits import WrittenThreshold, read_threshold, write_threshold
 from erde_cli.core.files import digest_of_file, read_json, replaced_folder, write_json
 from erde_cli.core.metrics import Adaptive
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.recipe import Recipe
+from erde_cli.core.thresholds import WrittenThreshold, read_threshold, write_threshold
 
 FORMAT = 1
 WEIGHTS, DOCUMENT, THRESHOLDS = "model.safetensors", "bundle.json", "thresholds.json"
@@ -275,7 +275,9 @@ def read_bundle_document(path: Path) -> BundleDocument:
     return document
 
 
-def save_thresholds(bundle: Bundle, calibrated: Calibrated, fingerprint: str, precision: str) -> None:
+def save_thresholds(
+    bundle: Bundle, calibrated: Calibrated, fingerprint: str, precision: str
+) -> None:
     """Write `thresholds.json` into a bundle, whole or not at all."""
     document = ThresholdsDocument.model_validate(
         {

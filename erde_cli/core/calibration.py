@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from erde_cli.core.errors import InputError
 from erde_cli.core.metrics import Adaptive, adaptive
+from erde_cli.core.thresholds import read_threshold
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -25,6 +27,7 @@ TargetKind = Literal["threshold", "max_drop", "max_macs"]
 _LEVELS = 64  # candidate thresholds per exit; a finer grid fits the noise of the split
 _FOLDS = 5
 _UNITS = {"threshold": "nats", "max_drop": "points", "max_macs": "share of full MACs"}
+_OPTIONS = {"threshold": "--threshold", "max_drop": "--max-drop", "max_macs": "--max-macs"}
 _ROUNDING = 1e-9
 
 
@@ -39,6 +42,46 @@ class Target:
     def unit(self) -> str:
         """Unit of `value`."""
         return _UNITS[self.kind]
+
+
+def one_target(
+    *,
+    threshold: float | str | None = None,
+    max_drop: float | None = None,
+    max_macs: float | None = None,
+) -> Target:
+    """Make a target from the one argument that is given.
+
+    Args:
+        threshold: nats, "always" or "never".
+        max_drop: accuracy points, 0 to 100.
+        max_macs: share of the full MACs, above 0 and at most 1.
+
+    Raises:
+        InputError: none or several are given, or the value is out of its bounds.
+    """
+    values = {"threshold": threshold, "max_drop": max_drop, "max_macs": max_macs}
+    given = {kind: value for kind, value in values.items() if value is not None}
+    if len(given) != 1:
+        raise InputError(
+            "Calibration needs exactly one target.",
+            got=" and ".join(_OPTIONS[kind] for kind in given) or "none",
+            expected="--threshold NATS, --max-drop POINTS, or --max-macs RATIO",
+            hint="start with --max-drop 1",
+        )
+    if threshold is not None:
+        return Target("threshold", read_threshold(threshold))
+    if max_drop is not None:
+        if not 0 <= max_drop <= 100:
+            _refuse("max_drop", max_drop, "accuracy points from 0 to 100")
+        return Target("max_drop", max_drop)
+    if max_macs is None or not 0 < max_macs <= 1:
+        _refuse("max_macs", max_macs, "a share of the full MACs, above 0 and at most 1")
+    return Target("max_macs", max_macs)
+
+
+def _refuse(kind: str, value: object, expected: str) -> NoReturn:
+    raise InputError(f"{_OPTIONS[kind]} is out of bounds.", got=str(value), expected=expected)
 
 
 @dataclass(frozen=True)
@@ -65,7 +108,8 @@ class Observations:
         limits = np.array([*thresholds, math.inf])
         leaves = self.scores < limits
         leaves[:, -1] = True
-        return leaves.argmax(axis=1).astype(np.int64)
+        exits: IntArray = leaves.argmax(axis=1).astype(np.int64)
+        return exits
 
     def under(self, thresholds: Sequence[float]) -> Adaptive:
         """Accuracy, exit rates and expected MACs under thresholds."""
@@ -181,7 +225,8 @@ class _Search:
 
     def evaluate(self, choice: Sequence[int]) -> FloatArray:
         """(accuracy, expected MACs) of one candidate per exit."""
-        return self._later(list(choice), 0).sum(axis=0)
+        value: FloatArray = self._later(list(choice), 0).sum(axis=0)
+        return value
 
     def meets(self, value: FloatArray) -> bool:
         """Whether (accuracy, expected MACs) meets the target."""
@@ -258,9 +303,7 @@ class _Search:
             table += self._gain_of_second(choice, i, j, here)
         return table
 
-    def _gain_of_second(
-        self, choice: list[int], i: int, j: int, here: BoolArray
-    ) -> FloatArray:
+    def _gain_of_second(self, choice: list[int], i: int, j: int, here: BoolArray) -> FloatArray:
         """What exit j changes for the images that pass i and reach it, [g_i, g_j, 2]."""
         reaches = here.copy()
         for exit_ in range(i + 1, j):
@@ -271,7 +314,8 @@ class _Search:
         sums = _sums(cell, change[reaches], (size_i + 1) * (size_j + 1))
         sums = sums.reshape(size_i + 1, size_j + 1, 2)[:size_i, :size_j]
         by_j = sums.cumsum(axis=1)  # leaves at j when g_j >= first
-        return by_j.sum(axis=0) - by_j.cumsum(axis=0)  # passes i when g_i < first
+        gain: FloatArray = by_j.sum(axis=0) - by_j.cumsum(axis=0)  # passes i when g_i < first
+        return gain
 
     def _between(self, choice: list[int], i: int, j: int) -> FloatArray:
         """Value of each image that passes i, as if none left at j, [images, 2]."""
@@ -290,5 +334,7 @@ class _Search:
 
 def _sums(groups: IntArray, values: FloatArray, size: int) -> FloatArray:
     """Sum of values [n, 2] by group number [n], [size, 2]."""
-    columns = [np.bincount(groups, values[:, column], minlength=size) for column in (0, 1)]
-    return np.stack(columns, axis=1)[:size]
+    sums = np.zeros((size, 2))
+    for column in (0, 1):
+        sums[:, column] = np.bincount(groups, values[:, column], minlength=size)[:size]
+    return sums

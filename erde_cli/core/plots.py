@@ -58,7 +58,9 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
                 marker=marker, c=colour, s=size, label=label, zorder=3,
                 edgecolors="white", linewidths=0.6,
             )  # fmt: skip
-    largest = max(point.macs for point in [*picture.sweep, *([picture.teacher] if picture.teacher else [])])
+    largest = max(
+        point.macs for point in [*picture.sweep, *([picture.teacher] if picture.teacher else [])]
+    )
     smallest = min(point.macs for point in picture.sweep)
     if largest > 4 * smallest:
         axes.set_xscale("log")
@@ -72,7 +74,9 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     # The format is told: the file beside which it is written has another name.
-    write_file(path, lambda beside: figure.savefig(beside, format=path.suffix[1:], metadata=_NO_DATE))
+    write_file(
+        path, lambda beside: figure.savefig(beside, format=path.suffix[1:], metadata=_NO_DATE)
+    )
 
 
 _NO_DATE = {"Software": None}  # the same picture is the same bytes

@@ -238,5 +238,6 @@ class _Log:
     def means(self) -> dict[str, list[float]]:
         """Means over the epoch, one number per exit; sets `loss`."""
         means = {name: (total / self._steps).tolist() for name, total in self._total.items()}
-        self.loss = means.pop("loss")
+        self.loss = float(self._total["loss"]) / self._steps
+        del means["loss"]
         return means

@@ -66,6 +66,6 @@ def evaluation_batches(
     """All images of a store once, in order, never augmented."""
     normalise = Normaliser(normalisation, store.images.shape[2], context)
     for images, labels in zip(
-        store.images.split(batch_size), store.labels.split(batch_size), strict=True
+        torch.split(store.images, batch_size), torch.split(store.labels, batch_size), strict=True
     ):
         yield Batch(normalise(context.to_device(images)), context.to_device(labels))

@@ -154,7 +154,7 @@ def _stratified(
         raise DataError(
             f"Too few images to split off a {purpose} split.",
             got=f"one image or none in {', '.join(map(repr, poor[:10]))}",
-            expected="two images or more of every class beside each split; ten or more to be useful",
+            expected="two images or more of every class beside each split; ten to be of use",
         )
     exact = sizes * (count / len(numbers))
     shares = np.floor(exact).astype(np.int64)

@@ -42,7 +42,7 @@ class Normalisation:
         """Measure it on images, uint8 [n, height, width, 3]."""
         count = images[..., 0].numel()
         total, squares = torch.zeros(2, 3, dtype=torch.float64)
-        for part in images.split(_IMAGES_AT_ONCE):
+        for part in torch.split(images, _IMAGES_AT_ONCE):
             pixels = part.reshape(-1, 3).double() / 255
             total += pixels.sum(dim=0)
             squares += pixels.square().sum(dim=0)

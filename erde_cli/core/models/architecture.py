@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -85,7 +86,7 @@ def _build(architecture: Architecture) -> EarlyExitNet:
         )
     backbone = make_backbone(architecture.depth, architecture.width, classes)
     bounds = [0, *architecture.cuts, len(backbone.blocks)]
-    pairs = list(zip(bounds, bounds[1:], strict=False))
+    pairs = list(pairwise(bounds))
     if any(start >= end for start, end in pairs):
         raise InputError(
             f"Exits after blocks {list(architecture.cuts)} do not fit this backbone.",

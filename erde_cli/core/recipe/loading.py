@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
+from erde_cli.core.recipe.shipped import shipped_recipe
 from erde_cli.core.recipe.yaml_text import parse_yaml
 
 Overrides = dict[str, Any]
@@ -87,19 +87,7 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") 
 
 def _find(reference: str) -> Path:
     path = Path(reference).expanduser()
-    if path.is_file():
-        return path
-    shipped = shipped_recipe(reference)
-    if shipped is not None:
-        return shipped.path
-    names = [recipe.name for recipe in shipped_recipes()]
-    near = get_close_matches(reference, names, n=1)
-    raise InputError(
-        f"There is no recipe {reference!r}.",
-        got="a folder" if path.is_dir() else "neither a file nor the name of a shipped recipe",
-        expected=f"a path, or one of {', '.join(names)}",
-        hint=f"did you mean {near[0]}?" if near else "list them with: erde recipes",
-    )
+    return path if path.is_file() else shipped_recipe(reference).path
 
 
 def _absolute(root: str, base: Path) -> Path:
@@ -153,9 +141,13 @@ def _problem(item: Mapping[str, Any], path: str, origin: str) -> Problem:
         return Problem(origin, path, shown, "no such key", _nearest_path(path))
     rule = item["msg"]
     if kind == "literal_error":
-        allowed = [text.strip(" '") for text in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+        allowed = [
+            text.strip(" '") for text in item["ctx"]["expected"].replace(" or ", ",").split(",")
+        ]
         near = get_close_matches(str(value), allowed, n=1)
-        return Problem(origin, path, shown, f"must be {' or '.join(allowed)}", near[0] if near else "")
+        return Problem(
+            origin, path, shown, f"must be {' or '.join(allowed)}", near[0] if near else ""
+        )
     context = item.get("ctx", {})
     if "key" in context and isinstance(value, BaseModel | dict):
         shown = _shorten(_value_at(value, context["key"]))

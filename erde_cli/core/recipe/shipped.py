@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
+
+from erde_cli.core.errors import InputError
 
 _PACKAGE = Path(__file__).parents[2]
 _FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parent / "recipes")  # wheel, checkout
@@ -33,6 +36,19 @@ def shipped_recipes() -> list[ShippedRecipe]:
     return [ShippedRecipe(path.stem, path) for path in sorted(folder.glob("*.yaml"))]
 
 
-def shipped_recipe(name: str) -> ShippedRecipe | None:
-    """Return the shipped recipe of that name, if there is one."""
-    return next((recipe for recipe in shipped_recipes() if recipe.name == name), None)
+def shipped_recipe(name: str) -> ShippedRecipe:
+    """Return the shipped recipe of that name.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = {recipe.name: recipe for recipe in shipped_recipes()}
+    if name in found:
+        return found[name]
+    near = get_close_matches(name, list(found), n=1)
+    raise InputError(
+        f"There is no recipe {name!r}.",
+        got="a folder" if Path(name).is_dir() else "neither a file nor a shipped recipe",
+        expected=f"a path, or one of {', '.join(found)}",
+        hint=f"did you mean {near[0]}?" if near else "list them with: erde recipes",
+    )

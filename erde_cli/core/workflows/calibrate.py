@@ -14,13 +14,13 @@ from erde_cli.core.bundle import (
     save_thresholds,
     target_to_json,
 )
-from erde_cli.core.calibration import Calibrated, Observations, Target, TargetKind, calibrate
+from erde_cli.core.calibration import Calibrated, Observations, Target, calibrate, one_target
 from erde_cli.core.data import Dataset, ImageStore, Split, open_dataset
 from erde_cli.core.errors import BundleError
-from erde_cli.core.exits import read_threshold, write_threshold
 from erde_cli.core.inference import answer_all
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
+from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.options import Json, Options
 
 
@@ -48,12 +48,7 @@ class Thresholds:
 
 def target_of(settings: Calibration) -> Target:
     """The target that a recipe's calibration section names."""
-    kind, value = settings.target
-    kinds: dict[str, TargetKind] = {
-        "threshold": "threshold", "max_drop": "max_drop", "max_macs": "max_macs",
-    }  # fmt: skip
-    number = read_threshold(value) if kind == "threshold" else float(value)
-    return Target(kinds[kind], number)
+    return one_target(**settings.model_dump())
 
 
 def calibrate_bundle(
@@ -101,9 +96,7 @@ def dataset_of(bundle: Bundle) -> Dataset:
 def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
     """Decode one split, and tell how far it is."""
     title = f"Decoding {split} images"
-    store = dataset.load(
-        split, lambda done, total: options.observer.progress(title, done, total)
-    )
+    store = dataset.load(split, lambda done, total: options.observer.progress(title, done, total))
     if dataset.skipped:
         options.observer.warning(f"{len(dataset.skipped)} unreadable files left out.")
     return store

@@ -17,12 +17,12 @@ from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
 from erde_cli.core.entropy import largest_entropy
 from erde_cli.core.errors import BundleError, ErdeError
-from erde_cli.core.exits import WrittenThreshold, write_threshold
 from erde_cli.core.files import write_json, write_text
 from erde_cli.core.inference import Answers, answer_all
 from erde_cli.core.metrics import Adaptive
 from erde_cli.core.plots import Point, TradeOff, draw_trade_off
 from erde_cli.core.profiling import Profile, profile_model
+from erde_cli.core.thresholds import WrittenThreshold, write_threshold
 from erde_cli.core.workflows.calibrate import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
 
@@ -142,12 +142,12 @@ def evaluate_store(
     top = largest_entropy(bundle.model.classes)
     grid = [0.0 if share == 0 else share * top for share in _GRID]
     sweep = [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
-    return Evaluation(
-        bundle, split, answers, profile, thresholds, seen.under(used), right, sweep
-    )
+    return Evaluation(bundle, split, answers, profile, thresholds, seen.under(used), right, sweep)
 
 
-def write_evaluation(evaluation: Evaluation, teacher: Point | None, folder: Path) -> EvaluationFiles:
+def write_evaluation(
+    evaluation: Evaluation, teacher: Point | None, folder: Path
+) -> EvaluationFiles:
     """Write `evaluation.json`, `sweep.csv` and `tradeoff.png` into a folder."""
     write_json(folder / "evaluation.json", evaluation.to_json())
     write_text(folder / "sweep.csv", _sweep_csv(evaluation))
@@ -172,9 +172,7 @@ def point_of(teacher: Evaluation) -> Point:
     return Point(teacher.profile.static_macs, teacher.full_accuracy)
 
 
-def _precision(
-    bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: str | None
-) -> str:
+def _precision(bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: str | None) -> str:
     recorded = thresholds.precision if thresholds else None
     if recorded and wanted and recorded != wanted:
         raise BundleError(

@@ -26,6 +26,7 @@ from erde_cli.core.workflows.evaluate import (
 )
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest, relevant
+from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.training import distill, train_teacher
 
 RUN_FILE, REPORT = "run.json", "report.json"
@@ -37,6 +38,7 @@ class RunResult:
 
     run: Path
     report: Json
+    costs: Profiled
     kept: list[str]
 
     @property
@@ -64,7 +66,7 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     student = _student(recipe, run, fingerprint, teacher, journal, options)
     _thresholds(recipe, student, journal, options)
     report = _evaluation(run, teacher, student, journal, options)
-    return RunResult(run, report, journal.kept)
+    return RunResult(run, report, profile_bundle(student.path, options), journal.kept)
 
 
 class _Journal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -36,6 +37,7 @@ from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 
 Role = Literal["teacher", "student"]
+_TRAINED_ON: tuple[Split, ...] = ("train", "calibration")
 _ALMOST_KD = 0.01  # share of teacher errors
 
 
@@ -203,17 +205,14 @@ def _train(
 def _load_splits(dataset: Dataset, options: Options) -> dict[Split, ImageStore]:
     """Decode what is trained on; and see to it that test can be read before hours are spent."""
     stores: dict[Split, ImageStore] = {}
-    for split in ("train", "calibration"):
-        title = f"Decoding {split} images"
-        stores[split] = dataset.load(
-            split, lambda done, total, title=title: options.observer.progress(title, done, total)
-        )
-    dataset.check(
-        "test", lambda done, total: options.observer.progress("Checking test images", done, total)
-    )
+    observer = options.observer
+    for split in _TRAINED_ON:
+        report = partial(observer.progress, f"Decoding {split} images")
+        stores[split] = dataset.load(split, report)
+    dataset.check("test", partial(observer.progress, "Checking test images"))
     if dataset.skipped:
         names = "\n".join(f"  {path}" for path in dataset.skipped)
-        options.observer.warning(f"{len(dataset.skipped)} unreadable files left out:\n{names}")
+        observer.warning(f"{len(dataset.skipped)} unreadable files left out:\n{names}")
     return stores
 
 

@@ -1,0 +1,7 @@
+"""`python -m erde_cli`."""
+
+import sys
+
+from erde_cli.app import main
+
+sys.exit(main())

@@ -1,0 +1,50 @@
+"""`erde distill`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from erde_cli.commands.options import (
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    RecipeArgument,
+    RunOption,
+    SeedOption,
+    SetOption,
+    ThreadsOption,
+)
+
+
+def distill(
+    recipe: RecipeArgument,
+    out: RunOption = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE", show_default=False, help="The teacher; RUN/teacher if absent."
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Distill the recipe's student from a teacher, exit by exit, into the bundle RUN/student.
+
+    Example: [bold]erde distill digits --out runs/mine --set distillation.method=kd[/bold]
+    """
+    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.trained import trained_pieces
+    from erde_cli.core.recipe import load_recipe
+    from erde_cli.core.workflows.training import default_run, distill
+
+    loaded = load_recipe(recipe, overrides or (), seed=seed)
+    with working(quiet, device, threads) as options:
+        trained = distill(loaded, out or default_run(loaded), teacher, options)
+    show(trained.to_json(), as_json, *trained_pieces(trained, "Student"))

@@ -1,0 +1,90 @@
+"""`erde evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from erde_cli.commands.options import (
+    BundleArgument,
+    DeviceOption,
+    JsonOption,
+    PrecisionOption,
+    QuietOption,
+    ThreadsOption,
+)
+
+SWEEP_NOTE = (
+    "The sweep describes these images. Do not choose θ from it: erde calibrate chooses on "
+    "images that are not used here."
+)
+
+
+def evaluate(
+    bundle: BundleArgument,
+    split: Annotated[
+        Literal["train", "calibration", "test"], typer.Option(help="Which images.")
+    ] = "test",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="Your own labelled images (<class>/* or test/<class>/*), not the bundle's.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="Folder for evaluation.json, sweep.csv and tradeoff.png; "
+            "BUNDLE/evaluation/SPLIT if absent.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            show_default=False,
+            help="Teacher to mark in the picture; the run's own if absent.",
+        ),
+    ] = None,
+    precision: PrecisionOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Evaluate a bundle: every exit, the calibrated thresholds, and a sweep of θ.
+
+    Example: [bold]erde evaluate runs/digits/student[/bold]
+    """  # fmt: skip
+    from rich.markup import escape
+
+    from erde_cli.commands.tables import evaluation_table, sweep_table
+    from erde_cli.commands.terminal import show, working
+    from erde_cli.core.workflows.evaluate import evaluate_bundle
+
+    with working(quiet, device, threads) as options:
+        files = evaluate_bundle(
+            bundle,
+            options,
+            split=split,
+            data=data,
+            out=out,
+            teacher=teacher,
+            precision=precision,
+        )
+    evaluation = files.evaluation
+    document = evaluation.to_json()
+    show(
+        document,
+        as_json,
+        evaluation_table(f"{document['images']:,} images ({escape(document['split'])})", document),
+        sweep_table(evaluation),
+        SWEEP_NOTE,
+        f"picture: {escape(str(files.picture))}",
+    )

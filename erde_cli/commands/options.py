@@ -1,0 +1,58 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+RecipeArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        show_default=False,
+        help="Path of a recipe, or the name of a shipped one (see: erde recipes).",
+    ),
+]
+BundleArgument = Annotated[
+    Path,
+    typer.Argument(metavar="BUNDLE", show_default=False, help="Folder of a trained model."),
+]
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="RUN", show_default=False, help="Run folder; runs/<recipe name> if absent."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        show_default=False,
+        help="Change one value of the recipe; may be repeated. Paths start where you are.",
+    ),
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", show_default=False, help="Use this seed, not the recipe's.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print exactly one JSON object on stdout, errors as well.")
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show results and warnings only, no progress.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", show_default=False, help="CPU threads; as many as there are cores."),
+]
+PrecisionOption = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option(
+        "--precision", show_default=False, help="Precision of inference; float32 if absent."
+    ),
+]

@@ -1,0 +1,62 @@
+"""`erde recipes`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from erde_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption
+
+recipes = typer.Typer(help="List the shipped recipes, or show one.", invoke_without_command=True)
+
+
+@recipes.callback()
+def list_recipes(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """List the shipped recipes.
+
+    Example: [bold]erde recipes[/bold]
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from rich.table import Table
+
+    from erde_cli.commands.terminal import show
+    from erde_cli.core.recipe.shipped import shipped_recipes
+
+    del quiet, device, threads  # nothing is computed here; scripts may give them everywhere
+    found = shipped_recipes()
+    table = Table("recipe", "what it is for", header_style="bold")
+    for recipe in found:
+        table.add_row(recipe.name, recipe.purpose)
+    document = {"recipes": [{"name": recipe.name, "purpose": recipe.purpose} for recipe in found]}
+    show(document, as_json, table)
+
+
+@recipes.command("show")
+def show_recipe(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a shipped recipe.")],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Print a shipped recipe, to be saved and changed.
+
+    Example: [bold]erde recipes show image-folder > mine.yaml[/bold]
+    """
+    from erde_cli.commands.terminal import show
+    from erde_cli.core.recipe.shipped import shipped_recipe
+
+    del quiet, device, threads
+    recipe = shipped_recipe(name)
+    if as_json:
+        show({"name": recipe.name, "text": recipe.text}, as_json)
+        return
+    typer.echo(recipe.text, nl=False)

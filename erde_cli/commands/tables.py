@@ -1,0 +1,131 @@
+"""Tables of results, with units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from erde_cli.core.profiling import Profile
+    from erde_cli.core.workflows.evaluate import Evaluation
+
+
+def percent(share: float) -> str:
+    """A fraction in per cent."""
+    return f"{100 * share:.2f}"
+
+
+def macs(count: float) -> str:
+    """Multiply-adds in thousands, millions or billions."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count:.0f}"
+
+
+def threshold(value: float | str | None) -> str:
+    """A threshold in nats, or its word."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.4f}"
+
+
+def table(title: str, *columns: str) -> Table:
+    """A table whose numbers stand flush right."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index == 0 else "right")
+    return made
+
+
+def exit_name(index: int, count: int) -> str:
+    """An exit as people count: "2 of 3"."""
+    return f"{index + 1} of {count}"
+
+
+def evaluation_table(title: str, result: dict[str, Any]) -> Table:
+    """One evaluate object: every exit, then the whole under its thresholds."""
+    made = table(title, "exit", "accuracy %", "leave here %", "MACs until here", "θ, nats")
+    exits: Sequence[dict[str, Any]] = result["exits"]
+    thresholds = [*(result["thresholds"] or [None] * (len(exits) - 1)), None]
+    for row, theta in zip(exits, thresholds, strict=True):
+        made.add_row(
+            exit_name(row["exit"], len(exits)),
+            percent(row["accuracy"]),
+            percent(row["exit_rate"]),
+            macs(row["cumulative_macs"]),
+            threshold(theta),
+        )
+    made.add_section()
+    label = "under θ" if result["thresholds"] else "no early exit"
+    made.add_row(label, percent(result["accuracy"]), "", macs(result["expected_macs"]), "")
+    return made
+
+
+def sweep_table(evaluation: Evaluation) -> Table:
+    """One θ for all exits, from never to always."""
+    made = table(
+        "One θ for all exits",
+        "θ, nats",
+        "accuracy %",
+        "expected MACs",
+        "of full %",
+        "leave early %",
+    )
+    for row in evaluation.sweep:
+        found = row.adaptive
+        theta = {0.0: "never", float("inf"): "always"}.get(row.threshold, f"{row.threshold:.4f}")
+        made.add_row(
+            theta,
+            percent(found.accuracy),
+            macs(found.expected_macs),
+            f"{100 * found.expected_macs / evaluation.profile.full_macs:.1f}",
+            f"{100 * (1 - found.exit_rates[-1]):.1f}",
+        )
+    return made
+
+
+def profile_table(profile: Profile, expected: float | None, rates: list[float] | None) -> Table:
+    """What every exit costs."""
+    made = table(
+        f"One image of {'x'.join(map(str, profile.input_shape))}, "
+        f"{profile.parameters:,} parameters",
+        "exit", "parameters", "stage MACs", "head MACs", "MACs until here", "of full %",
+        "leave here %",
+    )  # fmt: skip
+    shares = [percent(rate) for rate in rates] if rates else ["-"] * len(profile.exits)
+    for row, share in zip(profile.exits, shares, strict=True):
+        made.add_row(
+            exit_name(row.exit, len(profile.exits)),
+            f"{row.parameters:,}",
+            macs(row.stage_macs),
+            macs(row.head_macs),
+            macs(row.cumulative_macs),
+            f"{100 * row.cumulative_macs / profile.full_macs:.1f}",
+            share,
+        )
+    made.add_section()
+    made.add_row("static", "", "", "", macs(profile.static_macs), "", "")
+    if expected is not None:
+        share = f"{100 * expected / profile.full_macs:.1f}"
+        made.add_row("expected", "", "", "", macs(expected), share, "")
+    return made
+
+
+def comparison_table(report: dict[str, Any]) -> Table:
+    """Teacher and student side by side, and what was gained."""
+    made = table("Teacher and student on the test split", "", "teacher", "student")
+    teacher, student = report["teacher"], report["student"]
+    made.add_row("accuracy %", percent(teacher["accuracy"]), percent(student["accuracy"]))
+    made.add_row(
+        "accuracy of the last exit %",
+        percent(teacher["full_accuracy"]),
+        percent(student["full_accuracy"]),
+    )
+    made.add_row(
+        "MACs without early exit", macs(teacher["static_macs"]), macs(student["static_macs"])
+    )
+    made.add_row("expected MACs", macs(teacher["static_macs"]), macs(student["expected_macs"]))
+    return made

@@ -1,0 +1,144 @@
+"""What a person sees while a command works, on stderr; results go to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from erde_cli.core.observer import EpochEvent, Observer, StepEvent
+
+if TYPE_CHECKING:
+    from erde_cli.core.workflows.options import Options
+
+_SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_wrong": "T wrong"}
+
+
+class _Quiet(Observer):
+    """Warnings only."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def warning(self, message: str) -> None:
+        self._console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
+
+
+class _Lines(_Quiet):
+    """One line for every phase and epoch: for files, pipes and CI."""
+
+    def phase(self, title: str) -> None:
+        self._console.print(f"[bold]{escape(title)}[/bold]")
+
+    def note(self, message: str) -> None:
+        self._console.print(escape(message), soft_wrap=True, highlight=False)
+
+    def epoch(self, event: EpochEvent) -> None:
+        left = (event.epochs - event.epoch) * event.seconds
+        means = {name: sum(values) / len(values) for name, values in event.terms.items()}
+        accuracy = " ".join(f"{100 * share:.1f}" for share in event.accuracy_calibration)
+        line = (
+            f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}  {_terms(means)}  "
+            f"calibration {accuracy} %  {event.images_per_second:,.0f} images/s  "
+            f"ETA {_clock(left)}"
+        )
+        self._console.print(line, soft_wrap=True, highlight=False)
+
+
+class _Bars(_Lines):
+    """Live progress bars on a terminal."""
+
+    def __init__(self, console: Console, bars: Progress) -> None:
+        super().__init__(console)
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def phase(self, title: str) -> None:
+        self._clear()
+        super().phase(title)
+
+    def progress(self, title: str, done: int, total: int) -> None:
+        self._show(title, done, total, "")
+        if done == total:
+            self._bars.remove_task(self._tasks.pop(title))
+
+    def step(self, event: StepEvent) -> None:
+        done = (event.epoch - 1) * event.steps + event.step
+        detail = (
+            f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}  {_terms(event.terms)}  "
+            f"{event.images_per_second:,.0f} images/s"
+        )
+        self._show("Training", done, event.epochs * event.steps, detail)
+
+    def epoch(self, event: EpochEvent) -> None:
+        if event.epoch % max(1, event.epochs // 10) == 0:
+            super().epoch(event)
+
+    def _show(self, title: str, done: int, total: int, detail: str) -> None:
+        if title not in self._tasks:
+            self._tasks[title] = self._bars.add_task(title, total=total, detail=detail)
+        self._bars.update(self._tasks[title], completed=done, total=total, detail=detail)
+
+    def _clear(self) -> None:
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
+
+
+@contextmanager
+def working(quiet: bool, device: str, threads: int | None) -> Iterator[Options]:
+    """Options of a command, with an observer that fits where stderr goes."""
+    from erde_cli.core.workflows.options import Options
+
+    console = Console(stderr=True, highlight=False)
+    if quiet or not console.is_terminal:
+        observer = _Quiet(console) if quiet else _Lines(console)
+        yield Options(device, threads, observer)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield Options(device, threads, _Bars(console, bars))
+
+
+def show(document: dict[str, Any], as_json: bool, *pieces: RenderableType) -> None:
+    """Print a result on stdout: one JSON object, or the pieces one under the other."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        return
+    console = Console(highlight=False)
+    for piece in pieces:
+        console.print(piece, soft_wrap=isinstance(piece, str))
+
+
+def _terms(means: dict[str, float]) -> str:
+    shown = {_SHORT.get(name, name): value for name, value in means.items()}
+    wrong = shown.pop("T wrong", None)
+    parts = [f"{name} {value:.3f}" for name, value in shown.items()]
+    parts += [] if wrong is None else [f"teacher wrong {100 * wrong:.1f} %"]
+    return "  ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,39 @@
+"""`erde train-teacher`."""
+
+from __future__ import annotations
+
+from erde_cli.commands.options import (
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    RecipeArgument,
+    RunOption,
+    SeedOption,
+    SetOption,
+    ThreadsOption,
+)
+
+
+def train_teacher(
+    recipe: RecipeArgument,
+    out: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Train the recipe's teacher: a deep network with early exits, in the bundle RUN/teacher.
+
+    Example: [bold]erde train-teacher digits --out runs/mine[/bold]
+    """
+    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.trained import trained_pieces
+    from erde_cli.core.recipe import load_recipe
+    from erde_cli.core.workflows.training import default_run, train_teacher
+
+    loaded = load_recipe(recipe, overrides or (), seed=seed)
+    with working(quiet, device, threads) as options:
+        trained = train_teacher(loaded, out or default_run(loaded), options)
+    show(trained.to_json(), as_json, *trained_pieces(trained, "Teacher"))

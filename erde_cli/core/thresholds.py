@@ -1,0 +1,39 @@
+"""Written form of a threshold: nats, or "always" (θ = inf) and "never" (θ = 0)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from erde_cli.core.errors import InputError
+
+WrittenThreshold = float | Literal["always", "never"]
+
+
+def write_threshold(value: float) -> WrittenThreshold:
+    """Form of a threshold in JSON: nats, or "always" (θ = inf) and "never" (θ = 0)."""
+    if value == 0:
+        return "never"
+    return "always" if math.isinf(value) else value
+
+
+def read_threshold(written: object) -> float:
+    """Threshold in nats from its written form.
+
+    Raises:
+        InputError: it is neither a number of nats from 0 up nor "always" nor "never".
+    """
+    forms = {"always": math.inf, "never": 0.0}
+    if isinstance(written, str) and written in forms:
+        return forms[written]
+    try:
+        value = float(written)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        value = math.nan
+    if isinstance(written, bool) or not value >= 0 or math.isinf(value):
+        raise InputError(
+            "This is no threshold.",
+            got=repr(written),
+            expected='an entropy in nats, 0 or more; "always"; or "never"',
+        )
+    return value
