@@ -92,8 +92,7 @@ def profile_table(profile: Profile, expected: float | None, rates: list[float] |
     made = table(
         f"One image of {'x'.join(map(str, profile.input_shape))}, "
         f"{profile.parameters:,} parameters",
-        "exit", "parameters", "stage MACs", "head MACs", "MACs until here", "of full %",
-        "leave here %",
+        "exit", "weights", "stage MACs", "head MACs", "MACs so far", "% of full", "leave %",
     )  # fmt: skip
     shares = [percent(rate) for rate in rates] if rates else ["-"] * len(profile.exits)
     for row, share in zip(profile.exits, shares, strict=True):

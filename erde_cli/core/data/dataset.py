@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,7 @@ class Dataset:
     splits: dict[Split, IntArray]
     image_size: int
     fingerprint: str
+    _decoded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -53,16 +54,20 @@ class Dataset:
         return self.source.skipped if isinstance(self.source, FolderSource) else []
 
     def load(self, split: Split, progress: Progress | None = None) -> ImageStore:
-        """Decode one split into memory.
+        """Decode one split into memory, once.
 
         Raises:
             DataError: files cannot be read, or nothing is left.
         """
+        if split in self._decoded:
+            return self._decoded[split]
         images, numbers = self.source.read(self.splits[split], self.image_size, progress)
         if len(numbers) == 0:
             raise DataError(f"The {split} split has no readable image.")
         labels = torch.from_numpy(self.source.labels[numbers])
-        return ImageStore(torch.from_numpy(np.ascontiguousarray(images)), labels, numbers)
+        images = np.ascontiguousarray(images)
+        self._decoded[split] = ImageStore(torch.from_numpy(images), labels, numbers)
+        return self._decoded[split]
 
     def check(self, split: Split, progress: Progress | None = None) -> None:
         """See that one split can be decoded, and keep nothing of it.

@@ -52,7 +52,11 @@ def target_of(settings: Calibration) -> Target:
 
 
 def calibrate_bundle(
-    path: Path, target: Target, options: Options, precision: str = "float32"
+    path: Path,
+    target: Target,
+    options: Options,
+    precision: str = "float32",
+    dataset: Dataset | None = None,
 ) -> Thresholds:
     """Choose thresholds for a target and write them into the bundle.
 
@@ -62,7 +66,7 @@ def calibrate_bundle(
     """
     bundle = load_bundle(path)
     options.observer.phase("Calibrating thresholds")
-    dataset = dataset_of(bundle)
+    dataset = dataset_of(bundle, dataset)
     store = load_split(dataset, "calibration", options)
     context = options.context(precision)
     context.place(bundle.model)
@@ -74,14 +78,14 @@ def calibrate_bundle(
     return Thresholds(bundle, calibrated, profile)
 
 
-def dataset_of(bundle: Bundle) -> Dataset:
-    """Open the images that a bundle was trained on.
+def dataset_of(bundle: Bundle, dataset: Dataset | None = None) -> Dataset:
+    """Open the images that a bundle was trained on, or check those that are open already.
 
     Raises:
         BundleError: they have changed since, so the splits are no longer the same.
         DataError: they are missing.
     """
-    dataset = open_dataset(bundle.recipe.data)
+    dataset = dataset or open_dataset(bundle.recipe.data)
     if dataset.fingerprint != bundle.document.split_fingerprint:
         raise BundleError(
             f"The images of {bundle.path} have changed since it was trained, so its splits are no "

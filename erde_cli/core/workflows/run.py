@@ -7,7 +7,7 @@ from pathlib import Path
 from time import perf_counter
 
 from erde_cli.core.bundle import Bundle, load_bundle, read_bundle_document
-from erde_cli.core.data import open_dataset
+from erde_cli.core.data import Dataset, open_dataset
 from erde_cli.core.errors import BundleError, RunError
 from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.metrics import paired_drop_interval
@@ -61,11 +61,11 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     if not force:
         _refuse_other_recipe(run, recipe, journal)
     journal.save()
-    fingerprint = open_dataset(recipe.data).fingerprint
-    teacher = _teacher(recipe, run, fingerprint, journal, options)
-    student = _student(recipe, run, fingerprint, teacher, journal, options)
-    _thresholds(recipe, student, journal, options)
-    report = _evaluation(run, teacher, student, journal, options)
+    dataset = open_dataset(recipe.data)
+    teacher = _teacher(recipe, run, dataset, journal, options)
+    student = _student(recipe, run, dataset, teacher, journal, options)
+    _thresholds(recipe, dataset, student, journal, options)
+    report = _evaluation(run, dataset, teacher, student, journal, options)
     return RunResult(run, report, profile_bundle(student.path, options), journal.kept)
 
 
@@ -128,14 +128,14 @@ def _kept(path: Path, digest: str) -> Bundle | None:
 
 
 def _teacher(
-    recipe: Recipe, run: Path, fingerprint: str, journal: _Journal, options: Options
+    recipe: Recipe, run: Path, dataset: Dataset, journal: _Journal, options: Options
 ) -> Bundle:
-    bundle = _kept(run / "teacher", inputs_digest(recipe, "teacher", fingerprint))
+    bundle = _kept(run / "teacher", inputs_digest(recipe, "teacher", dataset.fingerprint))
     if bundle is not None:
         journal.keep("teacher", options)
         return bundle
     start = perf_counter()
-    bundle = train_teacher(recipe, run, options).bundle
+    bundle = train_teacher(recipe, run, options, dataset).bundle
     journal.took("teacher", start)
     return bundle
 
@@ -143,24 +143,26 @@ def _teacher(
 def _student(
     recipe: Recipe,
     run: Path,
-    fingerprint: str,
+    dataset: Dataset,
     teacher: Bundle,
     journal: _Journal,
     options: Options,
 ) -> Bundle:
     alone = recipe.distillation.method == "cross_entropy"
     weights = None if alone else teacher.document.weights_digest
-    bundle = _kept(run / "student", inputs_digest(recipe, "student", fingerprint, weights))
+    bundle = _kept(run / "student", inputs_digest(recipe, "student", dataset.fingerprint, weights))
     if bundle is not None:
         journal.keep("student", options)
         return bundle
     start = perf_counter()
-    bundle = distill(recipe, run, None, options).bundle
+    bundle = distill(recipe, run, None, options, dataset).bundle
     journal.took("student", start)
     return bundle
 
 
-def _thresholds(recipe: Recipe, student: Bundle, journal: _Journal, options: Options) -> None:
+def _thresholds(
+    recipe: Recipe, dataset: Dataset, student: Bundle, journal: _Journal, options: Options
+) -> None:
     target = target_of(recipe.calibration)
     found = student.thresholds()
     wanted = recipe.calibration.target
@@ -168,12 +170,17 @@ def _thresholds(recipe: Recipe, student: Bundle, journal: _Journal, options: Opt
         journal.keep("calibration", options)
         return
     start = perf_counter()
-    calibrate_bundle(student.path, target, options)
+    calibrate_bundle(student.path, target, options, dataset=dataset)
     journal.took("calibration", start)
 
 
 def _evaluation(
-    run: Path, teacher: Bundle, student: Bundle, journal: _Journal, options: Options
+    run: Path,
+    dataset: Dataset,
+    teacher: Bundle,
+    student: Bundle,
+    journal: _Journal,
+    options: Options,
 ) -> Json:
     thresholds = student.thresholds()
     described = {
@@ -190,7 +197,7 @@ def _evaluation(
     start = perf_counter()
     options.observer.phase("Evaluating on the test split")
     context = options.context(thresholds.precision if thresholds else "float32")
-    store = load_split(dataset_of(student), "test", options)
+    store = load_split(dataset_of(student, dataset), "test", options)
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
     of_student = evaluate_store(student, store, "test", context)
     folders = {"teacher": of_teacher, "student": of_student}

@@ -67,11 +67,16 @@ def default_run(recipe: Recipe) -> Path:
     return Path("runs") / recipe.name
 
 
-def train_teacher(recipe: Recipe, run: Path, options: Options) -> Trained:
-    """Train the recipe's teacher and write the bundle `run/teacher`."""
+def train_teacher(
+    recipe: Recipe, run: Path, options: Options, dataset: Dataset | None = None
+) -> Trained:
+    """Train the recipe's teacher and write the bundle `run/teacher`.
+
+    `dataset` is the recipe's, where it is open already.
+    """
     start = perf_counter()
     options.observer.phase("Training the teacher")
-    dataset = open_dataset(recipe.data)
+    dataset = dataset or open_dataset(recipe.data)
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
     settings = recipe.training.teacher
     context = options.context(settings.precision)
@@ -84,8 +89,16 @@ def train_teacher(recipe: Recipe, run: Path, options: Options) -> Trained:
     return _train(task, dataset, objective, context, options, start)
 
 
-def distill(recipe: Recipe, run: Path, teacher_path: Path | None, options: Options) -> Trained:
+def distill(
+    recipe: Recipe,
+    run: Path,
+    teacher_path: Path | None,
+    options: Options,
+    dataset: Dataset | None = None,
+) -> Trained:
     """Distill the recipe's student from a teacher and write the bundle `run/student`.
+
+    `dataset` is the recipe's, where it is open already.
 
     Raises:
         BundleError: there is no teacher, or it does not fit the recipe.
@@ -100,7 +113,7 @@ def distill(recipe: Recipe, run: Path, teacher_path: Path | None, options: Optio
         "Training the student without a teacher" if teacher is None
         else f"Distilling the student by {method}"
     )  # fmt: skip
-    dataset = open_dataset(recipe.data)
+    dataset = dataset or open_dataset(recipe.data)
     if teacher is not None:
         _check_splits(teacher, dataset)
     weights_digest = teacher.document.weights_digest if teacher else None
