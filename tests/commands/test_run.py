@@ -1,0 +1,259 @@
+"""`erde run`: the whole way, what it keeps, and what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from erde_cli.core.errors import RunError
+from erde_cli.core.observer import Observer
+from erde_cli.core.recipe import load_recipe
+from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.run import run_recipe
+
+from ..conftest import Cli
+
+EVALUATE_KEYS = {
+    "split", "images", "accuracy", "full_accuracy", "expected_macs", "full_macs", "static_macs",
+    "thresholds", "exits",
+}  # fmt: skip
+REPORT_KEYS = {
+    "teacher", "student", "macs_ratio", "size_ratio", "exit_ratio", "accuracy_drop",
+    "accuracy_drop_interval", "seconds",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def report(finished_run: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((finished_run / "report.json").read_text())
+    return document
+
+
+def test_the_report_has_exactly_the_documented_keys(report: dict[str, Any]) -> None:
+    assert set(report) == REPORT_KEYS
+    assert set(report["teacher"]) == set(report["student"]) == EVALUATE_KEYS
+    assert set(report["student"]["exits"][0]) == {
+        "exit", "accuracy", "exit_rate", "cumulative_macs",
+    }  # fmt: skip
+    assert set(report["seconds"]) == {"teacher", "student", "calibration", "evaluation"}
+
+
+def test_the_ratio_is_the_product_of_size_and_early_exit(report: dict[str, Any]) -> None:
+    teacher, student = report["teacher"], report["student"]
+    assert report["macs_ratio"] == teacher["static_macs"] / student["expected_macs"]
+    assert report["macs_ratio"] == pytest.approx(report["size_ratio"] * report["exit_ratio"])
+    assert report["size_ratio"] == teacher["static_macs"] / student["static_macs"]
+
+
+def test_the_drop_is_in_points_from_the_teachers_last_exit(report: dict[str, Any]) -> None:
+    teacher, student = report["teacher"], report["student"]
+    drop = 100 * (teacher["full_accuracy"] - student["accuracy"])
+    low, high = report["accuracy_drop_interval"]
+    assert report["accuracy_drop"] == pytest.approx(drop)
+    assert low < drop < high
+
+
+def test_the_teacher_is_evaluated_without_early_exit(report: dict[str, Any]) -> None:
+    teacher = report["teacher"]
+    assert teacher["thresholds"] is None
+    assert [row["exit_rate"] for row in teacher["exits"]] == [0, 0, 1]
+    assert teacher["accuracy"] == teacher["full_accuracy"] == teacher["exits"][-1]["accuracy"]
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_expected_macs_are_exit_rates_times_cumulative_macs(
+    report: dict[str, Any], role: str
+) -> None:
+    found = report[role]
+    expected = sum(row["exit_rate"] * row["cumulative_macs"] for row in found["exits"])
+    assert found["expected_macs"] == pytest.approx(expected)
+    assert sum(row["exit_rate"] for row in found["exits"]) == pytest.approx(1)
+    assert found["full_macs"] == found["exits"][-1]["cumulative_macs"] > found["static_macs"]
+    assert found["split"] == "test"
+    assert found["images"] == 359
+
+
+def test_the_run_holds_bundles_logs_pictures_and_no_temporary_files(finished_run: Path) -> None:
+    files = {
+        path.relative_to(finished_run).as_posix() for path in finished_run.rglob("*.*")
+    }
+    for role in ("teacher", "student"):
+        assert f"{role}/model.safetensors" in files
+        assert f"{role}/evaluation/test/tradeoff.png" in files
+        assert f"{role}/evaluation/test/sweep.csv" in files
+        assert f"logs/{role}/metrics.jsonl" in files
+        assert f"logs/{role}/timings.jsonl" in files
+    assert not [name for name in files if "/." in name or name.startswith(".")]
+
+
+def test_precision_is_written_into_the_run(finished_run: Path) -> None:
+    context = json.loads((finished_run / "logs/student/context.json").read_text())
+    assert context["precision"] in ("float32", "bfloat16")
+    assert context["device"] == "cpu"
+    bundle = json.loads((finished_run / "student/bundle.json").read_text())
+    assert bundle["training"]["precision"] == context["precision"]
+
+
+def test_every_term_and_the_share_of_teacher_errors_is_logged(finished_run: Path) -> None:
+    lines = (finished_run / "logs/student/metrics.jsonl").read_text().splitlines()
+    assert len(lines) == 3
+    for name in ("cross_entropy", "distillation", "entropy", "teacher_wrong"):
+        assert len(json.loads(lines[-1])[name]) == 3
+    assert json.loads(lines[0])["entropy"][0] > 0  # a teacher of 4 epochs is wrong somewhere
+    assert json.loads(lines[0])["entropy"][-1] == 0  # never at the last exit
+
+
+def test_the_picture_is_a_picture(finished_run: Path) -> None:
+    with Image.open(finished_run / "student/evaluation/test/tradeoff.png") as image:
+        assert min(image.size) > 500
+
+
+def test_a_second_run_keeps_every_phase(
+    run_copy: Path, tiny_recipe: Path, cli: Cli, report: dict[str, Any]
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in run_copy.rglob("*") if p.name != "run.json"}
+    code, out, err = cli("run", tiny_recipe, "--out", run_copy, "--json")
+    assert code == 0
+    assert err.count("nothing has changed, kept") == 4
+    assert json.loads(out) == report
+    after = {p: p.stat().st_mtime_ns for p in run_copy.rglob("*") if p.name != "run.json"}
+    assert {p for p in after if p.is_file() and after[p] != before[p]} == set()
+
+
+def test_a_changed_recipe_is_refused_and_the_differences_are_named(
+    run_copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    change = "distillation.temperature=3"
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy, "--set", change)
+    assert code == 2
+    assert "distillation.temperature: 2.0 there, 3" in err
+    assert "--force" in err
+
+
+def test_force_does_again_only_what_changed(
+    run_copy: Path, tiny_recipe: Path, cli: Cli, report: dict[str, Any]
+) -> None:
+    teacher = (run_copy / "teacher/model.safetensors").stat().st_mtime_ns
+    student = (run_copy / "student/model.safetensors").read_bytes()
+    code, out, err = cli(
+        "run", tiny_recipe, "--out", run_copy, "--force", "--json",
+        "--set", "distillation.temperature=3",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "teacher: nothing has changed, kept" in err
+    assert "student: nothing" not in err
+    assert (run_copy / "teacher/model.safetensors").stat().st_mtime_ns == teacher
+    assert (run_copy / "student/model.safetensors").read_bytes() != student
+    assert json.loads(out)["seconds"]["teacher"] == report["seconds"]["teacher"]
+
+
+def test_another_target_calibrates_and_evaluates_again_but_trains_nothing(
+    run_copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    code, out, err = cli(
+        "run", tiny_recipe, "--out", run_copy, "--force", "--json",
+        "--set", "calibration.max_macs=0.6",
+    )  # fmt: skip
+    assert code == 0, err
+    assert err.count("kept") == 2
+    student = json.loads(out)["student"]
+    assert student["expected_macs"] < 0.75 * student["full_macs"]
+
+
+def test_bundles_of_single_commands_are_kept_by_run_or_refused(
+    run_copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    (run_copy / "run.json").unlink()
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy, "--set", "student.width=5")
+    assert code == 2
+    assert "student.width: 4 there, 5 here" in err
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+    assert code == 0
+    assert "teacher: nothing has changed, kept" in err
+
+
+def test_two_runs_of_a_seed_are_the_same_bytes_and_another_seed_is_not(
+    finished_run: Path, tiny_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    assert cli("run", tiny_recipe, "--out", tmp_path / "again", "--quiet")[0] == 0
+    for name in (
+        "teacher/model.safetensors", "student/model.safetensors", "student/bundle.json",
+        "student/thresholds.json", "logs/student/metrics.jsonl",
+        "student/evaluation/test/evaluation.json", "student/evaluation/test/tradeoff.png",
+    ):  # fmt: skip
+        assert (tmp_path / "again" / name).read_bytes() == (finished_run / name).read_bytes(), name
+    arguments = ("train-teacher", tiny_recipe, "--out", tmp_path / "other", "--seed", 4, "-q")
+    assert cli(*arguments)[0] == 0
+    other = (tmp_path / "other/teacher/model.safetensors").read_bytes()
+    assert other != (finished_run / "teacher/model.safetensors").read_bytes()
+
+
+def test_a_stopped_run_goes_on_after_its_finished_phases(
+    tiny_recipe: Path, tmp_path: Path, finished_run: Path
+) -> None:
+    class Stop(Observer):
+        def phase(self, title: str) -> None:
+            if title.startswith("Distilling"):
+                raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(load_recipe(str(tiny_recipe)), run, Options("cpu", 1, Stop()))
+    assert not (run / "student").exists()
+    result = run_recipe(load_recipe(str(tiny_recipe)), run, Options("cpu", 1))
+    assert result.kept == ["teacher"]
+    same = (finished_run / "student/model.safetensors").read_bytes()
+    assert (run / "student/model.safetensors").read_bytes() == same
+
+
+def test_changed_images_train_again(tmp_path: Path, folder: Path, folder_recipe: Path) -> None:
+    run = tmp_path / "run"
+    recipe = load_recipe(str(folder_recipe))
+    run_recipe(recipe, run, Options("cpu", 1))
+    assert run_recipe(recipe, run, Options("cpu", 1)).kept == [
+        "teacher", "student", "calibration", "evaluation",
+    ]  # fmt: skip
+    first = sorted((folder / "train").rglob("*.png"))[0]
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(first)
+    assert run_recipe(recipe, run, Options("cpu", 1)).kept == []
+
+
+def test_moving_the_images_trains_nothing_again(
+    tmp_path: Path, folder: Path, folder_recipe: Path
+) -> None:
+    run = tmp_path / "run"
+    run_recipe(load_recipe(str(folder_recipe)), run, Options("cpu", 1))
+    moved = tmp_path / "moved"
+    shutil.move(folder, moved)
+    recipe = load_recipe(str(folder_recipe), [f"data.root={moved}"])
+    with pytest.raises(RunError, match=r"data\.root"):
+        run_recipe(recipe, run, Options("cpu", 1))
+    kept = run_recipe(recipe, run, Options("cpu", 1), force=True).kept
+    assert kept == ["teacher", "student", "calibration", "evaluation"]
+
+
+def test_the_tables_say_what_was_gained(
+    run_copy: Path, tiny_recipe: Path, cli: Cli, report: dict[str, Any]
+) -> None:
+    code, out, _ = cli("run", tiny_recipe, "--out", run_copy, "--quiet")
+    assert code == 0
+    assert f"{report['macs_ratio']:.1f} times fewer MACs than the teacher" in out
+    assert "95 % interval" in out
+    assert "Teacher and student on the test split" in out
+
+
+def test_method_cross_entropy_needs_no_teacher_to_learn_from(
+    tiny_recipe: Path, tmp_path: Path, json_of: Callable[..., dict[str, Any]]
+) -> None:
+    found = json_of(
+        "distill", tiny_recipe, "--out", tmp_path, "--quiet",
+        "--set", "distillation.method=cross_entropy", "--set", "training.student.epochs=2",
+    )  # fmt: skip
+    assert found["bundle"] == str(tmp_path / "student")
+    assert set(found) == {
+        "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds",
+    }  # fmt: skip

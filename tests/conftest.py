@@ -1,0 +1,115 @@
+"""A whole run on the built-in digits, tiny and made once, for all tests that need bundles."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from erde_cli.app import main
+
+TINY = """\
+seed: 3
+data:
+  dataset: digits
+  image_size: 8
+  augmentation: {crop: 1}
+teacher: {depth: 14, width: 6, exits: [2, 4]}
+student: {depth: 8, width: 4, exits: 3, head: gap}
+training:
+  teacher: {epochs: 4, batch_size: 64, learning_rate: 0.1}
+  student: {epochs: 3, batch_size: 64, learning_rate: 0.1}
+calibration: {max_drop: 2}
+"""
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """These networks are so small that a second thread only costs time."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run the real command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def json_of(cli: Cli) -> Callable[..., dict[str, Any]]:
+    """Run a command that must succeed with `--json`, and read its one object."""
+
+    def run(*arguments: object) -> dict[str, Any]:
+        code, out, err = cli(*arguments, "--json")
+        assert code == 0, err
+        document = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} in JSON"))
+        assert isinstance(document, dict)
+        return document
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Path of a recipe that trains in a few seconds."""
+    path = tmp_path_factory.mktemp("recipe") / "tiny.yaml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the tiny recipe; read only, copy it with `run_copy` to change it."""
+    run = tmp_path_factory.mktemp("runs") / "tiny"
+    assert main(["run", str(tiny_recipe), "--out", str(run), "--quiet"]) == 0
+    return run
+
+
+@pytest.fixture
+def run_copy(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that a test may change."""
+    copy = tmp_path / "run"
+    shutil.copytree(finished_run, copy)
+    return copy
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An image folder: two colours told apart by brightness, 24 train and 6 test images each."""
+    root = tmp_path / "images"
+    for split, count in (("train", 24), ("test", 6)):
+        for label, name in enumerate(("dark", "light")):
+            (root / split / name).mkdir(parents=True)
+            for index in range(count):
+                grey = 150 * label + 3 * index
+                image = Image.new("RGB", (10, 8), (grey, grey, 255 - grey))
+                image.save(root / split / name / f"{index:02}.png")
+    return root
+
+
+@pytest.fixture
+def folder_recipe(folder: Path) -> Path:
+    """A recipe for `folder`, with a path relative to the recipe."""
+    path = folder.parent / "folder.yaml"
+    path.write_text(
+        "data: {dataset: imagefolder, root: images, image_size: 8, augmentation: {crop: 1}}\n"
+        "teacher: {depth: 8, width: 2, exits: 2}\n"
+        "student: {depth: 8, width: 1, exits: 2}\n"
+        "training:\n"
+        "  teacher: {epochs: 2, batch_size: 16, learning_rate: 0.05}\n"
+        "  student: {epochs: 2, batch_size: 16, learning_rate: 0.05}\n"
+    )
+    return path

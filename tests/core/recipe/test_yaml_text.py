@@ -1,0 +1,114 @@
+"""YAML as people mean it."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from erde_cli.core.errors import RecipeError
+from erde_cli.core.recipe import parse_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3e-4", 3e-4),
+        ("1e3", 1000.0),
+        ("-2E-2", -0.02),
+        ("+1e+3", 1000.0),
+        ("1.5e-3", 1.5e-3),
+        (".5", 0.5),
+        ("1.", 1.0),
+        (".inf", math.inf),
+        ("-.inf", -math.inf),
+        ("3", 3),
+        ("true", True),
+        ("~", None),
+        ("", None),
+        ('"3e-4"', "3e-4"),
+        ("1e", "1e"),
+        ("e3", "e3"),
+        ("1.2.3", "1.2.3"),
+        ("3e-4m", "3e-4m"),
+        ("[1e-1, {a: 2e0}]", [0.1, {"a": 2.0}]),
+    ],
+)
+def test_a_number_is_what_looks_like_one(text: str, value: Any) -> None:
+    parsed = parse_yaml(text, "mine.yaml")
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+def test_not_a_number_is_a_number_too() -> None:
+    assert math.isnan(parse_yaml(".nan", "mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "rule"),
+    [
+        ("a: 1\nb: 2\na: 3", 3, "the key 'a' stands twice"),
+        ("a:\n  b: 1\n  'b': 2", 3, "the key 'b' stands twice"),
+        ("{a: 1, a: 1}", 1, "the key 'a' stands twice"),
+        ("a: &x [1, 2]\nb: *x", 2, "aliases"),
+        ("a: &a [*a]", 1, "aliases"),
+        ("base: &x {b: 1}\nc:\n  <<: *x", 3, "aliases"),
+        ("data:\n\tdataset: digits", 2, "'\\t'"),
+        ("a: [1, 2", 1, "expected ',' or ']'"),
+        ("a: 'open", 1, "unexpected end of stream"),
+        ("a: 1\n---\nb: 2", 2, "another document"),
+        ("a: !!python/object/apply:os.system [echo]", 1, "could not determine a constructor"),
+        ("a: !include other.yaml", 1, "could not determine a constructor"),
+        ("a: b: c", 1, "mapping values are not allowed"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_line(text: str, line: int, rule: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse_yaml(text, "mine.yaml")
+    [problem] = caught.value.problems
+    assert problem.file == f"mine.yaml, line {line}"
+    assert rule in problem.rule
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "? [1, 2]\n: 3",
+        "? {a: 1}\n: 3",
+        "!!map [1]",
+        "!!timestamp soon",
+        "!!bool perhaps",
+        "!!int ''",
+        "!!int '+'",
+        "!!int many",
+        "!!float ''",
+        "!!binary '+'",
+        "2001-99-99",
+        "9" * 5000,
+        "a: \0",
+        pytest.param("[" * 5000, id="5000 brackets"),
+        pytest.param("{a: " * 5000, id="5000 braces"),
+    ],
+)
+def test_text_that_makes_no_value_is_a_problem_of_the_recipe(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"mine\.yaml.*not readable as YAML"):
+        parse_yaml(text, "mine.yaml")
+
+
+def test_a_text_that_is_no_recipe_is_not_even_parsed() -> None:
+    assert parse_yaml("x" * 1_000_000, "mine.yaml") == "x" * 1_000_000
+    with pytest.raises(RecipeError, match="has 1,000,001 characters"):
+        parse_yaml("x" * 1_000_001, "mine.yaml")
+
+
+@settings(max_examples=300, deadline=None, database=None, derandomize=True)
+@given(st.text(alphabet="abc12.e-+:,[]{}?!&*'\"#|>%@~<= \t\n", max_size=25))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        parsed = parse_yaml(text, "mine.yaml")
+    except RecipeError as error:
+        assert len(error.problems) == 1
+        assert error.problems[0].file.startswith("mine.yaml")
+    else:
+        assert repr(parsed)

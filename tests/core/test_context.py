@@ -1,0 +1,118 @@
+"""Device, number format and memory layout: a fixed rule, never a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+from erde_cli.core.context import Context, Precision, has_bfloat16, make_context
+from erde_cli.core.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_left_as_they_were() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_auto_precision_follows_the_arithmetic_of_the_processor() -> None:
+    expected = "bfloat16" if has_bfloat16(CPU) else "float32"
+    assert make_context("cpu", "auto").precision == expected
+    assert make_context("cpu", "auto") == make_context("cpu", expected)
+
+
+def test_the_processor_has_bfloat16_where_it_says_so() -> None:
+    told = torch.cpu.get_capabilities()
+    assert has_bfloat16(CPU) == any(told.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+@pytest.mark.parametrize("device", ["mps", "meta"])
+def test_other_devices_are_not_taken_to_have_bfloat16(device: str) -> None:
+    assert not has_bfloat16(torch.device(device))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_named_precision_is_taken_as_it_is(precision: Precision) -> None:
+    assert make_context("cpu", precision).precision == precision
+
+
+def test_the_precision_is_float32_where_none_is_named() -> None:
+    assert make_context("cpu").precision == "float32"
+
+
+def test_auto_takes_cuda_where_there_is_one_and_else_the_processor() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "cpu"
+    assert make_context().device.type == expected
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "memory_format"),
+    [
+        ("float32", torch.float32, torch.contiguous_format),
+        ("bfloat16", torch.bfloat16, torch.channels_last),
+    ],
+)
+def test_float32_stays_contiguous_and_bfloat16_goes_with_channels_last(
+    precision: Precision, dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    context = Context(CPU, precision, 1)
+    layer = nn.Conv2d(3, 4, 3)
+    context.place(layer)
+    with context.autocast():
+        output = layer(torch.zeros(2, 3, 8, 8))
+    assert context.dtype == dtype
+    assert context.memory_format == memory_format
+    assert layer.weight.is_contiguous(memory_format=memory_format)
+    assert layer.weight.dtype == torch.float32
+    assert output.dtype == dtype
+
+
+def test_float32_does_not_reach_into_the_autocast_of_its_surroundings() -> None:
+    with Context(CPU, "bfloat16", 1).autocast(), Context(CPU, "float32", 1).autocast():
+        assert nn.Linear(4, 4)(torch.zeros(2, 4)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("device", ["tpu", "", "CPU", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_with_a_hint(device: str) -> None:
+    with pytest.raises(InputError, match="is not there") as caught:
+        make_context(device)
+    assert repr(device) in caught.value.message
+    assert "cpu" in caught.value.expected
+    assert "--device" in caught.value.hint
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_fewer_than_one_thread_is_refused_and_changes_nothing(threads: int) -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(InputError, match=f"--threads must be 1 or more, got {threads}"):
+        make_context("cpu", threads=threads)
+    assert torch.get_num_threads() == before
+
+
+def test_fewer_than_one_thread_is_refused_with_a_hint() -> None:
+    with pytest.raises(InputError) as caught:
+        make_context("cpu", threads=0)
+    assert caught.value.hint
+
+
+def test_the_threads_are_those_that_are_asked_for() -> None:
+    assert make_context("cpu", threads=1).threads == 1
+    assert torch.get_num_threads() == 1
+    assert make_context("cpu").threads == 1
+
+
+def test_a_run_is_told_all_of_it() -> None:
+    assert Context(CPU, "bfloat16", 2, rank=1, world_size=3).to_json() == {
+        "device": "cpu",
+        "precision": "bfloat16",
+        "memory_format": "channels_last",
+        "threads": 2,
+        "rank": 1,
+        "world_size": 3,
+    }

@@ -1,0 +1,112 @@
+"""The learning rate as a pure function of the step."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import pytest
+
+from erde_cli.core.recipe import Training
+from erde_cli.core.schedule import learning_rate
+
+Schedule = Literal["cosine", "one_cycle"]
+EPOCHS, STEPS, PEAK = 10, 8, 0.3
+
+SCHEDULES = pytest.mark.parametrize("schedule", ["cosine", "one_cycle"])
+WARMUPS = pytest.mark.parametrize("warmup", [0.0, 0.5, 1.0, 4.0])
+
+
+def rates(schedule: Schedule, warmup: float) -> list[float]:
+    training = Training(epochs=EPOCHS, learning_rate=PEAK, schedule=schedule, warmup_epochs=warmup)
+    return [learning_rate(training, step, STEPS) for step in range(EPOCHS * STEPS)]
+
+
+@SCHEDULES
+@WARMUPS
+def test_every_step_learns_and_none_above_the_peak(schedule: Schedule, warmup: float) -> None:
+    assert all(0 < rate <= PEAK for rate in rates(schedule, warmup))
+
+
+@SCHEDULES
+@WARMUPS
+def test_the_peak_comes_right_after_the_warm_up(schedule: Schedule, warmup: float) -> None:
+    found = rates(schedule, warmup)
+    assert found[int(warmup * STEPS)] == pytest.approx(PEAK, rel=1e-12)
+    assert found.index(max(found)) == int(warmup * STEPS)
+
+
+@SCHEDULES
+@WARMUPS
+def test_the_rate_rises_over_the_warm_up_and_falls_after_it(
+    schedule: Schedule, warmup: float
+) -> None:
+    found = rates(schedule, warmup)
+    top = int(warmup * STEPS)
+    assert all(before < after for before, after in pairwise(found[: top + 1]))
+    assert all(before > after for before, after in pairwise(found[top:]))
+
+
+@SCHEDULES
+@pytest.mark.parametrize("warmup", [0.3, 2.4])
+def test_a_warm_up_that_ends_within_a_step_has_its_peak_in_the_next(
+    schedule: Schedule, warmup: float
+) -> None:
+    found = rates(schedule, warmup)
+    top = math.ceil(warmup * STEPS)
+    assert found.index(max(found)) == top
+    assert 0.95 * PEAK < found[top] <= PEAK
+
+
+@SCHEDULES
+@WARMUPS
+def test_the_warm_up_rises_in_a_straight_line(schedule: Schedule, warmup: float) -> None:
+    top = int(warmup * STEPS)
+    rises = [after - before for before, after in pairwise(rates(schedule, warmup)[: top + 1])]
+    assert rises == pytest.approx(
+        [PEAK * (0.96 if schedule == "one_cycle" else 1) / (top + 1)] * top
+    )
+
+
+@WARMUPS
+def test_one_cycle_falls_in_a_straight_line_to_0(warmup: float) -> None:
+    found = rates("one_cycle", warmup)[int(warmup * STEPS) :]
+    fall = PEAK / len(found)
+    assert found == pytest.approx([PEAK - fall * step for step in range(len(found))])
+    assert found[-1] == pytest.approx(fall)
+
+
+@WARMUPS
+def test_cosine_falls_along_half_a_cosine_to_0(warmup: float) -> None:
+    found = rates("cosine", warmup)[int(warmup * STEPS) :]
+    expected = [
+        PEAK * (1 + math.cos(math.pi * step / len(found))) / 2 for step in range(len(found))
+    ]
+    assert found == pytest.approx(expected)
+    assert found[-1] < 0.01 * PEAK
+
+
+@SCHEDULES
+def test_the_rate_of_a_step_depends_on_nothing_but_the_step(schedule: Schedule) -> None:
+    training = Training(epochs=EPOCHS, learning_rate=PEAK, schedule=schedule, warmup_epochs=2)
+    forwards = rates(schedule, 2.0)
+    backwards = [learning_rate(training, step, STEPS) for step in reversed(range(EPOCHS * STEPS))]
+    assert backwards[::-1] == forwards
+
+
+@SCHEDULES
+def test_the_rates_scale_with_the_peak(schedule: Schedule) -> None:
+    small, large = (
+        Training(epochs=EPOCHS, learning_rate=peak, schedule=schedule) for peak in (0.1, 0.4)
+    )
+    for step in range(EPOCHS * STEPS):
+        assert learning_rate(large, step, STEPS) == pytest.approx(
+            4 * learning_rate(small, step, STEPS)
+        )
+
+
+@SCHEDULES
+def test_a_training_of_a_single_step_takes_it_at_the_peak(schedule: Schedule) -> None:
+    training = Training(epochs=1, learning_rate=PEAK, schedule=schedule, warmup_epochs=0)
+    assert learning_rate(training, 0, steps_per_epoch=1) == pytest.approx(PEAK)

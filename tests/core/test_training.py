@@ -1,0 +1,201 @@
+"""The loop: resumable, repeatable, and loud when something is wrong."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from erde_cli.core.context import Context
+from erde_cli.core.data import AugmentationPlan, Batch, Batches, ImageStore, Normalisation
+from erde_cli.core.errors import TrainingError
+from erde_cli.core.inference import Answers, answer_all
+from erde_cli.core.models import Architecture, EarlyExitNet, build_model
+from erde_cli.core.objectives import LabelObjective
+from erde_cli.core.observer import EpochEvent, Observer, StepEvent
+from erde_cli.core.recipe import Training
+from erde_cli.core.training import EpochRecord, TrainState, train_epoch
+
+CONTEXT = Context(torch.device("cpu"), "float32", 1)
+ARCHITECTURE = Architecture("resnet", 8, 4, (1, 2), "erde", 4, 8)
+SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05)
+LONGER = Training(epochs=12, batch_size=8, learning_rate=0.1)
+NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+
+class Recorder(Observer):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.steps: list[StepEvent] = []
+        self.epochs: list[EpochEvent] = []
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def step(self, event: StepEvent) -> None:
+        self.steps.append(event)
+
+    def epoch(self, event: EpochEvent) -> None:
+        self.epochs.append(event)
+
+
+@pytest.fixture(scope="module")
+def store() -> ImageStore:
+    """Four classes that differ in brightness, 72 images of 8x8."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(72) % 4
+    noise = torch.randint(0, 40, (72, 8, 8, 3), generator=generator)
+    images = (labels[:, None, None, None] * 60 + noise).to(torch.uint8)
+    return ImageStore(images, labels, np.arange(72))
+
+
+def epochs(
+    store: ImageStore,
+    state: TrainState,
+    count: int,
+    settings: Training = SETTINGS,
+    observer: Observer | None = None,
+    objective: Any = None,
+    seed: int = 5,
+) -> list[EpochRecord]:
+    plan = AugmentationPlan(1, flip=True, cutout=0)
+    batches = Batches(store, NORMALISATION, plan, settings.batch_size, seed, CONTEXT)
+    wanted = objective or LabelObjective(torch.ones(3), 0.0)
+
+    def evaluate(model: EarlyExitNet) -> Answers:
+        return answer_all(model, store, NORMALISATION, CONTEXT)
+
+    return [
+        train_epoch(
+            state, batches, wanted, settings, seed, CONTEXT, evaluate, observer or Observer()
+        )
+        for _ in range(count)
+    ]
+
+
+def fresh(settings: Training = SETTINGS) -> TrainState:
+    return TrainState(build_model(ARCHITECTURE, 1), settings)
+
+
+def weights(state: TrainState) -> dict[str, Tensor]:
+    return state.model.state_dict()
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(store: ImageStore) -> None:
+    one, two, other = fresh(), fresh(), fresh()
+    records = epochs(store, one, 2), epochs(store, two, 2)
+    epochs(store, other, 2, seed=6)
+    assert same(weights(one), weights(two))
+    assert [r.metrics for r in records[0]] == [r.metrics for r in records[1]]
+    assert not same(weights(one), weights(other))
+
+
+def test_a_state_that_was_saved_and_loaded_goes_on_as_if_nothing_had_happened(
+    store: ImageStore,
+) -> None:
+    straight, first, second = fresh(), fresh(), fresh()
+    whole = epochs(store, straight, 4)
+    epochs(store, first, 2)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    rest = epochs(store, second, 2)
+    assert same(weights(straight), weights(second))
+    assert [r.metrics for r in whole[2:]] == [r.metrics for r in rest]
+
+
+def test_what_the_global_generator_held_before_makes_no_difference(store: ImageStore) -> None:
+    one, two = fresh(), fresh()
+    torch.manual_seed(1)
+    epochs(store, one, 1)
+    torch.manual_seed(2)
+    before = torch.random.get_rng_state()
+    epochs(store, two, 1)
+    assert same(weights(one), weights(two))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_training_learns(store: ImageStore) -> None:
+    records = epochs(store, fresh(LONGER), 12, LONGER)
+    assert records[-1].metrics["loss"] < 0.6 * records[0].metrics["loss"]
+    assert records[-1].metrics["accuracy_calibration"][-1] > 0.8
+
+
+def test_norms_and_biases_are_not_decayed() -> None:
+    state = fresh(Training(epochs=2, learning_rate=0.1, weight_decay=0.3))
+    decayed, spared = state.optimizer.param_groups
+    assert decayed["weight_decay"] == 0.3
+    assert spared["weight_decay"] == 0
+    assert all(p.ndim > 1 for p in decayed["params"])
+    assert all(p.ndim == 1 for p in spared["params"])
+    count = sum(len(group["params"]) for group in state.optimizer.param_groups)
+    assert count == len(list(state.model.parameters()))
+
+
+def test_clipping_bounds_the_step(store: ImageStore) -> None:
+    def moved(clipping: float | None) -> float:
+        settings = Training(
+            epochs=2, batch_size=72, learning_rate=1.0, momentum=0, weight_decay=0,
+            warmup_epochs=0, gradient_clipping=clipping,
+        )  # fmt: skip
+        state = fresh(settings)
+        before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+        epochs(store, state, 1, settings)
+        after = dict(state.model.named_parameters())
+        squares = [(after[n].detach() - before[n]).square().sum() for n in before]
+        return float(torch.stack(squares).sum().sqrt())
+
+    assert moved(1e-3) == pytest.approx(1e-3, rel=1e-3)
+    assert moved(None) > 0.1
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_advice(store: ImageStore) -> None:
+    def broken(logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return logits.sum() * float("nan"), {}
+
+    with pytest.raises(TrainingError, match=r"nan.*epoch 1") as caught:
+        epochs(store, fresh(), 1, objective=broken)
+    assert "learning_rate" in caught.value.hint
+    assert caught.value.exit_code == 1
+
+
+def test_a_collapsed_exit_is_told_after_the_epoch(store: ImageStore) -> None:
+    state = fresh()
+    head = state.model.heads[0][-1]
+    assert isinstance(head, torch.nn.Linear)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([9.0, 0, 0, 0]))
+    recorder = Recorder()
+    slow = Training(epochs=4, batch_size=16, learning_rate=1e-9)
+    record = epochs(store, state, 1, slow, recorder)[0]
+    assert 0 in record.metrics["collapsed"]
+    assert any("Exit 1 of 3 gives one constant answer" in text for text in recorder.warnings)
+
+
+def test_healthy_exits_are_not_called_collapsed(store: ImageStore) -> None:
+    recorder = Recorder()
+    records = epochs(store, fresh(LONGER), 12, LONGER, recorder)
+    assert records[-1].metrics["collapsed"] == []
+
+
+def test_progress_is_told_with_terms_speed_and_position(store: ImageStore) -> None:
+    recorder = Recorder()
+    epochs(store, fresh(), 1, observer=recorder)
+    last = recorder.steps[-1]
+    assert (last.epoch, last.step, last.steps) == (1, 4, 4)  # 72 images, 4 whole batches of 16
+    assert last.terms["cross_entropy"] == pytest.approx(last.loss, rel=1e-5)
+    assert last.images_per_second > 0
+    event = recorder.epochs[-1]
+    assert len(event.terms["cross_entropy"]) == len(event.accuracy_calibration) == 3
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_terms(store: ImageStore) -> None:
+    metrics = epochs(store, fresh(), 1)[0].metrics
+    assert metrics["loss"] == pytest.approx(float(np.mean(metrics["cross_entropy"])), rel=1e-5)
