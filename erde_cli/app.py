@@ -54,8 +54,10 @@ def erde(
 ) -> None:
     """Early-exit image classifiers for devices that cannot afford them.
 
-    Train a teacher with early exits, distill a small student from it, choose the thresholds at
-    which images leave early, and see what was gained. Start with: [bold]erde run digits[/bold]
+    Train a teacher with early exits, distill a small student from it, choose the
+    thresholds at which images leave early, and see what was gained.
+
+    Start with: [bold]erde run digits[/bold]
     """
 
 

@@ -55,8 +55,8 @@ def calibrate(
 ) -> None:
     """Choose the thresholds at which images leave early, and keep them in the bundle.
 
-    One target, on the calibration split. The held-out figures come from five-fold cross-fitting:
-    the choice flatters itself, they do not.
+    One target, on the calibration split. The choice flatters itself; the figures
+    "held out" do not: they come from five-fold cross-fitting.
 
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip

@@ -8,7 +8,7 @@ import typer
 
 from erde_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption
 
-recipes = typer.Typer(help="List the shipped recipes, or show one.", invoke_without_command=True)
+recipes = typer.Typer(invoke_without_command=True)
 
 
 @recipes.callback()
@@ -19,7 +19,7 @@ def list_recipes(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """List the shipped recipes.
+    """List the shipped recipes, or show one.
 
     Example: [bold]erde recipes[/bold]
     """

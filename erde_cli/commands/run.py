@@ -38,7 +38,8 @@ def run(
 ) -> None:
     """Go the whole way: teacher, student, thresholds, costs, and what was gained.
 
-    A phase whose inputs have not changed is kept, so the same command goes on where it stopped.
+    A phase whose inputs have not changed is kept: the same command goes on where
+    it stopped.
 
     Example: [bold]erde run digits[/bold]
     """

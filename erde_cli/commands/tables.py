@@ -35,6 +35,7 @@ def threshold(value: float | str | None) -> str:
 def table(title: str, *columns: str) -> Table:
     """A table whose numbers stand flush right."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    made.min_width = len(title)  # a table narrower than its title would fold it
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index == 0 else "right")
     return made

@@ -78,9 +78,7 @@ def test_expected_macs_are_exit_rates_times_cumulative_macs(
 
 
 def test_the_run_holds_bundles_logs_pictures_and_no_temporary_files(finished_run: Path) -> None:
-    files = {
-        path.relative_to(finished_run).as_posix() for path in finished_run.rglob("*.*")
-    }
+    files = {path.relative_to(finished_run).as_posix() for path in finished_run.rglob("*.*")}
     for role in ("teacher", "student"):
         assert f"{role}/model.safetensors" in files
         assert f"{role}/evaluation/test/tradeoff.png" in files

@@ -69,11 +69,15 @@ def test_a_linear_layer_costs_its_weight_for_every_row(shape: tuple[int, ...]) -
 @pytest.mark.parametrize(
     ("function", "shape", "expected"),
     [
-        pytest.param(lambda x: torch.bmm(x, x.mT), (3, 5, 4), 3 * 5 * 5 * 4, id="bmm"),
-        pytest.param(lambda x: x.mm(x.mT), (5, 4), 5 * 5 * 4, id="mm"),
-        pytest.param(lambda x: x @ x.mT, (5, 4), 5 * 5 * 4, id="matmul"),
-        pytest.param(lambda x: x @ x.mT, (2, 3, 5, 4), 6 * 5 * 5 * 4, id="batched"),
-        pytest.param(lambda x: x[0].mT @ x, (3, 5, 4), 3 * 4 * 4 * 5, id="broadcast"),
+        pytest.param(
+            lambda x: torch.bmm(x, x.transpose(-1, -2)), (3, 5, 4), 3 * 5 * 5 * 4, id="bmm"
+        ),
+        pytest.param(lambda x: x.mm(x.transpose(-1, -2)), (5, 4), 5 * 5 * 4, id="mm"),
+        pytest.param(lambda x: x @ x.transpose(-1, -2), (5, 4), 5 * 5 * 4, id="matmul"),
+        pytest.param(lambda x: x @ x.transpose(-1, -2), (2, 3, 5, 4), 6 * 5 * 5 * 4, id="batched"),
+        pytest.param(
+            lambda x: x[0].transpose(-1, -2) @ x, (3, 5, 4), 3 * 4 * 4 * 5, id="broadcast"
+        ),
         pytest.param(lambda x: x @ x[0], (5, 5), 5 * 5, id="vector"),
         pytest.param(lambda x: torch.addmm(x, x, x), (5, 5), 125, id="addmm"),
     ],

@@ -87,7 +87,7 @@ def test_what_cannot_be_meant_is_refused_with_its_line(text: str, line: int, rul
         "2001-99-99",
         "9" * 5000,
         "a: \0",
-        pytest.param("[" * 5000, id="5000 brackets"),
+        pytest.param("- " * 5000, id="5000 dashes"),
         pytest.param("{a: " * 5000, id="5000 braces"),
     ],
 )
@@ -102,13 +102,18 @@ def test_a_text_that_is_no_recipe_is_not_even_parsed() -> None:
         parse_yaml("x" * 1_000_001, "mine.yaml")
 
 
+def parsed(text: str) -> Any:
+    try:
+        return parse_yaml(text, "mine.yaml")
+    except RecipeError as error:
+        return error
+
+
 @settings(max_examples=300, deadline=None, database=None, derandomize=True)
 @given(st.text(alphabet="abc12.e-+:,[]{}?!&*'\"#|>%@~<= \t\n", max_size=25))
 def test_any_text_is_read_or_refused(text: str) -> None:
-    try:
-        parsed = parse_yaml(text, "mine.yaml")
-    except RecipeError as error:
-        assert len(error.problems) == 1
-        assert error.problems[0].file.startswith("mine.yaml")
+    result = parsed(text)
+    if isinstance(result, RecipeError):
+        assert [problem.file.startswith("mine.yaml") for problem in result.problems] == [True]
     else:
-        assert repr(parsed)
+        assert isinstance(result, dict | list | str | int | float | None)

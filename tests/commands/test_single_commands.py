@@ -1,0 +1,323 @@
+"""Every single command through the real command line: keys, tables, targets, refusals."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import erde_cli
+from erde_cli.core.context import Context
+from erde_cli.core.data import evaluation_batches, open_dataset
+from erde_cli.core.exits import route
+
+from ..conftest import Cli
+
+JsonOf = Callable[..., dict[str, Any]]
+
+
+def test_train_teacher_gives_the_documented_keys_and_a_bundle(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf
+) -> None:
+    found = json_of(
+        "train-teacher", tiny_recipe, "--out", tmp_path, "--set", "training.teacher.epochs=2"
+    )
+    assert set(found) == {
+        "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds",
+    }  # fmt: skip
+    assert found["bundle"] == str(tmp_path / "teacher")
+    assert found["epochs"] == 2
+    assert len(found["accuracy_calibration"]) == 3
+    assert found["images_per_second"] > 0
+    assert (tmp_path / "teacher" / "model.safetensors").is_file()
+
+
+def test_out_defaults_to_the_recipes_name(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = json_of("train-teacher", tiny_recipe, "--set", "training.teacher.epochs=2")
+    assert found["bundle"] == "runs/tiny/teacher"
+
+
+def test_distill_takes_a_teacher_from_elsewhere(
+    tiny_recipe: Path, tmp_path: Path, finished_run: Path, json_of: JsonOf
+) -> None:
+    found = json_of(
+        "distill", tiny_recipe, "--out", tmp_path, "--teacher", finished_run / "teacher",
+        "--set", "distillation.method=kd",
+    )  # fmt: skip
+    assert found["epochs"] == 3
+    kd = (tmp_path / "student/model.safetensors").read_bytes()
+    assert kd != (finished_run / "student/model.safetensors").read_bytes()
+
+
+def test_training_prints_one_line_an_epoch_off_a_terminal(
+    tiny_recipe: Path, tmp_path: Path, finished_run: Path, cli: Cli
+) -> None:
+    code, out, err = cli(
+        "distill", tiny_recipe, "--out", tmp_path, "--teacher", finished_run / "teacher"
+    )
+    assert code == 0
+    lines = [line for line in err.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 3
+    for part in ("loss", "CE", "KD", "E ", "teacher wrong", "images/s", "ETA", "calibration"):
+        assert part in lines[0]
+    assert "\x1b" not in err + out
+    assert "Student on the calibration split" in out
+
+
+def test_quiet_shows_results_only(finished_run: Path, cli: Cli) -> None:
+    code, out, err = cli("evaluate", finished_run / "student", "--quiet", "--split", "calibration")
+    assert (code, err) == (0, "")
+    assert "calibration" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("data.image_size=16", "takes images of 8 pixels"),
+        ("data.split_seed=9", "may have seen the calibration images"),
+        ("student.exits=2", "the teacher has 3 exits and the student 2"),
+    ],
+)
+def test_a_teacher_that_does_not_fit_is_refused(
+    tiny_recipe: Path, tmp_path: Path, finished_run: Path, cli: Cli, change: str, message: str
+) -> None:
+    code, _, err = cli(
+        "distill", tiny_recipe, "--out", tmp_path, "--teacher", finished_run / "teacher",
+        "--set", change,
+    )  # fmt: skip
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "student").exists()
+
+
+def test_a_pairing_lets_the_numbers_of_exits_differ(
+    tiny_recipe: Path, tmp_path: Path, finished_run: Path, json_of: JsonOf
+) -> None:
+    found = json_of(
+        "distill", tiny_recipe, "--out", tmp_path, "--teacher", finished_run / "teacher",
+        "--set", "student.exits=2", "--set", "distillation.pairing=[0, 2]",
+    )  # fmt: skip
+    assert len(found["accuracy_calibration"]) == 2
+
+
+def test_distill_without_a_teacher_says_how_to_get_one(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    code, _, err = cli("distill", tiny_recipe, "--out", tmp_path)
+    assert code == 2
+    assert "erde train-teacher tiny" in err
+
+
+CALIBRATE_KEYS = {
+    "thresholds", "target", "met", "images", "accuracy", "full_accuracy", "expected_macs",
+    "exit_rates", "held_out",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--threshold", 0.4), ("--max-drop", 3), ("--max-macs", 0.7)]
+)
+def test_calibrate_gives_the_documented_keys_and_writes_thresholds(
+    run_copy: Path, json_of: JsonOf, option: str, value: float
+) -> None:
+    student = run_copy / "student"
+    weights = (student / "model.safetensors").read_bytes()
+    found = json_of("calibrate", student, option, value)
+    assert set(found) == CALIBRATE_KEYS
+    assert set(found["held_out"]) == {"accuracy", "full_accuracy", "expected_macs"}
+    assert found["target"]["value"] == value
+    assert found["met"] is True
+    assert found["images"] == 144
+    written = json.loads((student / "thresholds.json").read_text())
+    assert written["thresholds"] == found["thresholds"]
+    assert written["precision"] == "float32"
+    assert (student / "model.safetensors").read_bytes() == weights
+    evaluated = json_of("evaluate", student, "--split", "calibration")
+    assert evaluated["accuracy"] == found["accuracy"]
+    assert evaluated["expected_macs"] == pytest.approx(found["expected_macs"])
+    assert json_of("profile", student)["expected_macs"] == found["expected_macs"]
+
+
+@pytest.mark.parametrize(("value", "rates"), [("always", [1, 0, 0]), ("never", [0, 0, 1])])
+def test_the_two_ends_of_the_threshold_have_written_forms(
+    run_copy: Path, json_of: JsonOf, value: str, rates: list[float]
+) -> None:
+    found = json_of("calibrate", run_copy / "student", "--threshold", value)
+    assert found["thresholds"] == [value, value]
+    assert found["exit_rates"] == rates
+    evaluated = json_of("evaluate", run_copy / "student")
+    assert [row["exit_rate"] for row in evaluated["exits"]] == rates
+    assert evaluated["thresholds"] == [value, value]
+
+
+def test_a_target_that_cannot_be_met_is_told_plainly_and_is_no_error(
+    run_copy: Path, json_of: JsonOf, cli: Cli
+) -> None:
+    found = json_of("calibrate", run_copy / "student", "--max-macs", 0.01)
+    assert found["met"] is False
+    assert found["exit_rates"] == [1, 0, 0]
+    code, out, _ = cli("calibrate", run_copy / "student", "--max-macs", 0.01)
+    assert code == 0
+    assert "cannot be met" in out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--max-drop", "1", "--max-macs", "0.5"],
+        ["--max-drop", "-1"],
+        ["--max-drop", "nan"],
+        ["--max-macs", "1.5"],
+        ["--max-macs", "0"],
+        ["--max-macs", "inf"],
+        ["--threshold", "-0.1"],
+        ["--threshold", "nan"],
+        ["--threshold", "sometimes"],
+        ["--max-drop", "much"],
+        ["--max-drop", "1", "--threads", "0"],
+        ["--max-drop", "1", "--device", "toaster"],
+    ],
+)
+def test_wrong_targets_are_one_message_one_json_object_and_exit_code_2(
+    run_copy: Path, cli: Cli, arguments: list[str]
+) -> None:
+    before = (run_copy / "student/thresholds.json").read_bytes()
+    code, out, err = cli("calibrate", run_copy / "student", *arguments, "--json")
+    assert code == 2
+    assert json.loads(out)["error"]["exit_code"] == 2
+    assert err.count("Error:") == 1
+    assert "Traceback" not in err
+    assert (run_copy / "student/thresholds.json").read_bytes() == before
+
+
+def test_profile_counts_the_networks_own_macs(finished_run: Path, json_of: JsonOf) -> None:
+    found = json_of("profile", finished_run / "student")
+    assert set(found) == {
+        "input_shape", "parameters", "full_macs", "static_macs", "expected_macs", "exits",
+    }  # fmt: skip
+    assert found["input_shape"] == [3, 8, 8]
+    assert sum(row["parameters"] for row in found["exits"]) == found["parameters"]
+    assert json_of("profile", finished_run / "teacher")["expected_macs"] is None
+
+
+def test_evaluate_writes_a_table_a_sweep_and_a_picture(
+    finished_run: Path, tmp_path: Path, cli: Cli
+) -> None:
+    code, out, _ = cli("evaluate", finished_run / "student", "--out", tmp_path / "here")
+    assert code == 0
+    assert "Do not choose θ from it" in out
+    assert "never" in out
+    assert "always" in out
+    rows = list(csv.DictReader((tmp_path / "here/sweep.csv").read_text().splitlines()))
+    assert (rows[0]["threshold_nats"], rows[-1]["threshold_nats"]) == ("never", "always")
+    costs = [float(row["expected_macs"]) for row in rows]
+    assert costs == sorted(costs, reverse=True)
+    assert float(rows[0]["exit_rate_2"]) == 1
+    with Image.open(tmp_path / "here/tradeoff.png") as image:
+        assert image.format == "PNG"
+
+
+def test_evaluate_agrees_with_routing_image_by_image(finished_run: Path, json_of: JsonOf) -> None:
+    found = json_of("evaluate", finished_run / "student")
+    bundle = erde_cli.load(finished_run / "student")
+    thresholds = bundle.thresholds()
+    assert thresholds is not None
+    store = open_dataset(bundle.recipe.data).load("test")
+    context = Context(next(bundle.model.parameters()).device, "float32", 1)
+    right, exits = [], []
+    for batch in evaluation_batches(store, bundle.normalisation, context, 50):
+        routed = route(bundle.model, batch.images, thresholds.values)
+        right += (routed.logits.argmax(dim=1) == batch.labels).tolist()
+        exits += routed.exit.tolist()
+    assert np.mean(right) == pytest.approx(found["accuracy"])
+    rates = np.bincount(exits, minlength=3) / len(exits)
+    assert rates.tolist() == pytest.approx([row["exit_rate"] for row in found["exits"]])
+
+
+def test_evaluate_without_thresholds_never_leaves_early(run_copy: Path, json_of: JsonOf) -> None:
+    (run_copy / "student/thresholds.json").unlink()
+    found = json_of("evaluate", run_copy / "student")
+    assert found["thresholds"] is None
+    assert found["accuracy"] == found["full_accuracy"]
+    assert found["expected_macs"] == found["full_macs"]
+
+
+def test_evaluate_takes_a_users_own_folder(
+    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli
+) -> None:
+    run = tmp_path / "run"
+    json_of("run", folder_recipe, "--out", run)
+    own = json_of("evaluate", run / "student")
+    moved = tmp_path / "elsewhere"
+    shutil.move(folder, moved)
+    again = json_of("evaluate", run / "student", "--data", moved)
+    assert again["exits"] == own["exits"]
+    assert again["split"] == str(moved)
+    code, _, err = cli("evaluate", run / "student")
+    assert code == 2
+    assert "There are no training images" in err
+    code, _, err = cli("evaluate", run / "student", "--data", tmp_path / "run")
+    assert code == 2
+    assert "not the model's classes" in err
+
+
+def test_a_bundle_is_a_movable_folder(
+    run_copy: Path, tmp_path: Path, json_of: JsonOf, finished_run: Path
+) -> None:
+    moved = tmp_path / "far" / "away"
+    moved.parent.mkdir()
+    shutil.move(run_copy / "student", moved)
+    assert json_of("evaluate", moved) == json_of("evaluate", finished_run / "student")
+
+
+def test_another_inference_precision_is_recorded_and_must_match(
+    run_copy: Path, json_of: JsonOf, cli: Cli
+) -> None:
+    student = run_copy / "student"
+    json_of("calibrate", student, "--max-drop", 2, "--precision", "bfloat16")
+    assert json.loads((student / "thresholds.json").read_text())["precision"] == "bfloat16"
+    json_of("evaluate", student)
+    code, _, err = cli("evaluate", student, "--precision", "float32")
+    assert code == 2
+    assert "another precision" in err
+
+
+def test_recipes_are_listed_and_shown(json_of: JsonOf, cli: Cli) -> None:
+    names = [recipe["name"] for recipe in json_of("recipes")["recipes"]]
+    assert names == ["cifar10-cpu", "digits", "image-folder"]
+    code, out, _ = cli("recipes")
+    assert code == 0
+    assert "image-folder" in out
+    code, out, _ = cli("recipes", "show", "digits")
+    assert out == Path("recipes/digits.yaml").read_text()
+    assert json_of("recipes", "show", "digits")["text"] == out
+    code, _, err = cli("recipes", "show", "digts")
+    assert code == 2
+    assert "did you mean digits?" in err
+
+
+def test_recipe_errors_come_all_at_once_and_as_an_object(tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("data: {dataset: digit}\nteachr: {}\n")
+    code, out, err = cli("run", path, "--json", "--set", "student.depth=9")
+    assert code == 2
+    problems = {problem["path"] for problem in json.loads(out)["error"]["problems"]}
+    assert problems == {"data.dataset", "teachr", "teacher", "student.depth", "training"}
+    assert "did you mean digits?" in err
+    assert "did you mean teacher?" in err
+
+
+def test_control_characters_and_markup_in_names_are_shown_not_obeyed(cli: Cli) -> None:
+    code, _, err = cli("profile", "[red]x\x1b[2J")
+    assert code == 2
+    assert "\x1b" not in err
+    assert "[red]x\\x1b[2J" in err

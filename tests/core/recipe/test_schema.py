@@ -1,0 +1,281 @@
+"""Every key's type and bounds, and the rules between keys."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from erde_cli.core.errors import RecipeError
+from erde_cli.core.recipe import Calibration, Recipe
+
+Changed = Callable[[dict[str, Any]], Recipe]
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value"),
+    [
+        ("seed", True),
+        ("seed", 1.0),
+        ("seed", "1"),
+        ("seed", -1),
+        ("seed", 2**62 + 1),
+        ("name", ""),
+        ("name", "a/b"),
+        ("name", ".hidden"),
+        ("name", "x" * 101),
+        ("name", 3),
+        ("data.image_size", True),
+        ("data.image_size", 7),
+        ("data.image_size", 32.0),
+        ("data.calibration_fraction", 0),
+        ("data.calibration_fraction", 0.6),
+        ("data.test_fraction", 1),
+        ("data.split_seed", -1),
+        ("data.split_seed", False),
+        ("data.unreadable", "ignore"),
+        ("data.root", 3),
+        ("data.augmentation.crop", True),
+        ("data.augmentation.crop", -1),
+        ("data.augmentation.flip", 1),
+        ("data.augmentation.flip", "yes"),
+        ("teacher.depth", True),
+        ("teacher.depth", "20"),
+        ("teacher.width", 0),
+        ("teacher.head", "linear"),
+        ("teacher.backbone", "vgg"),
+        ("teacher.exits", True),
+        ("teacher.exits", [1, True]),
+        ("teacher.exits", 2.0),
+        ("teacher.exits", "3"),
+        ("teacher.exits", None),
+        ("student.exit_weights", 1),
+        ("training.student.epochs", True),
+        ("training.student.epochs", 0),
+        ("training.student.epochs", 5.0),
+        ("training.teacher.batch_size", 1),
+        ("training.teacher.batch_size", True),
+        ("training.teacher.learning_rate", 0),
+        ("training.teacher.learning_rate", float("nan")),
+        ("training.teacher.learning_rate", float("inf")),
+        ("training.teacher.learning_rate", "fast"),
+        ("training.teacher.learning_rate", True),
+        ("training.teacher.momentum", 1),
+        ("training.teacher.label_smoothing", 1),
+        ("training.teacher.weight_decay", -1e-4),
+        ("training.teacher.gradient_clipping", 0),
+        ("training.teacher.precision", "float16"),
+        ("training.teacher.schedule", "step"),
+        ("distillation.method", "KD"),
+        ("distillation.temperature", 0),
+        ("distillation.temperature", 101),
+        ("distillation.weights.entropy", -1),
+        ("distillation.teacher_wrong.cross_entropy", 1),
+        ("distillation.entropy_at_last_exit", "no"),
+        ("distillation.entropy_on", "wrong"),
+        ("calibration.max_drop", -1),
+        ("calibration.max_drop", 101),
+        ("calibration.max_drop", True),
+    ],
+)
+def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
+    changed: Changed, dotted: str, value: Any
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        changed({dotted: value})
+    [problem] = caught.value.problems
+    assert problem.path == dotted
+    shown = repr(value)
+    assert problem.value == (shown if len(shown) <= 60 else f"{shown[:57]}...")
+    assert problem.file.endswith("mine.yaml")
+    assert problem.rule
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "rule"),
+    [
+        ({"teacher.depth": 9}, "teacher.depth", "6n + 2, such as 8 or 14"),
+        ({"teacher.depth": 19}, "teacher.depth", "such as 14 or 20"),
+        ({"teacher.exits": [3, 9]}, "teacher.exits", "rising block numbers from 1 to 8"),
+        ({"teacher.exits": [0, 3]}, "teacher.exits", "rising block numbers from 1 to 8"),
+        ({"teacher.exits": [6, 3]}, "teacher.exits", "rising"),
+        ({"teacher.exits": [3, 3]}, "teacher.exits", "rising"),
+        ({"teacher.exits": 10}, "teacher.exits", "must be 1 to 9, the blocks of depth 20"),
+        ({"teacher.exits": 0}, "teacher.exits", "must be 1 to 9"),
+        ({"student.exit_weights": [1, 1]}, "student.exit_weights", "must be 3 numbers"),
+        ({"student.exit_weights": [1, 1, 1, 1]}, "student.exit_weights", "must be 3 numbers"),
+        ({"student.exit_weights": [0, 0, 0]}, "student.exit_weights", "not all 0"),
+        (
+            {"training.teacher.warmup_epochs": 5},
+            "training.teacher.warmup_epochs",
+            "below epochs = 5",
+        ),
+        (
+            {"training.student.warmup_epochs": 7.5},
+            "training.student.warmup_epochs",
+            "below epochs = 5",
+        ),
+        ({"student.exits": [1]}, "distillation.pairing", "teacher has 3 exits and the student 2"),
+        ({"distillation.pairing": [0, 1]}, "distillation.pairing", "3 numbers from 0 to 2"),
+        ({"distillation.pairing": [0, 1, 3]}, "distillation.pairing", "3 numbers from 0 to 2"),
+        ({"distillation.pairing": []}, "distillation.pairing", "3 numbers from 0 to 2"),
+        ({"distillation.pairing": [0, -1, 2]}, "distillation.pairing.1", "greater than or equal"),
+        ({"distillation.pairing": [0, True, 2]}, "distillation.pairing.1", "integer"),
+        ({"data.root": None}, "data.root", "needs the folder"),
+        ({"data.dataset": "digits"}, "data.root", "leave root out"),
+        (
+            {"data.dataset": "digits", "data.root": None, "data.augmentation.flip": True},
+            "data.augmentation.flip",
+            "a mirrored digit is no digit",
+        ),
+        ({"data.augmentation.crop": 32}, "data.augmentation.crop", "below image_size = 32"),
+        ({"data.augmentation.cutout": 33}, "data.augmentation.cutout", "at most image_size = 32"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused_with_the_rule(
+    changed: Changed, changes: dict[str, Any], path: str, rule: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        changed(changes)
+    [problem] = caught.value.problems
+    assert problem.path == path
+    assert rule in problem.rule
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"teacher.depth": 8, "teacher.exits": [1, 2]},
+        {"teacher.exits": [1, 8]},
+        {"teacher.exits": 9, "distillation.pairing": [8, 0, 4]},
+        {"student.exits": 3},
+        {"student.exit_weights": [0, 0.5, 2]},
+        {"student.exits": [1], "distillation.pairing": [0, 2]},
+        {"student.exits": [], "distillation.pairing": [2]},
+        {"student.exits": [1], "distillation.method": "cross_entropy"},
+        {"training.student.epochs": 1, "training.student.warmup_epochs": 0},
+        {"training.student.warmup_epochs": 4.9},
+        {"training.student.gradient_clipping": None},
+        {"training.student.learning_rate": 1},
+        {"data.augmentation.crop": 31, "data.augmentation.cutout": 32},
+        {"data.dataset": "digits", "data.root": None, "data.augmentation.flip": False},
+        {"data.calibration_fraction": 0.02, "data.test_fraction": 0.5},
+        {"distillation.temperature": 100},
+        {"seed": 2**62},
+        {"calibration.max_drop": 0},
+    ],
+)
+def test_values_at_their_bounds_are_taken(changed: Changed, changes: dict[str, Any]) -> None:
+    recipe = changed(changes)
+    for dotted, value in changes.items():
+        got: Any = recipe
+        for key in dotted.split("."):
+            got = getattr(got, key)
+        assert got == value
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ({"threshold": 0.3}, ("threshold", 0.3)),
+        ({"threshold": 0}, ("threshold", 0)),
+        ({"threshold": "always"}, ("threshold", "always")),
+        ({"threshold": "never"}, ("threshold", "never")),
+        ({"max_drop": 0.5}, ("max_drop", 0.5)),
+        ({"max_macs": 1}, ("max_macs", 1)),
+        ({"max_macs": 0.5, "max_drop": None}, ("max_macs", 0.5)),
+    ],
+)
+def test_one_target_of_calibration_is_taken(
+    changed: Changed, written: dict[str, Any], target: tuple[str, Any]
+) -> None:
+    assert changed({"calibration": written}).calibration.target == target
+
+
+@pytest.mark.parametrize(
+    "written",
+    [{}, {"max_drop": 1, "max_macs": 0.5}, {"threshold": 0.1, "max_drop": 1}, {"max_drop": None}],
+)
+def test_none_or_two_targets_of_calibration_are_refused(
+    changed: Changed, written: dict[str, Any]
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        changed({"calibration": written})
+    [problem] = caught.value.problems
+    assert problem.path == "calibration"
+    assert "exactly one of threshold, max_drop, max_macs" in problem.rule
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("threshold", -0.1),
+        ("threshold", "sometimes"),
+        ("threshold", True),
+        ("max_macs", 0),
+        ("max_macs", 1.01),
+        ("max_macs", "half"),
+    ],
+)
+def test_a_target_of_calibration_out_of_bounds_is_refused(
+    changed: Changed, key: str, value: Any
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        changed({"calibration": {key: value}})
+    assert [problem.path for problem in caught.value.problems] == [f"calibration.{key}"]
+
+
+def test_a_recipe_without_calibration_asks_for_a_drop_of_one_point(
+    changed: Changed, document: dict[str, Any]
+) -> None:
+    del document["calibration"]
+    assert changed({}).calibration == Calibration(max_drop=1.0)
+
+
+@pytest.mark.parametrize(
+    ("exits", "count"), [([3, 6], 3), ([1], 2), ([], 1), (1, 1), (3, 3), (9, 9)]
+)
+def test_the_last_exit_is_counted(changed: Changed, exits: Any, count: int) -> None:
+    recipe = changed({"teacher.exits": exits, "distillation.method": "cross_entropy"})
+    assert recipe.teacher.exit_count == count
+    assert recipe.teacher.blocks == 9
+
+
+def test_student_exits_learn_from_the_teacher_exit_of_the_same_number(changed: Changed) -> None:
+    assert changed({}).pairing == [0, 1, 2]
+    assert changed({"distillation.pairing": [0, 0, 2]}).pairing == [0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("changes", "flips"),
+    [
+        ({}, True),
+        ({"data.augmentation.flip": False}, False),
+        ({"data.augmentation.flip": True}, True),
+        ({"data.dataset": "digits", "data.root": None}, False),
+    ],
+)
+def test_images_are_mirrored_unless_they_are_digits_or_told_not_to(
+    changed: Changed, changes: dict[str, Any], flips: bool
+) -> None:
+    assert changed(changes).data.flips is flips
+
+
+def test_the_pairing_that_a_refusal_suggests_is_a_valid_one(changed: Changed) -> None:
+    with pytest.raises(RecipeError, match=r"such as \[1, 2\]"):
+        changed({"student.exits": [1]})
+    assert changed({"student.exits": [1], "distillation.pairing": [1, 2]}).pairing == [1, 2]
+
+
+def test_a_recipe_cannot_be_changed_once_it_is_read(changed: Changed) -> None:
+    recipe = changed({})
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.seed = 4  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        recipe.training.student.epochs = 4  # type: ignore[misc]
+
+
+def test_a_recipe_comes_back_from_its_own_json(changed: Changed) -> None:
+    recipe = changed({"student.exit_weights": [1, 0.5, 2], "calibration": {"max_macs": 0.5}})
+    assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
+    assert Recipe.model_validate(recipe.model_dump()) == recipe
