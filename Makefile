@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINTS)
 
-.PHONY: demo test lint types contract check clean
+.PHONY: demo test lint types contract check docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/erde run digits
@@ -41,6 +41,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e '.[dev]'
 	@touch $@
+
+docs: $(VENV)/.installed
+	$(BIN)/python -c 'from erde_cli.core.recipe.reference import reference as r; print(r(), end="")' \
+	  > docs/recipes.md
 
 clean:
 	rm -rf $(VENV) runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache

@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 _SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_wrong": "T wrong"}
 
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(bar_width=24),
+    MofNCompleteColumn(),
+    TextColumn("ETA"),
+    TimeRemainingColumn(),
+    TextColumn("{task.fields[detail]}"),
+)
+
 
 class _Quiet(Observer):
     """Warnings only."""
@@ -108,15 +117,7 @@ def working(quiet: bool, device: str, threads: int | None) -> Iterator[Options]:
         observer = _Quiet(console) if quiet else _Lines(console)
         yield Options(device, threads, observer)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Progress(*COLUMNS, console=console, transient=True) as bars:
         yield Options(device, threads, _Bars(console, bars))
 
 

@@ -12,6 +12,10 @@ _INK = "#333333"
 _STUDENT = "#0072b2"  # colour-blind safe (Okabe and Ito)
 _TEACHER = "#d55e00"
 _CHOSEN = "#009e73"
+# The same picture is the same bytes: no version, no date, no random names.
+_METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
+_FIXED_NAMES = {"svg.hashsalt": "erde"}
+_LEAST_HEIGHT = 4.0  # points of accuracy; less would show noise as a mountain
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,9 @@ class TradeOff:
 
 def draw_trade_off(path: Path, picture: TradeOff) -> None:
     """Draw accuracy over expected MACs, as PNG or SVG by the ending of `path`."""
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, PercentFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
 
     figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
     axes = figure.add_subplot()
@@ -64,19 +69,21 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     smallest = min(point.macs for point in picture.sweep)
     if largest > 4 * smallest:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter("")
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.xaxis.set_minor_formatter(EngFormatter(sep=" ") if largest < 10 * smallest else "")
+    low, high = axes.get_ylim()
+    spare = max(0, _LEAST_HEIGHT - (high - low)) / 2
+    axes.set_ylim(low - spare, high + spare)
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=1))
     axes.set_xlabel("expected multiply-adds (MACs) per image")
     axes.set_ylabel("accuracy")
     axes.set_title(picture.title, fontsize=11, loc="left")
     axes.grid(visible=True, which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
-    # The format is told: the file beside which it is written has another name.
-    write_file(
-        path, lambda beside: figure.savefig(beside, format=path.suffix[1:], metadata=_NO_DATE)
-    )
-
-
-_NO_DATE = {"Software": None}  # the same picture is the same bytes
+    axes.legend(frameon=False, fontsize=9, loc="best")
+    kind = path.suffix[1:]
+    with rc_context(_FIXED_NAMES):
+        write_file(
+            path, lambda beside: figure.savefig(beside, format=kind, metadata=_METADATA[kind])
+        )

@@ -16,7 +16,7 @@ def learning_rate(settings: Training, step: int, steps_per_epoch: int) -> float:
     1/25 of the largest rate over the warm-up, then falls in a straight line to 0.
     """
     total = settings.epochs * steps_per_epoch
-    warmup = settings.warmup_epochs * steps_per_epoch
+    warmup = settings.warmup * steps_per_epoch
     if step < warmup:
         rising = (step + 1) / (warmup + 1)
         start = _ONE_CYCLE_START if settings.schedule == "one_cycle" else 0.0

@@ -144,20 +144,32 @@ class Training(_Section):
     schedule: Literal["cosine", "one_cycle"] = Field(
         "cosine", description="cosine: warm-up, then half a cosine; one_cycle: up, then down to 0"
     )
-    warmup_epochs: NonNegative = Field(1, description="epochs of rising learning rate")
+    warmup_epochs: NonNegative | None = Field(
+        None,
+        description="epochs of rising learning rate; "
+        "null: a fifth of all for one_cycle, 1 for cosine, and never above a fifth",
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0: plain SGD")
     weight_decay: NonNegative = Field(5e-4, description="not on BatchNorm and biases")
     label_smoothing: float = Field(0, ge=0, lt=1, description="of the cross-entropy")
     gradient_clipping: float | None = Field(
         1.0, gt=0, description="largest norm of the gradient; null: no limit"
     )
-    precision: Precision = Field("auto", description="auto: a fixed rule per device, docs/recipes")
+    precision: Precision = Field("auto", description="auto: a fixed rule per device, see above")
 
     @model_validator(mode="after")
     def _check(self) -> Training:
-        if self.warmup_epochs >= self.epochs:
+        if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
             _refuse("warmup_epochs", f"must be below epochs = {self.epochs}")
         return self
+
+    @property
+    def warmup(self) -> float:
+        """Epochs of rising learning rate."""
+        if self.warmup_epochs is not None:
+            return self.warmup_epochs
+        fifth = self.epochs / 5
+        return fifth if self.schedule == "one_cycle" else min(1.0, fifth)
 
 
 class TrainingOfEach(_Section):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
@@ -396,7 +396,7 @@ def documents(draw: st.DrawFn) -> Any:
             if not isinstance(inner.get(section), dict):
                 inner[section] = {}
             inner = inner[section]
-        inner[key] = draw(anything)
+        inner[key] = draw(st.sampled_from(VALUES) if draw(st.booleans()) else anything)
     return document
 
 
@@ -409,6 +409,8 @@ def loaded(path: Path) -> Recipe | InputError:
 
 @settings(max_examples=150, deadline=None, database=None, derandomize=True)
 @given(documents(), st.booleans())
+@example({**BASE, "calibration": {"threshold": "always"}}, True)
+@example({**BASE, "data": {"dataset": "imagefolder", "root": "a\0b"}}, True)
 def test_any_document_is_a_recipe_or_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, document: Any, ascii_only: bool
 ) -> None:

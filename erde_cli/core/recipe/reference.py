@@ -1,0 +1,72 @@
+"""The page `docs/recipes.md`, made from the schema: `make docs` writes it, a test compares it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from erde_cli.core.recipe.schema import Recipe
+
+_HEAD = """\
+# Recipes
+
+A recipe is one YAML file that says everything a run depends on. List the shipped ones with
+`erde recipes`, copy one with `erde recipes show image-folder > mine.yaml`, change one value for a
+run with `--set section.key=value`.
+
+- Unknown keys are refused, all mistakes are told at once. `3e-4` is a number; aliases (`*name`) and
+  repeated keys are refused; nothing in a recipe is ever run.
+- `data.root` is relative to the recipe; given by `--set` it is relative to where you are.
+- The splits depend on the images and `data.split_seed`, not on `seed`.
+- `precision: auto` is a fixed rule, never a timing: bfloat16 with channels-last where the processor
+  has bfloat16 arithmetic (CUDA from compute capability 8.0; x86 with AVX512-BF16 or AMX), else
+  float32, contiguous. Parameters, losses and the optimiser are float32 either way. What it came to
+  is written into the run before the first step (`logs/*/context.json`). Inference is float32 unless
+  `--precision` says otherwise.
+- The same seed on the same machine with the same number of threads gives the same bytes.
+
+This page is made from the schema by `make docs`.
+
+| key | type | default | meaning |
+|---|---|---|---|
+"""
+
+
+def reference() -> str:
+    """Markdown text that describes every key of a recipe."""
+    return _HEAD + "".join(_rows(Recipe, ""))
+
+
+def _rows(model: type[BaseModel], prefix: str) -> list[str]:
+    rows: list[str] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += _rows(kind, f"{prefix}{name}.")
+            continue
+        meaning = (field.description or "").replace("|", "\\|")
+        rows.append(f"| `{prefix}{name}` | {_type(kind)} | {_default(field)} | {meaning} |\n")
+    return rows
+
+
+def _type(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return " \\| ".join(f"`{value}`" for value in get_args(kind))
+    names = {str: "text", int: "whole number", float: "number", bool: "`true` \\| `false`"}
+    if kind in names:
+        return names[kind]
+    if kind is type(None):
+        return "`null`"
+    if get_origin(kind) is list:
+        return f"list of {_type(get_args(kind)[0])}s"
+    if hasattr(kind, "__metadata__"):
+        return _type(get_args(kind)[0])
+    return " or ".join(_type(part) for part in get_args(kind))
+
+
+def _default(field: FieldInfo) -> str:
+    return "required" if field.default is PydanticUndefined else f"`{json.dumps(field.default)}`"
