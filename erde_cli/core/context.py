@@ -79,7 +79,12 @@ def make_context(
     """
     if threads is not None:
         if threads < 1:
-            raise InputError(f"--threads must be 1 or more, got {threads}.")
+            raise InputError(
+                "The number of threads is out of bounds.",
+                got=str(threads),
+                expected="1 or more",
+                hint="leave --threads out to use every core",
+            )
         torch.set_num_threads(threads)
     chosen = _device(device)
     if chosen.type == "cuda":

@@ -12,6 +12,7 @@ from erde_cli.core.context import Context
 from erde_cli.core.data import ImageStore, Normalisation, evaluation_batches
 from erde_cli.core.entropy import softmax_entropy
 from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.modes import evaluation_mode
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,13 @@ def answer_all(
     model: EarlyExitNet, store: ImageStore, normalisation: Normalisation, context: Context
 ) -> Answers:
     """Run every image through every exit; leaves the model in the mode it was in."""
-    training = model.training
-    model.eval()
     scores, predictions = [], []
-    for batch in evaluation_batches(store, normalisation, context):
-        with context.autocast():
-            logits = model(batch.images).float()
-        scores.append(softmax_entropy(logits).cpu())
-        predictions.append(logits.argmax(dim=-1).cpu())
-    model.train(training)
+    with evaluation_mode(model):
+        for batch in evaluation_batches(store, normalisation, context):
+            with context.autocast():
+                logits = model(batch.images).float()
+            scores.append(softmax_entropy(logits).cpu())
+            predictions.append(logits.argmax(dim=-1).cpu())
     chosen = torch.cat(predictions)
     correct = chosen == store.labels[:, None]
     return Answers(correct.numpy(), torch.cat(scores).double().numpy(), chosen.numpy())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_cli.core.errors import UnsupportedOperatorError
+from erde_cli.core.modes import evaluation_mode
 
 _Handler = Callable[[Sequence[Any], Sequence[Any]], int]
 
@@ -67,13 +68,14 @@ _ZERO = [
     "avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "sum",
     # activation
     "relu", "relu_", "gelu", "silu", "silu_", "sigmoid", "tanh", "hardtanh", "hardtanh_",
-    "hardswish", "hardswish_", "hardsigmoid", "leaky_relu", "leaky_relu_", "elu", "softmax",
+    "hardswish", "hardswish_", "hardsigmoid", "leaky_relu", "leaky_relu_", "elu", "prelu",
+    "softmax",
     "log_softmax", "dropout", "dropout_", "feature_dropout",
     # element-wise
     "add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "neg", "exp", "log", "sqrt",
     "rsqrt", "pow",
     # shape only
-    "stack", "clone", "pad", "constant_pad_nd", "flatten", "reshape", "view",
+    "stack", "clone", "pad", "constant_pad_nd", "flatten", "reshape", "view", "mT",
 ]  # fmt: skip
 
 
@@ -89,20 +91,15 @@ def count_macs(module: nn.Module, inputs: Tensor) -> int:
     """
     from fvcore.nn import FlopCountAnalysis
 
-    training = module.training
-    module.eval()
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # torch.jit.trace is deprecated; fvcore needs it
-            analysis = FlopCountAnalysis(module, inputs)
-            analysis.clear_op_handles()
-            analysis.set_op_handle(**{f"aten::{name}": None for name in _ZERO})
-            analysis.set_op_handle(**_COUNTED)
-            total = int(analysis.total())
-            unknown = sorted(analysis.unsupported_ops())
-    finally:
-        module.train(training)
+    with evaluation_mode(module), warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.jit.trace is deprecated; fvcore needs it
+        analysis = FlopCountAnalysis(module, inputs)
+        analysis.clear_op_handles()
+        analysis.set_op_handle(**{f"aten::{name}": None for name in _ZERO})
+        analysis.set_op_handle(**_COUNTED)
+        total = int(analysis.total())
+        unknown = sorted(analysis.unsupported_ops())
     if unknown:
         raise UnsupportedOperatorError(
             f"Cannot count the multiply-adds of {', '.join(unknown)}.",

@@ -45,16 +45,16 @@ def adaptive(exits: IntArray, correct: BoolArray, cumulative_macs: FloatArray) -
 def paired_drop_interval(reference: BoolArray, other: BoolArray) -> tuple[float, float]:
     """95 % interval, in points, of the accuracy of `reference` minus that of `other`.
 
-    Both answered the same images, bool [images]. Half an image is added to each cell of the table
-    of (dis)agreements, which keeps the coverage where few images differ.
+    Both answered the same images, bool [images]. One image is added to each kind of disagreement,
+    which keeps the coverage where few images differ.
 
-    Source: Agresti and Min, "Simple improved confidence intervals for comparing matched
-    proportions", Statistics in Medicine 24, 2005.
+    Source: Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial
+    proportions based on paired data", J. Educational and Behavioral Statistics 37, 2012.
     """
-    gained = float(np.sum(other & ~reference)) + 0.5
-    lost = float(np.sum(reference & ~other)) + 0.5
     count = len(reference) + 2
-    difference = (lost - gained) / count
-    error = np.sqrt(lost + gained - (lost - gained) ** 2 / count) / count
+    lost = (float(np.sum(reference & ~other)) + 1) / count
+    gained = (float(np.sum(other & ~reference)) + 1) / count
+    difference = lost - gained
+    error = np.sqrt((lost + gained - difference**2) / count)
     low, high = difference - _Z_95 * error, difference + _Z_95 * error
     return 100 * float(max(low, -1)), 100 * float(min(high, 1))

@@ -14,7 +14,6 @@ _TEACHER = "#d55e00"
 _CHOSEN = "#009e73"
 # The same picture is the same bytes: no version, no date, no random names.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
-_FIXED_NAMES = {"svg.hashsalt": "erde"}
 _LEAST_HEIGHT = 4.0  # points of accuracy; less would show noise as a mountain
 
 
@@ -83,7 +82,7 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="best")
     kind = path.suffix[1:]
-    with rc_context(_FIXED_NAMES):
+    with rc_context({"svg.hashsalt": "erde"}):
         write_file(
             path, lambda beside: figure.savefig(beside, format=kind, metadata=_METADATA[kind])
         )

@@ -10,6 +10,7 @@ from torch import nn
 
 from erde_cli.core.macs import count_macs
 from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.modes import evaluation_mode
 
 _LEAST_SAVING = 0.05  # share of the full MACs
 
@@ -73,20 +74,18 @@ def profile_model(model: EarlyExitNet, image_size: int) -> Profile:
     Raises:
         UnsupportedOperatorError: an operator whose multiply-adds are not known.
     """
-    training = model.training
-    model.eval()
     device = next(model.parameters()).device
     features = torch.zeros(1, 3, image_size, image_size, device=device)
     exits: list[ExitProfile] = []
     total = 0
-    for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
-        stage_macs = count_macs(stage, features)
-        features = stage(features)
-        head_macs = count_macs(head, features)
-        total += stage_macs + head_macs
-        parameters = _parameters(stage) + _parameters(head)
-        exits.append(ExitProfile(index, parameters, stage_macs, head_macs, total))
-    model.train(training)
+    with evaluation_mode(model):
+        for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
+            stage_macs = count_macs(stage, features)
+            features = stage(features)
+            head_macs = count_macs(head, features)
+            total += stage_macs + head_macs
+            parameters = _parameters(stage) + _parameters(head)
+            exits.append(ExitProfile(index, parameters, stage_macs, head_macs, total))
     return Profile((3, image_size, image_size), _parameters(model), tuple(exits))
 
 

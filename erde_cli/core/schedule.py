@@ -6,7 +6,7 @@ import math
 
 from erde_cli.core.recipe import Training
 
-_ONE_CYCLE_START = 0.04  # share of the largest learning rate at step 0
+_ONE_CYCLE_START = 0.04  # share of the largest learning rate that the first steps rise from
 
 
 def learning_rate(settings: Training, step: int, steps_per_epoch: int) -> float:

@@ -202,3 +202,10 @@ def test_counting_leaves_the_mode_the_weights_and_the_statistics_alone(training:
     assert {module.training for module in model.modules()} == {training}
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_counting_leaves_a_frozen_submodule_frozen() -> None:
+    module = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).train()
+    module[1].eval()
+    count_macs(module, torch.zeros(2, 2))
+    assert [inner.training for inner in module.modules()] == [True, True, False]

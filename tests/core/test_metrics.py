@@ -50,10 +50,10 @@ def test_leaving_at_one_exit_costs_that_exit(exit_: int, macs: float) -> None:
     assert result.accuracy == correct[:, exit_].mean()
 
 
-def test_the_interval_of_a_drop_is_that_of_agresti_and_min_by_hand() -> None:
+def test_the_interval_of_a_drop_is_that_of_bonett_and_price_by_hand() -> None:
     low, high = paired_drop_interval(*pair(both=80, lost=9, gained=3, neither=8))
-    difference = (9.5 - 3.5) / 102
-    error = np.sqrt(13 - 36 / 102) / 102
+    difference = (10 - 4) / 102
+    error = np.sqrt(14 / 102 - difference**2) / np.sqrt(102)
     assert low == pytest.approx(100 * (difference - 1.959964 * error), rel=1e-6)
     assert high == pytest.approx(100 * (difference + 1.959964 * error), rel=1e-6)
 
@@ -112,6 +112,9 @@ def test_the_interval_shrinks_with_the_number_of_images(counts: tuple[int, int, 
         (100, 0.1, 0.1),
         (1000, 0.05, 0.01),
         (10_000, 0.001, 0.0002),
+        (359, 0.0056, 0.0),
+        (100, 0.02, 0.0),
+        (10_000, 0.0002, 0.0),
     ],
 )
 def test_the_interval_covers_the_true_drop_in_93_percent_of_draws(

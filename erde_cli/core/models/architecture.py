@@ -14,6 +14,7 @@ from erde_cli.core.macs import count_macs
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import erde_head, gap_head
 from erde_cli.core.models.resnet import resnet
+from erde_cli.core.modes import evaluation_mode
 from erde_cli.core.recipe import Network
 
 _BACKBONES = {"resnet": resnet}
@@ -105,9 +106,8 @@ def _build(architecture: Architecture) -> EarlyExitNet:
 @torch.no_grad()
 def _features(stage: nn.Module, features: torch.Tensor) -> torch.Tensor:
     """Output of a stage, without touching the statistics of its norms."""
-    stage.eval()
-    output: torch.Tensor = stage(features)
-    stage.train()
+    with evaluation_mode(stage):
+        output: torch.Tensor = stage(features)
     return output
 
 

@@ -15,12 +15,12 @@ from erde_cli.core.bundle import (
     target_to_json,
 )
 from erde_cli.core.calibration import Calibrated, Observations, Target, calibrate, one_target
-from erde_cli.core.data import Dataset, ImageStore, Split, open_dataset
-from erde_cli.core.errors import BundleError
+from erde_cli.core.data import Dataset
 from erde_cli.core.inference import answer_all
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
 from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
 
 
@@ -76,31 +76,3 @@ def calibrate_bundle(
     calibrated = calibrate(Observations(answers.scores, answers.correct, costs), target)
     save_thresholds(bundle, calibrated, dataset.fingerprint, precision)
     return Thresholds(bundle, calibrated, profile)
-
-
-def dataset_of(bundle: Bundle, dataset: Dataset | None = None) -> Dataset:
-    """Open the images that a bundle was trained on, or check those that are open already.
-
-    Raises:
-        BundleError: they have changed since, so the splits are no longer the same.
-        DataError: they are missing.
-    """
-    dataset = dataset or open_dataset(bundle.recipe.data)
-    if dataset.fingerprint != bundle.document.split_fingerprint:
-        raise BundleError(
-            f"The images of {bundle.path} have changed since it was trained, so its splits are no "
-            "longer the same.",
-            got=f"split fingerprint {dataset.fingerprint[:12]}",
-            expected=f"split fingerprint {bundle.document.split_fingerprint[:12]}",
-            hint="put the images back, or train again",
-        )
-    return dataset
-
-
-def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
-    """Decode one split, and tell how far it is."""
-    title = f"Decoding {split} images"
-    store = dataset.load(split, lambda done, total: options.observer.progress(title, done, total))
-    if dataset.skipped:
-        options.observer.warning(f"{len(dataset.skipped)} unreadable files left out.")
-    return store

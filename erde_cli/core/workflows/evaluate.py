@@ -23,7 +23,7 @@ from erde_cli.core.metrics import Adaptive
 from erde_cli.core.plots import Point, TradeOff, draw_trade_off
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
-from erde_cli.core.workflows.calibrate import dataset_of, load_split
+from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
 
 # Shares of the largest entropy, ln K: fixed beforehand, the same for every bundle.

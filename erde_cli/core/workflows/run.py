@@ -12,18 +12,14 @@ from erde_cli.core.errors import BundleError, RunError
 from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.metrics import paired_drop_interval
 from erde_cli.core.recipe import Recipe, differences
-from erde_cli.core.workflows.calibrate import (
-    calibrate_bundle,
-    dataset_of,
-    load_split,
-    target_of,
-)
+from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.evaluate import (
     Evaluation,
     evaluate_store,
     point_of,
     write_evaluation,
 )
+from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest, relevant
 from erde_cli.core.workflows.profile import Profiled, profile_bundle

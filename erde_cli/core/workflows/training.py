@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -18,9 +17,7 @@ from erde_cli.core.data import (
     AugmentationPlan,
     Batches,
     Dataset,
-    ImageStore,
     Normalisation,
-    Split,
     open_dataset,
 )
 from erde_cli.core.errors import BundleError
@@ -33,11 +30,11 @@ from erde_cli.core.profiling import profile_model
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Network, Recipe, Training
 from erde_cli.core.training import EpochRecord, Objective, TrainState, train_epoch
+from erde_cli.core.workflows.images import check_split, load_split
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 
 Role = Literal["teacher", "student"]
-_TRAINED_ON: tuple[Split, ...] = ("train", "calibration")
 _ALMOST_KD = 0.01  # share of teacher errors
 
 
@@ -161,8 +158,9 @@ def _train(
     start: float,
 ) -> Trained:
     observer = options.observer
-    stores = _load_splits(dataset, options)
-    train, calibration = stores["train"], stores["calibration"]
+    train = load_split(dataset, "train", options)
+    calibration = load_split(dataset, "calibration", options)
+    check_split(dataset, "test", options)
     normalisation = Normalisation.of(train.images)
     architecture = resolve_architecture(
         task.network, len(dataset.class_names), task.recipe.data.image_size
@@ -213,20 +211,6 @@ def _train(
     answers = answer_all(bundle.model, calibration, normalisation, inference)
     seconds = perf_counter() - start
     return Trained(bundle, task.settings.epochs, images / busy, answers.accuracy, seconds)
-
-
-def _load_splits(dataset: Dataset, options: Options) -> dict[Split, ImageStore]:
-    """Decode what is trained on; and see to it that test can be read before hours are spent."""
-    stores: dict[Split, ImageStore] = {}
-    observer = options.observer
-    for split in _TRAINED_ON:
-        report = partial(observer.progress, f"Decoding {split} images")
-        stores[split] = dataset.load(split, report)
-    dataset.check("test", partial(observer.progress, "Checking test images"))
-    if dataset.skipped:
-        names = "\n".join(f"  {path}" for path in dataset.skipped)
-        observer.warning(f"{len(dataset.skipped)} unreadable files left out:\n{names}")
-    return stores
 
 
 def _load_teacher(recipe: Recipe, path: Path) -> Bundle:
