@@ -12,12 +12,13 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from erde_cli.core.observer import EpochEvent, Observer, StepEvent
 
@@ -28,11 +29,12 @@ _SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_
 
 COLUMNS = (
     TextColumn("{task.description}"),
-    BarColumn(bar_width=24),
-    MofNCompleteColumn(),
+    BarColumn(bar_width=16),
+    TaskProgressColumn(),
     TextColumn("ETA"),
-    TimeRemainingColumn(),
-    TextColumn("{task.fields[detail]}"),
+    TimeRemainingColumn(compact=True),
+    # What does not fit is cut, so that the bar and the time left always show.
+    TextColumn("{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True)),
 )
 
 
@@ -117,7 +119,7 @@ def working(quiet: bool, device: str, threads: int | None) -> Iterator[Options]:
         observer = _Quiet(console) if quiet else _Lines(console)
         yield Options(device, threads, observer)
         return
-    with Progress(*COLUMNS, console=console, transient=True) as bars:
+    with Progress(*COLUMNS, console=console, transient=True, expand=True) as bars:
         yield Options(device, threads, _Bars(console, bars))
 
 
