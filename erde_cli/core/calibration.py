@@ -105,6 +105,8 @@ class Observations:
 
     def exits(self, thresholds: Sequence[float]) -> IntArray:
         """Exit of each image under thresholds, int64 [images]: the rule of `exits.first_exit`."""
+        if len(thresholds) != self.scores.shape[1] - 1:
+            raise ValueError(f"{self.scores.shape[1] - 1} thresholds expected")
         limits = np.array([*thresholds, math.inf])
         leaves = self.scores < limits
         leaves[:, -1] = True

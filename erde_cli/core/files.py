@@ -64,10 +64,12 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         InputError: the folder cannot be written to.
     """
     make_folder(path.parent)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        # A short prefix: with the whole name, a long but legal one would not fit.
+        handle, name = tempfile.mkstemp(path.suffix[:20], f".{path.name[:20]}.", path.parent)
+        os.close(handle)
+        temporary = Path(name)
         write(temporary)
         _flush(temporary)
         temporary.chmod(0o666 & ~_umask())
@@ -75,13 +77,24 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     except OSError as error:
         raise ErdeError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path` to fill; it takes the place of `path` at the end."""
+    """Give an empty folder beside `path` to fill; it takes the place of `path` at the end.
+
+    Raises:
+        InputError: `path` is there and is no folder.
+    """
     make_folder(path.parent)
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            f"{path} is in the way: a folder is to be written there.",
+            got="a file",
+            hint="give another folder with --out",
+        )
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary

@@ -28,7 +28,7 @@ def read_threshold(written: object) -> float:
         return forms[written]
     try:
         value = float(written)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if isinstance(written, bool) or not value >= 0 or math.isinf(value):
         raise InputError(

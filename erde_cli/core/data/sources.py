@@ -107,7 +107,9 @@ class FolderSource:
                 return position, f"{type(error).__name__}: {error}"
             return position, None
 
-        with ThreadPoolExecutor(_workers()) as pool:
+        # The filters of warnings belong to the whole process: set here once, not in each thread.
+        with warnings.catch_warnings(), ThreadPoolExecutor(_workers()) as pool:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
             for done, (position, problem) in enumerate(pool.map(read_one, range(len(numbers)))):
                 if problem is not None:
                     readable[position] = False
@@ -172,7 +174,8 @@ def list_classes(
     Raises:
         DataError: a class has no image (unless it may), or there is none at all.
     """
-    endings = Image.registered_extensions()
+    formats = Image.registered_extensions().items()
+    endings = {ending for ending, kind in formats if kind in Image.OPEN}
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
@@ -180,7 +183,9 @@ def list_classes(
         found = sorted(
             path
             for path in inside
-            if path.suffix.lower() in endings and path.name[0] != "." and path.is_file()
+            if path.suffix.lower() in endings
+            and not any(part.startswith(".") for part in path.relative_to(folder / name).parts)
+            and path.is_file()
         )
         if not found and not may_lack:
             raise DataError(
@@ -202,11 +207,9 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 
 
 def _decode(path: Path, size: int) -> ImageArray:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path) as image:
-            image.load()
-            return _to_array(ImageOps.exif_transpose(image), size)
+    with Image.open(path) as image:
+        image.load()
+        return _to_array(ImageOps.exif_transpose(image), size)
 
 
 def _to_array(image: Image.Image, size: int) -> ImageArray:
@@ -215,6 +218,8 @@ def _to_array(image: Image.Image, size: int) -> ImageArray:
         # Pillow would clip 16 bits at 255.
         deep = np.asarray(image, dtype=np.int64)
         image = Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
     elif image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     image = image.convert("RGB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
-from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.recipe.shipped import shipped_recipe
+from erde_cli.core.recipe.schema import TARGETS, Recipe
+from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
 from erde_cli.core.recipe.yaml_text import parse_yaml
 
 Overrides = dict[str, Any]
+
+_COMMAND_LINE = "command line"
 
 
 def load_recipe(
@@ -42,13 +45,16 @@ def load_recipe(
         rule = f"a recipe is a mapping of sections, got {got}"
         hint = "see one with: erde recipes show digits"
         raise RecipeError([Problem(str(path), "", "", rule)], hint=hint)
-    document.setdefault("name", path.stem)
-    _resolve_root(document, path.parent)
+    document.setdefault("name", _name_of(path))
+    data = document.get("data")
+    if isinstance(data, dict) and isinstance(data.get("root"), str):
+        data["root"] = _absolute(data["root"], path.parent, str(path))
     given = parse_overrides(overrides)
     if isinstance(given.get("data.root"), str):
-        given["data.root"] = str(_absolute(given["data.root"], Path.cwd()))
+        given["data.root"] = _absolute(given["data.root"], Path.cwd(), _COMMAND_LINE)
     if seed is not None:
         given["seed"] = seed
+    _drop_other_targets(document, given)
     for dotted, value in given.items():
         _merge(document, dotted, value)
     try:
@@ -86,18 +92,43 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") 
 
 
 def _find(reference: str) -> Path:
-    path = Path(reference).expanduser()
-    return path if path.is_file() else shipped_recipe(reference).path
+    path = Path(reference)
+    try:
+        path = path.expanduser()
+        if path.is_file():
+            return path
+        is_folder = path.is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character
+        is_folder = False
+    if is_folder and reference not in {recipe.name for recipe in shipped_recipes()}:
+        raise InputError(
+            f"There is no recipe {reference!r}.",
+            got="a folder",
+            expected="a recipe: a YAML file, or the name of a shipped one",
+            hint="list them with: erde recipes",
+        )
+    return shipped_recipe(reference).path
 
 
-def _absolute(root: str, base: Path) -> Path:
-    return (base / Path(root).expanduser()).resolve()
+def _name_of(path: Path) -> str:
+    """Name of a run, from the recipe's file name."""
+    return re.sub(r"[^\w.-]+", "-", path.stem).strip("-.")[:100] or "recipe"
 
 
-def _resolve_root(document: dict[str, Any], base: Path) -> None:
-    data = document.get("data")
-    if isinstance(data, dict) and isinstance(data.get("root"), str):
-        data["root"] = str(_absolute(data["root"], base))
+def _absolute(root: str, base: Path, file: str) -> str:
+    try:
+        return str((base / Path(root).expanduser()).resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        problem = Problem(file, "data.root", _shorten(root), f"is no usable path ({error})")
+        raise RecipeError([problem]) from error
+
+
+def _drop_other_targets(document: dict[str, Any], overrides: Overrides) -> None:
+    """A target on the command line takes the place of the recipe's, whichever that is."""
+    section = document.get("calibration")
+    if isinstance(section, dict) and any(f"calibration.{name}" in overrides for name in TARGETS):
+        for name in TARGETS:
+            section.pop(name, None)
 
 
 def _merge(document: dict[str, Any], dotted: str, value: Any) -> None:
@@ -107,29 +138,44 @@ def _merge(document: dict[str, Any], dotted: str, value: Any) -> None:
         if not isinstance(inner, dict):
             inner = document[section] = {}
         document = inner
-    if key in ("threshold", "max_drop", "max_macs") and sections == ["calibration"]:
-        document.clear()  # one target takes the place of the other
     document[key] = value
 
 
 def _problems(error: ValidationError, file: str, overrides: Overrides) -> list[Problem]:
     problems: dict[str, Problem] = {}
     for item in error.errors():
-        parts = [str(part) for part in item["loc"]]
-        context = item.get("ctx", {})
-        parts += [context["key"]] if "key" in context else []
-        parts = [part for part in parts if "[" not in part and part not in ("float", "int", "str")]
-        path = ".".join(parts)
+        path = _dotted(item["loc"], item.get("ctx", {}).get("key"))
         problem = _problem(item, path, _origin(path, file, overrides))
         problems.setdefault(path, problem)
     return list(problems.values())
 
 
+def _dotted(location: Sequence[str | int], key: str | None) -> str:
+    """Path in the recipe; pydantic's location also names the branches of unions it tried."""
+    parts: list[str] = []
+    model: type[BaseModel] | None = Recipe
+    for part in location:
+        if model is not None:
+            field = model.model_fields.get(str(part))
+            model = _section(field.annotation) if field is not None else None
+        elif not isinstance(part, int):
+            continue
+        parts.append(str(part))
+    return ".".join(parts + ([key] if key else []))
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    return annotation if is_section else None
+
+
 def _origin(path: str, file: str, overrides: Overrides) -> str:
     for dotted in overrides:
         if path == dotted or path.startswith(f"{dotted}.") or dotted.startswith(f"{path}."):
-            return "command line"
-    return file
+            return _COMMAND_LINE
+    section = path.split(".")[0]
+    changed = any(dotted.split(".")[0] == section for dotted in overrides)
+    return f"{file}, changed on the {_COMMAND_LINE}" if changed else file
 
 
 def _problem(item: Mapping[str, Any], path: str, origin: str) -> Problem:
@@ -180,6 +226,7 @@ def _all_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
     paths = []
     for name, field in model.model_fields.items():
         paths.append(f"{prefix}{name}")
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            paths += _all_paths(field.annotation, f"{prefix}{name}.")
+        section = _section(field.annotation)
+        if section is not None:
+            paths += _all_paths(section, f"{prefix}{name}.")
     return paths

@@ -7,6 +7,10 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from erde_cli.core.errors import InputError
+from erde_cli.core.thresholds import read_threshold
+
+TARGETS = ("threshold", "max_drop", "max_macs")
 Method = Literal["cross_entropy", "kd", "erde"]
 EntropyOn = Literal["teacher_wrong", "teacher_wrong_then_right", "shuffled", "all"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -212,21 +216,30 @@ class Calibration(_Section):
     """The target that thresholds are chosen for: exactly one of the three."""
 
     threshold: float | Literal["always", "never"] | None = Field(
-        None, ge=0, description="one θ for all early exits, in nats"
+        None, description="one θ for all early exits, in nats"
     )
     max_drop: float | None = Field(
         None, ge=0, le=100, description="accuracy points below the model's own last exit"
     )
     max_macs: float | None = Field(None, gt=0, le=1, description="share of the model's full MACs")
 
-    @model_validator(mode="before")
+    @field_validator("threshold", mode="before")
     @classmethod
-    def _one_target(cls, value: Any) -> Any:
-        names = ("threshold", "max_drop", "max_macs")
-        if isinstance(value, dict) and sum(value.get(name) is not None for name in names) != 1:
-            rule = "needs exactly one of threshold, max_drop, max_macs"
-            raise PydanticCustomError("rule", "{rule}", {"rule": rule})
+    def _threshold_is_one(cls, value: Any) -> Any:
+        try:
+            if value is not None:
+                read_threshold(value)
+        except InputError as error:
+            rule = f"must be {error.expected}"
+            raise PydanticCustomError("rule", "{rule}", {"rule": rule}) from error
         return value
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Calibration:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            rule = f"needs exactly one of {', '.join(TARGETS)}"
+            raise PydanticCustomError("rule", "{rule}", {"rule": rule})
+        return self
 
     @property
     def target(self) -> tuple[str, float | str]:

@@ -48,7 +48,7 @@ def shipped_recipe(name: str) -> ShippedRecipe:
     near = get_close_matches(name, list(found), n=1)
     raise InputError(
         f"There is no recipe {name!r}.",
-        got="a folder" if Path(name).is_dir() else "neither a file nor a shipped recipe",
+        got="neither a file nor the name of a shipped recipe",
         expected=f"a path, or one of {', '.join(found)}",
         hint=f"did you mean {near[0]}?" if near else "list them with: erde recipes",
     )

@@ -58,8 +58,8 @@ def parse_yaml(text: str, file: str) -> Any:
         raise RecipeError([Problem(file, "", "", rule)])
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except Exception as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}, line {mark.line + 1}" if mark else file
-        rule = getattr(error, "problem", None) or str(error).splitlines()[0]
+        rule = getattr(error, "problem", None) or type(error).__name__
         raise RecipeError([Problem(where, "", "", f"not readable as YAML: {rule}")]) from error

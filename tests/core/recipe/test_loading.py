@@ -313,15 +313,6 @@ def test_a_root_that_is_no_path_is_refused_with_the_key(
     assert list(problems(write(text))) == ["data.root"]
 
 
-def test_a_rule_that_breaks_on_a_default_shows_the_default(
-    write: Write, document: Document, problems: Problems
-) -> None:
-    document["training"]["student"]["epochs"] = 1
-    problem = problems(write(document))["training.student.warmup_epochs"]
-    assert problem.rule == "must be below epochs = 1"
-    assert problem.value == "1"
-
-
 def test_differences_name_the_keys_that_changed(write: Write, document: Document) -> None:
     old = load_recipe(write(document)).model_dump()
     document["teacher"]["depth"] = 26

@@ -261,6 +261,24 @@ def test_images_are_mirrored_unless_they_are_digits_or_told_not_to(
     assert changed(changes).data.flips is flips
 
 
+@pytest.mark.parametrize(
+    ("training", "warmup"),
+    [
+        ({"epochs": 30}, 1),
+        ({"epochs": 5}, 1),
+        ({"epochs": 1}, 0.2),
+        ({"epochs": 30, "schedule": "one_cycle"}, 6),
+        ({"epochs": 1, "schedule": "one_cycle"}, 0.2),
+        ({"epochs": 30, "warmup_epochs": 0}, 0),
+        ({"epochs": 30, "schedule": "one_cycle", "warmup_epochs": 2.5}, 2.5),
+    ],
+)
+def test_a_warm_up_that_is_not_given_fits_into_the_epochs(
+    changed: Changed, training: dict[str, Any], warmup: float
+) -> None:
+    assert changed({"training.student": training}).training.student.warmup == warmup
+
+
 def test_the_pairing_that_a_refusal_suggests_is_a_valid_one(changed: Changed) -> None:
     with pytest.raises(RecipeError, match=r"such as \[1, 2\]"):
         changed({"student.exits": [1]})
