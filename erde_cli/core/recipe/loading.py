@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
 from erde_cli.core.recipe.schema import TARGETS, Recipe
-from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
+from erde_cli.core.recipe.shipped import shipped_recipe
 from erde_cli.core.recipe.yaml_text import parse_yaml
 
 Overrides = dict[str, Any]
@@ -92,22 +92,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") 
 
 
 def _find(reference: str) -> Path:
-    path = Path(reference)
+    got = "neither a file nor the name of a shipped recipe"
     try:
-        path = path.expanduser()
+        path = Path(reference).expanduser()
         if path.is_file():
             return path
-        is_folder = path.is_dir()
+        got = "a folder" if path.is_dir() else got
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character
-        is_folder = False
-    if is_folder and reference not in {recipe.name for recipe in shipped_recipes()}:
-        raise InputError(
-            f"There is no recipe {reference!r}.",
-            got="a folder",
-            expected="a recipe: a YAML file, or the name of a shipped one",
-            hint="list them with: erde recipes",
-        )
-    return shipped_recipe(reference).path
+        pass
+    return shipped_recipe(reference, got).path
 
 
 def _name_of(path: Path) -> str:

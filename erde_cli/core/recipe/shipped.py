@@ -36,8 +36,8 @@ def shipped_recipes() -> list[ShippedRecipe]:
     return [ShippedRecipe(path.stem, path) for path in sorted(folder.glob("*.yaml"))]
 
 
-def shipped_recipe(name: str) -> ShippedRecipe:
-    """Return the shipped recipe of that name.
+def shipped_recipe(name: str, got: str = "another name") -> ShippedRecipe:
+    """Return the shipped recipe of that name; `got` says what else the name was found to be.
 
     Raises:
         InputError: there is none.
@@ -48,7 +48,7 @@ def shipped_recipe(name: str) -> ShippedRecipe:
     near = get_close_matches(name, list(found), n=1)
     raise InputError(
         f"There is no recipe {name!r}.",
-        got="neither a file nor the name of a shipped recipe",
+        got=got,
         expected=f"a path, or one of {', '.join(found)}",
         hint=f"did you mean {near[0]}?" if near else "list them with: erde recipes",
     )
