@@ -70,10 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ErdeError as error:
         return _fail(given, error.to_json(), str(error))
     except (KeyboardInterrupt, typer.Abort):
-        text = "Stopped. Finished phases are kept: type the same command to go on."
-        return _fail(given, _error("Stopped", text, _STOPPED), text)
+        code = _STOPPED
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
         return _fail_unexpected(given, error)
+    if code == _STOPPED:  # Typer turns Ctrl-C into this code, without a word
+        text = "Stopped. Finished phases are kept: type the same command to go on."
+        return _fail(given, _error("Stopped", text, _STOPPED), text)
     return code if isinstance(code, int) else 0
 
 

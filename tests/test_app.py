@@ -1,0 +1,87 @@
+"""One error, one message, one exit code; Ctrl-C loses no finished phase."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from erde_cli import app
+
+from .conftest import Cli
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "erde_cli", "run", str(tiny_recipe), "--out", str(run),
+            "--threads", "1", "--set", "training.student.epochs=5000",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 2/5000"):
+            break
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "type the same command to go on" in err
+    assert "Traceback" not in err
+    assert out == ""
+    assert (run / "teacher" / "bundle.json").is_file()
+    assert not (run / "student").exists()
+    assert not list(run.rglob(".*"))
+
+
+def test_a_bug_is_an_object_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    code = app._fail_unexpected(["profile", "--json"], ValueError("impossible"))
+    out, err = capsys.readouterr()
+    assert code == 1
+    assert json.loads(out)["error"] == {
+        "type": "ValueError", "message": "impossible", "got": "", "expected": "", "hint": "",
+        "exit_code": 1,
+    }  # fmt: skip
+    assert "This is a bug in erde" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["distil"], "distill"),
+        (["run"], "RECIPE"),
+        (["evaluate", "x", "--split", "validation"], "validation"),
+        (["run", "digits", "--seed", "many"], "many"),
+    ],
+)
+def test_a_wrong_command_line_is_an_object_and_exit_code_2(
+    cli: Cli, arguments: list[str], told: str
+) -> None:
+    code, out, err = cli(*arguments, "--json")
+    assert code == 2
+    error = json.loads(out)["error"]
+    assert error["exit_code"] == 2
+    assert told in error["message"]
+    assert "--help" in error["hint"]
+    assert "Traceback" not in err
+
+
+def test_a_failure_of_the_machine_is_exit_code_1(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    code, out, err = cli(
+        "train-teacher", tiny_recipe, "--out", tmp_path / "run", "--json",
+        "--set", "training.teacher.learning_rate=1e30",
+        "--set", "training.teacher.gradient_clipping=null",
+    )  # fmt: skip
+    assert code == 1
+    assert json.loads(out)["error"]["type"] == "TrainingError"
+    assert "The loss is nan" in err
+    assert not (tmp_path / "run" / "teacher").exists()
