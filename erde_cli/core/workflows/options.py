@@ -11,11 +11,18 @@ from erde_cli.core.observer import Observer
 
 @dataclass(frozen=True)
 class Options:
-    """Device, threads, and who is told of progress."""
+    """Device, threads, and who is told of progress.
+
+    Raises:
+        InputError: there is no such device, at once and not after an hour of decoding.
+    """
 
     device: str = "auto"
     threads: int | None = None
     observer: Observer = field(default_factory=Observer)
+
+    def __post_init__(self) -> None:
+        self.context("float32")
 
     def context(self, precision: str) -> Context:
         """Context of this device in a precision ("auto", "float32", "bfloat16")."""
