@@ -75,14 +75,16 @@ def make_context(
         threads: threads of the CPU; None: as many as torch would take.
 
     Raises:
-        InputError: the device is not there, or the number of threads is not positive.
+        InputError: the device is not there, or the number of threads is out of bounds.
     """
     if threads is not None:
-        if threads < 1:
+        # Thousands of threads bring a machine to its knees before anyone can stop them.
+        most = max(16, 4 * (os.cpu_count() or 1))
+        if not 1 <= threads <= most:
             raise InputError(
                 "The number of threads is out of bounds.",
                 got=str(threads),
-                expected="1 or more",
+                expected=f"1 to {most}",
                 hint="leave --threads out to use every core",
             )
         torch.set_num_threads(threads)

@@ -87,8 +87,8 @@ def test_a_device_that_is_not_there_is_refused_with_a_hint(device: str) -> None:
     assert "--device" in caught.value.hint
 
 
-@pytest.mark.parametrize("threads", [0, -1])
-def test_fewer_than_one_thread_is_refused_and_changes_nothing(threads: int) -> None:
+@pytest.mark.parametrize("threads", [0, -1, 3000])
+def test_an_absurd_number_of_threads_is_refused_and_changes_nothing(threads: int) -> None:
     before = torch.get_num_threads()
     with pytest.raises(InputError, match="number of threads") as caught:
         make_context("cpu", threads=threads)
