@@ -93,7 +93,7 @@ def profile_table(profile: Profile, expected: float | None, rates: list[float] |
     made = table(
         f"One image of {'x'.join(map(str, profile.input_shape))}, "
         f"{profile.parameters:,} parameters",
-        "exit", "weights", "stage MACs", "head MACs", "MACs so far", "% of full", "leave %",
+        "exit", "params", "stage MACs", "head MACs", "MACs so far", "% full", "leave %",
     )  # fmt: skip
     shares = [percent(rate) for rate in rates] if rates else ["-"] * len(profile.exits)
     for row, share in zip(profile.exits, shares, strict=True):
