@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import traceback
@@ -64,6 +65,9 @@ def erde(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (0 done, 1 failed, 2 bad input, 130 stopped)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show θ shows "?"
     command = typer.main.get_command(app)
     try:
         code = command.main(given, prog_name="erde", standalone_mode=False)
@@ -82,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail_unexpected(given: list[str], error: Exception) -> int:
     """Report a wrong command line, told by its own message, or a bug, told by its traceback."""
     describe = getattr(error, "format_message", None)
+    if describe is not None and not describe():
+        return 2  # only the help was asked for, by giving nothing
     if describe is not None:
         context = getattr(error, "ctx", None)
         help_command = f"{context.command_path if context else 'erde'} --help"

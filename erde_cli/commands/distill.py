@@ -42,9 +42,11 @@ def distill(
     from erde_cli.commands.terminal import show, working
     from erde_cli.commands.trained import trained_pieces
     from erde_cli.core.recipe import load_recipe
+    from erde_cli.core.workflows.teachers import teacher_section
     from erde_cli.core.workflows.training import default_run, distill
 
-    loaded = load_recipe(recipe, overrides or (), seed=seed)
+    section = None if teacher is None else teacher_section(teacher)
+    loaded = load_recipe(recipe, overrides or (), seed=seed, teacher=section)
     with working(quiet, device, threads) as options:
         trained = distill(loaded, out or default_run(loaded), teacher, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Student"))

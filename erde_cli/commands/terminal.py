@@ -29,7 +29,7 @@ _SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_
 
 COLUMNS = (
     TextColumn("{task.description}"),
-    BarColumn(bar_width=16),
+    BarColumn(bar_width=10),
     TaskProgressColumn(),
     TextColumn("ETA"),
     TimeRemainingColumn(compact=True),
@@ -89,8 +89,8 @@ class _Bars(_Lines):
     def step(self, event: StepEvent) -> None:
         done = (event.epoch - 1) * event.steps + event.step
         detail = (
-            f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}  {_terms(event.terms)}  "
-            f"{event.images_per_second:,.0f} images/s"
+            f"{event.epoch}/{event.epochs}  {event.images_per_second:,.0f} images/s  "
+            f"loss {event.loss:.3f}  {_terms(event.terms)}"
         )
         self._show("Training", done, event.epochs * event.steps, detail)
 

@@ -15,10 +15,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from erde_cli.core.bundle_format import FORMAT, BundleDocument, ThresholdsDocument
 from erde_cli.core.calibration import Calibrated
 from erde_cli.core.context import Context
 from erde_cli.core.data import Normalisation
@@ -27,86 +28,10 @@ from erde_cli.core.files import digest_of_file, read_json, replaced_folder, writ
 from erde_cli.core.metrics import Adaptive
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.recipe import Recipe
-from erde_cli.core.thresholds import WrittenThreshold, read_threshold, write_threshold
+from erde_cli.core.thresholds import WrittenThreshold, write_threshold
 
-FORMAT = 1
 WEIGHTS, DOCUMENT, THRESHOLDS = "model.safetensors", "bundle.json", "thresholds.json"
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class _Architecture(_Document):
-    backbone: str
-    depth: int = Field(ge=8, le=2000)
-    width: int = Field(ge=1, le=1024)
-    cuts: list[int]
-    head: str
-    classes: int = Field(ge=2)
-    image_size: int = Field(ge=8, le=1024)
-
-
-class _Normalisation(_Document):
-    mean: list[float] = Field(min_length=3, max_length=3)
-    std: list[float] = Field(min_length=3, max_length=3)
-
-
-class _Input(_Document):
-    channels: Literal[3] = 3
-    height: int
-    width: int
-    resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
-
-
-class BundleDocument(_Document):
-    """What `bundle.json` holds."""
-
-    format: Literal[1]
-    role: Literal["teacher", "student"]
-    architecture: _Architecture
-    input: _Input
-    normalisation: _Normalisation
-    class_names: list[str] = Field(min_length=2)
-    recipe: dict[str, Any]
-    split_fingerprint: str
-    inputs_digest: str
-    weights_digest: str
-    training: dict[str, Any]
-    versions: dict[str, str]
-
-
-class _Figures(_Document):
-    accuracy: float
-    full_accuracy: float
-    expected_macs: float
-
-
-class ThresholdsDocument(_Document):
-    """What `thresholds.json` holds; thresholds in nats, "never" is 0 and "always" infinite."""
-
-    format: Literal[1]
-    criterion: Literal["entropy"]
-    unit: Literal["nats"]
-    thresholds: list[WrittenThreshold]
-    target: dict[str, WrittenThreshold | str]
-    met: bool
-    split: Literal["calibration"]
-    split_fingerprint: str
-    images: int
-    precision: Literal["float32", "bfloat16"]
-    weights_digest: str
-    accuracy: float
-    full_accuracy: float
-    expected_macs: float
-    exit_rates: list[float]
-    held_out: _Figures
-
-    @property
-    def values(self) -> list[float]:
-        """Thresholds in nats; 0 never, inf always."""
-        return [read_threshold(written) for written in self.thresholds]
 
 
 @dataclass(frozen=True)
@@ -214,6 +139,28 @@ def save_bundle(
     return load_bundle(path)
 
 
+def check_target(path: Path) -> None:
+    """See that a bundle may be written to `path`, before hours are spent on what it will hold.
+
+    Raises:
+        BundleError: a link, a file, or a folder of something else is in the way.
+    """
+    got = ""
+    if path.is_symlink():
+        got = "a link"
+    elif path.exists() and not path.is_dir():
+        got = "a file"
+    elif path.is_dir() and any(path.iterdir()) and not (path / DOCUMENT).exists():
+        got = f"a folder that holds other things and no {DOCUMENT}"
+    if got:
+        raise BundleError(
+            f"{path} is in the way: a bundle is to be written there.",
+            got=got,
+            expected="nothing, or an older bundle",
+            hint="move it away, or give another folder with --out",
+        )
+
+
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle and check that it is what it says.
 
@@ -252,7 +199,7 @@ def read_bundle_document(path: Path) -> BundleDocument:
     if not (path / DOCUMENT).is_file():
         raise BundleError(
             f"{path} is no bundle.",
-            got="no such folder" if not path.is_dir() else f"a folder without {DOCUMENT}",
+            got=_found(path),
             expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
             hint="make one with: erde run digits",
         )
@@ -319,6 +266,12 @@ def figures(adaptive: Adaptive, full_accuracy: float) -> dict[str, float]:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def _found(path: Path) -> str:
+    if path.is_dir():
+        return f"a folder without {DOCUMENT}"
+    return "a file" if path.exists() else "no such folder"
 
 
 def _read(path: Path, hint: str) -> Any:

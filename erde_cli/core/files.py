@@ -39,9 +39,9 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
         raise InputError(
-            f"{path} is not valid JSON: {error}.",
+            f"{path} cannot be read as JSON: {error}.",
             expected="a file written by erde",
             hint="make it again with the command that wrote it",
         ) from error

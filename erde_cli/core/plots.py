@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,12 +78,13 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=1))
     axes.set_xlabel("expected multiply-adds (MACs) per image")
     axes.set_ylabel("accuracy")
-    axes.set_title(picture.title, fontsize=11, loc="left")
+    axes.set_title(picture.title, fontsize=11, loc="left", parse_math=False)
     axes.grid(visible=True, which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="best")
     kind = path.suffix[1:]
-    with rc_context({"svg.hashsalt": "erde"}):
+    with rc_context({"svg.hashsalt": "erde"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in any script
         write_file(
             path, lambda beside: figure.savefig(beside, format=kind, metadata=_METADATA[kind])
         )

@@ -25,6 +25,7 @@ from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Training
 from erde_cli.core.schedule import learning_rate
 
+_LEAST_PER_CLASS = 10  # calibration images per class from which a collapse can be told
 _STEPS_PER_EVENT = 10  # reading a loss makes the device wait; so not every step
 
 
@@ -169,6 +170,8 @@ def _optimizer(model: EarlyExitNet, settings: Training) -> torch.optim.Optimizer
 def _tell_collapsed(answers: Answers, classes: int, observer: Observer) -> list[int]:
     """Exits (from 0) that give one constant answer, or are right no more often than by chance."""
     images, exits = answers.correct.shape
+    if images < _LEAST_PER_CLASS * classes:
+        return []  # too few images to tell chance from a poor exit
     chance = 1 / classes
     limit = chance + 2 * math.sqrt(chance * (1 - chance) / images)
     collapsed = []

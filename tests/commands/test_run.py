@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from erde_cli.core.errors import RunError
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import load_recipe
 from erde_cli.core.workflows.options import Options
@@ -227,10 +226,8 @@ def test_moving_the_images_trains_nothing_again(
     run_recipe(load_recipe(str(folder_recipe)), run, Options("cpu", 1))
     moved = tmp_path / "moved"
     shutil.move(folder, moved)
-    recipe = load_recipe(str(folder_recipe), [f"data.root={moved}"])
-    with pytest.raises(RunError, match=r"data\.root"):
-        run_recipe(recipe, run, Options("cpu", 1))
-    kept = run_recipe(recipe, run, Options("cpu", 1), force=True).kept
+    recipe = load_recipe(str(folder_recipe), [f"data.root={moved}", "name=renamed"])
+    kept = run_recipe(recipe, run, Options("cpu", 1)).kept
     assert kept == ["teacher", "student", "calibration", "evaluation"]
 
 
@@ -255,3 +252,109 @@ def test_method_cross_entropy_needs_no_teacher_to_learn_from(
     assert set(found) == {
         "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds",
     }  # fmt: skip
+
+
+def test_a_start_that_failed_leaves_nothing_that_blocks_the_next(
+    folder: Path, folder_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    run = tmp_path / "run"
+    code, _, err = cli("run", folder_recipe, "--out", run, "--set", "data.root=nowhere")
+    assert code == 2
+    assert "There are no training images" in err
+    assert not run.exists()
+    assert cli("run", folder_recipe, "--out", run, "--quiet")[0] == 0
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_folder_that_is_no_bundle_is_never_replaced(
+    role: str, tiny_recipe: Path, run_copy: Path, tmp_path: Path, cli: Cli
+) -> None:
+    shutil.rmtree(run_copy / role)
+    (run_copy / role).mkdir()
+    (run_copy / role / "thesis.txt").write_text("precious")
+    command = "train-teacher" if role == "teacher" else "distill"
+    code, _, err = cli(command, tiny_recipe, "--out", run_copy)
+    assert code == 2
+    assert "is in the way" in err
+    assert (run_copy / role / "thesis.txt").read_text() == "precious"
+
+
+def test_a_link_in_the_place_of_a_bundle_is_told_before_training(
+    tiny_recipe: Path, finished_run: Path, tmp_path: Path, cli: Cli
+) -> None:
+    (tmp_path / "teacher").symlink_to(finished_run / "teacher")
+    code, _, err = cli("train-teacher", tiny_recipe, "--out", tmp_path)
+    assert code == 2
+    assert "a link" in err
+    assert "epoch" not in err
+
+
+def test_thresholds_of_another_precision_are_chosen_again(
+    tiny_recipe: Path, run_copy: Path, cli: Cli
+) -> None:
+    arguments = ("--max-drop", 2, "--precision", "bfloat16", "--quiet")
+    assert cli("calibrate", run_copy / "student", *arguments)[0] == 0
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+    assert code == 0
+    assert "calibration: nothing" not in err
+    assert json.loads((run_copy / "student/thresholds.json").read_text())["precision"] == "float32"
+
+
+def test_a_threshold_of_zero_is_kept_by_the_next_run(
+    tiny_recipe: Path, run_copy: Path, cli: Cli
+) -> None:
+    change = ("--force", "--set", "calibration.threshold=0")
+    assert cli("run", tiny_recipe, "--out", run_copy, *change)[0] == 0
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy, *change)
+    assert code == 0
+    assert err.count("kept") == 4
+
+
+def test_a_damaged_bundle_stops_a_run_and_force_makes_it_again(
+    tiny_recipe: Path, run_copy: Path, finished_run: Path, cli: Cli
+) -> None:
+    weights = run_copy / "student/model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+    assert code == 2
+    assert "--force" in err
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy, "--force")
+    assert code == 0
+    assert "teacher: nothing has changed, kept" in err
+    assert weights.read_bytes() == (finished_run / "student/model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("text", ["[]", '{"recipe": 5}', "{", "null"])
+def test_a_damaged_run_file_is_told(text: str, tiny_recipe: Path, run_copy: Path, cli: Cli) -> None:
+    (run_copy / "run.json").write_text(text)
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+    assert code == 2
+    assert "run.json" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["report.json", "student/evaluation/test/tradeoff.png"])
+def test_a_missing_result_is_made_again_without_training(
+    name: str, tiny_recipe: Path, run_copy: Path, cli: Cli
+) -> None:
+    before = (run_copy / name).read_bytes() if name.endswith("png") else b""
+    (run_copy / name).unlink()
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+    assert code == 0
+    assert err.count("kept") == 3
+    assert (run_copy / name).is_file()
+    assert not before or (run_copy / name).read_bytes() == before
+
+
+def test_a_forced_run_that_fails_leaves_no_old_report(
+    tiny_recipe: Path, run_copy: Path, cli: Cli
+) -> None:
+    code, _, _ = cli(
+        "run", tiny_recipe, "--out", run_copy, "--force",
+        "--set", "training.student.learning_rate=1e30",
+        "--set", "training.student.gradient_clipping=null",
+    )  # fmt: skip
+    assert code == 1
+    assert not (run_copy / "report.json").exists()
+    assert cli("run", tiny_recipe, "--out", run_copy)[0] == 0
+    assert (run_copy / "report.json").exists()

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -321,3 +324,134 @@ def test_control_characters_and_markup_in_names_are_shown_not_obeyed(cli: Cli) -
     assert code == 2
     assert "\x1b" not in err
     assert "[red]x\\x1b[2J" in err
+
+
+def test_a_teacher_with_other_exits_is_used_by_pairing(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli
+) -> None:
+    quick = ("--set", "training.teacher.epochs=1", "--set", "training.student.epochs=1")
+    json_of("train-teacher", tiny_recipe, "--out", tmp_path / "t", "--set", "teacher.exits=5",
+            "--set", "student.exits=1", "--set", "distillation.pairing=[4]", *quick)  # fmt: skip
+    teacher = tmp_path / "t/teacher"
+    arguments = ("distill", tiny_recipe, "--out", tmp_path / "s", "--teacher", teacher, *quick)
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "the teacher has 5 exits and the student 3" in err
+    assert "[2, 3, 4]" in err
+    found = json_of(*arguments, "--set", "distillation.pairing=[2, 3, 4]")
+    assert len(found["accuracy_calibration"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["distill", "RECIPE", "--teacher", "TEACHER", "--set",
+          "distillation.method=cross_entropy"], "has no teacher"),
+        (["evaluate", "STUDENT", "--split", "calibration", "--data", "."], "has no splits"),
+        (["profile", "STUDENT/bundle.json"], "a file"),
+    ],
+    ids=["a teacher for no method", "a split of a folder", "a file for a folder"],
+)  # fmt: skip
+def test_options_that_contradict_each_other_are_refused(
+    tiny_recipe: Path, run_copy: Path, cli: Cli, arguments: list[str], told: str
+) -> None:
+    places = {"RECIPE": tiny_recipe, "TEACHER": run_copy / "teacher"}
+    given = [
+        str(places.get(word, word)).replace("STUDENT", str(run_copy / "student"))
+        for word in arguments
+    ]
+    code, _, err = cli(*given)
+    assert code == 2
+    assert told in err
+
+
+def test_unreadable_files_of_all_splits_are_named_at_once(
+    folder: Path, folder_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    broken = [folder / "train/dark/x.png", folder / "test/light/y.png"]
+    for path in broken:
+        path.write_bytes(b"no image")
+    code, _, err = cli("train-teacher", folder_recipe, "--out", tmp_path / "run")
+    assert code == 2
+    assert all(str(path) in err for path in broken)
+    assert not (tmp_path / "run/teacher").exists()
+    change = ("--set", "data.unreadable=skip")
+    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run", *change)
+    assert code == 0
+    assert "2 unreadable files left out" in err
+    code, _, err = cli("evaluate", tmp_path / "run/student", "--data", folder)
+    assert code == 0  # the bundle's setting holds for other folders as well
+    assert "1 unreadable files left out" in err
+
+
+def test_a_class_with_nothing_readable_is_refused(
+    folder: Path, folder_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    for path in (folder / "train/dark").iterdir():
+        path.write_bytes(b"no image")
+    change = ("--set", "data.unreadable=skip")
+    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run", *change)
+    assert code == 2
+    assert "no readable training image" in err
+    assert "'dark'" in err
+
+
+def test_images_that_vanished_are_told_with_a_command_that_exists(
+    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli
+) -> None:
+    run = tmp_path / "run"
+    json_of("run", folder_recipe, "--out", run)
+    shutil.move(folder, tmp_path / "moved")
+    code, _, err = cli("calibrate", run / "student", "--max-drop", 1)
+    assert code == 2
+    assert "--set" not in err
+    assert "put the images" in err
+
+
+def test_evaluate_marks_the_teacher_from_inside_the_bundle_too(
+    run_copy: Path, finished_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_copy / "student")
+    assert cli("evaluate", ".", "--out", "here")[0] == 0
+    picture = finished_run / "student/evaluation/test/tradeoff.png"
+    assert (run_copy / "student/here/tradeoff.png").read_bytes() == picture.read_bytes()
+
+
+def test_names_that_mean_something_to_the_plotter_are_plain_text(
+    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf
+) -> None:
+    run = tmp_path / "run"
+    json_of("run", folder_recipe, "--out", run, "--set", "name=猫")
+    odd = tmp_path / r"d$\foo$"
+    shutil.copytree(folder, odd)
+    json_of("evaluate", run / "student", "--data", odd)
+
+
+def test_a_class_folder_that_is_not_utf_8_is_refused_and_a_file_is_not(
+    folder: Path, folder_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    image = next((folder / "train/dark").iterdir())
+    shutil.copy(image, os.fsdecode(os.fsencode(folder / "train/dark") + b"/\xff\xfe.png"))
+    assert cli("run", folder_recipe, "--out", tmp_path / "run", "-q")[0] == 0
+    shutil.copytree(folder / "train/dark", os.fsdecode(os.fsencode(folder) + b"/train/\xff"))
+    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run")
+    assert code == 2
+    assert "A class cannot be called" in err
+
+
+def test_a_terminal_that_cannot_show_theta_is_no_error(finished_run: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "erde_cli", "profile", str(finished_run / "student")],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"MACs so far" in done.stdout
+
+
+def test_giving_nothing_shows_the_help(cli: Cli) -> None:
+    code, out, err = cli()
+    assert code == 2
+    assert "erde run digits" in out + err
+    assert "Error" not in err

@@ -45,7 +45,7 @@ def test_bars_show_terms_speed_and_time_left() -> None:
         bars.refresh()
         shown.epoch(EPOCH)
     seen = text(console)
-    for part in ("Training", " 26%", "epoch 2/5", "CE 0.400", "teacher wrong 25.0 %", "1,234 im"):
+    for part in ("Training", " 26%", "2/5", "CE 0.400", "teacher wrong 25.0 %", "1,234 im"):
         assert part in seen, part
 
 

@@ -223,7 +223,7 @@ def test_a_json_file_reads_back_as_it_was_and_ends_in_a_line(tmp_path: Path) -> 
 def test_a_file_that_is_not_json_is_an_input_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.json"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"broken\.json is not valid JSON") as caught:
+    with pytest.raises(InputError, match=r"broken\.json cannot be read as JSON") as caught:
         read_json(path)
     assert caught.value.hint
 

@@ -199,3 +199,11 @@ def test_progress_is_told_with_terms_speed_and_position(store: ImageStore) -> No
 def test_the_loss_of_an_epoch_is_the_mean_of_its_terms(store: ImageStore) -> None:
     metrics = epochs(store, fresh(), 1)[0].metrics
     assert metrics["loss"] == pytest.approx(float(np.mean(metrics["cross_entropy"])), rel=1e-5)
+
+
+def test_a_split_too_small_to_tell_is_not_called_collapsed(store: ImageStore) -> None:
+    few = ImageStore(store.images[:16], store.labels[:16], store.numbers[:16])
+    recorder = Recorder()
+    slow = Training(epochs=4, batch_size=16, learning_rate=1e-9)
+    assert epochs(few, fresh(), 1, slow, recorder)[0].metrics["collapsed"] == []
+    assert recorder.warnings == []

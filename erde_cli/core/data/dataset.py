@@ -65,6 +65,12 @@ class Dataset:
         if len(numbers) == 0:
             raise DataError(f"The {split} split has no readable image.")
         labels = torch.from_numpy(self.source.labels[numbers])
+        lost = set(self.source.labels[self.splits[split]]) - set(labels.tolist())
+        if split == "train" and lost:
+            names = [self.class_names[label] for label in sorted(lost)][:10]
+            raise DataError(
+                "A class has no readable training image.", got=", ".join(map(repr, names))
+            )
         images = np.ascontiguousarray(images)
         self._decoded[split] = ImageStore(torch.from_numpy(images), labels, numbers)
         return self._decoded[split]
@@ -105,13 +111,16 @@ def open_dataset(settings: Data) -> Dataset:
     return Dataset(source, splits, settings.image_size, digest_of(described))
 
 
-def open_labelled_folder(root: Path, class_names: tuple[str, ...], image_size: int) -> Dataset:
+def open_labelled_folder(
+    root: Path, class_names: tuple[str, ...], image_size: int, *, skip_unreadable: bool = False
+) -> Dataset:
     """List a user's own test images: `root/test/<class>/*`, or `root/<class>/*`.
 
     Raises:
         DataError: the folder has no images, or classes that the model does not know.
     """
-    folder = root / "test" if (root / "test").is_dir() else root
+    has_test = "test" not in class_names and (root / "test").is_dir()
+    folder = root / "test" if has_test else root
     if not folder.is_dir():
         raise DataError(f"There is no folder {root}.", hint="give an existing one with --data")
     there = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
@@ -123,7 +132,7 @@ def open_labelled_folder(root: Path, class_names: tuple[str, ...], image_size: i
             expected=f"one folder per class: {', '.join(class_names[:10])}",
         )
     files, labels = list_classes(folder, class_names, may_lack=True)
-    source = FolderSource(folder, class_names, files, labels, None)
+    source = FolderSource(folder, class_names, files, labels, None, skip_unreadable)
     numbers = np.arange(len(files), dtype=np.int64)
     empty = numbers[:0]
     fingerprint = digest_of({"images": source.digest()})

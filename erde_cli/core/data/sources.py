@@ -24,6 +24,19 @@ Progress = Callable[[int, int], None]
 _LISTED = 10  # unreadable files named in a message
 
 
+class UnreadableError(DataError):
+    """Files that are no readable image; `problems` holds each with its reason."""
+
+    def __init__(self, root: Path, problems: list[tuple[Path, str]]) -> None:
+        super().__init__(
+            f"{len(problems)} files under {root} cannot be read as images:\n"
+            + _listing([f"{path}: {reason}" for path, reason in problems]),
+            hint="mend or remove them, or put unreadable: skip into the recipe's data section",
+        )
+        self.root = root
+        self.problems = problems
+
+
 class ImageSource(Protocol):
     """Labelled images, by number; nothing is decoded before it is read."""
 
@@ -84,7 +97,7 @@ class FolderSource:
         total = hashlib.sha256("\0".join(self.class_names).encode())
         with ThreadPoolExecutor(_workers()) as pool:
             for path, content in zip(self.files, pool.map(_digest, self.files), strict=True):
-                total.update(path.relative_to(self.root).as_posix().encode() + b"\0" + content)
+                total.update(os.fsencode(path.relative_to(self.root).as_posix()) + b"\0" + content)
         return total.hexdigest()
 
     def read(
@@ -121,11 +134,7 @@ class FolderSource:
 
     def _tell(self, problems: list[tuple[Path, str]]) -> None:
         if problems and not self.skip_unreadable:
-            raise DataError(
-                f"{len(problems)} files under {self.root} cannot be read as images:\n"
-                + _listing([f"{path}: {reason}" for path, reason in problems]),
-                hint="mend or remove them, or type --set data.unreadable=skip",
-            )
+            raise UnreadableError(self.root, problems)
         known = set(self.skipped)
         self.skipped += [path for path, _ in problems if path not in known]
 
@@ -142,7 +151,8 @@ def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
             f"There are no training images in {root}.",
             got="no such folder" if not root.is_dir() else f"no folder {train}",
             expected="train/<class>/*.png (or another image format) in it",
-            hint="name your folder with --set data.root=FOLDER",
+            hint="name your folder as data.root in the recipe, or with erde run RECIPE "
+            "--set data.root=FOLDER",
         )
     names = _class_names(train)
     if len(names) < 2:
@@ -203,7 +213,15 @@ def list_classes(
 
 def _class_names(folder: Path) -> tuple[str, ...]:
     inside = (path.name for path in folder.iterdir() if path.is_dir())
-    return tuple(sorted(name for name in inside if not name.startswith(".")))
+    names = tuple(sorted(name for name in inside if not name.startswith(".")))
+    for name in names:
+        if not name.isprintable():
+            raise DataError(
+                f"A class cannot be called {name!r}.",
+                expected="a folder name of printable characters, in UTF-8",
+                hint=f"rename the folder in {folder}",
+            )
+    return names
 
 
 def _decode(path: Path, size: int) -> ImageArray:
@@ -215,9 +233,10 @@ def _decode(path: Path, size: int) -> ImageArray:
 def _to_array(image: Image.Image, size: int) -> ImageArray:
     """Turn any image into RGB, uint8 [size, size, 3]; the whole image is kept, and squashed."""
     if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow would clip 16 bits at 255.
-        deep = np.asarray(image, dtype=np.int64)
-        image = Image.fromarray((deep.clip(0, 65535) >> 8).astype(np.uint8))
+        # Pillow would clip 16 bits at 255. 32 bits may hold 16 or only 8.
+        deep = np.asarray(image, dtype=np.int64).clip(0, 65535)
+        bits = 0 if image.mode == "I" and deep.max() <= 255 else 8
+        image = Image.fromarray((deep >> bits).astype(np.uint8))
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     elif image.mode == "P" and "transparency" in image.info:

@@ -11,6 +11,7 @@ from erde_cli.core.recipe.schema import (
     TeacherWrong,
     Training,
     Weights,
+    even_pairing,
 )
 from erde_cli.core.recipe.shipped import ShippedRecipe, shipped_recipe, shipped_recipes
 from erde_cli.core.recipe.yaml_text import parse_yaml
@@ -27,6 +28,7 @@ __all__ = [
     "Training",
     "Weights",
     "differences",
+    "even_pairing",
     "load_recipe",
     "parse_overrides",
     "parse_yaml",

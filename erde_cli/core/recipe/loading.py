@@ -11,7 +11,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
-from erde_cli.core.recipe.schema import TARGETS, Recipe
+from erde_cli.core.recipe.schema import (
+    TARGETS,
+    Distillation,
+    Network,
+    Recipe,
+    pairing_rules,
+)
 from erde_cli.core.recipe.shipped import shipped_recipe
 from erde_cli.core.recipe.yaml_text import parse_yaml
 
@@ -21,7 +27,11 @@ _COMMAND_LINE = "command line"
 
 
 def load_recipe(
-    reference: str, overrides: Sequence[str] = (), *, seed: int | None = None
+    reference: str,
+    overrides: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    teacher: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """Read a recipe from a path or by the name of a shipped one.
 
@@ -29,6 +39,7 @@ def load_recipe(
         reference: path of a YAML file, or a name that `erde recipes` lists.
         overrides: `section.key=value` texts, merged before the one validation.
         seed: takes the place of the recipe's seed.
+        teacher: takes the place of the recipe's teacher section.
 
     Raises:
         RecipeError: everything that is wrong with the file and the overrides, at once.
@@ -49,6 +60,8 @@ def load_recipe(
     data = document.get("data")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
         data["root"] = _absolute(data["root"], path.parent, str(path))
+    if teacher is not None:
+        document["teacher"] = dict(teacher)
     given = parse_overrides(overrides)
     if isinstance(given.get("data.root"), str):
         given["data.root"] = _absolute(given["data.root"], Path.cwd(), _COMMAND_LINE)
@@ -60,7 +73,8 @@ def load_recipe(
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise RecipeError(_problems(error, str(path), given)) from None
+        problems = _problems(error, str(path), given)
+        raise RecipeError(problems + _hidden_rules(document, problems, str(path))) from None
 
 
 def parse_overrides(texts: Sequence[str]) -> Overrides:
@@ -69,12 +83,19 @@ def parse_overrides(texts: Sequence[str]) -> Overrides:
     Raises:
         RecipeError: a text has no `=` or no key.
     """
-    overrides = {}
+    overrides: Overrides = {}
+    problems: list[Problem] = []
     for text in texts:
         dotted, equals, value = text.partition("=")
         if not equals or not all(dotted.strip().split(".")):
-            raise RecipeError([Problem("--set", text, "", "expected section.key=value")])
-        overrides[dotted.strip()] = parse_yaml(value, f"--set {dotted.strip()}")
+            problems.append(Problem("--set", text, "", "expected section.key=value"))
+            continue
+        try:
+            overrides[dotted.strip()] = parse_yaml(value, f"--set {dotted.strip()}")
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
     return overrides
 
 
@@ -137,10 +158,26 @@ def _merge(document: dict[str, Any], dotted: str, value: Any) -> None:
 def _problems(error: ValidationError, file: str, overrides: Overrides) -> list[Problem]:
     problems: dict[str, Problem] = {}
     for item in error.errors():
-        path = _dotted(item["loc"], item.get("ctx", {}).get("key"))
-        problem = _problem(item, path, _origin(path, file, overrides))
-        problems.setdefault(path, problem)
+        rules = item.get("ctx", {}).get("rules", [("", "")])
+        for key, rule in rules:
+            path = _dotted(item["loc"], key)
+            problem = _problem(item, path, _origin(path, file, overrides), key, rule)
+            problems.setdefault(path, problem)
     return list(problems.values())
+
+
+def _hidden_rules(document: dict[str, Any], found: list[Problem], file: str) -> list[Problem]:
+    """Rules between sections, which pydantic does not reach while a section has a mistake."""
+    try:
+        rules = pairing_rules(
+            Network.model_validate(document.get("teacher")),
+            Network.model_validate(document.get("student")),
+            Distillation.model_validate(document.get("distillation", {})),
+        )
+    except ValidationError:
+        return []
+    told = {problem.path for problem in found}
+    return [Problem(file, path, "", rule) for path, rule in rules if path not in told]
 
 
 def _dotted(location: Sequence[str | int], key: str | None) -> str:
@@ -171,26 +208,22 @@ def _origin(path: str, file: str, overrides: Overrides) -> str:
     return f"{file}, changed on the {_COMMAND_LINE}" if changed else file
 
 
-def _problem(item: Mapping[str, Any], path: str, origin: str) -> Problem:
+def _problem(item: Mapping[str, Any], path: str, origin: str, key: str, rule: str) -> Problem:
     kind, value = item["type"], item["input"]
+    value = _value_at(value, key) if key else value
     shown = "" if isinstance(value, dict | BaseModel) else _shorten(value)
     if kind == "missing":
         return Problem(origin, path, "", "is required")
     if kind == "extra_forbidden":
         return Problem(origin, path, shown, "no such key", _nearest_path(path))
-    rule = item["msg"]
     if kind == "literal_error":
-        allowed = [
-            text.strip(" '") for text in item["ctx"]["expected"].replace(" or ", ",").split(",")
-        ]
+        expected = item["ctx"]["expected"].replace(" or ", ",")
+        allowed = [text.strip(" '") for text in expected.split(",")]
         near = get_close_matches(str(value), allowed, n=1)
-        return Problem(
-            origin, path, shown, f"must be {' or '.join(allowed)}", near[0] if near else ""
-        )
-    context = item.get("ctx", {})
-    if "key" in context and isinstance(value, BaseModel | dict):
-        shown = _shorten(_value_at(value, context["key"]))
-    return Problem(origin, path, shown, rule[:1].lower() + rule[1:])
+        rule = f"must be {' or '.join(allowed)}"
+        return Problem(origin, path, shown, rule, near[0] if near else "")
+    message = rule or item["msg"]
+    return Problem(origin, path, shown, message[:1].lower() + message[1:])
 
 
 def _value_at(value: Any, dotted: str) -> Any:

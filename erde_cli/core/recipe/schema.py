@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,9 +17,14 @@ Precision = Literal["auto", "float32", "bfloat16"]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
-def _refuse(key: str, rule: str) -> NoReturn:
-    """Refuse the value of `key` in the section that is being validated."""
-    raise PydanticCustomError("rule", "{rule}", {"key": key, "rule": rule})
+Rules = list[tuple[str, str]]  # (key, the rule it breaks)
+
+
+def _refuse(rules: Rules) -> None:
+    """Refuse every key of the section being validated that breaks a rule, all at once."""
+    if rules:
+        text = "; ".join(f"{key} {rule}" for key, rule in rules)
+        raise PydanticCustomError("rules", "{text}", {"text": text, "rules": rules})
 
 
 class _Section(BaseModel):
@@ -61,16 +66,32 @@ class Data(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Data:
-        if self.dataset == "imagefolder" and self.root is None:
-            _refuse("root", "imagefolder needs the folder of the images")
-        if self.dataset == "digits" and self.root is not None:
-            _refuse("root", "digits are built in; leave root out")
-        if self.dataset == "digits" and self.augmentation.flip:
-            _refuse("augmentation.flip", "a mirrored digit is no digit; use false")
-        if self.augmentation.crop >= self.image_size:
-            _refuse("augmentation.crop", f"must be below image_size = {self.image_size}")
-        if self.augmentation.cutout > self.image_size:
-            _refuse("augmentation.cutout", f"must be at most image_size = {self.image_size}")
+        size, augmentation = self.image_size, self.augmentation
+        digits = self.dataset == "digits"
+        broken = [
+            (
+                not digits and self.root is None,
+                "root",
+                "imagefolder needs the folder of the images",
+            ),
+            (digits and self.root is not None, "root", "digits are built in; leave root out"),
+            (
+                digits and bool(augmentation.flip),
+                "augmentation.flip",
+                "a mirrored digit is no digit; use false",
+            ),
+            (
+                augmentation.crop >= size,
+                "augmentation.crop",
+                f"must be below image_size = {size}",
+            ),
+            (
+                augmentation.cutout > size,
+                "augmentation.cutout",
+                f"must be at most image_size = {size}",
+            ),
+        ]
+        _refuse([(key, rule) for is_broken, key, rule in broken if is_broken])
         return self
 
     @property
@@ -115,17 +136,20 @@ class Network(_Section):
 
     @model_validator(mode="after")
     def _check(self) -> Network:
+        rules: Rules = []
         if isinstance(self.exits, int):
             if not 1 <= self.exits <= self.blocks:
-                _refuse("exits", f"must be 1 to {self.blocks}, the blocks of depth {self.depth}")
+                rules.append(("exits", f"must be 1 to {self.blocks}, its blocks at this depth"))
         elif self.exits != sorted(set(self.exits)) or any(
             not 1 <= block < self.blocks for block in self.exits
         ):
             last = self.blocks - 1
-            _refuse("exits", f"must be rising block numbers from 1 to {last}; the last exit is own")
+            rules.append(("exits", f"must be rising block numbers from 1 to {last}"))
         weights = self.exit_weights
         if weights is not None and (len(weights) != self.exit_count or sum(weights) <= 0):
-            _refuse("exit_weights", f"must be {self.exit_count} numbers, one an exit, not all 0")
+            rule = f"must be {self.exit_count} numbers, one an exit, not all 0"
+            rules.append(("exit_weights", rule))
+        _refuse(rules)
         return self
 
     @property
@@ -143,7 +167,12 @@ class Training(_Section):
     """How long and how hard one network is trained."""
 
     epochs: int = Field(ge=1, le=100_000, description="passes over the train split")
-    batch_size: int = Field(128, ge=2, le=65_536, description="images per step")
+    batch_size: int = Field(
+        128,
+        ge=2,
+        le=65_536,
+        description="images per step; those that fill no last batch wait for another epoch",
+    )
     learning_rate: float = Field(0.1, gt=0, description="largest learning rate")
     schedule: Literal["cosine", "one_cycle"] = Field(
         "cosine", description="cosine: warm-up, then half a cosine; one_cycle: up, then down to 0"
@@ -164,7 +193,7 @@ class Training(_Section):
     @model_validator(mode="after")
     def _check(self) -> Training:
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:
-            _refuse("warmup_epochs", f"must be below epochs = {self.epochs}")
+            _refuse([("warmup_epochs", f"must be below epochs = {self.epochs}")])
         return self
 
     @property
@@ -267,18 +296,7 @@ class Recipe(_Section):
 
     @model_validator(mode="after")
     def _check_pairing(self) -> Recipe:
-        pairing, teacher = self.distillation.pairing, self.teacher.exit_count
-        student = self.student.exit_count
-        if self.distillation.method == "cross_entropy":
-            return self
-        if pairing is None and teacher != student:
-            _refuse(
-                "distillation.pairing",
-                f"the teacher has {teacher} exits and the student {student}: "
-                f"name a teacher exit for each, such as {_even_pairing(student, teacher)}",
-            )
-        if pairing is not None and (len(pairing) != student or max(pairing) >= teacher):
-            _refuse("distillation.pairing", f"must be {student} numbers from 0 to {teacher - 1}")
+        _refuse(pairing_rules(self.teacher, self.student, self.distillation))
         return self
 
     @property
@@ -288,6 +306,23 @@ class Recipe(_Section):
         return list(range(self.student.exit_count)) if given is None else given
 
 
-def _even_pairing(student: int, teacher: int) -> list[int]:
-    """Pair the exits from the last one backwards, as far as there are teacher exits."""
+def pairing_rules(teacher: Network, student: Network, distillation: Distillation) -> Rules:
+    """Rules that tie teacher, student and distillation together, where they are broken."""
+    pairing = distillation.pairing
+    if distillation.method == "cross_entropy":
+        return []
+    theirs, ours = teacher.exit_count, student.exit_count
+    if pairing is None and theirs != ours:
+        rule = (
+            f"the teacher has {theirs} exits and the student {ours}: "
+            f"name a teacher exit for each, such as {even_pairing(ours, theirs)}"
+        )
+        return [("distillation.pairing", rule)]
+    if pairing is not None and (len(pairing) != ours or max(pairing) >= theirs):
+        return [("distillation.pairing", f"must be {ours} numbers from 0 to {theirs - 1}")]
+    return []
+
+
+def even_pairing(student: int, teacher: int) -> list[int]:
+    """Teacher exit (from 0) for each student exit, paired from the last one backwards."""
     return [max(0, teacher - student + exit_) for exit_ in range(student)]

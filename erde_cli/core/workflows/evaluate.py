@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.bundle import Bundle, ThresholdsDocument, load_bundle
+from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.bundle_format import ThresholdsDocument
 from erde_cli.core.calibration import Observations
 from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
 from erde_cli.core.entropy import largest_entropy
-from erde_cli.core.errors import BundleError, ErdeError
+from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.files import write_json, write_text
 from erde_cli.core.inference import Answers, answer_all
 from erde_cli.core.metrics import Adaptive
@@ -113,7 +114,14 @@ def evaluate_bundle(
     Raises:
         BundleError: a bundle is unusable, or was calibrated in another precision.
         DataError: images are missing.
+        InputError: both a folder and one of the bundle's splits are named.
     """
+    if data is not None and split != "test":
+        raise InputError(
+            "A folder of your own images has no splits.",
+            got=f"--data {data} and --split {split}",
+            hint="leave --split out",
+        )
     bundle = load_bundle(path)
     thresholds = bundle.thresholds()
     context = options.context(_precision(bundle, thresholds, precision))
@@ -149,8 +157,6 @@ def write_evaluation(
     evaluation: Evaluation, teacher: Point | None, folder: Path
 ) -> EvaluationFiles:
     """Write `evaluation.json`, `sweep.csv` and `tradeoff.png` into a folder."""
-    write_json(folder / "evaluation.json", evaluation.to_json())
-    write_text(folder / "sweep.csv", _sweep_csv(evaluation))
     chosen = None
     if evaluation.thresholds is not None:
         chosen = Point(evaluation.adaptive.expected_macs, evaluation.adaptive.accuracy)
@@ -164,6 +170,8 @@ def write_evaluation(
         teacher,
     )
     draw_trade_off(folder / "tradeoff.png", picture)
+    write_text(folder / "sweep.csv", _sweep_csv(evaluation))
+    write_json(folder / "evaluation.json", evaluation.to_json())
     return EvaluationFiles(evaluation, folder / "tradeoff.png")
 
 
@@ -188,13 +196,14 @@ def _precision(bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: st
 def _dataset(bundle: Bundle, data: Path | None) -> Dataset:
     if data is None:
         return dataset_of(bundle)
-    return open_labelled_folder(data, bundle.class_names, bundle.image_size)
+    skip = bundle.recipe.data.unreadable == "skip"
+    return open_labelled_folder(data, bundle.class_names, bundle.image_size, skip_unreadable=skip)
 
 
 def _teacher_point(
     bundle: Bundle, given: Path | None, store: ImageStore, context: Context, options: Options
 ) -> Point | None:
-    path = given or bundle.path.parent / "teacher"
+    path = given or bundle.path.resolve().parent / "teacher"
     if given is None and (bundle.document.role == "teacher" or not path.is_dir()):
         return None
     try:

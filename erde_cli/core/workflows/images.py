@@ -5,8 +5,15 @@ from __future__ import annotations
 from functools import partial
 
 from erde_cli.core.bundle import Bundle
-from erde_cli.core.data import Dataset, ImageStore, Split, open_dataset
-from erde_cli.core.errors import BundleError
+from erde_cli.core.data import (
+    SPLITS,
+    Dataset,
+    ImageStore,
+    Split,
+    UnreadableError,
+    open_dataset,
+)
+from erde_cli.core.errors import BundleError, DataError
 from erde_cli.core.workflows.options import Options
 
 _NAMED = 10  # unreadable files named in a warning
@@ -19,7 +26,16 @@ def dataset_of(bundle: Bundle, dataset: Dataset | None = None) -> Dataset:
         BundleError: they have changed since, so the splits are no longer the same.
         DataError: they are missing.
     """
-    dataset = dataset or open_dataset(bundle.recipe.data)
+    try:
+        dataset = dataset or open_dataset(bundle.recipe.data)
+    except DataError as error:
+        raise DataError(
+            error.message,
+            got=error.got,
+            expected=error.expected,
+            hint=f"put the images of {bundle.path} back, or evaluate others: erde evaluate "
+            f"{bundle.path} --data FOLDER",
+        ) from error
     if dataset.fingerprint != bundle.document.split_fingerprint:
         raise BundleError(
             f"The images of {bundle.path} have changed since it was trained, so its splits are no "
@@ -40,11 +56,31 @@ def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
     return store
 
 
-def check_split(dataset: Dataset, split: Split, options: Options) -> None:
-    """See that a split can be decoded, before hours are spent on the others."""
+def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore, ImageStore]:
+    """Decode train and calibration, and see that test can be decoded before hours are spent.
+
+    Raises:
+        UnreadableError: files of any split cannot be read; all of them are named.
+    """
     told = len(dataset.skipped)
-    dataset.check(split, partial(options.observer.progress, f"Checking {split} images"))
+    observer = options.observer
+    stores: list[ImageStore] = []
+    unreadable: list[UnreadableError] = []
+    for split in SPLITS:
+        try:
+            if split == "test":
+                dataset.check(split, partial(observer.progress, "Checking test images"))
+            else:
+                report = partial(observer.progress, f"Decoding {split} images")
+                stores.append(dataset.load(split, report))
+        except UnreadableError as error:
+            unreadable.append(error)
+    if unreadable:
+        problems = [problem for error in unreadable for problem in error.problems]
+        raise UnreadableError(unreadable[0].root, problems)
     _tell_skipped(dataset, told, options)
+    train, calibration = stores
+    return train, calibration
 
 
 def _tell_skipped(dataset: Dataset, told: int, options: Options) -> None:

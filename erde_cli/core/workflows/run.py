@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
-from erde_cli.core.bundle import Bundle, load_bundle, read_bundle_document
+from erde_cli.core.bundle import DOCUMENT, Bundle, load_bundle
+from erde_cli.core.bundle_format import ThresholdsDocument
+from erde_cli.core.calibration import Target
 from erde_cli.core.data import Dataset, open_dataset
-from erde_cli.core.errors import BundleError, RunError
+from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.metrics import paired_drop_interval
-from erde_cli.core.recipe import Recipe, differences
+from erde_cli.core.recipe import Recipe
+from erde_cli.core.thresholds import read_threshold
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.evaluate import (
     Evaluation,
@@ -20,12 +22,23 @@ from erde_cli.core.workflows.evaluate import (
     write_evaluation,
 )
 from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.phases import inputs_digest, relevant
+from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.training import distill, train_teacher
 
-RUN_FILE, REPORT = "run.json", "report.json"
+_PRECISION = "float32"  # of inference, in a whole run
+_REPORT_KEYS = {
+    "teacher",
+    "student",
+    "macs_ratio",
+    "size_ratio",
+    "exit_ratio",
+    "accuracy_drop",
+    "accuracy_drop_interval",
+    "seconds",
+}
 
 
 @dataclass(frozen=True)
@@ -53,86 +66,47 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     Raises:
         RunError: the folder was made by another recipe, and `force` is not set.
     """
-    journal = _Journal(run, recipe)
+    journal = Journal(run, recipe)
     if not force:
-        _refuse_other_recipe(run, recipe, journal)
-    journal.save()
+        journal.refuse_other_recipe()
     dataset = open_dataset(recipe.data)
-    teacher = _teacher(recipe, run, dataset, journal, options)
-    student = _student(recipe, run, dataset, teacher, journal, options)
+    teacher = _teacher(recipe, run, dataset, journal, options, force)
+    student = _student(recipe, run, dataset, teacher, journal, options, force)
     _thresholds(recipe, dataset, student, journal, options)
     report = _evaluation(run, dataset, teacher, student, journal, options)
     return RunResult(run, report, profile_bundle(student.path, options), journal.kept)
 
 
-class _Journal:
-    """`run.json`: the recipe that made the folder, and the seconds each phase took."""
-
-    def __init__(self, run: Path, recipe: Recipe) -> None:
-        self._path = run / RUN_FILE
-        found = read_json(self._path) if self._path.is_file() else {}
-        self.old_recipe: Json = found.get("recipe", {})
-        self.seconds: dict[str, float] = found.get("seconds", {})
-        self.evaluated: str | None = found.get("evaluated")
-        self._recipe = recipe.model_dump()
-        self.kept: list[str] = []
-
-    def save(self) -> None:
-        document = {"recipe": self._recipe, "seconds": self.seconds, "evaluated": self.evaluated}
-        write_json(self._path, document)
-
-    def took(self, phase: str, start: float) -> None:
-        self.seconds[phase] = perf_counter() - start
-        self.save()
-
-    def keep(self, phase: str, options: Options) -> None:
-        self.kept.append(phase)
-        self.seconds.setdefault(phase, 0.0)
-        options.observer.note(f"{phase}: nothing has changed, kept")
-
-
-def _refuse_other_recipe(run: Path, recipe: Recipe, journal: _Journal) -> None:
-    lines: list[str] = []
-    if journal.old_recipe:
-        lines = differences(journal.old_recipe, recipe.model_dump())
-    else:
-        for role in ("teacher", "student"):
-            if (run / role).is_dir():
-                made_by = read_bundle_document(run / role).recipe
-                lines += differences(_part(made_by, role), relevant(recipe, role))
-    if lines:
-        listed = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
-        raise RunError(
-            f"{run} was made from another recipe:\n{listed}",
-            hint="name another folder with --out, or take this one over with --force",
-        )
-
-
-def _part(made_by: Json, role: str) -> Json:
-    try:
-        return relevant(Recipe.model_validate(made_by), role)
-    except ValueError as error:
-        raise BundleError(f"The recipe in the {role}'s bundle cannot be read: {error}") from error
-
-
-def _kept(path: Path, digest: str) -> Bundle | None:
+def _kept(path: Path, digest: str, force: bool, options: Options) -> Bundle | None:
     """Return the bundle, if it is whole and was made from the same inputs."""
-    if not path.is_dir():
+    if not (path / DOCUMENT).is_file():
         return None
-    bundle = load_bundle(path)
+    try:
+        bundle = load_bundle(path)
+    except BundleError as error:
+        if not force:
+            raise BundleError(
+                error.message,
+                got=error.got,
+                expected=error.expected,
+                hint="copy the folder again, or make it again with --force",
+            ) from error
+        options.observer.warning(f"{error.message} It is made again.")
+        return None
     return bundle if bundle.document.inputs_digest == digest else None
 
 
 def _teacher(
-    recipe: Recipe, run: Path, dataset: Dataset, journal: _Journal, options: Options
+    recipe: Recipe, run: Path, dataset: Dataset, journal: Journal, options: Options, force: bool
 ) -> Bundle:
-    bundle = _kept(run / "teacher", inputs_digest(recipe, "teacher", dataset.fingerprint))
+    digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
+    bundle = _kept(run / "teacher", digest, force, options)
     if bundle is not None:
         journal.keep("teacher", options)
         return bundle
-    start = perf_counter()
+    start = journal.begin()
     bundle = train_teacher(recipe, run, options, dataset).bundle
-    journal.took("teacher", start)
+    journal.finish("teacher", start)
     return bundle
 
 
@@ -141,33 +115,45 @@ def _student(
     run: Path,
     dataset: Dataset,
     teacher: Bundle,
-    journal: _Journal,
+    journal: Journal,
     options: Options,
+    force: bool,
 ) -> Bundle:
     alone = recipe.distillation.method == "cross_entropy"
     weights = None if alone else teacher.document.weights_digest
-    bundle = _kept(run / "student", inputs_digest(recipe, "student", dataset.fingerprint, weights))
+    digest = inputs_digest(recipe, "student", dataset.fingerprint, weights)
+    bundle = _kept(run / "student", digest, force, options)
     if bundle is not None:
         journal.keep("student", options)
         return bundle
-    start = perf_counter()
+    start = journal.begin()
     bundle = distill(recipe, run, None, options, dataset).bundle
-    journal.took("student", start)
+    journal.finish("student", start)
     return bundle
 
 
 def _thresholds(
-    recipe: Recipe, dataset: Dataset, student: Bundle, journal: _Journal, options: Options
+    recipe: Recipe, dataset: Dataset, student: Bundle, journal: Journal, options: Options
 ) -> None:
     target = target_of(recipe.calibration)
     found = student.thresholds()
-    wanted = recipe.calibration.target
-    if found and (found.target["kind"], found.target["value"]) == wanted:
+    if found is not None and _same(found, target, dataset):
         journal.keep("calibration", options)
         return
-    start = perf_counter()
+    start = journal.begin()
     calibrate_bundle(student.path, target, options, dataset=dataset)
-    journal.took("calibration", start)
+    journal.finish("calibration", start)
+
+
+def _same(found: ThresholdsDocument, target: Target, dataset: Dataset) -> bool:
+    """Whether thresholds were chosen for this target, on these images, at this precision."""
+    given = found.target["value"]
+    value = read_threshold(given) if target.kind == "threshold" else given
+    return (
+        (found.target["kind"], value) == (target.kind, target.value)
+        and found.split_fingerprint == dataset.fingerprint
+        and found.precision == _PRECISION
+    )
 
 
 def _evaluation(
@@ -175,7 +161,7 @@ def _evaluation(
     dataset: Dataset,
     teacher: Bundle,
     student: Bundle,
-    journal: _Journal,
+    journal: Journal,
     options: Options,
 ) -> Json:
     thresholds = student.thresholds()
@@ -185,26 +171,35 @@ def _evaluation(
         "thresholds": thresholds.model_dump() if thresholds else None,
     }
     digest = digest_of(described)
-    if journal.evaluated == digest and (run / REPORT).is_file():
+    folders = {role: run / role / "evaluation" / "test" for role in ("teacher", "student")}
+    report = _written_report(run / REPORT)
+    pictures = all((folder / "tradeoff.png").is_file() for folder in folders.values())
+    if journal.evaluated == digest and report is not None and pictures:
         journal.keep("evaluation", options)
         journal.save()
-        report: Json = read_json(run / REPORT)
         return report
-    start = perf_counter()
+    start = journal.begin()
     options.observer.phase("Evaluating on the test split")
-    context = options.context(thresholds.precision if thresholds else "float32")
+    context = options.context(_PRECISION)
     store = load_split(dataset_of(student, dataset), "test", options)
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
     of_student = evaluate_store(student, store, "test", context)
-    folders = {"teacher": of_teacher, "student": of_student}
-    for name, evaluation in folders.items():
-        point = point_of(of_teacher) if name == "student" else None
-        write_evaluation(evaluation, point, run / name / "evaluation" / "test")
+    write_evaluation(of_teacher, None, folders["teacher"])
+    write_evaluation(of_student, point_of(of_teacher), folders["student"])
     journal.evaluated = digest
-    journal.took("evaluation", start)
+    journal.finish("evaluation", start)
     report = compare(of_teacher, of_student, journal.seconds)
     write_json(run / REPORT, report)
     return report
+
+
+def _written_report(path: Path) -> Json | None:
+    """Read `report.json`, if it is there and is a report."""
+    try:
+        report = read_json(path) if path.is_file() else None
+    except InputError:
+        return None
+    return report if isinstance(report, dict) and set(report) == _REPORT_KEYS else None
 
 
 def compare(teacher: Evaluation, student: Evaluation, seconds: dict[str, float]) -> Json:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from erde_cli.core.bundle import Bundle, load_bundle, save_bundle
+from erde_cli.core.bundle import Bundle, check_target, save_bundle
 from erde_cli.core.context import Context
 from erde_cli.core.data import (
     AugmentationPlan,
@@ -20,7 +20,7 @@ from erde_cli.core.data import (
     Normalisation,
     open_dataset,
 )
-from erde_cli.core.errors import BundleError
+from erde_cli.core.errors import InputError
 from erde_cli.core.files import make_folder, write_json, write_text
 from erde_cli.core.inference import answer_all
 from erde_cli.core.losses import LossSettings
@@ -30,9 +30,10 @@ from erde_cli.core.profiling import profile_model
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Network, Recipe, Training
 from erde_cli.core.training import EpochRecord, Objective, TrainState, train_epoch
-from erde_cli.core.workflows.images import check_split, load_split
+from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
+from erde_cli.core.workflows.teachers import check_splits, load_teacher
 
 Role = Literal["teacher", "student"]
 _ALMOST_KD = 0.01  # share of teacher errors
@@ -72,6 +73,7 @@ def train_teacher(
     `dataset` is the recipe's, where it is open already.
     """
     start = perf_counter()
+    check_target(run / "teacher")
     options.observer.phase("Training the teacher")
     dataset = dataset or open_dataset(recipe.data)
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
@@ -99,20 +101,28 @@ def distill(
 
     Raises:
         BundleError: there is no teacher, or it does not fit the recipe.
+        InputError: a teacher is named for a method that has none.
     """
     start = perf_counter()
     settings = recipe.training.student
     method = recipe.distillation.method
+    check_target(run / "student")
     teacher = None
+    if method == "cross_entropy" and teacher_path is not None:
+        raise InputError(
+            "The method cross_entropy has no teacher.",
+            got=f"--teacher {teacher_path}",
+            hint="leave --teacher out, or type --set distillation.method=erde",
+        )
     if method != "cross_entropy":
-        teacher = _load_teacher(recipe, teacher_path or run / "teacher")
+        teacher = load_teacher(recipe, teacher_path or run / "teacher")
     options.observer.phase(
         "Training the student without a teacher" if teacher is None
         else f"Distilling the student by {method}"
     )  # fmt: skip
     dataset = dataset or open_dataset(recipe.data)
     if teacher is not None:
-        _check_splits(teacher, dataset)
+        check_splits(teacher, dataset)
     weights_digest = teacher.document.weights_digest if teacher else None
     digest = inputs_digest(recipe, "student", dataset.fingerprint, weights_digest)
     context = options.context(settings.precision)
@@ -158,9 +168,7 @@ def _train(
     start: float,
 ) -> Trained:
     observer = options.observer
-    train = load_split(dataset, "train", options)
-    calibration = load_split(dataset, "calibration", options)
-    check_split(dataset, "test", options)
+    train, calibration = load_for_training(dataset, options)
     normalisation = Normalisation.of(train.images)
     architecture = resolve_architecture(
         task.network, len(dataset.class_names), task.recipe.data.image_size
@@ -211,56 +219,6 @@ def _train(
     answers = answer_all(bundle.model, calibration, normalisation, inference)
     seconds = perf_counter() - start
     return Trained(bundle, task.settings.epochs, images / busy, answers.accuracy, seconds)
-
-
-def _load_teacher(recipe: Recipe, path: Path) -> Bundle:
-    if not path.exists():
-        raise BundleError(
-            f"There is no teacher at {path}.",
-            expected="the bundle of a trained teacher",
-            hint=f"train one with: erde train-teacher {recipe.name} --out {path.parent}, "
-            "or name one with --teacher BUNDLE",
-        )
-    teacher = load_bundle(path)
-    exits = teacher.model.exit_count
-    if teacher.image_size != recipe.data.image_size:
-        raise BundleError(
-            f"The teacher {path} takes images of {teacher.image_size} pixels.",
-            expected=f"data.image_size = {recipe.data.image_size}",
-            hint=f"type --set data.image_size={teacher.image_size}, or train another teacher",
-        )
-    if recipe.distillation.pairing is None and exits != recipe.student.exit_count:
-        raise BundleError(
-            f"The teacher {path} has {exits} exits, the student {recipe.student.exit_count}.",
-            expected="the same number, or distillation.pairing",
-            hint="name a teacher exit (from 0) for each student exit, "
-            f"such as --set distillation.pairing={[exits - 1] * recipe.student.exit_count}",
-        )
-    if max(recipe.pairing) >= exits:
-        raise BundleError(
-            f"The teacher {path} has {exits} exits.",
-            got=f"distillation.pairing = {recipe.pairing}",
-            expected=f"numbers from 0 to {exits - 1}",
-        )
-    return teacher
-
-
-def _check_splits(teacher: Bundle, dataset: Dataset) -> None:
-    """A teacher from other splits may have been trained on the calibration images."""
-    if teacher.class_names != dataset.class_names:
-        raise BundleError(
-            f"The teacher {teacher.path} knows other classes than the images.",
-            got=", ".join(teacher.class_names[:10]),
-            expected=", ".join(dataset.class_names[:10]),
-        )
-    if teacher.document.split_fingerprint != dataset.fingerprint:
-        raise BundleError(
-            f"The teacher {teacher.path} was trained on other images or other splits, so it may "
-            "have seen the calibration images.",
-            got=f"split fingerprint {teacher.document.split_fingerprint[:12]}",
-            expected=f"split fingerprint {dataset.fingerprint[:12]}",
-            hint="use the same data and data.split_seed, or train the teacher again",
-        )
 
 
 def _loss_settings(recipe: Recipe) -> LossSettings:

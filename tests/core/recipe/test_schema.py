@@ -100,7 +100,7 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
         ({"teacher.exits": [0, 3]}, "teacher.exits", "rising block numbers from 1 to 8"),
         ({"teacher.exits": [6, 3]}, "teacher.exits", "rising"),
         ({"teacher.exits": [3, 3]}, "teacher.exits", "rising"),
-        ({"teacher.exits": 10}, "teacher.exits", "must be 1 to 9, the blocks of depth 20"),
+        ({"teacher.exits": 10}, "teacher.exits", "must be 1 to 9, its blocks at this depth"),
         ({"teacher.exits": 0}, "teacher.exits", "must be 1 to 9"),
         ({"student.exit_weights": [1, 1]}, "student.exit_weights", "must be 3 numbers"),
         ({"student.exit_weights": [1, 1, 1, 1]}, "student.exit_weights", "must be 3 numbers"),

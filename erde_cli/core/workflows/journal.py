@@ -1,0 +1,119 @@
+"""What a run folder remembers: the recipe that made it, and the seconds each phase took."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import perf_counter
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from erde_cli.core.bundle import DOCUMENT, read_bundle_document
+from erde_cli.core.errors import RunError
+from erde_cli.core.files import read_json, write_json
+from erde_cli.core.recipe import Recipe, differences
+from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.phases import relevant
+
+RUN_FILE, REPORT = "run.json", "report.json"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    recipe: Json
+    seconds: dict[str, float]
+    evaluated: str | None
+
+
+class Journal:
+    """`run.json`, written after every finished phase, so that a failed start leaves no trace."""
+
+    def __init__(self, run: Path, recipe: Recipe) -> None:
+        self.run = run
+        found = _read(run / RUN_FILE)
+        self._old_recipe: Json = found.recipe if found else {}
+        self.seconds: dict[str, float] = dict(found.seconds) if found else {}
+        self.evaluated: str | None = found.evaluated if found else None
+        self._recipe = recipe
+        self.kept: list[str] = []
+
+    def refuse_other_recipe(self) -> None:
+        """See that the folder was made from this recipe, if anything was made at all.
+
+        Where the images lie and what the recipe is called make no other recipe.
+
+        Raises:
+            RunError: it was made from another; the differences are named.
+        """
+        roles = [r for r in ("teacher", "student") if (self.run / r / DOCUMENT).is_file()]
+        lines: list[str] = []
+        if roles and self._old_recipe:
+            lines = differences(_comparable(self._old_recipe), _comparable(self._recipe_json()))
+        elif roles:
+            for role in roles:
+                made_by = read_bundle_document(self.run / role).recipe
+                lines += differences(_part(made_by, role), relevant(self._recipe, role))
+        if lines:
+            listed = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
+            raise RunError(
+                f"{self.run} was made from another recipe:\n{listed}",
+                hint="name another folder with --out, or take this one over with --force: only "
+                "the phases that changed are done again",
+            )
+
+    def keep(self, phase: str, options: Options) -> None:
+        """Note that a phase need not be done again."""
+        self.kept.append(phase)
+        self.seconds.setdefault(phase, 0.0)
+        options.observer.note(f"{phase}: nothing has changed, kept")
+
+    def begin(self) -> float:
+        """Note that a phase is done again: what was concluded from it no longer holds."""
+        self.evaluated = None
+        (self.run / REPORT).unlink(missing_ok=True)
+        return perf_counter()
+
+    def finish(self, phase: str, start: float) -> None:
+        """Note that a phase is done."""
+        self.seconds[phase] = perf_counter() - start
+        self.save()
+
+    def save(self) -> None:
+        """Write `run.json`."""
+        document = {
+            "recipe": self._recipe_json(),
+            "seconds": self.seconds,
+            "evaluated": self.evaluated,
+        }
+        write_json(self.run / RUN_FILE, document)
+
+    def _recipe_json(self) -> Json:
+        return self._recipe.model_dump()
+
+
+def _read(path: Path) -> _Document | None:
+    if not path.is_file():
+        return None
+    try:
+        return _Document.model_validate(read_json(path))
+    except ValidationError as error:
+        raise RunError(
+            f"{path} is not what erde writes.",
+            hint="remove it; finished phases are found again by their bundles",
+        ) from error
+
+
+def _comparable(recipe: Json) -> Json:
+    data = recipe.get("data")
+    data = {k: v for k, v in data.items() if k != "root"} if isinstance(data, dict) else data
+    return {**{k: v for k, v in recipe.items() if k != "name"}, "data": data}
+
+
+def _part(made_by: Json, role: str) -> Json:
+    try:
+        return relevant(Recipe.model_validate(made_by), role)
+    except ValidationError as error:
+        raise RunError(
+            f"The recipe in the {role}'s {DOCUMENT} cannot be read: {error}",
+            hint="name another folder with --out, or take this one over with --force",
+        ) from error

@@ -1,0 +1,77 @@
+"""The teacher that a student is distilled from: found, and seen to fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from erde_cli.core.bundle import Bundle, load_bundle, read_bundle_document
+from erde_cli.core.data import Dataset
+from erde_cli.core.errors import BundleError
+from erde_cli.core.recipe import Recipe, even_pairing
+from erde_cli.core.workflows.options import Json
+
+
+def teacher_section(path: Path) -> Json:
+    """Describe a teacher's bundle as the teacher section of a recipe."""
+    architecture = read_bundle_document(path).architecture
+    section = architecture.model_dump(include={"backbone", "depth", "width", "head"})
+    return {**section, "exits": architecture.cuts}
+
+
+def load_teacher(recipe: Recipe, path: Path) -> Bundle:
+    """Load the teacher of a recipe and see that it fits.
+
+    Raises:
+        BundleError: there is none, or its input or its exits do not fit.
+    """
+    if not path.exists():
+        raise BundleError(
+            f"There is no teacher at {path}.",
+            expected="the bundle of a trained teacher",
+            hint=f"train one with: erde train-teacher {recipe.name} --out {path.parent}, "
+            "or name one with --teacher BUNDLE",
+        )
+    teacher = load_bundle(path)
+    exits = teacher.model.exit_count
+    if teacher.image_size != recipe.data.image_size:
+        raise BundleError(
+            f"The teacher {path} takes images of {teacher.image_size} pixels.",
+            expected=f"data.image_size = {recipe.data.image_size}",
+            hint=f"type --set data.image_size={teacher.image_size}, or train another teacher",
+        )
+    if recipe.distillation.pairing is None and exits != recipe.student.exit_count:
+        raise BundleError(
+            f"The teacher {path} has {exits} exits, the student {recipe.student.exit_count}.",
+            expected="the same number, or distillation.pairing",
+            hint="name it with --teacher, and a teacher exit (from 0) for each student exit, "
+            f"such as --set distillation.pairing={even_pairing(recipe.student.exit_count, exits)}",
+        )
+    if max(recipe.pairing) >= exits:
+        raise BundleError(
+            f"The teacher {path} has {exits} exits.",
+            got=f"distillation.pairing = {recipe.pairing}",
+            expected=f"numbers from 0 to {exits - 1}",
+        )
+    return teacher
+
+
+def check_splits(teacher: Bundle, dataset: Dataset) -> None:
+    """See that a teacher was trained on the same splits: others may hold calibration images.
+
+    Raises:
+        BundleError: it knows other classes, or other splits.
+    """
+    if teacher.class_names != dataset.class_names:
+        raise BundleError(
+            f"The teacher {teacher.path} knows other classes than the images.",
+            got=", ".join(teacher.class_names[:10]),
+            expected=", ".join(dataset.class_names[:10]),
+        )
+    if teacher.document.split_fingerprint != dataset.fingerprint:
+        raise BundleError(
+            f"The teacher {teacher.path} was trained on other images or other splits, so it may "
+            "have seen the calibration images.",
+            got=f"split fingerprint {teacher.document.split_fingerprint[:12]}",
+            expected=f"split fingerprint {dataset.fingerprint[:12]}",
+            hint="use the same data and data.split_seed, or train the teacher again",
+        )
