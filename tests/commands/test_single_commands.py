@@ -286,9 +286,12 @@ def test_another_inference_precision_is_recorded_and_must_match(
     run_copy: Path, json_of: JsonOf, cli: Cli
 ) -> None:
     student = run_copy / "student"
-    json_of("calibrate", student, "--max-drop", 2, "--precision", "bfloat16")
+    plain = json_of("calibrate", student, "--max-macs", 0.7)
+    reduced = json_of("calibrate", student, "--max-macs", 0.7, "--precision", "bfloat16")
+    assert reduced["thresholds"] != plain["thresholds"]
     assert json.loads((student / "thresholds.json").read_text())["precision"] == "bfloat16"
-    json_of("evaluate", student)
+    again = json_of("evaluate", student, "--split", "calibration")
+    assert again["expected_macs"] == pytest.approx(reduced["expected_macs"])
     code, _, err = cli("evaluate", student, "--precision", "float32")
     assert code == 2
     assert "another precision" in err
