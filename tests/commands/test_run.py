@@ -358,3 +358,18 @@ def test_a_forced_run_that_fails_leaves_no_old_report(
     assert not (run_copy / "report.json").exists()
     assert cli("run", tiny_recipe, "--out", run_copy)[0] == 0
     assert (run_copy / "report.json").exists()
+
+
+def test_a_student_distilled_by_hand_from_the_runs_teacher_is_kept(
+    tiny_recipe: Path, run_copy: Path, cli: Cli
+) -> None:
+    (run_copy / "run.json").unlink()
+    teacher = run_copy / "teacher"
+    recipe = ("--set", "teacher.exits=3")
+    assert cli("distill", tiny_recipe, "--out", run_copy, "--teacher", teacher, "-q")[0] == 0
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+    assert code == 0
+    assert "student: nothing has changed, kept" in err
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy, *recipe)
+    assert code == 2
+    assert "teacher.exits: [2, 4] there, 3 here" in err

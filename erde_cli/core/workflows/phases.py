@@ -14,11 +14,15 @@ def relevant(recipe: Recipe, role: str) -> Json:
 
     Where the images lie does not matter; what they are is in the fingerprint of the splits.
     """
-    whole = recipe.model_dump(exclude={"name": True, "calibration": True, "data": {"root"}})
+    shared = recipe.model_dump(include={"seed", "data"}, exclude={"data": {"root"}})
     if role == "teacher":
-        whole = recipe.model_dump(include={"seed", "data", "teacher"}, exclude={"data": {"root"}})
-        whole["training"] = {"teacher": recipe.training.teacher.model_dump()}
-    return whole
+        own = recipe.model_dump(include={"teacher": True, "training": {"teacher"}})
+    else:
+        # Not the teacher's section: what it came to is in the digest of its weights.
+        own = recipe.model_dump(
+            include={"student": True, "distillation": True, "training": {"student"}}
+        )
+    return {**shared, **own}
 
 
 def inputs_digest(recipe: Recipe, role: str, fingerprint: str, teacher: str | None = None) -> str:
@@ -31,8 +35,5 @@ def inputs_digest(recipe: Recipe, role: str, fingerprint: str, teacher: str | No
         teacher: digest of the teacher's weights, for a student that has one.
     """
     parts = relevant(recipe, role)
-    if role == "student":
-        # The teacher is in `teacher`, whichever recipe made it.
-        del parts["teacher"], parts["training"]["teacher"]
     document = {"version": _VERSION, "recipe": parts, "images": fingerprint, "teacher": teacher}
     return digest_of(document)

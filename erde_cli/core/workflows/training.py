@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Literal
@@ -22,7 +23,7 @@ from erde_cli.core.data import (
 )
 from erde_cli.core.errors import InputError
 from erde_cli.core.files import make_folder, write_json, write_text
-from erde_cli.core.inference import answer_all
+from erde_cli.core.inference import Answers, answer_all
 from erde_cli.core.losses import LossSettings
 from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
 from erde_cli.core.objectives import DistillationObjective, LabelObjective
@@ -167,7 +168,6 @@ def _train(
     options: Options,
     start: float,
 ) -> Trained:
-    observer = options.observer
     train, calibration = load_for_training(dataset, options)
     normalisation = Normalisation.of(train.images)
     architecture = resolve_architecture(
@@ -183,25 +183,15 @@ def _train(
         train, normalisation, _augmentation(task.recipe, normalisation),
         task.settings.batch_size, seed, context,
     )  # fmt: skip
-    count = architecture.exit_count
-    weights = context.to_device(torch.tensor(task.network.exit_weights or [1.0] * count))
-    objective = make_objective(weights, seed)
-    log = _LogFiles(task.logs, {**context.to_json(), "recipe": task.recipe.model_dump()})
-    observer.note(
+    weights = torch.tensor(task.network.exit_weights or [1.0] * architecture.exit_count)
+    objective = make_objective(context.to_device(weights), seed)
+    options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
         f"{context.threads} threads"
     )
-    images, busy = 0, 0.0
-    for epoch in range(task.settings.epochs):
-        record = train_epoch(
-            state, batches, objective, task.settings, seed, context,
-            lambda net: answer_all(net, calibration, normalisation, context), observer,
-        )  # fmt: skip
-        log.add(record)
-        images, busy = images + record.timings["images"], busy + record.timings["seconds"]
-        if epoch == 0:
-            _tell_almost_kd(record, task.recipe, options)
+    look = partial(answer_all, store=calibration, normalisation=normalisation, context=context)
+    speed = _epochs(task, state, batches, objective, seed, context, look, options)
     bundle = save_bundle(
         task.run / task.role,
         role=task.role,
@@ -218,7 +208,31 @@ def _train(
     inference.place(bundle.model)
     answers = answer_all(bundle.model, calibration, normalisation, inference)
     seconds = perf_counter() - start
-    return Trained(bundle, task.settings.epochs, images / busy, answers.accuracy, seconds)
+    return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds)
+
+
+def _epochs(
+    task: _Task,
+    state: TrainState,
+    batches: Batches,
+    objective: Objective,
+    seed: int,
+    context: Context,
+    look: Callable[[EarlyExitNet], Answers],
+    options: Options,
+) -> float:
+    """Train for all epochs and keep the logs; images per second, looking left out."""
+    log = _LogFiles(task.logs, {**context.to_json(), "recipe": task.recipe.model_dump()})
+    images, busy = 0, 0.0
+    while state.epoch < task.settings.epochs:
+        record = train_epoch(
+            state, batches, objective, task.settings, seed, context, look, options.observer
+        )
+        log.add(record)
+        images, busy = images + record.timings["images"], busy + record.timings["seconds"]
+        if state.epoch == 1:
+            _tell_almost_kd(record, task.recipe, options)
+    return images / busy
 
 
 def _loss_settings(recipe: Recipe) -> LossSettings:
