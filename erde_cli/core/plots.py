@@ -15,6 +15,7 @@ _TEACHER = "#d55e00"
 _CHOSEN = "#009e73"
 # The same picture is the same bytes: no version, no date, no random names.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
+_CEILING = 100.5  # per cent
 _LEAST_HEIGHT = 4.0  # points of accuracy; less would show noise as a mountain
 
 
@@ -74,7 +75,8 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
     low, high = axes.get_ylim()
     spare = max(0, _LEAST_HEIGHT - (high - low)) / 2
-    axes.set_ylim(low - spare, high + spare)
+    above = max(0, high + spare - _CEILING)
+    axes.set_ylim(low - spare - above, high + spare - above)
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=1))
     axes.set_xlabel("expected multiply-adds (MACs) per image")
     axes.set_ylabel("accuracy")
