@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from erde_cli.core.errors import InputError
 
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16"]
 
 

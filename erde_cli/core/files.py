@@ -61,7 +61,8 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a file beside `path`, then put it in its place.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be made.
+        ErdeError: the file cannot be written.
     """
     make_folder(path.parent)
     temporary = None

@@ -13,8 +13,10 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from erde_cli.core.exits import first_exit
 from erde_cli.core.metrics import Adaptive, adaptive
 
 FloatArray = NDArray[np.float64]
@@ -60,13 +62,8 @@ class Observations:
         return Observations(self.scores[images], self.correct[images], self.cumulative_macs)
 
     def exits(self, thresholds: Sequence[float]) -> IntArray:
-        """Exit of each image under thresholds, int64 [images]: the rule of `exits.first_exit`."""
-        if len(thresholds) != self.scores.shape[1] - 1:
-            raise ValueError(f"{self.scores.shape[1] - 1} thresholds expected")
-        limits = np.array([*thresholds, math.inf])
-        leaves = self.scores < limits
-        leaves[:, -1] = True
-        exits: IntArray = leaves.argmax(axis=1).astype(np.int64)
+        """Exit of each image under thresholds (nats), int64 [images]."""
+        exits: IntArray = first_exit(torch.from_numpy(self.scores), thresholds).numpy()
         return exits
 
     def under(self, thresholds: Sequence[float]) -> Adaptive:

@@ -42,7 +42,7 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A bundle on a set of images; `chosen` is None without thresholds."""
+    """A bundle on a set of images; without thresholds none leaves early."""
 
     bundle: Bundle
     split: str
