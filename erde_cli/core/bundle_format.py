@@ -17,12 +17,15 @@ class _Document(BaseModel):
 
 class _Architecture(_Document):
     backbone: str
-    depth: int = Field(ge=8, le=2000)
+    depth: int = Field(ge=8, le=10_000)
     width: int = Field(ge=1, le=1024)
     cuts: list[int]
     head: str
     classes: int = Field(ge=2)
     image_size: int = Field(ge=8, le=1024)
+    widening: int = Field(1, ge=1, le=64)
+    stem: int | None = Field(None, ge=1, le=1024)
+    dropout: float = Field(0, ge=0, lt=1)
 
 
 class _Normalisation(_Document):

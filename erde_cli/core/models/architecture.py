@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,19 +12,29 @@ from torch import nn
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.macs import count_macs
+from erde_cli.core.models.backbone import Backbone
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import erde_head, gap_head
 from erde_cli.core.models.resnet import resnet
+from erde_cli.core.models.vgg import vgg
+from erde_cli.core.models.wrn import wrn
 from erde_cli.core.modes import evaluation_mode
 from erde_cli.core.recipe import Network
 
-_BACKBONES = {"resnet": resnet}
-_HEADS = {"erde": erde_head, "gap": gap_head}
+_BACKBONES: dict[str, Callable[[Architecture], Backbone]] = {
+    "resnet": lambda a: resnet(a.depth, a.width * a.widening, a.classes, a.stem or a.width),
+    "wrn": lambda a: wrn(a.depth, a.width * a.widening, a.classes, a.stem or a.width, a.dropout),
+    "vgg": lambda a: vgg(a.depth, a.width, a.classes),
+}
+_HEADS = ("erde", "gap")
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides the shapes of a network; `cuts` are block numbers from 1."""
+    """Everything that decides a network but its weights; as in a recipe, with nothing left open.
+
+    `cuts` are block numbers from 1; `stem` None stands for `width`.
+    """
 
     backbone: str
     depth: int
@@ -32,6 +43,9 @@ class Architecture:
     head: str
     classes: int
     image_size: int
+    widening: int = 1
+    stem: int | None = None
+    dropout: float = 0.0
 
     @property
     def exit_count(self) -> int:
@@ -51,17 +65,21 @@ class Architecture:
 def resolve_architecture(network: Network, classes: int, image_size: int) -> Architecture:
     """Describe the network of a recipe; a number of exits becomes cuts evenly spaced in MACs."""
     cuts = network.exits
-    if isinstance(cuts, int):
-        cuts = _even_cuts(network, classes, image_size, cuts)
-    return Architecture(
-        network.backbone,
-        network.depth,
-        network.width,
-        tuple(cuts),
-        network.head,
-        classes,
-        image_size,
+    uncut = Architecture(
+        backbone=network.backbone,
+        depth=network.depth,
+        width=network.channels,
+        cuts=(),
+        head=network.head,
+        classes=classes,
+        image_size=image_size,
+        widening=network.widening,
+        stem=network.stem,
+        dropout=network.dropout,
     )
+    if isinstance(cuts, int):
+        cuts = _even_cuts(uncut, cuts)
+    return replace(uncut, cuts=tuple(cuts))
 
 
 def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
@@ -78,14 +96,13 @@ def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
 def _build(architecture: Architecture) -> EarlyExitNet:
     classes = architecture.classes
     make_backbone = _BACKBONES.get(architecture.backbone)
-    make_head = _HEADS.get(architecture.head)
-    if make_backbone is None or make_head is None:
+    if make_backbone is None or architecture.head not in _HEADS:
         raise InputError(
             f"This version of erde has no backbone {architecture.backbone!r} "
             f"with heads {architecture.head!r}.",
             expected=f"backbones {', '.join(_BACKBONES)}; heads {', '.join(_HEADS)}",
         )
-    backbone = make_backbone(architecture.depth, architecture.width, classes)
+    backbone = make_backbone(architecture)
     bounds = [0, *architecture.cuts, len(backbone.blocks)]
     pairs = list(pairwise(bounds))
     if any(start >= end for start, end in pairs):
@@ -99,7 +116,11 @@ def _build(architecture: Architecture) -> EarlyExitNet:
     features = torch.zeros(1, 3, size, size)
     for stage, end in zip(stages[:-1], architecture.cuts, strict=True):
         features = _features(stage, features)
-        heads.append(make_head(backbone.channels[end - 1], features.shape[-1], classes))
+        channels = backbone.channels[end - 1]
+        if architecture.head == "gap":
+            heads.append(gap_head(channels, backbone.preactivated, classes))
+        else:
+            heads.append(erde_head(channels, features.shape[-1], classes))
     return EarlyExitNet(stages, [*heads, backbone.classifier], classes)
 
 
@@ -111,10 +132,11 @@ def _features(stage: nn.Module, features: torch.Tensor) -> torch.Tensor:
     return output
 
 
-def _even_cuts(network: Network, classes: int, image_size: int, exits: int) -> list[int]:
+def _even_cuts(uncut: Architecture, exits: int) -> list[int]:
     """Cut after the blocks whose cumulative MACs lie nearest to 1/n, 2/n, ... of the whole."""
     with torch.random.fork_rng(devices=[]):
-        blocks = _BACKBONES[network.backbone](network.depth, network.width, classes).blocks
+        blocks = _BACKBONES[uncut.backbone](uncut).blocks
+    image_size = uncut.image_size
     features, spent, cumulative = torch.zeros(1, 3, image_size, image_size), 0, []
     for block in blocks:
         spent += count_macs(block, features)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from erde_cli.core.errors import InputError
+from erde_cli.core.models.backbone import normalised, pooled_classifier
 
 
 def erde_head(channels: int, side: int, classes: int) -> nn.Module:
     """Head of the paper: BatchNorm, ReLU, 2x2 average pooling, Dropout 0.5, one linear layer.
+
+    It suits preactivated backbones as it is, since it begins with the norm they leave out.
 
     Args:
         channels: channels of the features, [batch, channels, side, side].
@@ -25,8 +28,7 @@ def erde_head(channels: int, side: int, classes: int) -> nn.Module:
             hint="use a larger data.image_size, an earlier exit, or head: gap",
         )
     return nn.Sequential(
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
+        *normalised(channels),
         nn.AvgPool2d(2),
         nn.Flatten(),
         nn.Dropout(0.5),
@@ -34,7 +36,7 @@ def erde_head(channels: int, side: int, classes: int) -> nn.Module:
     )
 
 
-def gap_head(channels: int, side: int, classes: int) -> nn.Module:
-    """Global average pooling and one linear layer; `side` does not matter."""
-    del side
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+def gap_head(channels: int, preactivated: bool, classes: int) -> nn.Module:
+    """Global average pooling and one linear layer, after norm and ReLU where they are still due."""
+    due = normalised(channels) if preactivated else []
+    return nn.Sequential(*due, *pooled_classifier(channels, classes))

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-@dataclass(frozen=True)
-class Backbone:
-    """Blocks in a row, the channels after each, and the network's own classifier."""
-
-    blocks: list[nn.Module]
-    channels: list[int]
-    classifier: nn.Module
+from erde_cli.core.models.backbone import Backbone, initialise, normalised, pooled_classifier
 
 
 class BasicBlock(nn.Module):
@@ -39,8 +30,15 @@ class BasicBlock(nn.Module):
         return F.relu(hidden + self.shortcut(features), inplace=True)
 
 
-def resnet(depth: int, width: int, classes: int) -> Backbone:
+def resnet(depth: int, width: int, classes: int, stem: int) -> Backbone:
     """ResNet-(6n+2): a stem in the first block, then 3n blocks of `width`, 2 and 4 times it.
+
+    Args:
+        depth: 6n + 2.
+        width: channels of the first third of the blocks.
+        classes: number of classes.
+        stem: channels of the first convolution; `width` in the paper, half of it in the resnet8x4
+            and resnet32x4 of the literature on distillation.
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2;
     shortcuts with a 1x1 convolution (option B), as in the literature on distillation.
@@ -48,21 +46,15 @@ def resnet(depth: int, width: int, classes: int) -> Backbone:
     per_third = (depth - 2) // 6
     blocks: list[nn.Module] = []
     channels: list[int] = []
-    inputs = width
+    inputs = stem
     for third, outputs in enumerate((width, 2 * width, 4 * width)):
         for index in range(per_third):
             stride = 2 if third > 0 and index == 0 else 1
             blocks.append(BasicBlock(inputs, outputs, stride))
             channels.append(outputs)
             inputs = outputs
-    stem = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-    blocks[0] = nn.Sequential(*stem, blocks[0])
-    classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
-    _initialise(nn.ModuleList([*blocks, classifier]))
+    first = nn.Conv2d(3, stem, 3, 1, 1, bias=False)
+    blocks[0] = nn.Sequential(first, *normalised(stem), blocks[0])
+    classifier = pooled_classifier(inputs, classes)
+    initialise([*blocks, classifier])
     return Backbone(blocks, channels, classifier)
-
-
-def _initialise(modules: nn.Module) -> None:
-    for module in modules.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

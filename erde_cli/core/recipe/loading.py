@@ -11,13 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
-from erde_cli.core.recipe.schema import (
-    TARGETS,
-    Distillation,
-    Network,
-    Recipe,
-    pairing_rules,
-)
+from erde_cli.core.recipe.schema import Recipe, pairing_rules
+from erde_cli.core.recipe.sections.calibration import TARGETS
+from erde_cli.core.recipe.sections.distillation import Distillation
+from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe
 from erde_cli.core.recipe.yaml_text import parse_yaml
 

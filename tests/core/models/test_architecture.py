@@ -139,11 +139,11 @@ def test_cuts_that_do_not_fit_the_backbone_are_refused(cuts: tuple[int, ...]) ->
     assert str(list(cuts)) in caught.value.message
 
 
-@pytest.mark.parametrize(("backbone", "head"), [("vgg", "gap"), ("resnet", "mlp")])
+@pytest.mark.parametrize(("backbone", "head"), [("lenet", "gap"), ("resnet", "mlp")])
 def test_an_unknown_backbone_or_head_is_refused(backbone: str, head: str) -> None:
     with pytest.raises(InputError, match="has no backbone") as caught:
         build_model(Architecture(backbone, 8, 2, (1,), head, 5, 8))
-    assert "backbones resnet; heads erde, gap" in caught.value.expected
+    assert "backbones resnet, wrn, vgg; heads erde, gap" in caught.value.expected
 
 
 def test_a_head_that_cannot_pool_the_features_is_refused() -> None:

@@ -48,7 +48,7 @@ def test_resnet_20_has_the_size_of_the_literature() -> None:
 
 @pytest.mark.parametrize("depth", [8, 14, 20])
 def test_the_depth_is_the_layers_on_the_way_without_the_shortcuts(depth: int) -> None:
-    backbone = resnet(depth, 2, 5)
+    backbone = resnet(depth, 2, 5, 2)
     layers = [
         name
         for name, module in nn.ModuleList([*backbone.blocks, backbone.classifier]).named_modules()
@@ -59,7 +59,7 @@ def test_the_depth_is_the_layers_on_the_way_without_the_shortcuts(depth: int) ->
 
 
 def test_every_block_halves_or_keeps_the_side_and_says_its_channels() -> None:
-    backbone = resnet(14, 3, 5)
+    backbone = resnet(14, 3, 5, 3)
     features = torch.zeros(2, 3, 12, 12)
     shapes = []
     for block in backbone.blocks:

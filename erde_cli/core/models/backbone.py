@@ -1,0 +1,39 @@
+"""What every backbone is made of, and how its weights begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Blocks in a row, the channels after each, and the network's own classifier.
+
+    `preactivated` says that blocks end before a norm and a ReLU, so a head must begin with them.
+    """
+
+    blocks: list[nn.Module]
+    channels: list[int]
+    classifier: nn.Module
+    preactivated: bool = False
+
+
+def pooled_classifier(channels: int, classes: int) -> nn.Sequential:
+    """Global average pooling and one linear layer: [batch, channels, h, w] → [batch, classes]."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
+
+
+def normalised(channels: int) -> list[nn.Module]:
+    """The norm and the ReLU that a preactivated backbone leaves to whatever comes next."""
+    return [nn.BatchNorm2d(channels), nn.ReLU()]
+
+
+def initialise(modules: list[nn.Module]) -> None:
+    """Draw the convolutions as He et al. (ICCV 2015, fan out) do; their biases begin at 0."""
+    for module in nn.ModuleList(modules).modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
