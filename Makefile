@@ -45,6 +45,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 docs: $(VENV)/.installed
 	$(BIN)/python -c 'from erde_cli.core.recipe.reference import reference as r; print(r(), end="")' \
 	  > docs/recipes.md
+	$(BIN)/erde recipes schema > recipes/recipe.schema.json
 
 clean:
 	rm -rf $(VENV) runs build dist .coverage* .mypy_cache .pytest_cache .ruff_cache

@@ -19,7 +19,7 @@ def list_recipes(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """List the shipped recipes, or show one.
+    """List the shipped recipes, show one, or print the schema of all.
 
     Example: [bold]erde recipes[/bold]
     """
@@ -60,3 +60,23 @@ def show_recipe(
         show({"name": recipe.name, "text": recipe.text}, as_json)
         return
     typer.echo(recipe.text, nl=False)
+
+
+@recipes.command("schema")
+def print_schema(
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Print the JSON Schema of a recipe, by which editors check and complete one.
+
+    Save it beside your recipes, whose comment at the head names it:
+    [bold]erde recipes schema > recipe.schema.json[/bold]
+    """
+    import json
+
+    from erde_cli.core.recipe.json_schema import json_schema
+
+    del as_json, quiet, device, threads  # it is JSON either way
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

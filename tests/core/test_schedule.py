@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Literal
 
 import pytest
+import torch
 
 from erde_cli.core.recipe import Training
 from erde_cli.core.schedule import learning_rate
@@ -112,3 +113,41 @@ def test_the_rates_scale_with_the_peak(schedule: Schedule) -> None:
 def test_a_training_of_a_single_step_takes_it_at_the_peak(schedule: Schedule) -> None:
     training = Training(epochs=1, learning_rate=PEAK, schedule=schedule, warmup_epochs=0)
     assert learning_rate(training, 0, steps_per_epoch=1) == pytest.approx(PEAK)
+
+
+def stepped(**keys: object) -> list[float]:
+    training = Training.model_validate(
+        {"epochs": EPOCHS, "learning_rate": PEAK, "schedule": "step", "warmup_epochs": 0, **keys}
+    )
+    return [learning_rate(training, step, STEPS) for step in range(EPOCHS * STEPS)]
+
+
+def test_a_stepped_rate_falls_at_its_milestones_and_only_there() -> None:
+    found = stepped(milestones=[0.3, 0.8], decay=0.5)
+    first, second = 3 * STEPS, 8 * STEPS
+    assert found[:first] == [PEAK] * first
+    assert found[first:second] == [PEAK * 0.5] * (second - first)
+    assert found[second:] == [PEAK * 0.25] * (len(found) - second)
+
+
+def test_a_stepped_rate_falls_to_a_tenth_at_half_and_three_quarters_unless_told() -> None:
+    assert stepped() == stepped(milestones=[0.5, 0.75], decay=0.1)
+
+
+def test_a_stepped_rate_is_that_of_the_library() -> None:
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimiser = torch.optim.SGD([weight], lr=PEAK)
+    theirs = torch.optim.lr_scheduler.MultiStepLR(optimiser, [3, 8], gamma=0.2)
+    rates_per_epoch = []
+    for _ in range(EPOCHS):
+        rates_per_epoch.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        theirs.step()
+    ours = stepped(milestones=[0.3, 0.8], decay=0.2)
+    assert ours[::STEPS] == pytest.approx(rates_per_epoch)
+
+
+def test_a_stepped_rate_warms_up_as_a_cosine_does() -> None:
+    found = stepped(warmup_epochs=2.0)
+    assert found[: 2 * STEPS] == rates("cosine", 2.0)[: 2 * STEPS]
+    assert found[2 * STEPS] == PEAK

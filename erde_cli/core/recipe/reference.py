@@ -20,6 +20,9 @@ run with `--set section.key=value`.
 
 - Unknown keys are refused, all mistakes are told at once. `3e-4` is a number; aliases (`*name`) and
   repeated keys are refused; nothing in a recipe is ever run.
+- Editors with a YAML language server check and complete a recipe by its JSON Schema: save it beside
+  yours with `erde recipes schema > recipe.schema.json`; the comment at the head names it.
+- Which backbones there are, and what they cost: [backbones](backbones.md).
 - `data.root` is relative to the recipe; given by `--set` it is relative to where you are.
 - The splits depend on the images and `data.split_seed`, not on `seed`.
 - `precision: auto` is a fixed rule, never a timing: bfloat16 with channels-last where the processor

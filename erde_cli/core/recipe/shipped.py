@@ -33,7 +33,8 @@ class ShippedRecipe:
 def shipped_recipes() -> list[ShippedRecipe]:
     """All shipped recipes, by name."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
-    return [ShippedRecipe(path.stem, path) for path in sorted(folder.glob("*.yaml"))]
+    paths = sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
+    return [ShippedRecipe(path.stem, path) for path in paths]
 
 
 def shipped_recipe(name: str, got: str = "another name") -> ShippedRecipe:

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from erde_cli.core.errors import RecipeError
-from erde_cli.core.recipe import Calibration, Recipe
+from erde_cli.core.recipe import Calibration, Data, Network, Recipe
 
 Changed = Callable[[dict[str, Any]], Recipe]
 
@@ -97,6 +97,58 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
         ({"teacher.depth": 9}, "teacher.depth", "6n + 2, such as 8 or 14"),
         ({"teacher.depth": 19}, "teacher.depth", "such as 14 or 20"),
         ({"teacher.exits": [3, 9]}, "teacher.exits", "rising block numbers from 1 to 8"),
+        ({"teacher.dropout": 0.3}, "teacher.dropout", "resnet has none; leave it out"),
+        (
+            {"teacher.backbone": "wrn", "teacher.depth": 20},
+            "teacher.depth",
+            "must be 6n + 4, such as 16 or 22 for wrn",
+        ),
+        (
+            {"teacher.backbone": "vgg", "teacher.depth": 11},
+            "teacher.depth",
+            "must be 8, 13 or 16 for vgg",
+        ),
+        (
+            {"teacher.backbone": "vgg", "teacher.depth": 13, "teacher.widening": 2},
+            "teacher.widening",
+            "vgg has none",
+        ),
+        (
+            {"teacher.backbone": "vgg", "teacher.depth": 8, "teacher.exits": [3, 5]},
+            "teacher.exits",
+            "rising block numbers from 1 to 4",
+        ),
+        (
+            {"training.teacher.milestones": [0.5]},
+            "training.teacher.milestones",
+            "only the schedule step has them, not cosine",
+        ),
+        (
+            {"training.teacher.decay": 0.2},
+            "training.teacher.decay",
+            "only the schedule step has it",
+        ),
+        (
+            {"training.teacher.schedule": "step", "training.teacher.milestones": [2]},
+            "training.teacher.milestones",
+            "shares of the epochs: 0.4 for epoch 2 of 5",
+        ),
+        (
+            {"training.teacher.schedule": "step", "training.teacher.milestones": [0.7, 0.5]},
+            "training.teacher.milestones",
+            "must be rising",
+        ),
+        ({"data.download": True}, "data.download", "only cifar10, cifar100, svhn can be"),
+        (
+            {"data.dataset": "cifar10", "data.extra": True},
+            "data.extra",
+            "only svhn has an extra split",
+        ),
+        (
+            {"data.dataset": "svhn", "data.augmentation.flip": True},
+            "data.augmentation.flip",
+            "a mirrored digit is no digit",
+        ),
         ({"teacher.exits": [0, 3]}, "teacher.exits", "rising block numbers from 1 to 8"),
         ({"teacher.exits": [6, 3]}, "teacher.exits", "rising"),
         ({"teacher.exits": [3, 3]}, "teacher.exits", "rising"),
@@ -297,3 +349,33 @@ def test_a_recipe_comes_back_from_its_own_json(changed: Changed) -> None:
     recipe = changed({"student.exit_weights": [1, 0.5, 2], "calibration": {"max_macs": 0.5}})
     assert Recipe.model_validate_json(recipe.model_dump_json()) == recipe
     assert Recipe.model_validate(recipe.model_dump()) == recipe
+
+
+@pytest.mark.parametrize(
+    ("keys", "blocks", "channels"),
+    [
+        ({"depth": 20}, 9, 16),
+        ({"depth": 8, "widening": 4, "stem": 32}, 3, 16),
+        ({"backbone": "wrn", "depth": 16, "dropout": 0.3}, 6, 16),
+        ({"backbone": "wrn", "depth": 40, "width": 8}, 18, 8),
+        ({"backbone": "vgg", "depth": 8}, 5, 64),
+        ({"backbone": "vgg", "depth": 13}, 10, 64),
+        ({"backbone": "vgg", "depth": 16, "width": 32}, 13, 32),
+    ],
+)
+def test_a_family_decides_the_blocks_and_the_usual_width(
+    keys: dict[str, Any], blocks: int, channels: int
+) -> None:
+    network = Network(**keys)
+    assert (network.blocks, network.channels) == (blocks, channels)
+    assert Network(**keys, exits=blocks).exit_count == blocks
+    with pytest.raises(ValidationError, match=f"1 to {blocks}"):
+        Network(**keys, exits=blocks + 1)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "flips"),
+    [("digits", False), ("svhn", False), ("cifar10", True), ("cifar100", True)],
+)
+def test_digits_are_not_mirrored_and_pictures_are(dataset: str, flips: bool) -> None:
+    assert Data(dataset=dataset).flips is flips

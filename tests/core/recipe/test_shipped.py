@@ -1,14 +1,29 @@
 """The recipes that come with erde."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from erde_cli.core.errors import InputError
+from erde_cli.core.macs import count_macs
+from erde_cli.core.models import build_model, resolve_architecture
 from erde_cli.core.recipe import load_recipe, shipped_recipe, shipped_recipes
 
-NAMES = {"digits", "cifar10-cpu", "image-folder"}
+NAMES = {
+    "digits",
+    "cifar10",
+    "cifar10-cpu",
+    "cifar100",
+    "cifar100-resnet",
+    "cifar100-wrn",
+    "image-folder",
+    "svhn",
+}
+ONE_IMAGE = torch.zeros(1, 3, 32, 32)
+GPU_SIZED = {"cifar10": 45_000, "cifar100": 45_000, "svhn": 65_931}  # train images
 
 
 def test_every_shipped_recipe_is_valid_short_and_says_what_it_is_for() -> None:
@@ -23,7 +38,10 @@ def test_every_shipped_recipe_is_valid_short_and_says_what_it_is_for() -> None:
         assert lines[0] == f"# {shipped.purpose}"
         assert len(shipped.purpose) > 20
         seen.append(shipped.name)
-    assert len(seen) == 3
+        header = shipped.text.partition("\n\n")[0]
+        assert lines[1] == "# yaml-language-server: $schema=recipe.schema.json"
+        assert all(f"#   {word} " in header for word in ("command", "hardware", "expect"))
+    assert len(seen) == 8
     assert set(seen) == NAMES
 
 
@@ -41,7 +59,7 @@ def test_a_shipped_recipe_is_found_by_its_name(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("digit", "did you mean digits?"), ("cifar10", "did you mean cifar10-cpu?"),
+    [("digit", "did you mean digits?"), ("cifar-10", "did you mean cifar10?"),
      ("nothing-like-it", "list them with: erde recipes")],
 )  # fmt: skip
 def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> None:
@@ -66,3 +84,25 @@ def test_a_folder_is_not_taken_for_a_recipe() -> None:
     with pytest.raises(InputError) as caught:
         load_recipe("mine")
     assert caught.value.got == "a folder"
+
+
+def test_the_hours_in_the_headers_are_those_of_the_arithmetic() -> None:
+    """Forward and backward are three times the forward pass; a multiply-add is two operations."""
+    seen = 0
+    for shipped in shipped_recipes():
+        found = re.search(r"about ([\d.]+) hours at 20 TFLOP/s sustained \(computed", shipped.text)
+        if found is None:
+            continue
+        recipe = load_recipe(shipped.name)
+        name = recipe.data.dataset
+        classes = 100 if name == "cifar100" else 10
+        teacher, student = (
+            count_macs(build_model(resolve_architecture(network, classes, 32)), ONE_IMAGE)
+            for network in (recipe.teacher, recipe.student)
+        )
+        epochs = recipe.training.teacher.epochs, recipe.training.student.epochs
+        macs = 3 * teacher * epochs[0] + (3 * student + teacher) * epochs[1]
+        hours = 2 * macs * GPU_SIZED[name] / 20e12 / 3600
+        assert float(found[1]) == pytest.approx(hours, abs=0.05), shipped.name
+        seen += 1
+    assert seen == 5
