@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from erde_cli.commands.calibrate import calibrate
+from erde_cli.commands.data import data
 from erde_cli.commands.distill import distill
 from erde_cli.commands.evaluate import evaluate
 from erde_cli.commands.profile import profile
@@ -36,6 +37,7 @@ app.command("calibrate")(calibrate)
 app.command("profile")(profile)
 app.command("evaluate")(evaluate)
 app.add_typer(recipes, name="recipes")
+app.add_typer(data, name="data")
 
 
 def _version(wanted: bool) -> None:

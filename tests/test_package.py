@@ -9,15 +9,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "pydantic", "numpy", "matplotlib", "sklearn", "fvcore")
-COMMANDS = ("run", "train-teacher", "distill", "calibrate", "profile", "evaluate", "recipes")
+HEAVY = ("torch", "torchvision", "pydantic", "numpy", "matplotlib", "sklearn", "fvcore")
+COMMANDS = (
+    "run",
+    "train-teacher",
+    "distill",
+    "calibrate",
+    "profile",
+    "evaluate",
+    "recipes",
+    "data",
+)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS, "recipes show"])
+@pytest.mark.parametrize("command", ["", *COMMANDS, "data fetch", "recipes show"])
 def test_help_imports_nothing_heavy_and_gives_an_example(command: str) -> None:
     arguments = [*command.split(), "--help"]
     code = (

@@ -9,6 +9,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from erde_cli.core.profiling import Profile
+    from erde_cli.core.workflows.data import Listed
     from erde_cli.core.workflows.evaluate import Evaluation
 
 
@@ -129,3 +130,20 @@ def comparison_table(report: dict[str, Any]) -> Table:
     )
     made.add_row("expected MACs, leaving early", "-", macs(student["expected_macs"]))
     return made
+
+
+def datasets_table(datasets: Sequence[Listed]) -> Table:
+    """Every data set: its published size, and whether it is there."""
+    made = table("Data sets", "name", "classes", "train images", "test images", "state")
+    for one in datasets:
+        test = "-" if one.test_images is None else f"{one.test_images:,}"
+        made.add_row(one.name, str(one.classes), f"{one.train_images:,}", test, _state(one))
+    return made
+
+
+def _state(one: Listed) -> str:
+    """What is there of a data set, and how many files are not."""
+    if one.state not in ("missing", "corrupt"):
+        return one.state
+    count = len(one.corrupt) or len(one.missing)
+    return f"{one.state}: {count} file{'s' if count > 1 else ''}"

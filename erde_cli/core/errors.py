@@ -3,6 +3,7 @@
     ErdeError                     exit code 1: the machine, not the user
     ├── TrainingError             training cannot go on (non-finite loss)
     ├── UnsupportedOperatorError  an operator whose multiply-adds are not known
+    ├── DownloadError             a published data set cannot be downloaded
     └── InputError                exit code 2: what the user gave cannot be used
         ├── RecipeError           a recipe or a --set; carries every problem at once
         ├── DataError             images, folders, labels
@@ -58,6 +59,10 @@ class TrainingError(ErdeError):
 
 class UnsupportedOperatorError(ErdeError):
     """A model uses an operator whose multiply-adds erde cannot count."""
+
+
+class DownloadError(ErdeError):
+    """A published data set cannot be downloaded."""
 
 
 class InputError(ErdeError):

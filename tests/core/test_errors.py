@@ -7,6 +7,7 @@ import pytest
 from erde_cli.core.errors import (
     BundleError,
     DataError,
+    DownloadError,
     ErdeError,
     InputError,
     Problem,
@@ -29,6 +30,7 @@ PROBLEMS = [
         (ErdeError, 1),
         (TrainingError, 1),
         (UnsupportedOperatorError, 1),
+        (DownloadError, 1),
         (InputError, 2),
         (DataError, 2),
         (BundleError, 2),
@@ -49,10 +51,11 @@ def test_a_wrong_recipe_is_an_input_error() -> None:
 
 
 def test_one_except_clause_catches_every_error_of_erde() -> None:
-    kinds = [TrainingError, UnsupportedOperatorError, DataError, BundleError, RunError, RecipeError]
-    assert all(issubclass(kind, ErdeError) for kind in kinds)
-    assert not any(issubclass(kind, InputError) for kind in kinds[:2])
-    assert all(issubclass(kind, InputError) for kind in kinds[2:])
+    machine = [TrainingError, UnsupportedOperatorError, DownloadError]
+    user = [DataError, BundleError, RunError, RecipeError]
+    assert all(issubclass(kind, ErdeError) for kind in machine + user)
+    assert not any(issubclass(kind, InputError) for kind in machine)
+    assert all(issubclass(kind, InputError) for kind in user)
 
 
 def test_a_message_says_what_was_got_what_was_expected_and_what_comes_next() -> None:

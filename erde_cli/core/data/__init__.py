@@ -3,7 +3,7 @@
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches, evaluation_batches
 from erde_cli.core.data.dataset import SPLITS, Dataset, Split, open_dataset, open_labelled_folder
-from erde_cli.core.data.sources import UnreadableError
+from erde_cli.core.data.folders import UnreadableError
 from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
 
 __all__ = [

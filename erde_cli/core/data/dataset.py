@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from erde_cli.core.data.sources import (
-    DigitsSource,
-    FolderSource,
-    ImageSource,
-    Progress,
-    folder_source,
-    list_classes,
-)
+from erde_cli.core.data.digits import DigitsSource
+from erde_cli.core.data.download import fetch
+from erde_cli.core.data.folders import FolderSource, folder_source, list_classes
+from erde_cli.core.data.published import PublishedSource
+from erde_cli.core.data.published_files import data_root
+from erde_cli.core.data.sources import ImageSource, Progress
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import DataError
 from erde_cli.core.files import digest_of
+from erde_cli.core.observer import Observer
 from erde_cli.core.randomness import permutation
 from erde_cli.core.recipe import Data
 
@@ -88,27 +87,38 @@ class Dataset:
                 progress(min(start + _CHECKED_AT_ONCE, len(numbers)), len(numbers))
 
 
-def open_dataset(settings: Data) -> Dataset:
+def open_dataset(settings: Data, observer: Observer | None = None) -> Dataset:
     """List a recipe's images and carve their splits; nothing is decoded yet.
+
+    A published data set is downloaded where it is missing, if the recipe says so; the observer is
+    told of it.
 
     The splits depend on the images, the fractions and `split_seed`, not on the run's seed: runs
     with other seeds share them, so one teacher can serve them all.
 
     Raises:
         DataError: images are missing, or a class has too few to be split.
+        DownloadError: they cannot be downloaded.
     """
-    source: ImageSource
-    if settings.dataset == "digits":
-        source = DigitsSource()
-    else:
-        skip = settings.unreadable == "skip"
-        source = folder_source(Path(settings.root or "."), skip_unreadable=skip)
+    source = _open_source(settings, observer or Observer())
     splits = _carve(source, settings)
     described = {
         "images": source.digest(),
         "splits": {name: numbers.tolist() for name, numbers in splits.items()},
     }
     return Dataset(source, splits, settings.image_size, digest_of(described))
+
+
+def _open_source(settings: Data, observer: Observer) -> ImageSource:
+    if settings.dataset == "digits":
+        return DigitsSource()
+    if settings.dataset == "imagefolder":
+        skip = settings.unreadable == "skip"
+        return folder_source(Path(settings.root or "."), skip_unreadable=skip)
+    root = data_root(settings.root)
+    if settings.download:
+        fetch(settings.dataset, root, observer, extra=settings.extra)
+    return PublishedSource(settings.dataset, root, extra=settings.extra)
 
 
 def open_labelled_folder(

@@ -1,4 +1,4 @@
-"""The JSON Schema of a recipe: `erde recipes schema` prints it, editors check and complete by it."""
+"""The JSON Schema of a recipe, by which editors check and complete one."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.data import (
@@ -14,7 +15,8 @@ from erde_cli.core.data import (
     open_dataset,
 )
 from erde_cli.core.errors import BundleError, DataError
-from erde_cli.core.workflows.options import Options
+from erde_cli.core.recipe import NAMED, Data
+from erde_cli.core.workflows.options import Json, Options
 
 _NAMED = 10  # unreadable files named in a warning
 
@@ -27,14 +29,15 @@ def dataset_of(bundle: Bundle, dataset: Dataset | None = None) -> Dataset:
         DataError: they are missing.
     """
     try:
-        dataset = dataset or open_dataset(bundle.recipe.data)
+        dataset = dataset or open_dataset(_data_of(bundle))
     except DataError as error:
+        published = bundle.recipe.data.dataset in NAMED
+        back = error.hint if published else f"put the images of {bundle.path} back"
         raise DataError(
             error.message,
             got=error.got,
             expected=error.expected,
-            hint=f"put the images of {bundle.path} back, or evaluate others: erde evaluate "
-            f"{bundle.path} --data FOLDER",
+            hint=f"{back}, or evaluate others: erde evaluate {bundle.path} --data FOLDER",
         ) from error
     if dataset.fingerprint != bundle.document.split_fingerprint:
         raise BundleError(
@@ -45,6 +48,19 @@ def dataset_of(bundle: Bundle, dataset: Dataset | None = None) -> Dataset:
             hint="put the images back, or train again",
         )
     return dataset
+
+
+def _data_of(bundle: Bundle) -> Data:
+    """Where the images of a bundle are looked for; a bundle never downloads.
+
+    Published files are the same everywhere: the user's own serve a bundle that came from a machine
+    where they lay elsewhere.
+    """
+    settings = bundle.recipe.data
+    update: Json = {"download": False}
+    if settings.dataset in NAMED and settings.root and not Path(settings.root).exists():
+        update["root"] = None
+    return settings.model_copy(update=update)
 
 
 def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:

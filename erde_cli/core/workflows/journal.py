@@ -12,7 +12,7 @@ from erde_cli.core.errors import RunError
 from erde_cli.core.files import read_json, write_json
 from erde_cli.core.recipe import Recipe, differences
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.phases import relevant
+from erde_cli.core.workflows.phases import WHEREABOUTS, relevant
 
 RUN_FILE, REPORT = "run.json", "report.json"
 
@@ -40,7 +40,8 @@ class Journal:
     def refuse_other_recipe(self) -> None:
         """See that the folder was made from this recipe, if anything was made at all.
 
-        Where the images lie and what the recipe is called make no other recipe.
+        Where the images lie, how they got there, and what the recipe is called make no other
+        recipe.
 
         Raises:
             RunError: it was made from another; the differences are named.
@@ -105,7 +106,8 @@ def _read(path: Path) -> _Document | None:
 
 def _comparable(recipe: Json) -> Json:
     data = recipe.get("data")
-    data = {k: v for k, v in data.items() if k != "root"} if isinstance(data, dict) else data
+    if isinstance(data, dict):
+        data = {k: v for k, v in data.items() if k not in WHEREABOUTS}
     return {**{k: v for k, v in recipe.items() if k != "name"}, "data": data}
 
 

@@ -6,15 +6,17 @@ from erde_cli.core.files import digest_of
 from erde_cli.core.recipe import Recipe
 from erde_cli.core.workflows.options import Json
 
+WHEREABOUTS = ("root", "download")  # of the section data: where images lie, how they got there
 _VERSION = 1  # raised when the same recipe would train another network
 
 
 def relevant(recipe: Recipe, role: str) -> Json:
     """The parts of a recipe that a role's training depends on, as a plain mapping.
 
-    Where the images lie does not matter; what they are is in the fingerprint of the splits.
+    Where the images lie and how they got there does not matter; what they are is in the
+    fingerprint of the splits.
     """
-    shared = recipe.model_dump(include={"seed", "data"}, exclude={"data": {"root"}})
+    shared = recipe.model_dump(include={"seed", "data"}, exclude={"data": set(WHEREABOUTS)})
     if role == "teacher":
         own = recipe.model_dump(include={"teacher": True, "training": {"teacher"}})
     else:

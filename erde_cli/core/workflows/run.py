@@ -69,7 +69,7 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     journal = Journal(run, recipe)
     if not force:
         journal.refuse_other_recipe()
-    dataset = open_dataset(recipe.data)
+    dataset = open_dataset(recipe.data, options.observer)
     teacher = _teacher(recipe, run, dataset, journal, options, force)
     student = _student(recipe, run, dataset, teacher, journal, options, force)
     _thresholds(recipe, dataset, student, journal, options)

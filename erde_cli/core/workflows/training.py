@@ -76,7 +76,7 @@ def train_teacher(
     start = perf_counter()
     check_target(run / "teacher")
     options.observer.phase("Training the teacher")
-    dataset = dataset or open_dataset(recipe.data)
+    dataset = dataset or open_dataset(recipe.data, options.observer)
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
     settings = recipe.training.teacher
     context = options.context(settings.precision)
@@ -121,7 +121,7 @@ def distill(
         "Training the student without a teacher" if teacher is None
         else f"Distilling the student by {method}"
     )  # fmt: skip
-    dataset = dataset or open_dataset(recipe.data)
+    dataset = dataset or open_dataset(recipe.data, options.observer)
     if teacher is not None:
         check_splits(teacher, dataset)
     weights_digest = teacher.document.weights_digest if teacher else None

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from erde_cli.core.data.sources import DigitsSource, FolderSource, folder_source
+from erde_cli.core.data.digits import DigitsSource
+from erde_cli.core.data.folders import FolderSource, folder_source
 from erde_cli.core.errors import DataError
 
 MakeFolder = Callable[..., Path]

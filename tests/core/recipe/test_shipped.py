@@ -106,3 +106,9 @@ def test_the_hours_in_the_headers_are_those_of_the_arithmetic() -> None:
         assert float(found[1]) == pytest.approx(hours, abs=0.05), shipped.name
         seen += 1
     assert seen == 5
+
+
+def test_the_readme_lists_every_shipped_recipe() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
+    table = readme.partition("| recipe |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table, flags=re.MULTILINE)) == NAMES

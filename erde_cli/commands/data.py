@@ -1,0 +1,77 @@
+"""`erde data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from erde_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption
+
+data = typer.Typer(invoke_without_command=True)
+
+
+@data.callback()
+def list_datasets(
+    context: typer.Context,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """List the data sets and what is there of them, or download one.
+
+    Example: [bold]erde data[/bold]
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from rich.markup import escape
+
+    from erde_cli.commands.tables import datasets_table
+    from erde_cli.commands.terminal import show
+    from erde_cli.core.workflows.data import list_data
+
+    del quiet, device, threads  # nothing is computed here; scripts may give them everywhere
+    found = list_data()
+    show(
+        found.to_json(),
+        as_json,
+        datasets_table(found.datasets),
+        f"folder: {escape(str(found.folder))}",
+        "Download one with: erde data fetch NAME",
+    )
+
+
+@data.command("fetch")
+def fetch_dataset(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10, cifar100 or svhn.")],
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            show_default=False,
+            help="Where to; $ERDE_DATA if absent, else erde's folder in your cache.",
+        ),
+    ] = None,
+    extra: Annotated[
+        bool, typer.Option("--extra", help="The 531,131 extra images of svhn as well (1.3 GB).")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Download a data set, where it is not there already, and verify it.
+
+    Example: [bold]erde data fetch cifar10[/bold]
+    """
+    from rich.markup import escape
+
+    from erde_cli.commands.terminal import show, working
+    from erde_cli.core.workflows.data import fetch_data
+
+    with working(quiet or as_json, device, threads) as options:
+        found = fetch_data(name, root, options.observer, extra=extra)
+    done = "downloaded and verified" if found.downloaded else "already there, and whole"
+    show(found.to_json(), as_json, f"{name} is {done}: {escape(str(found.folder))}")

@@ -1,0 +1,106 @@
+"""CIFAR-10, CIFAR-100 and SVHN, read by torchvision's classes from their published files."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from erde_cli.core.data.published_files import published_splits, require_whole
+from erde_cli.core.data.sources import ImageArray, IntArray, Progress, to_array
+from erde_cli.core.data.torchvision_import import torchvision_datasets
+
+_SIDE = 32  # pixels
+_AT_ONCE = 4096  # images; keeps copies small
+
+
+class PublishedSource:
+    """A published data set, whole in memory: 32x32 colour images in their published order.
+
+    Train comes first, then test, then the extra images of SVHN, which join train.
+
+    Args:
+        name: cifar10, cifar100 or svhn.
+        root: folder of the published files.
+        extra: the extra images of svhn as well.
+
+    Raises:
+        DataError: a file is missing or corrupt; nothing has been unpickled then.
+
+    Source: Krizhevsky, Learning multiple layers of features from tiny images, 2009; Netzer et al.,
+    Reading digits in natural images with unsupervised feature learning, 2011.
+    """
+
+    def __init__(self, name: str, root: Path, *, extra: bool = False) -> None:
+        require_whole(name, root, extra=extra)
+        read = _read_svhn if name == "svhn" else _read_cifar
+        self.class_names, parts = read(name, root, published_splits(extra=extra))
+        self.labels: IntArray = np.concatenate([labels for _, labels in parts.values()])
+        tested = [np.full(len(labels), split == "test") for split, (_, labels) in parts.items()]
+        self.is_test: NDArray[np.bool_] | None = np.concatenate(tested)
+        self._parts = [images for images, _ in parts.values()]
+
+    def digest(self) -> str:
+        """SHA-256 of all class names, labels, splits and pixels."""
+        total = hashlib.sha256("\0".join(self.class_names).encode())
+        total.update(self.labels.astype("<i8").tobytes())
+        total.update(np.asarray(self.is_test).tobytes())
+        for images in self._parts:
+            for start in range(0, len(images), _AT_ONCE):
+                # One plane a colour, as CIFAR lies in memory: it need not be copied.
+                planes = images[start : start + _AT_ONCE].transpose(0, 3, 1, 2)
+                total.update(np.ascontiguousarray(planes).reshape(-1).data)
+        return total.hexdigest()
+
+    def read(
+        self, numbers: IntArray, size: int, progress: Progress | None = None
+    ) -> tuple[ImageArray, IntArray]:
+        """Take images: uint8 [n, size, size, 3], and their numbers [n]."""
+        images = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
+        for start in range(0, len(numbers), _AT_ONCE):
+            taken = self._take(numbers[start : start + _AT_ONCE])
+            end = start + len(taken)
+            images[start:end] = taken if size == _SIDE else _resized(taken, size)
+            if progress is not None:
+                progress(end, len(numbers))
+        return images, numbers
+
+    def _take(self, numbers: IntArray) -> ImageArray:
+        """Images by their numbers, uint8 [n, 32, 32, 3], whichever part they are in."""
+        taken = np.empty((len(numbers), _SIDE, _SIDE, 3), dtype=np.uint8)
+        first = 0
+        for images in self._parts:
+            inside = (numbers >= first) & (numbers < first + len(images))
+            taken[inside] = images[numbers[inside] - first]
+            first += len(images)
+        return taken
+
+
+_Parts = dict[str, tuple[ImageArray, IntArray]]  # split: images [n, 32, 32, 3], labels [n]
+
+
+def _read_cifar(name: str, root: Path, splits: tuple[str, ...]) -> tuple[tuple[str, ...], _Parts]:
+    kind = getattr(torchvision_datasets(), name.upper())
+    parts: _Parts = {}
+    names: tuple[str, ...] = ()
+    for split in splits:
+        made = kind(root, train=split == "train")
+        names = tuple(made.classes)
+        parts[split] = (made.data, np.array(made.targets, dtype=np.int64))
+    return names, parts
+
+
+def _read_svhn(name: str, root: Path, splits: tuple[str, ...]) -> tuple[tuple[str, ...], _Parts]:
+    kind = getattr(torchvision_datasets(), name.upper())
+    parts: _Parts = {}
+    for split in splits:
+        made = kind(root, split)  # gives the digit 0, which is 10 in the file, the label 0
+        parts[split] = (made.data.transpose(0, 2, 3, 1), made.labels)
+    return tuple(str(digit) for digit in range(10)), parts
+
+
+def _resized(images: ImageArray, size: int) -> ImageArray:
+    return np.stack([to_array(Image.fromarray(image), size) for image in images])

@@ -1,0 +1,76 @@
+"""Every shipped recipe goes the whole way, in two real steps of training for each network."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from erde_cli.core.recipe import load_recipe, shipped_recipes
+from tests.published_files import WRITERS, accept
+
+JsonOf = Callable[..., dict[str, Any]]
+PER_CLASS = {"cifar10": (4, 2), "svhn": (4, 2), "cifar100": (2, 1)}  # train, test images
+STEPS = 2
+
+
+def write_folders(root: Path) -> None:
+    """Write `root/train|test/<class>/*.png`, three classes."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 4)):
+        for colour, name in enumerate(("red", "green", "blue")):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 128, (40, 36, 3), dtype=np.uint8)
+                pixels[..., colour] += 100
+                Image.fromarray(pixels).save(root / split / name / f"{number}.png")
+
+
+def images_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+    """Make a data set small enough; what to set for it, and the size of its train split."""
+    if name == "digits":
+        return [], 1294
+    if name == "imagefolder":
+        write_folders(folder)
+        return [f"data.root={folder}"], 32
+    train, test = PER_CLASS[name]
+    WRITERS[name](folder, train, test)
+    accept(monkeypatch, folder)
+    classes = 100 if name == "cifar100" else 10
+    return [f"data.root={folder}"], (train - 1) * classes
+
+
+def test_every_shipped_recipe_goes_the_whole_way_in_two_steps(
+    json_of: JsonOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for shipped in shipped_recipes():
+        recipe = load_recipe(shipped.name)
+        kind = recipe.data.dataset
+        given, images = images_of(kind, tmp_path / shipped.name / "images", monkeypatch)
+        for role in ("teacher", "student"):
+            given += [f"training.{role}.epochs=1", f"training.{role}.batch_size={images // STEPS}"]
+        sets = [part for text in given for part in ("--set", text)]
+        run = tmp_path / shipped.name / "run"
+
+        trained = json_of("train-teacher", shipped.name, "--out", run, *sets)
+        distilled = json_of("distill", shipped.name, "--out", run, *sets)
+        for role, found in (("teacher", trained), ("student", distilled)):
+            assert found["epochs"] == 1
+            [row] = (run / "logs" / role / "metrics.jsonl").read_text().splitlines()
+            [timing] = (run / "logs" / role / "timings.jsonl").read_text().splitlines()
+            steps = json.loads(timing)["images"] / (images // STEPS)
+            assert (shipped.name, steps) == (shipped.name, STEPS)
+            assert np.isfinite(json.loads(row)["loss"])
+        calibrated = json_of("calibrate", run / "student", "--max-macs", 1)
+        assert len(calibrated["thresholds"]) == recipe.student.exit_count - 1
+        profile = json_of("profile", run / "student")
+        assert len(profile["exits"]) == recipe.student.exit_count
+        assert profile["full_macs"] < json_of("profile", run / "teacher")["full_macs"]
+        evaluated = json_of("evaluate", run / "student", "--split", "test")
+        assert sum(exit_["exit_rate"] for exit_ in evaluated["exits"]) == pytest.approx(1)
+        seen.append(shipped.name)
+    assert len(seen) == 8
