@@ -49,28 +49,56 @@ def route(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float]) -> R
     Equal to `first_exit` on the full forward pass, at the cost of the stages that are needed.
 
     Args:
-        model: network in evaluation mode.
+        model: network in evaluation mode; `folded` makes it faster.
         images: normalised, [batch, 3, height, width].
         thresholds: θ of the early exits in nats.
     """
     if len(thresholds) != model.exit_count - 1:
         raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
-    batch = images.shape[0]
-    waiting = torch.arange(batch, device=images.device)
-    logits = torch.zeros(batch, model.classes, device=images.device)
-    exits = torch.zeros(batch, dtype=torch.int64, device=images.device)
-    scores = torch.zeros(batch, device=images.device)
+    if len(images) == 1:
+        return _route_one(model, images, thresholds)
+    waiting = torch.arange(len(images), device=images.device)
+    left: list[tuple[Tensor, Tensor, Tensor]] = []  # places, logits, scores; one entry an exit
     features = images
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
-        if waiting.numel() == 0:
-            break
         features = stage(features)
-        answers = head(features).float()
-        entropy = softmax_entropy(answers)
-        last = index == model.exit_count - 1
-        limit = math.inf if last else thresholds[index]
-        leaves = torch.ones_like(waiting, dtype=torch.bool) if last else entropy.double() < limit
-        left = waiting[leaves]
-        logits[left], exits[left], scores[left] = answers[leaves], index, entropy[leaves]
-        waiting, features = waiting[~leaves], features[~leaves]
-    return Routed(logits, exits, scores)
+        logits = head(features).float()
+        scores = softmax_entropy(logits)
+        if index == model.exit_count - 1:
+            left.append((waiting, logits, scores))
+            break
+        leaves = scores.double() < thresholds[index]
+        gone, stay = leaves.nonzero().flatten(), (~leaves).nonzero().flatten()
+        left.append((waiting[gone], logits[gone], scores[gone]))
+        if len(stay) == 0:
+            break
+        if len(gone):
+            waiting, features = waiting[stay], _rows(features, stay)
+    return _in_order(left)
+
+
+def _route_one(model: EarlyExitNet, image: Tensor, thresholds: Sequence[float]) -> Routed:
+    """`route` for one image, without any bookkeeping: there it would cost as much as a stage."""
+    features = image
+    for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
+        features = stage(features)
+        logits = head(features).float()
+        score = softmax_entropy(logits)
+        if index == model.exit_count - 1 or score.item() < thresholds[index]:
+            break
+    return Routed(logits, torch.full((1,), index, device=image.device), score)
+
+
+def _rows(features: Tensor, rows: Tensor) -> Tensor:
+    """Some images of a batch, in the batch's own memory layout (plain indexing would change it)."""
+    if features.is_contiguous(memory_format=torch.channels_last):
+        return features.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
+    return features.index_select(0, rows)
+
+
+def _in_order(left: list[tuple[Tensor, Tensor, Tensor]]) -> Routed:
+    """Put what left at each exit back into the order of the batch."""
+    places, logits, scores = (torch.cat(parts) for parts in zip(*left, strict=True))
+    exits = torch.cat([torch.full_like(part[0], index) for index, part in enumerate(left)])
+    order = places.argsort()
+    return Routed(logits[order], exits[order], scores[order])

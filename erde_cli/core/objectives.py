@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from erde_cli.core.losses import (
     label_terms,
     teacher_correct,
 )
-from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.randomness import permutation
 
 Logged = dict[str, Tensor]
@@ -40,11 +39,14 @@ class LabelObjective:
 
 
 class DistillationObjective:
-    """`kd` or `erde`, exit by exit, from a teacher in evaluation mode on the same batch."""
+    """`kd` or `erde`, exit by exit, from a teacher's logits for the same batch.
+
+    `teacher` gives them for all its exits, float32 [batch, exits, classes].
+    """
 
     def __init__(
         self,
-        teacher: EarlyExitNet,
+        teacher: Callable[[Batch], Tensor],
         pairing: Sequence[int],
         settings: LossSettings,
         entropy_on: str,
@@ -52,7 +54,7 @@ class DistillationObjective:
         seed: int,
         context: Context,
     ) -> None:
-        self._teacher = teacher.eval()
+        self._teacher = teacher
         self._pairing = torch.tensor(list(pairing), device=exit_weights.device)
         self._settings = settings
         self._entropy_on = entropy_on
@@ -62,9 +64,7 @@ class DistillationObjective:
 
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
         """Loss of logits [batch, exits, classes], a scalar, and its terms per exit."""
-        with torch.no_grad(), self._context.autocast():
-            answers = self._teacher(batch.images)
-        answers = answers.float()[:, self._pairing]
+        answers = self._teacher(batch)[:, self._pairing]
         correct = teacher_correct(answers, batch.labels)
         mask = entropy_mask(correct, self._entropy_on, self._order(batch, step))
         terms = distillation_terms(

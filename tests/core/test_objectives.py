@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from erde_cli.core.losses import (
 )
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.teacher_logits import ComputedLogits
 
 CLASSES, IMAGES = 4, 16
 CONTEXT = Context(torch.device("cpu"), "float32", 1)
@@ -45,7 +47,7 @@ def make_batch() -> Batch:
     with torch.no_grad():
         says = make_teacher().eval()(images)[:, 0].argmax(dim=-1)
     labels = torch.where(torch.arange(IMAGES) % 2 == 0, says, (says + 1) % CLASSES)
-    return Batch(images, labels)
+    return Batch(images, labels, np.arange(IMAGES))
 
 
 def student_logits(exits: int = 3) -> Tensor:
@@ -63,7 +65,9 @@ def objective(
 ) -> DistillationObjective:
     weights = torch.arange(1.0, len(pairing) + 1)
     context = replace(CONTEXT, rank=rank)
-    return DistillationObjective(teacher, pairing, settings, entropy_on, weights, seed, context)
+    return DistillationObjective(
+        ComputedLogits(teacher, context), pairing, settings, entropy_on, weights, seed, context
+    )
 
 
 def test_the_label_objective_is_the_mean_cross_entropy() -> None:
@@ -114,7 +118,7 @@ def test_the_objective_logs_the_share_of_images_each_paired_teacher_exit_gets_wr
     teacher, batch = make_teacher(), make_batch()
     _, logged = objective(teacher, (2, 0))(student_logits(2), batch, step=0)
     with torch.no_grad():
-        said = teacher(batch.images).argmax(dim=-1)
+        said = teacher.eval()(batch.images).argmax(dim=-1)
     wrong = [
         sum(int(said[n, exit_]) != int(batch.labels[n]) for n in range(IMAGES)) / IMAGES
         for exit_ in (2, 0)
@@ -123,13 +127,13 @@ def test_the_objective_logs_the_share_of_images_each_paired_teacher_exit_gets_wr
     assert logged["teacher_wrong"][1].item() == 0.5
 
 
-def test_the_teacher_is_put_in_evaluation_mode_and_keeps_its_statistics() -> None:
+def test_the_teacher_answers_in_evaluation_mode_and_stays_as_it_was() -> None:
     teacher = make_teacher().train()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     distil = objective(teacher)
     losses = [distil(student_logits(), make_batch(), step=0)[0] for _ in range(2)]
-    assert not any(module.training for module in teacher.modules())
     assert torch.equal(losses[0], losses[1])
+    assert torch.equal(losses[0], objective(teacher.eval())(student_logits(), make_batch(), 0)[0])
     for name, value in teacher.state_dict().items():
         assert torch.equal(value, before[name]), name
 
@@ -146,7 +150,13 @@ def test_the_gradient_reaches_the_student_and_never_the_teacher() -> None:
 def test_the_loss_is_float32_when_the_teacher_runs_in_bfloat16() -> None:
     context = replace(CONTEXT, precision="bfloat16")
     distil = DistillationObjective(
-        make_teacher(), (0, 1, 2), SETTINGS, "teacher_wrong", torch.ones(3), 0, context
+        ComputedLogits(make_teacher(), context),
+        (0, 1, 2),
+        SETTINGS,
+        "teacher_wrong",
+        torch.ones(3),
+        0,
+        context,
     )
     loss, logged = distil(student_logits(), make_batch(), step=0)
     assert {loss.dtype, *(value.dtype for value in logged.values())} == {torch.float32}

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from erde_cli.core.context import Context
@@ -16,10 +18,15 @@ from erde_cli.core.randomness import permutation
 
 @dataclass(frozen=True)
 class Batch:
-    """images: normalised [batch, 3, height, width]. labels: int64 [batch]."""
+    """images: normalised [batch, 3, height, width]. labels: int64 [batch].
+
+    rows: the images' places in the store, int64 [batch]. view: which augmentation they had.
+    """
 
     images: Tensor
     labels: Tensor
+    rows: NDArray[np.int64]
+    view: int = 0
 
 
 class Batches:
@@ -37,14 +44,23 @@ class Batches:
         batch_size: int,
         seed: int,
         context: Context,
+        views: int | None = None,
     ) -> None:
+        """Epoch e shows view e of every image, or view e mod `views`."""
         self._store = store
+        self._views = views
         self._augment = augmentation
-        self._padded = context.to_device(augmentation.pad(store.images))
+        self._images = context.to_device(store.images)
         self._labels = context.to_device(store.labels)
+        self.normalisation = normalisation
         self._normalise = Normaliser(normalisation, store.images.shape[2], context)
         self._seed = seed
         self.batch_size = min(batch_size, len(store))
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """Each image's number in its source, in the order of the store, int64 [images]."""
+        return self._store.numbers
 
     def __len__(self) -> int:
         return len(self._store) // self.batch_size
@@ -52,12 +68,21 @@ class Batches:
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """Give the batches of an epoch."""
         order = permutation(len(self._store), self._seed, "order", epoch)
+        view = epoch if self._views is None else epoch % self._views
         for step in range(len(self)):
-            places = order[step * self.batch_size : (step + 1) * self.batch_size]
-            rows = torch.from_numpy(places).to(self._labels.device)
-            numbers = self._store.numbers[places]
-            images = self._augment(self._padded, rows, numbers, self._seed, epoch)
-            yield Batch(self._normalise(images), self._labels[rows])
+            yield self._batch(order[step * self.batch_size : (step + 1) * self.batch_size], view)
+
+    def in_order(self, view: int, batch_size: int) -> Iterator[Batch]:
+        """Give one view of every image once, in the order of the store."""
+        everything = np.arange(len(self._store))
+        for start in range(0, len(everything), batch_size):
+            yield self._batch(everything[start : start + batch_size], view)
+
+    def _batch(self, places: NDArray[np.int64], view: int) -> Batch:
+        rows = torch.from_numpy(places).to(self._labels.device)
+        numbers = self._store.numbers[places]
+        images = self._augment(self._images, rows, numbers, self._seed, view)
+        return Batch(self._normalise(images), self._labels[rows], places, view)
 
 
 def evaluation_batches(
@@ -65,7 +90,11 @@ def evaluation_batches(
 ) -> Iterator[Batch]:
     """All images of a store once, in order, never augmented."""
     normalise = Normaliser(normalisation, store.images.shape[2], context)
-    for images, labels in zip(
-        torch.split(store.images, batch_size), torch.split(store.labels, batch_size), strict=True
-    ):
-        yield Batch(normalise(context.to_device(images)), context.to_device(labels))
+    everything = np.arange(len(store))
+    for start in range(0, len(store), batch_size):
+        part = slice(start, start + batch_size)
+        images, labels = (
+            context.to_device(store.images[part]),
+            context.to_device(store.labels[part]),
+        )
+        yield Batch(normalise(images), labels, everything[part])

@@ -2,5 +2,6 @@
 
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.folding import folded
 
-__all__ = ["Architecture", "EarlyExitNet", "build_model", "resolve_architecture"]
+__all__ = ["Architecture", "EarlyExitNet", "build_model", "folded", "resolve_architecture"]

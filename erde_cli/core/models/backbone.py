@@ -27,7 +27,7 @@ def pooled_classifier(channels: int, classes: int) -> nn.Sequential:
 
 def normalised(channels: int) -> list[nn.Module]:
     """The norm and the ReLU that a preactivated backbone leaves to whatever comes next."""
-    return [nn.BatchNorm2d(channels), nn.ReLU()]
+    return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
 
 
 def initialise(modules: list[nn.Module]) -> None:

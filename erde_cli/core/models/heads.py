@@ -6,6 +6,7 @@ from torch import nn
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.models.backbone import normalised, pooled_classifier
+from erde_cli.core.models.layers import Dropout, HalvingPool
 
 
 def erde_head(channels: int, side: int, classes: int) -> nn.Module:
@@ -29,9 +30,9 @@ def erde_head(channels: int, side: int, classes: int) -> nn.Module:
         )
     return nn.Sequential(
         *normalised(channels),
-        nn.AvgPool2d(2),
+        HalvingPool(),
         nn.Flatten(),
-        nn.Dropout(0.5),
+        Dropout(0.5),
         nn.Linear(channels * (side // 2) ** 2, classes),
     )
 

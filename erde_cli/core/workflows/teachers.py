@@ -1,20 +1,28 @@
-"""The teacher that a student is distilled from: found, and seen to fit."""
+"""The teacher that a student is distilled from: found, seen to fit, and asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from erde_cli.core.bundle import Bundle, load_bundle, read_bundle_document
-from erde_cli.core.data import Dataset
+from erde_cli.core.cache import cache_folder, in_words
+from erde_cli.core.context import Context
+from erde_cli.core.data import Batch, Batches, Dataset
 from erde_cli.core.errors import BundleError
+from erde_cli.core.files import digest_of
 from erde_cli.core.recipe import Recipe, even_pairing
-from erde_cli.core.workflows.options import Json
+from erde_cli.core.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
+from erde_cli.core.workflows.options import Json, Options
 
 
 def teacher_section(path: Path) -> Json:
     """Describe a teacher's bundle as the teacher section of a recipe."""
     architecture = read_bundle_document(path).architecture
-    section = architecture.model_dump(include={"backbone", "depth", "width", "head"})
+    section = architecture.model_dump(exclude={"cuts", "classes", "image_size"})
     return {**section, "exits": architecture.cuts}
 
 
@@ -75,3 +83,50 @@ def check_splits(teacher: Bundle, dataset: Dataset) -> None:
             expected=f"split fingerprint {dataset.fingerprint[:12]}",
             hint="use the same data and data.split_seed, or train the teacher again",
         )
+
+
+def teacher_logits(
+    teacher: Bundle,
+    recipe: Recipe,
+    fingerprint: str,
+    seed: int,
+    batches: Batches,
+    context: Context,
+    options: Options,
+) -> Callable[[Batch], Tensor]:
+    """What gives a teacher's logits for a batch: the teacher itself, or the cache it fills.
+
+    Args:
+        teacher: the teacher's bundle.
+        recipe: of the student.
+        fingerprint: of the images and their splits.
+        seed: what the augmentation is drawn by.
+        batches: the student's.
+        context: device and precision of the student's training.
+        options: who is told how large the cache becomes.
+
+    Raises:
+        InputError: there is no room for the cache.
+    """
+    views = recipe.distillation.teacher_cache.views
+    if views is None:
+        return ComputedLogits(teacher.model, context)
+    key = {
+        "teacher": teacher.document.weights_digest,
+        "images": fingerprint,
+        "numbers": digest_of(batches.numbers.tolist()),
+        "image_size": recipe.data.image_size,
+        "normalisation": batches.normalisation.to_json(),
+        "augmentation": {**recipe.data.augmentation.model_dump(), "flip": recipe.data.flips},
+        "seed": seed,
+        "device": context.device.type,
+        "precision": context.precision,
+        "torch": torch.__version__,
+    }
+    shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)
+    cache = LogitsCache.at(cache_folder("teacher"), key, shape)
+    missing, size = cache.missing(views), in_words(views * cache.bytes_per_view)
+    cache.open(missing * cache.bytes_per_view)
+    there = f"{views - missing} of {views} views there" if missing else "all there"
+    options.observer.note(f"Teacher's logits: {size} for {views} views, {there}, in {cache.folder}")
+    return CachedLogits(teacher.model, batches, cache, context, options.observer)

@@ -34,7 +34,7 @@ from erde_cli.core.training import EpochRecord, Objective, TrainState, train_epo
 from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
-from erde_cli.core.workflows.teachers import check_splits, load_teacher
+from erde_cli.core.workflows.teachers import check_splits, load_teacher, teacher_logits
 
 Role = Literal["teacher", "student"]
 _ALMOST_KD = 0.01  # share of teacher errors
@@ -81,8 +81,8 @@ def train_teacher(
     settings = recipe.training.teacher
     context = options.context(settings.precision)
 
-    def objective(weights: torch.Tensor, seed: int) -> Objective:
-        del seed
+    def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
+        del seed, batches
         return LabelObjective(weights, settings.label_smoothing)
 
     task = _Task("teacher", recipe, recipe.teacher, settings, digest, run)
@@ -128,12 +128,11 @@ def distill(
     digest = inputs_digest(recipe, "student", dataset.fingerprint, weights_digest)
     context = options.context(settings.precision)
 
-    def objective(weights: torch.Tensor, seed: int) -> Objective:
+    def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
         if teacher is None:
             return LabelObjective(weights, settings.label_smoothing)
-        context.place(teacher.model)
         return DistillationObjective(
-            teacher.model,
+            teacher_logits(teacher, recipe, dataset.fingerprint, seed, batches, context, options),
             recipe.pairing,
             _loss_settings(recipe),
             recipe.distillation.entropy_on,
@@ -156,6 +155,11 @@ class _Task:
     run: Path
 
     @property
+    def views(self) -> int | None:
+        """Views of each image; the teacher sees another one every epoch."""
+        return self.recipe.distillation.teacher_cache.views if self.role == "student" else None
+
+    @property
     def logs(self) -> Path:
         return self.run / "logs" / self.role
 
@@ -163,7 +167,7 @@ class _Task:
 def _train(
     task: _Task,
     dataset: Dataset,
-    make_objective: Callable[[torch.Tensor, int], Objective],
+    make_objective: Callable[[torch.Tensor, int, Batches], Objective],
     context: Context,
     options: Options,
     start: float,
@@ -181,10 +185,10 @@ def _train(
     state = TrainState(model, task.settings)
     batches = Batches(
         train, normalisation, _augmentation(task.recipe, normalisation),
-        task.settings.batch_size, seed, context,
+        task.settings.batch_size, seed, context, task.views,
     )  # fmt: skip
     weights = torch.tensor(task.network.exit_weights or [1.0] * architecture.exit_count)
-    objective = make_objective(context.to_device(weights), seed)
+    objective = make_objective(context.to_device(weights), seed, batches)
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "

@@ -30,8 +30,7 @@ def augmented(
     rows: NDArray[np.int64] | None = None,
 ) -> Images:
     rows = np.arange(len(images)) if rows is None else rows
-    padded = plan.pad(torch.from_numpy(images))
-    taken = plan(padded, torch.from_numpy(rows), NUMBERS[rows], seed, epoch)
+    taken = plan(torch.from_numpy(images), torch.from_numpy(rows), NUMBERS[rows], seed, epoch)
     assert taken.dtype == torch.uint8
     assert taken.shape == (len(rows), HEIGHT, WIDTH, 3)
     return taken.numpy()
@@ -145,8 +144,7 @@ def test_what_happens_to_an_image_does_not_depend_on_its_place_in_the_store(
     images: Images,
 ) -> None:
     kept = np.array([3, 11, 200])
-    padded = PLAN.pad(torch.from_numpy(images[kept]))
-    alone = PLAN(padded, torch.arange(3), NUMBERS[kept], 4, 2).numpy()
+    alone = PLAN(torch.from_numpy(images[kept]), torch.arange(3), NUMBERS[kept], 4, 2).numpy()
     np.testing.assert_array_equal(alone, augmented(PLAN, images, seed=4, epoch=2)[kept])
 
 
@@ -162,3 +160,15 @@ def test_the_store_is_not_changed(images: Images) -> None:
     before = images.copy()
     augmented(PLAN, images)
     np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize("crop", [0, 2])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("cutout", [0, 3])
+def test_an_accelerator_would_give_the_same_bytes(
+    images: Images, crop: int, flip: bool, cutout: int
+) -> None:
+    plan = AugmentationPlan(crop, flip, cutout, FILL)
+    draws = plan._draw(NUMBERS, HEIGHT, WIDTH, 4, 2)
+    by_index = plan._by_index(torch.from_numpy(images), draws).numpy()
+    np.testing.assert_array_equal(by_index, augmented(plan, images, seed=4, epoch=2))

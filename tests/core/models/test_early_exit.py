@@ -9,6 +9,7 @@ from torch import nn
 from erde_cli.core.errors import InputError
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.models.heads import erde_head, gap_head
+from erde_cli.core.models.layers import Dropout, HalvingPool
 from erde_cli.core.models.resnet import resnet
 
 
@@ -81,12 +82,12 @@ def test_the_head_of_the_paper_has_the_layers_of_the_paper() -> None:
     assert [type(layer) for layer in head] == [
         nn.BatchNorm2d,
         nn.ReLU,
-        nn.AvgPool2d,
+        HalvingPool,
         nn.Flatten,
-        nn.Dropout,
+        Dropout,
         nn.Linear,
     ]
-    assert (head[0].num_features, head[2].kernel_size, head[4].p) == (6, 2, 0.5)
+    assert (head[0].num_features, head[4].p) == (6, 0.5)
     assert (head[5].in_features, head[5].out_features) == (6 * 4 * 4, 5)
 
 

@@ -27,6 +27,18 @@ class TeacherWrong(Section):
     distillation: bool = Field(False, description="keep KD there")
 
 
+class TeacherCache(Section):
+    """The teacher's logits, kept on disk for every student of the same seed."""
+
+    views: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="augmented views of each image: epoch e shows view e mod views, and its "
+        "logits are computed once; null: another view every epoch, nothing kept",
+    )
+
+
 class Distillation(Section):
     """What the student learns from the teacher."""
 
@@ -36,6 +48,7 @@ class Distillation(Section):
     teacher_wrong: TeacherWrong = Field(default_factory=TeacherWrong)
     entropy_at_last_exit: bool = Field(False, description="use E at the last exit as well")
     entropy_on: EntropyOn = Field("teacher_wrong", description="on which images E acts")
+    teacher_cache: TeacherCache = Field(default_factory=TeacherCache)
     pairing: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, description="teacher exit (from 0) for each student exit; null: the same number"
     )

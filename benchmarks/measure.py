@@ -1,0 +1,91 @@
+"""Interleaved measurements with median and spread, and how they are told."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Measure = Callable[[], float]
+
+
+def arguments(description: str, **more: Mapping[str, Any]) -> argparse.Namespace:
+    """Options that all benchmarks share: repeats, threads, --json, and those of `more`."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--repeats", type=int, default=5, help="rounds (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="threads of the CPU (default: all cores)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    for name, options in more.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **options)
+    given = parser.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    return given
+
+
+def interleave(sides: Mapping[str, Measure], repeats: int) -> dict[str, list[float]]:
+    """Measure all sides in turn, `repeats` times, after one round that does not count.
+
+    In turn, so that whatever else the machine does falls on all sides alike.
+    """
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for round_ in range(repeats + 1):
+        for name, measure in sides.items():
+            print(f"\r{name}: round {round_} of {repeats}      ", end="", file=sys.stderr)
+            value = measure()
+            if round_:
+                found[name].append(value)
+    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    return found
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": statistics.median(values), "low": min(values), "high": max(values)}
+
+
+def ratios(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
+    """Ratio of two sides, round by round: median, smallest and largest."""
+    return spread([a / b for a, b in zip(over, under, strict=True)])
+
+
+def show(value: Mapping[str, float], digits: int = 2) -> str:
+    """`median (smallest to largest)`."""
+    return "{median:,.{d}f} ({low:,.{d}f} to {high:,.{d}f})".format(**value, d=digits)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        lines = information.read_text().splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if "model name" in line), model)
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "bfloat16": bool(torch.cpu.get_capabilities().get("avx512_bf16")),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def tell(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], as_json: bool,
+         document: Mapping[str, Any]) -> None:  # fmt: skip
+    """Print one JSON object, or a Markdown table."""
+    about = machine()
+    if as_json:
+        print(json.dumps({"machine": about, **document}))
+        return
+    print(f"{title}\n{about}\n")
+    for line in [columns, ["---"] * len(columns), *rows]:
+        print("| " + " | ".join(line) + " |")
