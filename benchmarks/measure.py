@@ -39,12 +39,17 @@ def interleave(sides: Mapping[str, Measure], repeats: int) -> dict[str, list[flo
     found: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(repeats + 1):
         for name, measure in sides.items():
-            print(f"\r{name}: round {round_} of {repeats}      ", end="", file=sys.stderr)
+            _progress(f"{name}: round {round_} of {repeats}")
             value = measure()
             if round_:
                 found[name].append(value)
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr)
+    _progress("")
     return found
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text:60}", end="\r", file=sys.stderr, flush=True)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -9,18 +9,21 @@ the mix times those times; `reached` is that ideal over the measured time.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import arguments, interleave, ratios, show, spread, tell
+from benchmarks.earlyon_peer import earlyon_batched
+from benchmarks.measure import arguments, interleave, ratios, show, tell
 from benchmarks.networks import NETWORKS, network
-from benchmarks.peers import earlyon_batched
 from erde_cli.core.context import make_context
 from erde_cli.core.entropy import softmax_entropy
 from erde_cli.core.exits import route
-from erde_cli.core.models import EarlyExitNet, folded
+from erde_cli.core.inference import ready
+from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.profiling import profile_model
 
 MIXES = {"50/30/20": (0.5, 0.3, 0.2), "80/15/5": (0.8, 0.15, 0.05), "10/20/70": (0.1, 0.2, 0.7)}
@@ -71,50 +74,62 @@ def timed(run: Callable[[Tensor], object], parts: Sequence[Tensor]) -> Callable[
     return measure
 
 
+def sides_for(
+    plain: EarlyExitNet, model: EarlyExitNet, images: Tensor, batch: int
+) -> dict[str, Callable[[], float]]:
+    """What is measured of one network and batch size: prefixes, the router, earlyon."""
+    parts = [part.contiguous() for part in torch.split(images, batch)]
+    sides = {f"prefix {i}": timed(Prefix(model, i), parts) for i in range(model.exit_count)}
+    for mix, shares in MIXES.items():
+        limits = thresholds_for(model, images, shares)
+        sides[f"routed {mix}"] = timed(partial(route, model, thresholds=limits), parts)
+        peer = earlyon_batched(plain, limits) if batch > 1 else None
+        if peer is not None:
+            sides[f"earlyon {mix}"] = timed(peer, parts)
+    return sides
+
+
+def told(found: dict[str, list[float]], mix: str, macs: Sequence[float]) -> dict[str, Any]:
+    """What a mix reached: ratios against the ideal, the full network and earlyon."""
+    shares = MIXES[mix]
+    prefixes = [found[f"prefix {i}"] for i in range(len(macs))]
+    ideal = [
+        sum(share * time for share, time in zip(shares, times, strict=True))
+        for times in zip(*prefixes, strict=True)
+    ]
+    routed, peer = found[f"routed {mix}"], found.get(f"earlyon {mix}")
+    expected = sum(share * cost for share, cost in zip(shares, macs, strict=True))
+    return {
+        "mix": mix,
+        "reached": ratios(ideal, routed),
+        "gain": ratios(prefixes[-1], routed),
+        "gain_by_macs": macs[-1] / expected,
+        "over_earlyon": ratios(peer, routed) if peer else None,
+    }
+
+
 def main() -> None:
     """Measure every network, batch size and mix."""
     given = arguments(__doc__ or "")
-    context = make_context("cpu", "float32", torch.get_num_threads())
+    context = make_context("cpu", "float32").for_inference()
     generator = torch.Generator().manual_seed(0)
     everything = torch.randn(IMAGES, 3, 32, 32, generator=generator)
-    rows, document = [], []
+    document = []
     for name in NETWORKS:
         plain = network(name).eval()
-        model = folded(plain)
-        context.place(model)
-        macs = torch.tensor(profile_model(plain, 32).cumulative_macs, dtype=torch.float64)
+        model = ready(plain, context)
+        macs = profile_model(plain, 32).cumulative_macs
         for batch in (256, 1):
             images = everything if batch > 1 else everything[:SINGLE]
-            parts = [part.contiguous() for part in torch.split(images, batch)]
-            sides = {f"prefix {i}": timed(Prefix(model, i), parts) for i in range(len(macs))}
-            limits = {mix: thresholds_for(model, images, shares) for mix, shares in MIXES.items()}
-            for mix, theta in limits.items():
-                sides[f"routed {mix}"] = timed(lambda part, t=theta: route(model, part, t), parts)
-                if batch > 1:
-                    peer = earlyon_batched(plain, theta)
-                    if peer is not None:
-                        sides[f"earlyon {mix}"] = timed(peer, parts)
-            found = interleave(sides, given.repeats)
-            prefixes = [found[f"prefix {i}"] for i in range(len(macs))]
-            for mix, shares in MIXES.items():
-                ideal = [
-                    sum(share * time for share, time in zip(shares, times, strict=True))
-                    for times in zip(*prefixes, strict=True)
-                ]
-                routed, full = found[f"routed {mix}"], prefixes[-1]
-                reached, gain = ratios(ideal, routed), ratios(full, routed)
-                by_macs = float(macs[-1] / (torch.tensor(shares, dtype=torch.float64) * macs).sum())
-                peer_times = found.get(f"earlyon {mix}")
-                ahead = ratios(peer_times, routed) if peer_times else None
-                rows.append(
-                    [name, str(batch), mix, show(reached), show(gain), f"{by_macs:.2f}"]
-                    + [show(ahead) if ahead else "-"]
-                )
-                document.append(
-                    {"network": name, "batch": batch, "mix": mix, "reached": reached}
-                    | {"gain": gain, "gain_by_macs": by_macs, "over_earlyon": ahead}
-                    | {"images_per_second": spread([len(images) / time for time in routed])}
-                )
+            found = interleave(sides_for(plain, model, images, batch), given.repeats)
+            document += [
+                {"network": name, "batch": batch, **told(found, mix, macs)} for mix in MIXES
+            ]
+    rows = [
+        [row["network"], str(row["batch"]), row["mix"], show(row["reached"]), show(row["gain"]),
+         f"{row['gain_by_macs']:.2f}", show(row["over_earlyon"]) if row["over_earlyon"] else "-"]
+        for row in document
+    ]  # fmt: skip
     columns = ["network", "batch", "mix, %", "reached of the ideal", "gain over the full network",
                "gain by MACs", "gain over earlyon"]  # fmt: skip
     tell("Routed inference, float32", columns, rows, given.json, {"routing": document})

@@ -1,77 +1,56 @@
 """Training images/s over whole epochs: `train-teacher` against the loop most people write.
 
+Where torchdistill is installed, also against its training loop, on the same network and images.
+
 python -m benchmarks.training [--repeats 5] [--json]
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from importlib import import_module
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from benchmarks.measure import arguments, interleave, ratios, show, spread, tell
-from benchmarks.networks import CLASSES, NETWORKS, network, random_images
+from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
+from benchmarks.peers import (
+    BATCH,
+    INSTALL,
+    RATE,
+    SGD,
+    WORKERS,
+    has_torchdistill,
+    loss_of_exits,
+    pil_images,
+    torchdistill_loop,
+)
 from erde_cli.core.context import make_context
 from erde_cli.core.data import AugmentationPlan, Batches, ImageStore, Normalisation
-from erde_cli.core.data.torchvision_import import torchvision_datasets
 from erde_cli.core.inference import Answers
 from erde_cli.core.objectives import LabelObjective
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import Training
 from erde_cli.core.training import TrainState, train_epoch
 
-BATCH, RATE = 128, 0.05
-
-
-class PilImages(TorchDataset[tuple[torch.Tensor, int]]):
-    """Images as torchvision's CIFAR-10 gives them: from an array, through PIL, transformed."""
-
-    def __init__(self, store: ImageStore, transform: Callable[[Image.Image], torch.Tensor]) -> None:
-        self._images, self._labels = store.images.numpy(), store.labels.tolist()
-        self._transform = transform
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return self._transform(Image.fromarray(self._images[index])), self._labels[index]
-
 
 def usual_loop(name: str, store: ImageStore) -> Callable[[], float]:
     """An epoch with DataLoader, PIL transforms, float32 and SGD; images per second."""
-    torchvision_datasets()
-    transforms = import_module("torchvision.transforms")
-    transform = transforms.Compose(
-        [
-            transforms.RandomCrop(32, padding=4),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
-        ]
-    )
-    loader = DataLoader(
-        PilImages(store, transform), BATCH, shuffle=True, num_workers=2, drop_last=True
-    )
+    loader = DataLoader(pil_images(store), BATCH, shuffle=True, num_workers=WORKERS, drop_last=True)
     model = network(name)
-    optimizer = torch.optim.SGD(
-        model.parameters(), RATE, momentum=0.9, nesterov=True, weight_decay=5e-4
-    )
+    optimizer = torch.optim.SGD(model.parameters(), **SGD)
 
     def epoch() -> float:
         model.train()
         start, done = perf_counter(), 0
         for images, labels in loader:
             optimizer.zero_grad()
-            logits = model(images)
-            loss = F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1]))
+            loss = loss_of_exits(model(images), labels)
             loss.backward()
             optimizer.step()
             done += len(labels)
@@ -80,7 +59,7 @@ def usual_loop(name: str, store: ImageStore) -> Callable[[], float]:
     return epoch
 
 
-def our_loop(name: str, store: ImageStore) -> Callable[[], float]:
+def our_loop(name: str, store: ImageStore, observer: Observer | None = None) -> Callable[[], float]:
     """An epoch of `train-teacher`; images per second, the look at calibration left out."""
     context = make_context("cpu", "auto", torch.get_num_threads())
     settings = Training(epochs=1000, batch_size=BATCH, learning_rate=RATE)
@@ -92,10 +71,11 @@ def our_loop(name: str, store: ImageStore) -> Callable[[], float]:
     objective = LabelObjective(torch.ones(model.exit_count), 0.0)
     no_images: NDArray[np.float64] = np.zeros((1, model.exit_count))
     nothing = Answers(no_images > 0, no_images, no_images.astype(np.int64))
+    watching = observer or Observer()
 
     def epoch() -> float:
         record = train_epoch(
-            state, batches, objective, settings, 1, context, lambda _: nothing, Observer()
+            state, batches, objective, settings, 1, context, lambda _: nothing, watching
         )
         return float(record.timings["images_per_second"])
 
@@ -108,18 +88,25 @@ def main() -> None:
         __doc__ or "", images={"type": int, "default": 3840, "help": "images of an epoch"}
     )
     store = random_images(given.images)
-    rows, document = [], {}
+    loops = {"usual": usual_loop, "torchdistill": torchdistill_loop, "erde": our_loop}
+    if not has_torchdistill():
+        print(f"torchdistill is left out: it is not installed ({INSTALL})", file=sys.stderr)
+        del loops["torchdistill"]
+    others = [side for side in loops if side != "erde"]
+    rows: list[list[str]] = []
+    document: dict[str, dict[str, Any]] = {}
     for name in NETWORKS:
-        found = interleave(
-            {"usual": usual_loop(name, store), "erde": our_loop(name, store)}, given.repeats
+        found = interleave({side: loop(name, store) for side, loop in loops.items()}, given.repeats)
+        speeds = {side: spread(values) for side, values in found.items()}
+        factors = {side: ratios(found["erde"], found[side]) for side in others}
+        rows.append(
+            [name, *(show(value, 0) for value in speeds.values()), *map(show, factors.values())]
         )
-        factor = ratios(found["erde"], found["usual"])
-        usual, ours = spread(found["usual"]), spread(found["erde"])
-        rows.append([name, show(usual, 0), show(ours, 0), show(factor)])
-        document[name] = {"usual": usual, "erde": ours, "ratio": factor}
+        document[name] = speeds | {"ratio": factors["usual"]}
+        document[name]["over_torchdistill"] = factors.get("torchdistill")
     tell(
-        f"Training, images/s, {CLASSES} classes, 32x32, batch {BATCH}",
-        ["network", "usual loop", "erde", "ratio"],
+        f"Training, images/s, {CLASSES} classes, {SIZE}x{SIZE}, batch {BATCH}",
+        ["network", *loops, *(f"erde / {side}" for side in others)],
         rows,
         given.json,
         {"training": document},

@@ -10,7 +10,7 @@ Loading runs no code from the folder: weights are safetensors, the rest is valid
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -18,13 +18,16 @@ from typing import Any, Literal
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from erde_cli.core.bundle_format import FORMAT, BundleDocument, ThresholdsDocument
 from erde_cli.core.calibration import Calibrated
-from erde_cli.core.context import Context
+from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.exits import Routed, route
 from erde_cli.core.files import digest_of_file, read_json, replaced_folder, write_json
+from erde_cli.core.inference import ready
 from erde_cli.core.metrics import Adaptive
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.recipe import Recipe
@@ -41,6 +44,7 @@ class Bundle:
     path: Path
     document: BundleDocument
     model: EarlyExitNet
+    _prepared: dict[Context, EarlyExitNet] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -102,6 +106,29 @@ class Bundle:
                 hint=hint,
             )
         return document
+
+    def route(self, images: Tensor) -> Routed:
+        """Let each image leave at its own exit, under the bundle's thresholds, on the CPU.
+
+        The network is made ready at the first call, in the precision the thresholds were chosen in.
+
+        Args:
+            images: normalised by `normalisation`, float32 [batch, 3, height, width].
+
+        Raises:
+            BundleError: it has not been calibrated.
+        """
+        thresholds = self.thresholds()
+        if thresholds is None:
+            raise BundleError(
+                f"{self.path} has no thresholds, so no image can leave early.",
+                hint=f"choose them with: erde calibrate {self.path} --max-drop 1",
+            )
+        context = make_context("cpu", thresholds.precision)
+        network = self._prepared.get(context) or ready(self.model, context)
+        self._prepared[context] = network
+        with context.autocast():
+            return route(network, images, thresholds.values)
 
 
 def save_bundle(

@@ -14,6 +14,9 @@ from erde_cli.core.errors import InputError
 
 Precision = Literal["float32", "bfloat16"]
 
+_PIXELS_AT_ONCE = 64 * 32**2
+_IMAGES_AT_ONCE = 512
+
 
 @dataclass(frozen=True)
 class Context:
@@ -96,6 +99,17 @@ def make_context(
     if precision == "auto":
         resolved = "bfloat16" if has_bfloat16(chosen) else "float32"
     return Context(chosen, resolved, torch.get_num_threads())
+
+
+def images_at_once(side: int, device: torch.device) -> int:
+    """How many images of `side` pixels a network is given at once in inference.
+
+    On a CPU as many as leave the features of a small network in its cache: 64 of 32x32 pixels took
+    0.6 to 0.9 of the time that 256 took. An accelerator wants large batches.
+    """
+    if device.type == "cpu":
+        return max(1, _PIXELS_AT_ONCE // side**2)
+    return _IMAGES_AT_ONCE
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from erde_cli.core.context import images_at_once
 from erde_cli.core.entropy import softmax_entropy
 from erde_cli.core.models import EarlyExitNet
 
@@ -57,6 +58,18 @@ def route(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float]) -> R
         raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
     if len(images) == 1:
         return _route_one(model, images, thresholds)
+    parts = [
+        _route_batch(model, part, thresholds)
+        for part in torch.split(images, images_at_once(images.shape[-1], images.device))
+    ]
+    return Routed(
+        torch.cat([part.logits for part in parts]),
+        torch.cat([part.exit for part in parts]),
+        torch.cat([part.score for part in parts]),
+    )
+
+
+def _route_batch(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float]) -> Routed:
     waiting = torch.arange(len(images), device=images.device)
     left: list[tuple[Tensor, Tensor, Tensor]] = []  # places, logits, scores; one entry an exit
     features = images

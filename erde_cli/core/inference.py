@@ -1,7 +1,8 @@
-"""Logits of every exit for every image of a store: what calibration and evaluation start from."""
+"""A network's answers for every image of a store: of all exits, or of the one it leaves at."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from erde_cli.core.context import Context
 from erde_cli.core.data import ImageStore, Normalisation, evaluation_batches
 from erde_cli.core.entropy import softmax_entropy
-from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.exits import route
+from erde_cli.core.models import EarlyExitNet, folded
 from erde_cli.core.modes import evaluation_mode
 
 
@@ -33,6 +35,25 @@ class Answers:
         return [float(share) for share in self.correct.mean(axis=0)]
 
 
+@dataclass(frozen=True)
+class RoutedAnswers:
+    """What early exit gives for every image: exit and prediction, int64 [images] each."""
+
+    exits: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+
+
+def ready(model: EarlyExitNet, context: Context) -> EarlyExitNet:
+    """Copy of a network made ready for inference: norms folded, on the device, in its layout.
+
+    Calibration, evaluation and routing all use this form, so that a threshold is tested on the
+    very scores it was chosen on.
+    """
+    network = folded(model)
+    context.place(network)
+    return network
+
+
 @torch.inference_mode()
 def answer_all(
     model: EarlyExitNet, store: ImageStore, normalisation: Normalisation, context: Context
@@ -48,3 +69,21 @@ def answer_all(
     chosen = torch.cat(predictions)
     correct = chosen == store.labels[:, None]
     return Answers(correct.numpy(), torch.cat(scores).double().numpy(), chosen.numpy())
+
+
+def route_all(
+    model: EarlyExitNet,
+    store: ImageStore,
+    normalisation: Normalisation,
+    thresholds: Sequence[float],
+    context: Context,
+) -> RoutedAnswers:
+    """Run every image to the exit it leaves at, under thresholds in nats, and no further."""
+    exits, predictions = [], []
+    with evaluation_mode(model):
+        for batch in evaluation_batches(store, normalisation, context):
+            with context.autocast():
+                routed = route(model, batch.images, thresholds)
+            exits.append(routed.exit.cpu())
+            predictions.append(routed.logits.argmax(dim=-1).cpu())
+    return RoutedAnswers(torch.cat(exits).numpy(), torch.cat(predictions).numpy())

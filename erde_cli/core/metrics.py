@@ -37,8 +37,12 @@ def adaptive(exits: IntArray, correct: BoolArray, cumulative_macs: FloatArray) -
         correct: whether each exit is right on each image, bool [images, exits].
         cumulative_macs: cost of leaving at each exit, [exits].
     """
-    rates = exit_rates(exits, correct.shape[1])
-    right = correct[np.arange(len(exits)), exits]
+    return adaptive_of(exits, correct[np.arange(len(exits)), exits], cumulative_macs)
+
+
+def adaptive_of(exits: IntArray, right: BoolArray, cumulative_macs: FloatArray) -> Adaptive:
+    """The same from whether the exit that image n left at was right, bool [images]."""
+    rates = exit_rates(exits, len(cumulative_macs))
     return Adaptive(float(right.mean()), rates, float(np.dot(rates, cumulative_macs)))
 
 

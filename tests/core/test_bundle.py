@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from erde_cli.core.bundle import load_bundle
+from erde_cli.core.entropy import softmax_entropy
 from erde_cli.core.errors import BundleError
 from erde_cli.core.files import digest_of_file
 
@@ -151,3 +152,30 @@ def test_thresholds_in_either_written_form_are_read(student: Path) -> None:
     thresholds = load_bundle(student).thresholds()
     assert thresholds is not None
     assert thresholds.values == [0.0, float("inf")]
+
+
+def test_each_image_leaves_at_its_own_exit_under_the_bundles_thresholds(student: Path) -> None:
+    bundle = load_bundle(student)
+    generator = torch.Generator().manual_seed(0)
+    side = bundle.image_size
+    images = torch.randn(40, 3, side, side, generator=generator)
+    with torch.no_grad():
+        logits = bundle.model(images)
+    scores = softmax_entropy(logits)
+    limit = float(scores[:, 0].median())
+    path = student / "thresholds.json"
+    document = json.loads(path.read_text())
+    document["thresholds"] = [limit, "never"]
+    path.write_text(json.dumps(document))
+    routed = load_bundle(student).route(images)
+    assert torch.equal(routed.exit, torch.where(scores[:, 0] < limit, 0, 2))
+    torch.testing.assert_close(routed.logits, logits[torch.arange(40), routed.exit])
+    one = bundle.route(images[:1])
+    assert (one.exit.item(), bundle.route(images[:1]).exit.item()) == (routed.exit[0].item(),) * 2
+
+
+def test_an_image_cannot_leave_early_before_calibration(student: Path) -> None:
+    (student / "thresholds.json").unlink()
+    with pytest.raises(BundleError, match="has no thresholds") as caught:
+        load_bundle(student).route(torch.zeros(1, 3, 8, 8))
+    assert "erde calibrate" in caught.value.hint

@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from erde_cli.core.context import Context, Precision, has_bfloat16, make_context
+from erde_cli.core.context import (
+    Context,
+    Precision,
+    has_bfloat16,
+    images_at_once,
+    make_context,
+)
 from erde_cli.core.errors import InputError
 
 CPU = torch.device("cpu")
@@ -117,3 +123,9 @@ def test_a_run_is_told_all_of_it() -> None:
         "rank": 1,
         "world_size": 3,
     }
+
+
+def test_a_cpu_takes_fewer_images_at_once_the_larger_they_are() -> None:
+    cpu = torch.device("cpu")
+    assert [images_at_once(side, cpu) for side in (16, 32, 64, 1024)] == [256, 64, 16, 1]
+    assert images_at_once(32, torch.device("meta")) >= 256

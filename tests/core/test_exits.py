@@ -231,3 +231,38 @@ def test_deeper_stages_are_not_called_when_nobody_is_left(
         route(model, make_images(), thresholds)
     assert [index for index, sizes in stages.items() if sizes] == called
     assert [index for index, sizes in heads.items() if sizes] == called
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_images_that_go_on_keep_their_memory_layout(layout: torch.memory_format) -> None:
+    model = make_model().to(memory_format=layout)
+    images = make_images(12).contiguous(memory_format=layout)
+    scores = full_scores(model, images)
+    seen: list[tuple[int, bool]] = []
+
+    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        features = inputs[0]
+        seen.append((len(features), features.is_contiguous(memory_format=layout)))
+
+    for stage in model.stages[1:]:
+        stage.register_forward_pre_hook(look)
+    route(model, images, [between(scores[:, 0], 4), 0.0])
+    assert seen == [(8, True), (8, True)]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5, 12, 100])
+def test_a_batch_taken_in_parts_is_routed_as_a_whole(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images = make_model(), make_images(12)
+    scores = full_scores(model, images)
+    thresholds = [between(scores[:, 0], 5), between(scores[:, 1], 8)]
+    whole = route(model, images, thresholds)
+    monkeypatch.setattr("erde_cli.core.exits.images_at_once", lambda side, device: at_once)
+    with counted(model.stages) as calls:
+        parts = route(model, images, thresholds)
+    assert max(calls[0]) == min(at_once, 12)
+    assert torch.equal(parts.exit, whole.exit)
+    torch.testing.assert_close(parts.logits, whole.logits)
+    torch.testing.assert_close(parts.score, whole.score)
+    assert len(set(whole.exit.tolist())) == 3

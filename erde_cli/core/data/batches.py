@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from erde_cli.core.context import Context
+from erde_cli.core.context import Context, images_at_once
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
 from erde_cli.core.randomness import permutation
@@ -86,9 +86,13 @@ class Batches:
 
 
 def evaluation_batches(
-    store: ImageStore, normalisation: Normalisation, context: Context, batch_size: int = 256
+    store: ImageStore,
+    normalisation: Normalisation,
+    context: Context,
+    batch_size: int | None = None,
 ) -> Iterator[Batch]:
-    """All images of a store once, in order, never augmented."""
+    """All images of a store once, in order, never augmented; as many at once as suit the device."""
+    batch_size = batch_size or images_at_once(store.images.shape[2], context.device)
     normalise = Normaliser(normalisation, store.images.shape[2], context)
     everything = np.arange(len(store))
     for start in range(0, len(store), batch_size):

@@ -16,7 +16,7 @@ from erde_cli.core.bundle import (
 )
 from erde_cli.core.calibration import Calibrated, Observations, Target, calibrate, one_target
 from erde_cli.core.data import Dataset
-from erde_cli.core.inference import answer_all
+from erde_cli.core.inference import answer_all, ready
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
 from erde_cli.core.thresholds import write_threshold
@@ -69,8 +69,7 @@ def calibrate_bundle(
     dataset = dataset_of(bundle, dataset)
     store = load_split(dataset, "calibration", options)
     context = options.context(precision)
-    context.place(bundle.model)
-    answers = answer_all(bundle.model, store, bundle.normalisation, context)
+    answers = answer_all(ready(bundle.model, context), store, bundle.normalisation, context)
     profile = profile_model(bundle.model, bundle.image_size)
     costs = np.array(profile.cumulative_macs, dtype=np.float64)
     calibrated = calibrate(Observations(answers.scores, answers.correct, costs), target)

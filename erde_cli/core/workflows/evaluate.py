@@ -19,8 +19,8 @@ from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
 from erde_cli.core.entropy import largest_entropy
 from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.files import write_json, write_text
-from erde_cli.core.inference import Answers, answer_all
-from erde_cli.core.metrics import Adaptive
+from erde_cli.core.inference import Answers, answer_all, ready, route_all
+from erde_cli.core.metrics import Adaptive, adaptive_of
 from erde_cli.core.plots import Point, TradeOff, draw_trade_off
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
@@ -136,21 +136,28 @@ def evaluate_bundle(
 def evaluate_store(
     bundle: Bundle, store: ImageStore, split: str, context: Context, *, adaptive: bool = True
 ) -> Evaluation:
-    """Evaluate a bundle on decoded images; `adaptive=False` leaves its thresholds unused."""
-    context.place(bundle.model)
-    answers = answer_all(bundle.model, store, bundle.normalisation, context)
+    """Evaluate a bundle on decoded images; `adaptive=False` leaves its thresholds unused.
+
+    The adaptive figures are those of images really routed, which leave and are computed no further.
+    """
+    model = ready(bundle.model, context)
+    answers = answer_all(model, store, bundle.normalisation, context)
     profile = profile_model(bundle.model, bundle.image_size)
     costs = np.array(profile.cumulative_macs, dtype=np.float64)
     seen = Observations(answers.scores, answers.correct, costs)
     document = bundle.thresholds() if adaptive else None
-    thresholds = document.values if document else None
     early = bundle.model.exit_count - 1
-    used = thresholds if thresholds is not None else [0.0] * early
-    right = answers.correct[np.arange(len(store)), seen.exits(used)]
+    thresholds = document.values if document else None
+    if thresholds is None:
+        exits, right = np.full(len(store), early), answers.correct[:, -1]
+    else:
+        routed = route_all(model, store, bundle.normalisation, thresholds, context)
+        exits, right = routed.exits, routed.predictions == store.labels.numpy()
     top = largest_entropy(bundle.model.classes)
     grid = [0.0 if share == 0 else share * top for share in _GRID]
     sweep = [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
-    return Evaluation(bundle, split, answers, profile, thresholds, seen.under(used), right, sweep)
+    found = adaptive_of(exits, right, costs)
+    return Evaluation(bundle, split, answers, profile, thresholds, found, right, sweep)
 
 
 def write_evaluation(
