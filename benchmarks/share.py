@@ -1,0 +1,156 @@
+"""Share of an epoch that is the model's own work, and what the teacher's cache leaves to pay.
+
+python -m benchmarks.share [--repeats 5] [--json]
+
+The bare step is forward, backward and optimiser on one batch that never changes, and for `distill`
+the teacher's forward pass on it; same precision and memory layout. A cached student is compared
+with one trained on the labels alone.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from benchmarks.measure import arguments, interleave, ratios, show, tell
+from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
+from erde_cli.core.context import Context, make_context
+from erde_cli.core.data import AugmentationPlan, Batch, Batches, ImageStore, Normalisation
+from erde_cli.core.inference import Answers
+from erde_cli.core.losses import LossSettings
+from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.observer import Observer
+from erde_cli.core.recipe import Training
+from erde_cli.core.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
+from erde_cli.core.training import Objective, TrainState, train_epoch
+
+BATCH, VIEWS = 128, 2
+TEACHER = "WRN-16-2"
+SETTINGS = Training(epochs=10_000, batch_size=BATCH, learning_rate=0.01)
+Epoch = Callable[[], float]
+
+
+def bare(name: str, steps: int, context: Context, with_teacher: bool) -> Epoch:
+    """Seconds of `steps` bare steps on one fixed batch."""
+    model = network(name)
+    context.place(model)
+    state = TrainState(model, SETTINGS)
+    images = torch.randn(BATCH, 3, SIZE, SIZE).to(context.dtype)
+    images = images.contiguous(memory_format=context.memory_format)
+    labels = torch.randint(0, CLASSES, (BATCH,))
+    teacher = ComputedLogits(network(TEACHER), context) if with_teacher else None
+    batch = Batch(images, labels, np.arange(BATCH))
+
+    def epoch() -> float:
+        model.train()
+        start = perf_counter()
+        for _ in range(steps):
+            if teacher is not None:
+                teacher(batch)
+            state.optimizer.zero_grad(set_to_none=True)
+            with context.autocast():
+                logits = model(images)
+            targets = labels.repeat_interleave(logits.shape[1])
+            F.cross_entropy(logits.float().flatten(0, 1), targets).backward()
+            state.optimizer.step()
+        return perf_counter() - start
+
+    return epoch
+
+
+def trained(
+    name: str, store: ImageStore, context: Context,
+    make_objective: Callable[[EarlyExitNet, Batches], Objective],
+) -> Epoch:  # fmt: skip
+    """Seconds of a whole epoch, the look at the calibration split left out."""
+    model = network(name)
+    context.place(model)
+    state = TrainState(model, SETTINGS)
+    pixels = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    batches = Batches(store, pixels, AugmentationPlan(4, True, 0), BATCH, 1, context, VIEWS)
+    objective = make_objective(model, batches)
+    no_images: NDArray[np.float64] = np.zeros((1, model.exit_count))
+    nothing = Answers(no_images > 0, no_images, no_images.astype(np.int64))
+
+    def epoch() -> float:
+        record = train_epoch(
+            state, batches, objective, SETTINGS, 1, context, lambda _: nothing, Observer()
+        )
+        return float(record.timings["seconds"])
+
+    return epoch
+
+
+def labels_only(model: EarlyExitNet, batches: Batches) -> Objective:
+    """Cross-entropy at every exit."""
+    del batches
+    return LabelObjective(torch.ones(model.exit_count), 0.0)
+
+
+def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Objective]:
+    """`erde` from the teacher, computed for every batch or read from a cache."""
+
+    def make(model: EarlyExitNet, batches: Batches) -> Objective:
+        teacher: Callable[[Batch], Tensor] = ComputedLogits(network(TEACHER), context)
+        if cache is not None:
+            teacher = CachedLogits(network(TEACHER), batches, cache, context, Observer())
+        exits = range(model.exit_count)
+        weights = torch.ones(model.exit_count)
+        return DistillationObjective(
+            teacher, exits, LossSettings(), "teacher_wrong", weights, 1, context
+        )
+
+    return make
+
+
+def main() -> None:
+    """Measure every network as teacher and as student."""
+    given = arguments(
+        __doc__ or "", images={"type": int, "default": 3840, "help": "images of an epoch"}
+    )
+    context = make_context("cpu", "auto", torch.get_num_threads())
+    store = random_images(given.images)
+    steps = len(store) // BATCH
+    document = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in NETWORKS:
+            shape = (len(store), 3, CLASSES)
+            cache = LogitsCache.at(Path(folder), {"student": name}, shape)
+            cache.open(0)
+            sides = {
+                "bare": bare(name, steps, context, False),
+                "bare with teacher": bare(name, steps, context, True),
+                "train-teacher": trained(name, store, context, labels_only),
+                "distill": trained(name, store, context, distilled(context, None)),
+                "distill, cached": trained(name, store, context, distilled(context, cache)),
+            }
+            for _ in range(VIEWS):
+                sides["distill, cached"]()  # fills the cache
+            found = interleave(sides, given.repeats)
+            document.append(
+                {
+                    "network": name,
+                    "share_train": ratios(found["bare"], found["train-teacher"]),
+                    "share_distill": ratios(found["bare with teacher"], found["distill"]),
+                    "cached_over_labels": ratios(found["distill, cached"], found["train-teacher"]),
+                    "uncached_over_labels": ratios(found["distill"], found["train-teacher"]),
+                }
+            )
+    figures = list(document[0])[1:]
+    rows = [[row["network"], *(show(row[key]) for key in figures)] for row in document]
+    columns = ["network", "model's share, train-teacher", f"model's share, distill ({TEACHER})",
+               "cached distill / labels only", "distill / labels only"]  # fmt: skip
+    tell(f"Whole epochs, batch {BATCH}", columns, rows, given.json, {"share": document})
+
+
+if __name__ == "__main__":
+    main()
