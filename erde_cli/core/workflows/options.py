@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from erde_cli.core.allocator import keep_freed_memory
 from erde_cli.core.context import Context, make_context
 from erde_cli.core.observer import Observer
 
@@ -23,6 +24,7 @@ class Options:
 
     def __post_init__(self) -> None:
         self.context("float32")
+        keep_freed_memory()
 
     def context(self, precision: str) -> Context:
         """Context of this device in a precision ("auto", "float32", "bfloat16")."""
