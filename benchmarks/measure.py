@@ -8,7 +8,11 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_all_start_methods, get_context, set_start_method
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +54,52 @@ def interleave(sides: Mapping[str, Measure], repeats: int) -> dict[str, list[flo
 def _progress(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r{text:60}", end="\r", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def apart(sides: Mapping[str, Callable[[], Measure]]) -> Iterator[dict[str, Measure]]:
+    """Give each side a process of its own, so that what one sets for its process leaves others be.
+
+    `sides` make the measures, each in its process; they must be picklable. A process waits, idle,
+    until it is its turn.
+    """
+    spawn = get_context("spawn")
+    pipes: list[Connection] = []
+    processes = []
+    try:
+        measures: dict[str, Measure] = {}
+        for name, make in sides.items():
+            here, there = spawn.Pipe()
+            process = spawn.Process(target=_serve, args=(make, there, torch.get_num_threads()))
+            process.start()
+            there.close()
+            pipes.append(here)
+            processes.append(process)
+            measures[name] = partial(_ask, here)
+        yield measures
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.join()
+
+
+def _serve(make: Callable[[], Measure], pipe: Connection, threads: int) -> None:
+    torch.set_num_threads(threads)
+    if "fork" in get_all_start_methods():
+        set_start_method("fork", force=True)  # for DataLoader's workers: what Linux has had always
+    measure = make()
+    while True:
+        try:
+            pipe.recv()
+        except EOFError:
+            return
+        pipe.send(measure())
+
+
+def _ask(pipe: Connection) -> float:
+    pipe.send(None)
+    return float(pipe.recv())
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

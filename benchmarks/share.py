@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from benchmarks.measure import arguments, interleave, ratios, show, tell
 from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
+from erde_cli.core.allocator import keep_freed_memory
 from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import AugmentationPlan, Batch, Batches, ImageStore, Normalisation
 from erde_cli.core.inference import Answers
@@ -117,6 +118,7 @@ def main() -> None:
     given = arguments(
         __doc__ or "", images={"type": int, "default": 3840, "help": "images of an epoch"}
     )
+    keep_freed_memory()
     context = make_context("cpu", "auto", torch.get_num_threads())
     store = random_images(given.images)
     steps = len(store) // BATCH

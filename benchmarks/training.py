@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from benchmarks.measure import arguments, interleave, ratios, show, spread, tell
+from benchmarks.measure import apart, arguments, interleave, ratios, show, spread, tell
 from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
 from benchmarks.peers import (
     BATCH,
@@ -30,6 +31,7 @@ from benchmarks.peers import (
     pil_images,
     torchdistill_loop,
 )
+from erde_cli.core.allocator import keep_freed_memory
 from erde_cli.core.context import make_context
 from erde_cli.core.data import AugmentationPlan, Batches, ImageStore, Normalisation
 from erde_cli.core.inference import Answers
@@ -61,6 +63,7 @@ def usual_loop(name: str, store: ImageStore) -> Callable[[], float]:
 
 def our_loop(name: str, store: ImageStore, observer: Observer | None = None) -> Callable[[], float]:
     """An epoch of `train-teacher`; images per second, the look at calibration left out."""
+    keep_freed_memory()
     context = make_context("cpu", "auto", torch.get_num_threads())
     settings = Training(epochs=1000, batch_size=BATCH, learning_rate=RATE)
     model = network(name)
@@ -82,12 +85,15 @@ def our_loop(name: str, store: ImageStore, observer: Observer | None = None) -> 
     return epoch
 
 
+def _make(loop: Callable[..., Callable[[], float]], name: str, images: int) -> Callable[[], float]:
+    return loop(name, random_images(images))
+
+
 def main() -> None:
     """Measure every network."""
     given = arguments(
         __doc__ or "", images={"type": int, "default": 3840, "help": "images of an epoch"}
     )
-    store = random_images(given.images)
     loops = {"usual": usual_loop, "torchdistill": torchdistill_loop, "erde": our_loop}
     if not has_torchdistill():
         print(f"torchdistill is left out: it is not installed ({INSTALL})", file=sys.stderr)
@@ -96,7 +102,9 @@ def main() -> None:
     rows: list[list[str]] = []
     document: dict[str, dict[str, Any]] = {}
     for name in NETWORKS:
-        found = interleave({side: loop(name, store) for side, loop in loops.items()}, given.repeats)
+        makers = {side: partial(_make, loop, name, given.images) for side, loop in loops.items()}
+        with apart(makers) as sides:
+            found = interleave(sides, given.repeats)
         speeds = {side: spread(values) for side, values in found.items()}
         factors = {side: ratios(found["erde"], found[side]) for side in others}
         rows.append(
