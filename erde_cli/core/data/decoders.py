@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
@@ -28,23 +28,23 @@ Chunk = tuple[int, Decoded]
 _Paths = tuple[int, Sequence[str]]
 
 
-def decode_in_order(paths: Sequence[str], size: int, sizes: Sequence[int]) -> Iterator[Chunk]:
+def decode_in_order(paths: Sequence[str], size: int, content: int) -> Generator[Chunk, None, None]:
     """Decode files: in order, the position of the first one of a chunk, and what they hold.
 
-    Processes are started anew, not forked: a fork of a process in which torch runs threads may
-    hang.
+    Close it where it is not used up, so that no process goes on. They are started anew, not forked:
+    a fork of a process in which torch runs threads may hang.
 
     Args:
         paths: of the files.
         size: side of the decoded images, in pixels.
-        sizes: of the files, in bytes.
+        content: size of all files together, in bytes.
 
     Raises:
         ErdeError: a process has died, as when memory is exhausted.
     """
     length = max(1, min(_FILES_AT_ONCE, _BYTES_AT_ONCE // (size * size * 3)))
     chunks = [(start, paths[start : start + length]) for start in range(0, len(paths), length)]
-    work = _SECONDS_PER_FILE * len(paths) + _SECONDS_PER_BYTE * sum(sizes)
+    work = _SECONDS_PER_FILE * len(paths) + _SECONDS_PER_BYTE * content
     count = min(len(chunks), _cores()) if work > _PAYS_FROM and sys.executable else 1
     if count == 1:
         yield from _here(chunks, size)
@@ -103,7 +103,7 @@ def _processes(count: int) -> Iterator[list[Popen[bytes]]]:
         yield processes
     finally:
         for process in processes:
-            with process:  # closes its pipes, at which it ends, and waits
+            with suppress(BrokenPipeError), process:  # closes its pipes, at which it ends; waits
                 pass
 
 

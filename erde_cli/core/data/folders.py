@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from erde_cli.core.data.decoders import decode_in_order
-from erde_cli.core.data.image_cache import DecodedImages, cannot_open, decoded_images
+from erde_cli.core.data.image_cache import DecodedImages, decoded_images
+from erde_cli.core.data.image_files import cannot_open, start_below
 from erde_cli.core.data.listing import class_names_in, list_classes
 from erde_cli.core.data.sources import ImageArray, IntArray, Progress
 from erde_cli.core.errors import DataError
@@ -42,12 +45,17 @@ class FolderSource:
 
     root: Path
     class_names: tuple[str, ...]
-    files: list[Path]
+    paths: list[str]
     labels: IntArray
     is_test: NDArray[np.bool_] | None
     skip_unreadable: bool = False
     skipped: list[Path] = field(default_factory=list)
     decoded: DecodedImages | None = None
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """Every file; made of `paths` when it is wanted, which takes longer than to list them."""
+        return [Path(path) for path in self.paths]
 
     def decode(self, size: int, observer: Observer) -> None:
         """Have all images at hand at one size, from the cache if they are there.
@@ -55,8 +63,7 @@ class FolderSource:
         Raises:
             DataError: a file cannot be opened, or changes meanwhile.
         """
-        paths = [str(path) for path in self.files]
-        self.decoded = decoded_images(self.root, paths, size, self._total, observer)
+        self.decoded = decoded_images(self.root, self.paths, size, self._total, observer)
 
     def shared(self, limit: int) -> DecodedImages | None:
         """All images, where they are to stay where they are: those of a split are no copies.
@@ -79,9 +86,9 @@ class FolderSource:
     def _total(self, digests: Sequence[str]) -> str:
         """Digest of the source, from the SHA-256 of each file; without any, of the classes."""
         total = hashlib.sha256("\0".join(self.class_names).encode())
-        below = len(str(self.root)) + 1
-        for path, digest in zip(self.files, digests, strict=False):
-            total.update(os.fsencode(str(path)[below:]) + b"\0" + bytes.fromhex(digest))
+        start = start_below(self.root)
+        for path, digest in zip(self.paths, digests, strict=False):
+            total.update(os.fsencode(path[start:]) + b"\0" + bytes.fromhex(digest))
         return total.hexdigest()
 
     def read(
@@ -99,15 +106,17 @@ class FolderSource:
         readable = np.ones(len(numbers), dtype=bool)
         problems: list[tuple[Path, str]] = []
         files = [self.files[number] for number in numbers]
-        sizes = [path.stat().st_size if path.exists() else 0 for path in files]
-        for start, found in decode_in_order([str(path) for path in files], size, sizes):
-            done = start + len(found.digests)
-            images[start:done] = np.frombuffer(found.pixels, np.uint8).reshape(-1, size, size, 3)
-            for place, reason in {**found.unreadable, **found.unopened}.items():
-                readable[start + place] = False
-                problems.append((files[start + place], reason))
-            if progress is not None:
-                progress(done, len(numbers))
+        content = sum(path.stat().st_size for path in files if path.exists())
+        with closing(decode_in_order([str(path) for path in files], size, content)) as chunks:
+            for start, found in chunks:
+                done = start + len(found.digests)
+                pixels = np.frombuffer(found.pixels, np.uint8)
+                images[start:done] = pixels.reshape(-1, size, size, 3)
+                for place, reason in {**found.unreadable, **found.unopened}.items():
+                    readable[start + place] = False
+                    problems.append((files[start + place], reason))
+                if progress is not None:
+                    progress(done, len(numbers))
         self._tell(problems)
         return (images if readable.all() else images[readable]), numbers[readable]
 

@@ -7,12 +7,10 @@ none of them. It appears whole or not at all, whoever else makes it at the same 
 from __future__ import annotations
 
 import errno
-import hashlib
 import io
 import json
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import zlib
@@ -26,21 +24,16 @@ from typing import Any
 import numpy as np
 
 from erde_cli.core.cache import VARIABLE, cache_folder, in_words, make_room
-from erde_cli.core.data.decoders import decode_in_order
+from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
 from erde_cli.core.data.sources import ImageArray, IntArray
-from erde_cli.core.decoding import VERSION, Decoded, pillow_settings
-from erde_cli.core.errors import DataError, InputError
-from erde_cli.core.files import digest_of
+from erde_cli.core.errors import InputError
 from erde_cli.core.observer import Observer
 
-_FORMAT = 1
 _IMAGES, _INDEX = "images.npy", "index.json"
 _BYTES_AT_ONCE = 16_000_000
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
 # Linux counts a private mapping that could be written to as memory, unless it is told not to.
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
-
-Digest = Callable[[list[str]], str]  # of a whole source, from the SHA-256 of every file
 
 
 @dataclass(frozen=True)
@@ -73,72 +66,6 @@ def release(mapping: mmap | None) -> None:
         mapping.madvise(MADV_DONTNEED)
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Image files, and at which size they are wanted."""
-
-    root: Path
-    paths: list[str]
-    image_size: int
-    digest: Digest
-    observer: Observer
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return (len(self.paths), self.image_size, self.image_size, 3)
-
-    @property
-    def total(self) -> int:
-        return int(np.prod(self.shape))
-
-    def decode(self, put: Callable[[bytes | bytearray], object]) -> tuple[str, dict[int, str]]:
-        """Hand the pixels on in order; return the source's digest, and what is unreadable."""
-        sizes = [status.st_size for _, status in self.look()]
-        digests: list[str] = []
-        unreadable: dict[int, str] = {}
-        for start, found in decode_in_order(self.paths, self.image_size, sizes):
-            self._refuse_unopened(start, found)
-            put(found.pixels)
-            digests += found.digests
-            unreadable |= {start + place: reason for place, reason in found.unreadable.items()}
-            self.observer.progress("Decoding images", len(digests), len(self.paths))
-        return self.digest(digests), unreadable
-
-    def look(self) -> Iterator[tuple[str, os.stat_result]]:
-        """What the file system tells of every file; of links twice, and of what they lead to."""
-        for path in self.paths:
-            try:
-                status = os.lstat(path)
-                if stat.S_ISLNK(status.st_mode):
-                    yield path, status
-                    status = os.stat(path)  # noqa: PTH116 (20,000 times)
-            except OSError as error:
-                raise cannot_open(path, error.strerror or str(error)) from error
-            yield path, status
-
-    def key(self) -> str:
-        """Changes with the files and with what decodes them; nothing is read for it."""
-        total = hashlib.sha256()
-        below = len(str(self.root)) + 1
-        for path, status in self.look():
-            total.update(os.fsencode(path[below:]))
-            times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
-            total.update(f"\0{status.st_size} {times}\n".encode())
-        return digest_of(
-            {
-                "format": [_FORMAT, VERSION],
-                "pillow": pillow_settings(),
-                "shape": list(self.shape),
-                "classes": self.digest([]),
-                "files": total.hexdigest(),
-            }
-        )
-
-    def _refuse_unopened(self, start: int, found: Decoded) -> None:
-        for place, reason in found.unopened.items():
-            raise cannot_open(self.paths[start + place], reason)
-
-
 def decoded_images(
     root: Path, paths: list[str], image_size: int, digest: Digest, observer: Observer
 ) -> DecodedImages:
@@ -154,7 +81,7 @@ def decoded_images(
     Raises:
         DataError: a file cannot be opened, or changes meanwhile.
     """
-    files = _Files(root, paths, image_size, digest, observer)
+    files = look_at(root, paths, image_size, digest, observer)
     key = files.key()
     folder = cache_folder("images", key[:32])
     found = _read(folder, key, files)
@@ -173,12 +100,7 @@ def decoded_images(
     return _hold(files)
 
 
-def cannot_open(path: str | Path, reason: str) -> DataError:
-    """A file gives not even bytes."""
-    return DataError(f"Cannot open {path}: {reason}.")
-
-
-def _keep(folder: Path, key: str, files: _Files) -> str | None:
+def _keep(folder: Path, key: str, files: ImageFiles) -> str | None:
     """Write the cache; return why it cannot be written, if so."""
     try:
         make_room(folder.parent, files.total)
@@ -192,23 +114,18 @@ def _keep(folder: Path, key: str, files: _Files) -> str | None:
         return error.strerror or str(error)
 
 
-def _write(workplace: Path, key: str, files: _Files) -> None:
+def _write(workplace: Path, key: str, files: ImageFiles) -> None:
     with (workplace / _IMAGES).open("w+b") as handle:
         handle.write(_header(files))
         digest, unreadable = files.decode(handle.write)
         handle.flush()
         os.fsync(handle.fileno())
         sample = _sample(handle.fileno())
-    if files.key() != key:
-        raise DataError(
-            f"The images in {files.root} changed while they were read.",
-            hint="type the same command again when nothing writes into that folder",
-        )
     index = {"key": key, "digest": digest, "sample": sample, "unreadable": unreadable}
     (workplace / _INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
-def _read(folder: Path, key: str, files: _Files) -> DecodedImages | None:
+def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
     """Map a cache into memory; None where it is missing, damaged, or that of something else."""
     header = _header(files)
     try:
@@ -232,7 +149,7 @@ def _read(folder: Path, key: str, files: _Files) -> DecodedImages | None:
         return None
 
 
-def _hold(files: _Files) -> DecodedImages:
+def _hold(files: ImageFiles) -> DecodedImages:
     """Decode into memory."""
     images = np.empty(files.total, np.uint8)
     done = 0
@@ -272,7 +189,7 @@ def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | N
     return f"{folder} is in the way"
 
 
-def _header(files: _Files) -> bytes:
+def _header(files: ImageFiles) -> bytes:
     """The first bytes of the file, as `numpy.save` writes them."""
     header = io.BytesIO()
     described = {"descr": "|u1", "fortran_order": False, "shape": files.shape}

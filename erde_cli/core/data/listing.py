@@ -15,15 +15,15 @@ from erde_cli.core.errors import DataError
 
 def list_classes(
     folder: Path, class_names: Sequence[str], *, may_lack: bool = False
-) -> tuple[list[Path], IntArray]:
-    """Image files of `folder/<class>/`, sorted, and their labels [files].
+) -> tuple[list[str], IntArray]:
+    """Paths of the image files of `folder/<class>/`, sorted, and their labels [files].
 
     Raises:
         DataError: a class has no image (unless it may), or there is none at all.
     """
     formats = Image.registered_extensions().items()
     endings = {ending for ending, kind in formats if kind in Image.OPEN}
-    files: list[Path] = []
+    files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
         inside = folder / name
@@ -35,7 +35,7 @@ def list_classes(
                 expected="at least two images per class",
                 hint="add images, or remove the folder",
             )
-        files += [Path(inside, *parts) for parts in found]
+        files += [str(inside) + "/" + "/".join(parts) for parts in found]
         labels += [label] * len(found)
     if not files:
         raise DataError(f"There are no images in {folder}.", expected="<class>/* in it")
@@ -76,8 +76,15 @@ def _image_files(
         parts = (*above, entry.name)
         if entry.is_dir(follow_symlinks=False):
             yield from _image_files(entry.path, endings, parts)
-        elif _ending(entry.name) in endings and entry.is_file():
+        elif _ending(entry.name) in endings and _is_file(entry):
             yield parts
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file or leads to one; a link that leads nowhere is none."""
+    if entry.is_symlink():
+        return os.path.isfile(entry.path)  # noqa: PTH113 (Path's fails on a link to itself)
+    return entry.is_file()
 
 
 def _ending(name: str) -> str:
