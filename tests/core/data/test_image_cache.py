@@ -22,6 +22,7 @@ from erde_cli.core.data import (
     SPLITS,
     Dataset,
     decoders,
+    image_cache,
     image_files,
     open_dataset,
     open_labelled_folder,
@@ -323,8 +324,8 @@ def test_a_folder_that_is_evaluated_has_a_cache_too(make_images: MakeFolder) -> 
         assert bool(listener.decoded) == (times == 0)
         assert dataset.load("test").labels.tolist() == [0, 0, 1, 1, 1]
     # The same files under another list of classes are another source.
-    other = open_labelled_folder(root, ("b", "a"), 8)
-    assert other.fingerprint != dataset.fingerprint
+    other = open_labelled_folder(root, ("a", "b", "c"), 8)
+    assert other.source.digest() != dataset.source.digest()
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(
@@ -411,6 +412,29 @@ def test_where_no_process_can_be_started_images_are_decoded_here(
     dataset, told = opened(root)
     assert told.warnings == []
     assert_pixels_are_those_of_the_files(dataset)
+
+
+def test_a_renamed_folder_of_images_is_a_change(make_images: MakeFolder) -> None:
+    """It leaves the times of the files as they were."""
+    root = make_images({"train": {"a": 2, "b": 3, "b/deeper": 2}})
+    opened(root)
+    (root / "train/b/deeper").rename(root / "train/b/000-first")
+    dataset, told = opened(root)
+    assert told.decoded
+    assert dataset.source.digest() == folder_source(root).digest()
+    assert_pixels_are_those_of_the_files(dataset)
+
+
+def test_who_is_second_leaves_what_the_first_has_put_there(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "by").write_text(folder.name)
+    assert image_cache._put(second, first, lambda: True) is None
+    assert (first / "by").read_text() == "first"
+    assert image_cache._put(second, first, lambda: False) is None
+    assert (first / "by").read_text() == "second"
+    assert list(tmp_path.iterdir()) == [first]
 
 
 SCRIPT = """
