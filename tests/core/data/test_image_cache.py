@@ -416,7 +416,7 @@ def test_where_no_process_can_be_started_images_are_decoded_here(
 
 def test_a_renamed_folder_of_images_is_a_change(make_images: MakeFolder) -> None:
     """It leaves the times of the files as they were."""
-    root = make_images({"train": {"a": 2, "b": 3, "b/deeper": 2}})
+    root = make_images({"train": {"a": 20, "b": 10, "b/deeper": 10}})
     opened(root)
     (root / "train/b/deeper").rename(root / "train/b/000-first")
     dataset, told = opened(root)
