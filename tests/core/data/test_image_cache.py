@@ -457,7 +457,9 @@ print(open_dataset(data, Listener()).fingerprint)
 def start(root: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", SCRIPT, str(root), *more]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, process_group=0
+    )
 
 
 def test_two_processes_at_once_both_work_and_leave_one_cache(root: Path, cache: Path) -> None:
@@ -478,7 +480,7 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing(root: Path, cache: Path) -> Non
     assert process.stdout is not None
     assert process.stdout.readline() == "1\n"
     assert len(made(cache)) == 1
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all that it has started
     begin = time.monotonic()
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - begin < 5
