@@ -373,3 +373,27 @@ def test_a_student_distilled_by_hand_from_the_runs_teacher_is_kept(
     code, _, err = cli("run", tiny_recipe, "--out", run_copy, *recipe)
     assert code == 2
     assert "teacher.exits: [2, 4] there, 3 here" in err
+
+
+def test_a_mapped_store_trains_the_same_bytes(
+    cli: Cli, folder_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
+    errs = []
+    for name, limit in (("held", 2000), ("mapped", 0)):
+        change = ("--set", f"data.memory_limit={limit}")
+        code, _, err = cli("run", folder_recipe, "--out", tmp_path / name, *change)
+        assert code == 0, err
+        errs.append(err)
+    assert errs[0].count("Decoded images: 11.5 kB, kept in") == 1
+    assert "Decoded images" not in errs[1]
+    for role in ("teacher", "student"):
+        weights = [
+            (tmp_path / name / role / "model.safetensors").read_bytes()
+            for name in ("held", "mapped")
+        ]
+        assert weights[0] == weights[1]
+    # The limit makes no other recipe: nothing is done again.
+    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "held", *change)
+    assert code == 0
+    assert err.count("nothing has changed, kept") == 4

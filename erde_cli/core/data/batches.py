@@ -47,11 +47,9 @@ class Batches:
         views: int | None = None,
     ) -> None:
         """Epoch e shows view e of every image, or view e mod `views`."""
-        self._store = store
+        self._store = store.on(context)
         self._views = views
         self._augment = augmentation
-        self._images = context.to_device(store.images)
-        self._labels = context.to_device(store.labels)
         self.normalisation = normalisation
         self._normalise = Normaliser(normalisation, store.images.shape[2], context)
         self._seed = seed
@@ -79,10 +77,13 @@ class Batches:
             yield self._batch(everything[start : start + batch_size], view)
 
     def _batch(self, places: NDArray[np.int64], view: int) -> Batch:
-        rows = torch.from_numpy(places).to(self._labels.device)
-        numbers = self._store.numbers[places]
-        images = self._augment(self._images, rows, numbers, self._seed, view)
-        return Batch(self._normalise(images), self._labels[rows], places, view)
+        store = self._store
+        device = store.labels.device
+        rows = torch.from_numpy(store.places(places)).to(device)
+        images = self._augment(store.images, rows, store.numbers[places], self._seed, view)
+        store.release()
+        labels = store.labels[torch.from_numpy(places).to(device)]
+        return Batch(self._normalise(images), labels, places, view)
 
 
 def evaluation_batches(
@@ -97,8 +98,5 @@ def evaluation_batches(
     everything = np.arange(len(store))
     for start in range(0, len(store), batch_size):
         part = slice(start, start + batch_size)
-        images, labels = (
-            context.to_device(store.images[part]),
-            context.to_device(store.labels[part]),
-        )
-        yield Batch(normalise(images), labels, everything[part])
+        images = context.to_device(store.part(start, batch_size))
+        yield Batch(normalise(images), context.to_device(store.labels[part]), everything[part])

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.download import fetch
-from erde_cli.core.data.folders import FolderSource, folder_source, list_classes
+from erde_cli.core.data.folders import FolderSource, folder_source
+from erde_cli.core.data.listing import list_classes
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress
@@ -28,6 +29,7 @@ Split = Literal["train", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
 
 _CHECKED_AT_ONCE = 1024  # images
+_HELD = 2000  # MB of decoded images held in memory where nothing else is said
 _LARGE_TRAIN = 10_000  # images in train from which calibration has at least ...
 _LEAST_CALIBRATION = 1_000  # ... this many
 
@@ -40,6 +42,7 @@ class Dataset:
     splits: dict[Split, IntArray]
     image_size: int
     fingerprint: str
+    memory_limit: int = _HELD  # MB; more stay in the mapped file of the cache
     _decoded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
 
     @property
@@ -53,14 +56,19 @@ class Dataset:
         return self.source.skipped if isinstance(self.source, FolderSource) else []
 
     def load(self, split: Split, progress: Progress | None = None) -> ImageStore:
-        """Decode one split into memory, once.
+        """Decode one split into memory, once, or find it in the cache.
 
         Raises:
             DataError: files cannot be read, or nothing is left.
         """
         if split in self._decoded:
             return self._decoded[split]
-        images, numbers = self.source.read(self.splits[split], self.image_size, progress)
+        source, numbers = self.source, self.splits[split]
+        shared = source.shared(self.memory_limit) if isinstance(source, FolderSource) else None
+        if shared is not None and isinstance(source, FolderSource):
+            images, numbers = shared.images, source.readable(numbers)
+        else:
+            images, numbers = source.read(numbers, self.image_size, progress)
         if len(numbers) == 0:
             raise DataError(f"The {split} split has no readable image.")
         labels = torch.from_numpy(self.source.labels[numbers])
@@ -70,8 +78,9 @@ class Dataset:
             raise DataError(
                 "A class has no readable training image.", got=", ".join(map(repr, names))
             )
-        images = np.ascontiguousarray(images)
-        self._decoded[split] = ImageStore(torch.from_numpy(images), labels, numbers)
+        pixels = torch.from_numpy(np.ascontiguousarray(images))
+        rows, mapping = (None, None) if shared is None else (numbers, shared.mapping)
+        self._decoded[split] = ImageStore(pixels, labels, numbers, rows, mapping)
         return self._decoded[split]
 
     def check(self, split: Split, progress: Progress | None = None) -> None:
@@ -81,6 +90,11 @@ class Dataset:
             DataError: files cannot be read, and they are not to be skipped.
         """
         numbers = self.splits[split]
+        if isinstance(self.source, FolderSource) and self.source.decoded is not None:
+            self.source.readable(numbers)
+            if progress is not None:
+                progress(len(numbers), len(numbers))
+            return
         for start in range(0, len(numbers), _CHECKED_AT_ONCE):
             self.source.read(numbers[start : start + _CHECKED_AT_ONCE], self.image_size)
             if progress is not None:
@@ -88,10 +102,10 @@ class Dataset:
 
 
 def open_dataset(settings: Data, observer: Observer | None = None) -> Dataset:
-    """List a recipe's images and carve their splits; nothing is decoded yet.
+    """List a recipe's images and carve their splits.
 
-    A published data set is downloaded where it is missing, if the recipe says so; the observer is
-    told of it.
+    A published data set is downloaded where it is missing, if the recipe says so. A folder's images
+    are decoded, all at once, unless the cache has them. The observer is told of either.
 
     The splits depend on the images, the fractions and `split_seed`, not on the run's seed: runs
     with other seeds share them, so one teacher can serve them all.
@@ -106,7 +120,8 @@ def open_dataset(settings: Data, observer: Observer | None = None) -> Dataset:
         "images": source.digest(),
         "splits": {name: numbers.tolist() for name, numbers in splits.items()},
     }
-    return Dataset(source, splits, settings.image_size, digest_of(described))
+    fingerprint = digest_of(described)
+    return Dataset(source, splits, settings.image_size, fingerprint, settings.memory_limit)
 
 
 def _open_source(settings: Data, observer: Observer) -> ImageSource:
@@ -114,7 +129,9 @@ def _open_source(settings: Data, observer: Observer) -> ImageSource:
         return DigitsSource()
     if settings.dataset == "imagefolder":
         skip = settings.unreadable == "skip"
-        return folder_source(Path(settings.root or "."), skip_unreadable=skip)
+        source = folder_source(Path(settings.root or "."), skip_unreadable=skip)
+        source.decode(settings.image_size, observer)
+        return source
     root = data_root(settings.root)
     if settings.download:
         fetch(settings.dataset, root, observer, extra=settings.extra)
@@ -122,9 +139,15 @@ def _open_source(settings: Data, observer: Observer) -> ImageSource:
 
 
 def open_labelled_folder(
-    root: Path, class_names: tuple[str, ...], image_size: int, *, skip_unreadable: bool = False
+    root: Path,
+    class_names: tuple[str, ...],
+    image_size: int,
+    *,
+    skip_unreadable: bool = False,
+    memory_limit: int = _HELD,
+    observer: Observer | None = None,
 ) -> Dataset:
-    """List a user's own test images: `root/test/<class>/*`, or `root/<class>/*`.
+    """Open a user's own test images: `root/test/<class>/*`, or `root/<class>/*`.
 
     Raises:
         DataError: the folder has no images, or classes that the model does not know.
@@ -143,11 +166,12 @@ def open_labelled_folder(
         )
     files, labels = list_classes(folder, class_names, may_lack=True)
     source = FolderSource(folder, class_names, files, labels, None, skip_unreadable)
+    source.decode(image_size, observer or Observer())
     numbers = np.arange(len(files), dtype=np.int64)
     empty = numbers[:0]
     fingerprint = digest_of({"images": source.digest()})
     splits: dict[Split, IntArray] = {"train": empty, "calibration": empty, "test": numbers}
-    return Dataset(source, splits, image_size, fingerprint)
+    return Dataset(source, splits, image_size, fingerprint, memory_limit)
 
 
 def _carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:

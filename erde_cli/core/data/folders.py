@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from erde_cli.core.data.sources import ImageArray, IntArray, Progress, to_array
+from erde_cli.core.data.decoders import decode_in_order
+from erde_cli.core.data.image_cache import DecodedImages, decoded_images
+from erde_cli.core.data.image_files import cannot_open, start_below
+from erde_cli.core.data.listing import class_names_in, list_classes
+from erde_cli.core.data.sources import ImageArray, IntArray, Progress
 from erde_cli.core.errors import DataError
+from erde_cli.core.files import digest_of_file
+from erde_cli.core.observer import Observer
 
 _LISTED = 10  # unreadable files named in a message
+_MEGABYTE = 1_000_000
 
 
 class UnreadableError(DataError):
@@ -39,18 +45,50 @@ class FolderSource:
 
     root: Path
     class_names: tuple[str, ...]
-    files: list[Path]
+    paths: list[str]
     labels: IntArray
     is_test: NDArray[np.bool_] | None
     skip_unreadable: bool = False
     skipped: list[Path] = field(default_factory=list)
+    decoded: DecodedImages | None = None
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """Every file; made of `paths` when it is wanted, which takes longer than to list them."""
+        return [Path(path) for path in self.paths]
+
+    def decode(self, size: int, observer: Observer) -> None:
+        """Have all images at hand at one size, from the cache if they are there.
+
+        Raises:
+            DataError: a file cannot be opened, or changes meanwhile.
+        """
+        self.decoded = decoded_images(self.root, self.paths, size, self._total, observer)
+
+    def shared(self, limit: int) -> DecodedImages | None:
+        """All images, where they are to stay where they are: those of a split are no copies.
+
+        Args:
+            limit: of what is copied from the cache into memory, in MB.
+        """
+        if self.decoded is None or (
+            self.decoded.mapping is not None and self.decoded.images.nbytes <= limit * _MEGABYTE
+        ):
+            return None
+        return self.decoded
 
     def digest(self) -> str:
         """SHA-256 of the path (below the root), label and bytes of every file."""
+        if self.decoded is not None:
+            return self.decoded.digest
+        return self._total([_digest(path) for path in self.files])
+
+    def _total(self, digests: Sequence[str]) -> str:
+        """Digest of the source, from the SHA-256 of each file; without any, of the classes."""
         total = hashlib.sha256("\0".join(self.class_names).encode())
-        with ThreadPoolExecutor(_workers()) as pool:
-            for path, content in zip(self.files, pool.map(_digest, self.files), strict=True):
-                total.update(os.fsencode(path.relative_to(self.root).as_posix()) + b"\0" + content)
+        start = start_below(self.root)
+        for path, digest in zip(self.paths, digests, strict=False):
+            total.update(os.fsencode(path[start:]) + b"\0" + bytes.fromhex(digest))
         return total.hexdigest()
 
     def read(
@@ -61,29 +99,37 @@ class FolderSource:
         Raises:
             DataError: files cannot be read, and they are not to be skipped.
         """
+        if self.decoded is not None and self.decoded.images.shape[1] == size:
+            numbers = self.readable(numbers)
+            return self.decoded.take(numbers), numbers
         images = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
         readable = np.ones(len(numbers), dtype=bool)
         problems: list[tuple[Path, str]] = []
-
-        def read_one(position: int) -> tuple[int, str | None]:
-            path = self.files[numbers[position]]
-            try:
-                images[position] = _decode(path, size)
-            except Exception as error:  # noqa: BLE001 (decoders raise anything on bad bytes)
-                return position, f"{type(error).__name__}: {error}"
-            return position, None
-
-        # The filters of warnings belong to the whole process: set here once, not in each thread.
-        with warnings.catch_warnings(), ThreadPoolExecutor(_workers()) as pool:
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            for done, (position, problem) in enumerate(pool.map(read_one, range(len(numbers)))):
-                if problem is not None:
-                    readable[position] = False
-                    problems.append((self.files[numbers[position]], problem))
-                if progress is not None and (done % 64 == 63 or done + 1 == len(numbers)):
-                    progress(done + 1, len(numbers))
+        files = [self.files[number] for number in numbers]
+        content = sum(path.stat().st_size for path in files if path.exists())
+        with closing(decode_in_order([str(path) for path in files], size, content)) as chunks:
+            for start, found in chunks:
+                done = start + len(found.digests)
+                pixels = np.frombuffer(found.pixels, np.uint8)
+                images[start:done] = pixels.reshape(-1, size, size, 3)
+                for place, reason in {**found.unreadable, **found.unopened}.items():
+                    readable[start + place] = False
+                    problems.append((files[start + place], reason))
+                if progress is not None:
+                    progress(done, len(numbers))
         self._tell(problems)
         return (images if readable.all() else images[readable]), numbers[readable]
+
+    def readable(self, numbers: IntArray) -> IntArray:
+        """Those of some images that could be decoded, where all have been.
+
+        Raises:
+            DataError: some could not, and they are not to be skipped.
+        """
+        lost = self.decoded.unreadable if self.decoded is not None else {}
+        bad = [int(number) for number in numbers if int(number) in lost] if lost else []
+        self._tell([(self.files[number], lost[number]) for number in bad])
+        return numbers[~np.isin(numbers, bad)] if bad else numbers
 
     def _tell(self, problems: list[tuple[Path, str]]) -> None:
         if problems and not self.skip_unreadable:
@@ -107,7 +153,7 @@ def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
             hint="name your folder as data.root in the recipe, or with erde run RECIPE "
             "--set data.root=FOLDER",
         )
-    names = _class_names(train)
+    names = class_names_in(train)
     if len(names) < 2:
         raise DataError(
             f"A classifier needs two classes or more; {train} has {len(names)}.",
@@ -117,7 +163,7 @@ def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
     test = root / "test"
     is_test = None
     if test.is_dir():
-        unknown = sorted(set(_class_names(test)) - set(names))
+        unknown = sorted(set(class_names_in(test)) - set(names))
         if unknown:
             raise DataError(
                 f"The test split has classes that train lacks: {_some(unknown)}.",
@@ -129,70 +175,11 @@ def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
     return FolderSource(root, names, files, labels, is_test, skip_unreadable)
 
 
-def list_classes(
-    folder: Path, class_names: Sequence[str], *, may_lack: bool = False
-) -> tuple[list[Path], IntArray]:
-    """Image files of `folder/<class>/`, sorted, and their labels [files].
-
-    Raises:
-        DataError: a class has no image (unless it may), or there is none at all.
-    """
-    formats = Image.registered_extensions().items()
-    endings = {ending for ending, kind in formats if kind in Image.OPEN}
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(class_names):
-        inside = (folder / name).rglob("*") if (folder / name).is_dir() else iter(())
-        found = sorted(
-            path
-            for path in inside
-            if path.suffix.lower() in endings
-            and not any(part.startswith(".") for part in path.relative_to(folder / name).parts)
-            and path.is_file()
-        )
-        if not found and not may_lack:
-            raise DataError(
-                f"The class {name!r} has no images.",
-                got=f"no file with the ending of an image in {folder / name}",
-                expected="at least two images per class",
-                hint="add images, or remove the folder",
-            )
-        files += found
-        labels += [label] * len(found)
-    if not files:
-        raise DataError(f"There are no images in {folder}.", expected="<class>/* in it")
-    return files, np.array(labels, dtype=np.int64)
-
-
-def _class_names(folder: Path) -> tuple[str, ...]:
-    inside = (path.name for path in folder.iterdir() if path.is_dir())
-    names = tuple(sorted(name for name in inside if not name.startswith(".")))
-    for name in names:
-        if not name.isprintable():
-            raise DataError(
-                f"A class cannot be called {name!r}.",
-                expected="a folder name of printable characters, in UTF-8",
-                hint=f"rename the folder in {folder}",
-            )
-    return names
-
-
-def _decode(path: Path, size: int) -> ImageArray:
-    with Image.open(path) as image:
-        image.load()
-        return to_array(ImageOps.exif_transpose(image), size)
-
-
-def _digest(path: Path) -> bytes:
+def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").digest()
+        return digest_of_file(path)
     except OSError as error:
-        raise DataError(f"Cannot open {path}: {error.strerror or error}.") from error
-
-
-def _workers() -> int:
-    return min(32, os.cpu_count() or 1)
+        raise cannot_open(path, error.strerror or str(error)) from error
 
 
 def _listing(lines: list[str]) -> str:

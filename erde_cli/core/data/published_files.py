@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from erde_cli.core.cache import user_cache
 from erde_cli.core.data.torchvision_import import torchvision_datasets
 from erde_cli.core.errors import DataError
 
@@ -87,7 +88,7 @@ def data_root(given: str | None = None) -> Path:
     """
     hint = f"name a folder, as data.root in the recipe, with --root, or in {ROOT_VARIABLE}"
     try:
-        root = Path(given or os.environ.get(ROOT_VARIABLE) or _cache() / "erde" / "data")
+        root = Path(given or os.environ.get(ROOT_VARIABLE) or user_cache() / "erde" / "data")
         root = root.expanduser().absolute()
     except RuntimeError as error:  # there is no home folder
         raise DataError("There is no folder for data sets.", got=str(error), hint=hint) from error
@@ -187,9 +188,3 @@ def by_hand(root: Path, archives: Sequence[Archive]) -> str:
         if archive.packed
     ]
     return ", then type ".join([put, *unpack])
-
-
-def _cache() -> Path:
-    """The user's cache; a relative $XDG_CACHE_HOME is to be ignored, says its specification."""
-    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return named if named.is_absolute() else Path.home() / ".cache"

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from erde_cli.core.decoding import to_rgb
+
 IntArray = NDArray[np.int64]
 ImageArray = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -34,16 +36,4 @@ class ImageSource(Protocol):
 
 def to_array(image: Image.Image, size: int) -> ImageArray:
     """Turn any image into RGB, uint8 [size, size, 3]; the whole image is kept, and squashed."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        # Pillow would clip 16 bits at 255. 32 bits may hold 16 or only 8.
-        deep = np.asarray(image, dtype=np.int64).clip(0, 65535)
-        bits = 0 if image.mode == "I" and deep.max() <= 255 else 8
-        image = Image.fromarray((deep >> bits).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
-    elif image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    image = image.convert("RGB")
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return np.asarray(to_rgb(image, size))

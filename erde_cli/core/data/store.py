@@ -1,8 +1,9 @@
-"""Decoded images in memory, as uint8, and how they become the input of a network."""
+"""Decoded images, as uint8, and how they become the input of a network."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from mmap import mmap
 
 import numpy as np
 import torch
@@ -10,24 +11,60 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from erde_cli.core.context import Context
+from erde_cli.core.data.image_cache import release
 
-_IMAGES_AT_ONCE = 4096  # keeps the float64 copy small
+_IMAGES_AT_ONCE = 4096  # these two keep copies small, in float64 as well
+_PIXELS_AT_ONCE = _IMAGES_AT_ONCE * 32 * 32
 
 
 @dataclass(frozen=True)
 class ImageStore:
-    """One split in memory.
+    """One split: labels, and images of its own, or rows of what it shares with other splits.
 
-    images: uint8 [n, height, width, 3]. labels: int64 [n]. numbers: int64 [n], each image's number
+    images: uint8 [m, height, width, 3]. labels: int64 [n]. numbers: int64 [n], each image's number
     in its source; randomness is drawn by it, so it stays the same however the split is cut.
+    rows: int64 [n], places of the split's images in `images`; None: they are all its own, in order.
+    mapping: the file that is mapped into memory for `images`, if there is one.
     """
 
     images: Tensor
     labels: Tensor
     numbers: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
+    mapping: mmap | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def places(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Rows of `images` at some places of the split."""
+        return places if self.rows is None else self.rows[places]
+
+    def part(self, start: int, count: int) -> Tensor:
+        """Images of the split in order, uint8 [batch, height, width, 3]."""
+        if self.rows is None:
+            return self.images[start : start + count]
+        return self.take(self.rows[start : start + count])
+
+    def take(self, rows: NDArray[np.int64]) -> Tensor:
+        """Copy rows of `images`."""
+        taken = torch.from_numpy(self.images.numpy()[rows])
+        self.release()
+        return taken
+
+    def release(self) -> None:
+        """Give back what was looked at of a mapped file: it need not stay in this process."""
+        release(self.mapping)
+
+    def on(self, context: Context) -> ImageStore:
+        """The split for training on a device; an accelerator gets no other split's images."""
+        labels = context.to_device(self.labels)
+        if self.rows is None or context.device.type == "cpu":
+            return replace(self, images=context.to_device(self.images), labels=labels)
+        images = torch.empty((len(self), *self.images.shape[1:]), dtype=torch.uint8)
+        for start in range(0, len(self), _IMAGES_AT_ONCE):
+            images[start : start + _IMAGES_AT_ONCE] = self.part(start, _IMAGES_AT_ONCE)
+        return ImageStore(context.to_device(images), labels, self.numbers)
 
 
 @dataclass(frozen=True)
@@ -40,10 +77,17 @@ class Normalisation:
     @classmethod
     def of(cls, images: Tensor) -> Normalisation:
         """Measure it on images, uint8 [n, height, width, 3]."""
-        count = images[..., 0].numel()
+        return cls.of_split(ImageStore(images, torch.empty(len(images)), np.arange(len(images))))
+
+    @classmethod
+    def of_split(cls, store: ImageStore) -> Normalisation:
+        """Measure it on the images of a split."""
+        height, width = store.images.shape[1:3]
+        count = len(store) * height * width
+        at_once = max(1, min(_IMAGES_AT_ONCE, _PIXELS_AT_ONCE // (height * width)))
         total, squares = torch.zeros(2, 3, dtype=torch.float64)
-        for part in torch.split(images, _IMAGES_AT_ONCE):
-            pixels = part.reshape(-1, 3).double() / 255
+        for start in range(0, len(store), at_once):
+            pixels = store.part(start, at_once).reshape(-1, 3).double() / 255
             total += pixels.sum(dim=0)
             squares += pixels.square().sum(dim=0)
         mean = total / count

@@ -66,7 +66,7 @@ def calibrate_bundle(
     """
     bundle = load_bundle(path)
     options.observer.phase("Calibrating thresholds")
-    dataset = dataset_of(bundle, dataset)
+    dataset = dataset_of(bundle, options, dataset)
     store = load_split(dataset, "calibration", options)
     context = options.context(precision)
     answers = answer_all(ready(bundle.model, context), store, bundle.normalisation, context)

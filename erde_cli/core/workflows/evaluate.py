@@ -126,7 +126,7 @@ def evaluate_bundle(
     thresholds = bundle.thresholds()
     context = options.context(_precision(bundle, thresholds, precision))
     options.observer.phase(f"Evaluating on the {split} split" if data is None else "Evaluating")
-    store = load_split(_dataset(bundle, data), split, options)
+    store = load_split(_dataset(bundle, data, options), split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
     point = _teacher_point(bundle, teacher, store, context, options)
     folder = out or bundle.path / "evaluation" / (split if data is None else "data")
@@ -200,11 +200,17 @@ def _precision(bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: st
     return recorded or wanted or "float32"
 
 
-def _dataset(bundle: Bundle, data: Path | None) -> Dataset:
+def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
     if data is None:
-        return dataset_of(bundle)
-    skip = bundle.recipe.data.unreadable == "skip"
-    return open_labelled_folder(data, bundle.class_names, bundle.image_size, skip_unreadable=skip)
+        return dataset_of(bundle, options)
+    return open_labelled_folder(
+        data,
+        bundle.class_names,
+        bundle.image_size,
+        skip_unreadable=bundle.recipe.data.unreadable == "skip",
+        memory_limit=bundle.recipe.data.memory_limit,
+        observer=options.observer,
+    )
 
 
 def _teacher_point(

@@ -21,7 +21,7 @@ from erde_cli.core.workflows.options import Json, Options
 _NAMED = 10  # unreadable files named in a warning
 
 
-def dataset_of(bundle: Bundle, dataset: Dataset | None = None) -> Dataset:
+def dataset_of(bundle: Bundle, options: Options, dataset: Dataset | None = None) -> Dataset:
     """Open the images that a bundle was trained on, or check those that are open already.
 
     Raises:
@@ -29,7 +29,7 @@ def dataset_of(bundle: Bundle, dataset: Dataset | None = None) -> Dataset:
         DataError: they are missing.
     """
     try:
-        dataset = dataset or open_dataset(_data_of(bundle))
+        dataset = dataset or open_dataset(_data_of(bundle), options.observer)
     except DataError as error:
         published = bundle.recipe.data.dataset in NAMED
         back = error.hint if published else f"put the images of {bundle.path} back"

@@ -6,7 +6,8 @@ from erde_cli.core.files import digest_of
 from erde_cli.core.recipe import Recipe
 from erde_cli.core.workflows.options import Json
 
-WHEREABOUTS = ("root", "download")  # of the section data: where images lie, how they got there
+# Of the section data: where images lie, how they got there, and where they lie once decoded.
+WHEREABOUTS = ("root", "download", "memory_limit")
 _VERSION = 1  # raised when the same recipe would train another network
 
 

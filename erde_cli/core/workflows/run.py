@@ -181,7 +181,7 @@ def _evaluation(
     start = journal.begin()
     options.observer.phase("Evaluating on the test split")
     context = options.context(_PRECISION)
-    store = load_split(dataset_of(student, dataset), "test", options)
+    store = load_split(dataset_of(student, options, dataset), "test", options)
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
     of_student = evaluate_store(student, store, "test", context)
     write_evaluation(of_teacher, None, folders["teacher"])

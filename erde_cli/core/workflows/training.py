@@ -173,7 +173,7 @@ def _train(
     start: float,
 ) -> Trained:
     train, calibration = load_for_training(dataset, options)
-    normalisation = Normalisation.of(train.images)
+    normalisation = Normalisation.of_split(train)
     architecture = resolve_architecture(
         task.network, len(dataset.class_names), task.recipe.data.image_size
     )

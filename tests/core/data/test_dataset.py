@@ -216,8 +216,9 @@ def break_images(dataset: Dataset, split: Any, count: int) -> list[Path]:
 def test_an_unreadable_test_image_is_found_by_a_check_before_anything_is_trained(
     make_images: MakeFolder,
 ) -> None:
-    dataset = open_dataset(settings_for(make_images(COUNTS)))
-    [broken] = break_images(dataset, "test", 1)
+    settings = settings_for(make_images(COUNTS))
+    [broken] = break_images(open_dataset(settings), "test", 1)
+    dataset = open_dataset(settings)
     told: list[tuple[int, int]] = []
     dataset.check("train", lambda done, total: told.append((done, total)))
     assert told == [(27, 27)]
@@ -229,8 +230,9 @@ def test_an_unreadable_test_image_is_found_by_a_check_before_anything_is_trained
 def test_unreadable_images_are_skipped_by_the_setting_and_reported_once(
     make_images: MakeFolder,
 ) -> None:
-    dataset = open_dataset(settings_for(make_images(COUNTS), unreadable="skip"))
-    broken = break_images(dataset, "test", 2)
+    settings = settings_for(make_images(COUNTS), unreadable="skip")
+    broken = break_images(open_dataset(settings), "test", 2)
+    dataset = open_dataset(settings)
     dataset.check("test")
     store = dataset.load("test")
     np.testing.assert_array_equal(store.numbers, dataset.splits["test"][2:])
@@ -239,8 +241,9 @@ def test_unreadable_images_are_skipped_by_the_setting_and_reported_once(
 
 
 def test_a_split_of_which_nothing_can_be_read_is_refused(make_images: MakeFolder) -> None:
-    dataset = open_dataset(settings_for(make_images(COUNTS), unreadable="skip"))
-    break_images(dataset, "test", 7)
+    settings = settings_for(make_images(COUNTS), unreadable="skip")
+    break_images(open_dataset(settings), "test", 7)
+    dataset = open_dataset(settings)
     with pytest.raises(DataError, match="The test split has no readable image"):
         dataset.load("test")
 

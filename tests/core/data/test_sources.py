@@ -28,7 +28,7 @@ def read(tmp_path: Path) -> Callable[..., np.ndarray]:
     ) -> np.ndarray:
         (tmp_path / "c").mkdir()
         image.save(tmp_path / "c" / name, **options)
-        source = FolderSource(tmp_path, ("c",), [tmp_path / "c" / name], np.array([0]), None)
+        source = FolderSource(tmp_path, ("c",), [str(tmp_path / "c" / name)], np.array([0]), None)
         images, numbers = source.read(np.array([0]), size)
         assert numbers.tolist() == [0]
         assert images.shape == (1, size, size, 3)
@@ -196,10 +196,10 @@ def test_pixels_and_labels_are_those_of_the_files(make_images: MakeFolder) -> No
 
 
 def test_progress_ends_at_the_number_of_images(make_images: MakeFolder) -> None:
-    source = folder_source(make_images({"train": {"a": 40, "b": 40}}, size=(1, 1)))
+    source = folder_source(make_images({"train": {"a": 150, "b": 150}}, size=(1, 1)))
     told: list[tuple[int, int]] = []
-    source.read(np.arange(80), 8, lambda done, total: told.append((done, total)))
-    assert told == [(64, 80), (80, 80)]
+    source.read(np.arange(300), 8, lambda done, total: told.append((done, total)))
+    assert told == [(256, 300), (300, 300)]
 
 
 def test_reading_leaves_the_warnings_of_the_process_alone(make_images: MakeFolder) -> None:

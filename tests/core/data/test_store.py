@@ -1,13 +1,21 @@
 """Decoded images and their normalisation."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from erde_cli.core.context import Context
-from erde_cli.core.data import Normalisation, Normaliser
+from erde_cli.core.data import (
+    AugmentationPlan,
+    Batches,
+    ImageStore,
+    Normalisation,
+    Normaliser,
+    evaluation_batches,
+)
 
 
 def noise(count: int, height: int = 5, width: int = 4) -> torch.Tensor:
@@ -90,3 +98,70 @@ def test_the_context_decides_number_format_and_memory_layout(
 def test_a_normalisation_comes_back_from_json() -> None:
     found = Normalisation.of(noise(7))
     assert Normalisation.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+@pytest.fixture
+def rows() -> ImageStore:
+    """A split of every third image of what it shares, the last one first."""
+    images = noise(60)
+    rows = np.arange(60)[::-3].copy()
+    return ImageStore(images, torch.arange(20), 1000 + rows, rows)
+
+
+def copied(store: ImageStore) -> ImageStore:
+    """The same split with images of its own."""
+    assert store.rows is not None
+    return ImageStore(store.images[torch.from_numpy(store.rows)], store.labels, store.numbers)
+
+
+def test_rows_name_the_images_of_a_split(rows: ImageStore, context: Context) -> None:
+    own = copied(rows)
+    assert len(rows) == len(own) == 20
+    assert torch.equal(rows.part(0, 20), own.images)
+    assert torch.equal(rows.part(15, 4096), own.images[15:])
+    assert torch.equal(own.part(15, 4096), own.images[15:])
+    assert Normalisation.of_split(rows) == Normalisation.of(own.images)
+    assert Normalisation.of_split(rows) != Normalisation.of(rows.images)
+
+
+def test_rows_and_copies_give_the_same_batches(rows: ImageStore, context: Context) -> None:
+    plan = AugmentationPlan(crop=1, flip=True, cutout=2)
+    normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
+    found, wanted = (
+        [
+            *Batches(store, normalisation, plan, 6, 1, context).epoch(2),
+            *Batches(store, normalisation, plan, 6, 1, context).in_order(0, 7),
+            *evaluation_batches(store, normalisation, context, 7),
+        ]
+        for store in (rows, copied(rows))
+    )
+    assert len(found) == len(wanted) == 3 + 3 + 3
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+        np.testing.assert_array_equal(one.rows, other.rows)
+
+
+def test_an_accelerator_gets_the_images_of_the_split_alone(rows: ImageStore) -> None:
+    elsewhere = Context(torch.device("meta"), "float32", 1)
+    there = rows.on(elsewhere)
+    assert there.images.shape[0] == 20
+    assert there.images.device.type == there.labels.device.type == "meta"
+    assert there.rows is None
+    here = rows.on(Context(torch.device("cpu"), "float32", 1))
+    assert here.images.data_ptr() == rows.images.data_ptr()  # nothing is copied
+
+
+def test_pages_of_a_mapped_file_are_given_back(
+    rows: ImageStore, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[object] = []
+    monkeypatch.setattr("erde_cli.core.data.store.release", told.append)
+    mapped = replace(rows, mapping=object())  # type: ignore[arg-type]
+    plan = AugmentationPlan(crop=0, flip=False, cutout=0)
+    normalisation = Normalisation.of_split(mapped)
+    assert told == [mapped.mapping]
+    list(Batches(mapped, normalisation, plan, 5, 1, context).epoch(0))
+    assert told == [mapped.mapping] * 5
+    list(evaluation_batches(mapped, normalisation, context, 10))
+    assert told == [mapped.mapping] * 7

@@ -52,6 +52,12 @@ class Data(Section):
     unreadable: Literal["refuse", "skip"] = Field(
         "refuse", description="what to do with files that are no readable image"
     )
+    memory_limit: int = Field(
+        2000,
+        ge=0,
+        description="imagefolder: MB of decoded images that are copied into memory; more stay in "
+        "the cache, in a file mapped into memory",
+    )
     augmentation: Augmentation = Field(default_factory=Augmentation)
 
     @model_validator(mode="after")

@@ -1,0 +1,91 @@
+"""Which image files there are in a folder, and which class each belongs to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from erde_cli.core.data.sources import IntArray
+from erde_cli.core.errors import DataError
+
+
+def list_classes(
+    folder: Path, class_names: Sequence[str], *, may_lack: bool = False
+) -> tuple[list[str], IntArray]:
+    """Paths of the image files of `folder/<class>/`, sorted, and their labels [files].
+
+    Raises:
+        DataError: a class has no image (unless it may), or there is none at all.
+    """
+    formats = Image.registered_extensions().items()
+    endings = {ending for ending, kind in formats if kind in Image.OPEN}
+    files: list[str] = []
+    labels: list[int] = []
+    for label, name in enumerate(class_names):
+        inside = folder / name
+        found = sorted(_image_files(str(inside), endings)) if inside.is_dir() else []
+        if not found and not may_lack:
+            raise DataError(
+                f"The class {name!r} has no images.",
+                got=f"no file with the ending of an image in {folder / name}",
+                expected="at least two images per class",
+                hint="add images, or remove the folder",
+            )
+        files += [str(inside) + "/" + "/".join(parts) for parts in found]
+        labels += [label] * len(found)
+    if not files:
+        raise DataError(f"There are no images in {folder}.", expected="<class>/* in it")
+    return files, np.array(labels, dtype=np.int64)
+
+
+def class_names_in(folder: Path) -> tuple[str, ...]:
+    """Names of the classes of a folder, sorted.
+
+    Raises:
+        DataError: one of them cannot be shown.
+    """
+    inside = (path.name for path in folder.iterdir() if path.is_dir())
+    names = tuple(sorted(name for name in inside if not name.startswith(".")))
+    for name in names:
+        if not name.isprintable():
+            raise DataError(
+                f"A class cannot be called {name!r}.",
+                expected="a folder name of printable characters, in UTF-8",
+                hint=f"rename the folder in {folder}",
+            )
+    return names
+
+
+def _image_files(
+    folder: str, endings: set[str], above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    """Parts of the path of every image below a folder; hidden ones are passed over.
+
+    Links to files are followed, links to folders are not: they may lead round in circles.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            inside = [entry for entry in entries if not entry.name.startswith(".")]
+    except PermissionError:
+        return
+    for entry in inside:
+        parts = (*above, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _image_files(entry.path, endings, parts)
+        elif _ending(entry.name) in endings and _is_file(entry):
+            yield parts
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file or leads to one; a link that leads nowhere is none."""
+    if entry.is_symlink():
+        return os.path.isfile(entry.path)  # noqa: PTH113 (Path's fails on a link to itself)
+    return entry.is_file()
+
+
+def _ending(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (Path's takes as long as decoding)
