@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from erde_cli.core.context import Context, make_context
+from erde_cli.core.context import Context, make_context, require_compiler
 from erde_cli.core.observer import Observer
+from erde_cli.core.recipe import Training
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,21 @@ class Options:
     def __post_init__(self) -> None:
         self.context("float32")
 
-    def context(self, precision: str) -> Context:
-        """Context of this device in a precision ("auto", "float32", "bfloat16")."""
-        return make_context(self.device, precision, self.threads)
+    def context(self, precision: str, memory_format: str = "auto") -> Context:
+        """Context of this device in a precision and a memory format, as a recipe names them."""
+        return make_context(self.device, precision, self.threads, memory_format)
+
+    def training_context(self, settings: Training) -> Context:
+        """Context in which a network is trained; cheap beside decoding, so it comes first.
+
+        Raises:
+            InputError: this machine cannot train it in that way.
+        """
+        context = self.context(settings.precision, settings.memory_format)
+        if settings.compile:
+            self.observer.phase("Trying torch.compile")
+            require_compiler(context.device)
+        return context
 
 
 Json = dict[str, Any]

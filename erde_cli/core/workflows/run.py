@@ -105,6 +105,7 @@ def _teacher(
         journal.keep("teacher", options)
         return bundle
     start = journal.begin()
+    options.training_context(recipe.training.student)  # not once the teacher is trained
     bundle = train_teacher(recipe, run, options, dataset).bundle
     journal.finish("teacher", start)
     return bundle
