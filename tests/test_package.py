@@ -17,6 +17,7 @@ COMMANDS = (
     "calibrate",
     "profile",
     "evaluate",
+    "tune",
     "recipes",
     "data",
 )
