@@ -58,12 +58,13 @@ def tune(
 
     Example: [bold]erde tune digits --role student[/bold]
     """
+    counts = None if threads is None else _numbers(threads)
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.recipe import load_recipe
-    from erde_cli.core.workflows.tune import parse_threads, tune
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
-    counts = None if threads is None else parse_threads(threads)
+    from erde_cli.core.workflows.tune import tune
+
     with working(quiet, device, None) as options:
         tuned = tune(
             loaded,
@@ -75,6 +76,16 @@ def tune(
             compiled=compiled,
         )
     show(tuned.to_json(), as_json, *_pieces(tuned))
+
+
+def _numbers(text: str) -> list[int]:
+    """Read numbers of threads, such as "1,2,4"."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+        raise typer.BadParameter(
+            f"{text!r} is no list of numbers from 1, such as 1,2,4.", param_hint="'--threads'"
+        )
+    return [int(part) for part in parts]
 
 
 def _pieces(tuned: Tuned) -> list[RenderableType]:

@@ -91,7 +91,7 @@ def test_quiet_is_quiet(tiny_recipe: Path, cli: Cli) -> None:
     [
         (("--role", "pupil"), "pupil"),
         (("--threads", "1,many"), "--threads"),
-        (("--threads", "0"), "number of threads"),
+        (("--threads", "0"), "--threads"),
         (("--threads", "1,100000"), "number of threads"),
         (("--threads", ""), "--threads"),
         (("--repeats", "1"), "3"),
@@ -266,6 +266,17 @@ def test_threads_are_1_half_and_all_and_always_what_is_used_now(tiny_recipe: Pat
     assert torch.get_num_threads() == own
     elsewhere = workflow._candidates(recipe, "teacher", options, [own + 1, own + 2], False)
     assert elsewhere[0].threads == own + 2
+
+
+def test_one_network_does_not_change_what_the_other_is_compared_with(
+    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "PRECISIONS", ("float32",))
+    own = torch.get_num_threads()
+    roles = json_of("tune", tiny_recipe, *QUICK, "--threads", f"{own},{own + 1}")["roles"]
+    for role in roles.values():
+        assert [one["threads"] for one in role["candidates"] if one["now"]] == [own]
+        assert {one["threads"] for one in role["candidates"]} == {own, own + 1}
 
 
 def test_classes_are_known_or_counted_or_guessed(folder_recipe: Path, tmp_path: Path) -> None:

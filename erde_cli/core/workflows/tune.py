@@ -24,7 +24,6 @@ from erde_cli.core.context import (
 )
 from erde_cli.core.data import Batch, Normalisation, Normaliser
 from erde_cli.core.data.published_files import PUBLISHED
-from erde_cli.core.errors import InputError
 from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
 from erde_cli.core.objectives import DistillationObjective, LabelObjective
 from erde_cli.core.recipe import Data, Recipe, Training
@@ -147,10 +146,10 @@ def tune(
     Raises:
         InputError: the recipe's own settings do not work here, or a number of threads is absurd.
     """
-    with _threads_kept():
-        device = options.context("float32").device
-        found = {}
-        for role in roles:
+    device = options.context("float32").device
+    found = {}
+    for role in roles:
+        with _threads_kept():
             candidates = _candidates(recipe, role, options, threads, compiled)
             now, reasons = candidates[0], _reasons(candidates, device)
             run = _Run(recipe, role, options, count_classes(recipe.data))
@@ -158,8 +157,8 @@ def tune(
             trials = {one: run.trial(one) for one in candidates if one not in reasons}
             report = partial(options.observer.progress, f"Trying the {role}")
             speeds = measure(trials, now, steps, repeats, report)
-            speeds = Speeds(speeds.found, {**reasons, **speeds.skipped})
-            found[role] = RoleTuned(run.settings.batch_size, run.classes, now, speeds)
+        speeds = Speeds(speeds.found, {**reasons, **speeds.skipped})
+        found[role] = RoleTuned(run.settings.batch_size, run.classes, now, speeds)
     return Tuned(recipe.name, device.type, steps, repeats, found)
 
 
@@ -294,20 +293,3 @@ class _Run:
 
 def _in_yaml(change: Json) -> str:
     return ", ".join(f"{key}: {json.dumps(value).strip(chr(34))}" for key, value in change.items())
-
-
-def parse_threads(text: str) -> list[int]:
-    """Read numbers of threads, such as "1,2,4".
-
-    Raises:
-        InputError: it is no such list.
-    """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdecimal() for part in parts):
-        raise InputError(
-            "--threads is no list of numbers.",
-            got=text,
-            expected="numbers with commas between them",
-            hint="such as --threads 1,2,4",
-        )
-    return [int(part) for part in parts]
