@@ -101,26 +101,18 @@ def measure(
         rounds: trials of each candidate.
         tell: is told how many steps are done, of how many.
     """
-    found: dict[Candidate, list[float]] = {}
-    skipped: dict[Candidate, str] = {}
-    done, total = 0, len(trials) * (1 + rounds * steps)
-    for candidate, trial in trials.items():
-        try:
-            trial(1)
-        except RuntimeError as error:
-            if candidate == now:
-                raise
-            skipped[candidate] = str(error).splitlines()[0]
-            total -= rounds * steps
-        else:
-            found[candidate] = []
-        done += 1
-        tell(done, total)
+    total = len(trials) * (1 + rounds * steps)
+    first, skipped = _first_steps(trials, now, lambda done: tell(done, total))
+    done, total = len(trials), total - len(skipped) * rounds * steps
+    found: dict[Candidate, list[float]] = {candidate: [] for candidate in first}
     running = list(found)
     for round_ in range(rounds):
         for candidate in running:
-            found[candidate].append(trials[candidate](steps))
-            done += steps
+            # What was slow in its first step may still be slow to begin: one more step tells.
+            slow = round_ == 0 and first[candidate] < max(first.values()) / _HOPELESS
+            length = 1 if slow else steps
+            found[candidate].append(trials[candidate](length))
+            done, total = done + length, total - (steps - length)
             tell(min(done, total - 1), total)
         if round_ == 0:
             enough = max(figures[0] for figures in found.values()) / _HOPELESS
@@ -128,6 +120,23 @@ def measure(
             total -= (len(found) - len(running)) * (rounds - 1) * steps
     tell(total, total)
     return Speeds(found, skipped)
+
+
+def _first_steps(
+    trials: Mapping[Candidate, Trial], now: Candidate, tell: Callable[[int], None]
+) -> tuple[dict[Candidate, float], dict[Candidate, str]]:
+    """Speed of each candidate's first step, and why others cannot take one."""
+    first: dict[Candidate, float] = {}
+    skipped: dict[Candidate, str] = {}
+    for done, (candidate, trial) in enumerate(trials.items(), 1):
+        try:
+            first[candidate] = trial(1)
+        except RuntimeError as error:
+            if candidate == now:
+                raise
+            skipped[candidate] = str(error).splitlines()[0]
+        tell(done)
+    return first, skipped
 
 
 def training_trial(

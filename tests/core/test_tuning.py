@@ -23,7 +23,7 @@ def test_candidates_are_measured_in_turn_after_a_step_that_does_not_count() -> N
     log: list[tuple[str, int]] = []
     told: list[tuple[int, int]] = []
     trials = {
-        NOW: scripted([1, 10, 12, 11], log, "now"),
+        NOW: scripted([60, 10, 12, 11], log, "now"),
         OTHER: scripted([99, 20, 21, 22], log, "other"),
     }
     speeds = measure(trials, NOW, 4, 3, lambda *at: told.append(at))
@@ -47,6 +47,21 @@ def test_hopeless_candidates_are_measured_once_unless_they_are_what_the_recipe_g
     speeds = measure(trials, NOW, 2, 3, lambda *at: told.append(at))
     assert [len(figures) for figures in speeds.found.values()] == [3, 3, 1]
     assert told[-1] == (17, 17)
+
+
+def test_a_slow_first_step_is_followed_by_a_single_one_and_may_have_been_a_slow_beginning() -> None:
+    log: list[tuple[str, int]] = []
+    told: list[tuple[int, int]] = []
+    trials = {
+        NOW: scripted([90, 80, 80, 80], log, "now"),
+        OTHER: scripted([1, 90, 90, 90], log, "other"),
+        SLOW: scripted([1, 2], log, "slow"),
+    }
+    speeds = measure(trials, NOW, 5, 3, lambda *at: told.append(at))
+    assert [steps for name, steps in log if name == "other"] == [1, 1, 5, 5]
+    assert [steps for name, steps in log if name == "slow"] == [1, 1]
+    assert speeds.fastest == OTHER
+    assert told[-1] == (3 + 15 + 11 + 1, 30)
 
 
 def test_what_cannot_run_is_named_and_left_out_but_never_what_the_recipe_gives() -> None:
