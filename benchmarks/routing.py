@@ -111,7 +111,7 @@ def told(found: dict[str, list[float]], mix: str, macs: Sequence[float]) -> dict
 def main() -> None:
     """Measure every network, batch size and mix."""
     given = arguments(__doc__ or "")
-    context = make_context("cpu", "float32").for_inference()
+    context = make_context("cpu", "float32", memory_format="channels_last")
     generator = torch.Generator().manual_seed(0)
     everything = torch.randn(IMAGES, 3, 32, 32, generator=generator)
     document = []

@@ -19,6 +19,7 @@ from erde_cli.commands.profile import profile
 from erde_cli.commands.recipes import recipes
 from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
+from erde_cli.commands.tune import tune
 from erde_cli.core.errors import ErdeError
 
 _STOPPED = 130  # 128 + SIGINT
@@ -36,6 +37,7 @@ app.command("distill")(distill)
 app.command("calibrate")(calibrate)
 app.command("profile")(profile)
 app.command("evaluate")(evaluate)
+app.command("tune")(tune)
 app.add_typer(recipes, name="recipes")
 app.add_typer(data, name="data")
 

@@ -4,9 +4,14 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from erde_cli.app import app
 
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "pydantic", "numpy", "matplotlib", "sklearn", "fvcore")
@@ -17,6 +22,7 @@ COMMANDS = (
     "calibrate",
     "profile",
     "evaluate",
+    "tune",
     "recipes",
     "data",
 )
@@ -26,27 +32,87 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS, "data fetch", "recipes show"])
-def test_help_imports_nothing_heavy_and_gives_an_example(command: str) -> None:
-    arguments = [*command.split(), "--help"]
-    code = (
-        "import sys; from erde_cli.app import main; code = main(" + repr(arguments) + ");"
-        f"print('LOADED', [m for m in {HEAVY} if m in sys.modules], code)"
-    )
-    done = python(code)
-    assert "LOADED [] 0" in done.stdout, done.stdout + done.stderr
-    assert "erde" in done.stdout
-    if command:
-        assert "Example:" in done.stdout
+def mounted(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Paths of all commands and groups that the live command line has."""
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from mounted(inner, (*path, name))
 
 
-@pytest.mark.parametrize("arguments", [["distil"], ["run", "--frobnicate"], ["calibrate"]])
-def test_a_wrong_command_line_imports_nothing_heavy(arguments: list[str]) -> None:
+def answer(*arguments: str) -> tuple[int, list[str], str]:
+    """Exit code, heavy modules imported, and everything shown, in a process of its own."""
     code = (
-        "import sys; from erde_cli.app import main; code = main(" + repr(arguments) + ");"
-        f"print('LOADED', [m for m in {HEAVY} if m in sys.modules], code)"
+        "import sys; from erde_cli.app import main; code = main(sys.argv[1:]);"
+        f"print('LOADED', code, *[m for m in {HEAVY} if m in sys.modules])"
     )
-    assert "LOADED [] 2" in python(code).stdout
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    shown, _, last = done.stdout.rpartition("LOADED ")
+    exit_code, *loaded = last.split()
+    return int(exit_code), loaded, shown + done.stderr
+
+
+PATHS = list(mounted(typer.main.get_command(app)))
+
+
+def test_every_command_is_covered() -> None:
+    assert {path[0] for path in PATHS if path} == set(COMMANDS)
+    assert {("data", "fetch"), ("recipes", "show"), ("recipes", "schema")} < set(PATHS)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_help_imports_nothing_heavy_and_gives_an_example(path: tuple[str, ...]) -> None:
+    code, loaded, shown = answer(*path, "--help")
+    assert (code, loaded) == (0, []), shown
+    assert "Usage: " + " ".join(("erde", *path)) in shown
+    if path:
+        assert "Example:" in shown or path == ("recipes", "schema")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=" ".join)
+def test_a_wrong_option_imports_nothing_heavy(path: tuple[str, ...]) -> None:
+    code, loaded, shown = answer(*path, "--frobnicate")
+    assert (code, loaded) == (2, []), shown
+    assert "--frobnicate" in shown
+    assert " ".join(("erde", *path, "--help")) in shown
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "distil",
+        "data fetsh",
+        "recipes sho",
+        "data fetch",
+        "recipes show",
+        "calibrate",
+        "calibrate runs/x",
+        "calibrate runs/x --max-drop 1 --max-macs 0.5",
+        "calibrate runs/x --max-drop -1",
+        "calibrate runs/x --threshold often",
+        "run",
+        "run digits --seed many",
+        "run digits --seed -1",
+        "run digits --threads 0",
+        "run digits --device toaster",
+        "evaluate runs/x --split validation",
+        "evaluate runs/x --precision float16",
+        "tune digits --role pupil",
+        "tune digits --threads 1,many",
+        "tune digits --repeats 1",
+    ],
+)
+def test_a_wrong_command_line_imports_nothing_heavy(line: str) -> None:
+    code, loaded, shown = answer(*line.split())
+    assert (code, loaded) == (2, []), shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("line", ["run nowhere.yaml", "tune digits --set training.teacher.lr=1"])
+def test_a_wrong_recipe_is_told_before_torch_is_imported(line: str) -> None:
+    code, loaded, shown = answer(*line.split())
+    assert (code, "torch" in loaded) == (2, False), shown
 
 
 def test_importing_the_package_is_light_and_its_names_are_there() -> None:

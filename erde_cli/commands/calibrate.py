@@ -61,10 +61,11 @@ def calibrate(
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
     from erde_cli.commands.terminal import show, working
-    from erde_cli.core.calibration import one_target
-    from erde_cli.core.workflows.calibrate import calibrate_bundle
+    from erde_cli.core.targets import one_target
 
     target = one_target(threshold=threshold, max_drop=max_drop, max_macs=max_macs)
+    from erde_cli.core.workflows.calibrate import calibrate_bundle
+
     with working(quiet, device, threads) as options:
         found = calibrate_bundle(bundle, target, options, precision or "float32")
     show(found.to_json(), as_json, *_pieces(found))

@@ -35,7 +35,8 @@ SetOption = Annotated[
     ),
 ]
 SeedOption = Annotated[
-    int | None, typer.Option("--seed", show_default=False, help="Use this seed, not the recipe's.")
+    int | None,
+    typer.Option("--seed", min=0, show_default=False, help="Use this seed, not the recipe's."),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on stdout, errors as well.")
@@ -44,11 +45,17 @@ QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show results and warnings only, no progress.")
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps.")
+    Literal["auto", "cpu", "cuda", "mps"],
+    typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps."),
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", show_default=False, help="CPU threads; as many as there are cores."),
+    typer.Option(
+        "--threads",
+        min=1,
+        show_default=False,
+        help="CPU threads; as many as there are cores.",
+    ),
 ]
 PrecisionOption = Annotated[
     Literal["float32", "bfloat16"] | None,

@@ -45,10 +45,11 @@ def run(
     """
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or (), seed=seed)
     from erde_cli.core.workflows.run import run_recipe
     from erde_cli.core.workflows.training import default_run
 
-    loaded = load_recipe(recipe, overrides or (), seed=seed)
     with working(quiet, device, threads) as options:
         result = run_recipe(loaded, out or default_run(loaded), options, force=force)
     show(result.to_json(), as_json, *_pieces(result))

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from erde_cli.core.profiling import Profile
     from erde_cli.core.workflows.data import Listed
     from erde_cli.core.workflows.evaluate import Evaluation
+    from erde_cli.core.workflows.tune import RoleTuned
 
 
 def percent(share: float) -> str:
@@ -147,3 +148,23 @@ def _state(one: Listed) -> str:
         return one.state
     count = len(one.corrupt) or len(one.missing)
     return f"{one.state}: {count} file{'s' if count > 1 else ''}"
+
+
+def tuning_table(title: str, found: RoleTuned) -> Table:
+    """Speed of every candidate, the fastest first, and its factor over what the recipe gives."""
+    made = table(title, "candidate", "threads", "images/s (low to high)", "factor", "")
+    speeds = found.speeds
+    order = sorted(speeds.found, key=lambda one: speeds.spread(one).median, reverse=True)
+    for one in order:
+        speed = speeds.spread(one)
+        compiled = " compiled" if one.compile else ""
+        best = one == speeds.fastest
+        made.add_row(
+            f"{one.precision} {one.memory_format}{compiled}",
+            str(one.threads),
+            f"{speed.median:,.0f} ({speed.low:,.0f} to {speed.high:,.0f})",
+            f"{speeds.factor(one, found.now).median:.2f}",
+            "best" if best else "now" if one == found.now else "",
+            style="bold" if best else None,
+        )
+    return made

@@ -31,9 +31,10 @@ def train_teacher(
     from erde_cli.commands.terminal import show, working
     from erde_cli.commands.trained import trained_pieces
     from erde_cli.core.recipe import load_recipe
-    from erde_cli.core.workflows.training import default_run, train_teacher
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
+    from erde_cli.core.workflows.training import default_run, train_teacher
+
     with working(quiet, device, threads) as options:
         trained = train_teacher(loaded, out or default_run(loaded), options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Teacher"))

@@ -124,7 +124,7 @@ class Bundle:
                 f"{self.path} has no thresholds, so no image can leave early.",
                 hint=f"choose them with: erde calibrate {self.path} --max-drop 1",
             )
-        context = make_context("cpu", thresholds.precision)
+        context = make_context("cpu", thresholds.precision, memory_format="channels_last")
         network = self._prepared.get(context) or ready(self.model, context)
         self._prepared[context] = network
         with context.autocast():

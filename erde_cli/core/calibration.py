@@ -7,14 +7,12 @@ does not: the same target chosen on four fifths and scored on the fifth, five ti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NoReturn
 
 import numpy as np
 
-from erde_cli.core.errors import InputError
 from erde_cli.core.metrics import Adaptive, adaptive
-from erde_cli.core.threshold_search import Observations, Search, Target
-from erde_cli.core.thresholds import read_threshold
+from erde_cli.core.targets import Target, one_target
+from erde_cli.core.threshold_search import Observations, Search
 
 __all__ = [
     "Calibrated",
@@ -26,47 +24,6 @@ __all__ = [
 ]
 
 _FOLDS = 5
-_OPTIONS = {"threshold": "--threshold", "max_drop": "--max-drop", "max_macs": "--max-macs"}
-
-
-def one_target(
-    *,
-    threshold: float | str | None = None,
-    max_drop: float | None = None,
-    max_macs: float | None = None,
-) -> Target:
-    """Make a target from the one argument that is given.
-
-    Args:
-        threshold: nats, "always" or "never".
-        max_drop: accuracy points, 0 to 100.
-        max_macs: share of the full MACs, above 0 and at most 1.
-
-    Raises:
-        InputError: none or several are given, or the value is out of its bounds.
-    """
-    values = {"threshold": threshold, "max_drop": max_drop, "max_macs": max_macs}
-    given = {kind: value for kind, value in values.items() if value is not None}
-    if len(given) != 1:
-        raise InputError(
-            "Calibration needs exactly one target.",
-            got=" and ".join(_OPTIONS[kind] for kind in given) or "none",
-            expected="--threshold NATS, --max-drop POINTS, or --max-macs RATIO",
-            hint="start with --max-drop 1",
-        )
-    if threshold is not None:
-        return Target("threshold", read_threshold(threshold))
-    if max_drop is not None:
-        if not 0 <= max_drop <= 100:
-            _refuse("max_drop", max_drop, "accuracy points from 0 to 100")
-        return Target("max_drop", max_drop)
-    if max_macs is None or not 0 < max_macs <= 1:
-        _refuse("max_macs", max_macs, "a share of the full MACs, above 0 and at most 1")
-    return Target("max_macs", max_macs)
-
-
-def _refuse(kind: str, value: object, expected: str) -> NoReturn:
-    raise InputError(f"{_OPTIONS[kind]} is out of bounds.", got=str(value), expected=expected)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from erde_cli.core.errors import InputError
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "float16"]
+Layout = Literal["contiguous", "channels_last"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 _PIXELS_AT_ONCE = 64 * 32**2
 _IMAGES_AT_ONCE = 512
@@ -20,24 +27,27 @@ _IMAGES_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Context:
-    """The one object that device, precision, rank and world size come from."""
+    """The one object that device, precision, layout, rank and world size come from.
+
+    Nothing is left open here: what `auto` comes to is decided in `make_context`.
+    """
 
     device: torch.device
     precision: Precision
     threads: int
     rank: int = 0
     world_size: int = 1
+    layout: Layout = "contiguous"
 
     @property
     def dtype(self) -> torch.dtype:
         """Number format of activations."""
-        return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        return _DTYPES[self.precision]
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Channels last goes with bfloat16: in float32 it can be a third as fast under load."""
-        reduced = self.precision == "bfloat16"
-        return torch.channels_last if reduced else torch.contiguous_format
+        """Order of an image's numbers in memory."""
+        return _FORMATS[self.layout]
 
     def place(self, module: nn.Module) -> None:
         """Move a network to the device, in the layout that is used here."""
@@ -65,19 +75,24 @@ class Context:
 
 
 def make_context(
-    device: str = "auto", precision: str = "float32", threads: int | None = None
+    device: str = "auto",
+    precision: str = "float32",
+    threads: int | None = None,
+    memory_format: str = "auto",
 ) -> Context:
-    """Choose device and precision by a fixed rule, never by timing.
+    """Choose device, precision and memory layout by a fixed rule, never by timing.
 
     Args:
         device: "auto" takes CUDA where there is one, else the CPU.
-        precision: "auto" is bfloat16 with channels last where the processor has bfloat16
-            arithmetic (CUDA from compute capability 8.0; x86 with AVX512-BF16 or AMX), else
-            float32.
+        precision: "auto" is bfloat16 where the processor has bfloat16 arithmetic (CUDA from
+            compute capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
         threads: threads of the CPU; None: as many as torch would take.
+        memory_format: "auto" is channels last with bfloat16 and float16, and contiguous with
+            float32, which channels last can slow to a third under load.
 
     Raises:
-        InputError: the device is not there, or the number of threads is out of bounds.
+        InputError: the device is not there or cannot compute in this precision, or the number of
+            threads is out of bounds.
     """
     if threads is not None:
         # Thousands of threads bring a machine to its knees before anyone can stop them.
@@ -95,10 +110,40 @@ def make_context(
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
-    resolved: Precision = "bfloat16" if precision == "bfloat16" else "float32"
-    if precision == "auto":
-        resolved = "bfloat16" if has_bfloat16(chosen) else "float32"
-    return Context(chosen, resolved, torch.get_num_threads())
+    resolved = _precision(precision, chosen)
+    layout: Layout = "contiguous" if resolved == "float32" else "channels_last"
+    if memory_format != "auto":
+        layout = "channels_last" if memory_format == "channels_last" else "contiguous"
+    return Context(chosen, resolved, torch.get_num_threads(), layout=layout)
+
+
+def _precision(wanted: str, device: torch.device) -> Precision:
+    if wanted == "auto":
+        return "bfloat16" if has_bfloat16(device) else "float32"
+    precision: Precision = next(known for known in PRECISIONS if known == wanted)
+    if precision == "float16" and (reason := why_not(device, precision)):
+        raise InputError(
+            f"The device {device.type} cannot train in float16: {reason}",
+            got="precision: float16",
+            expected="precision: auto, float32 or bfloat16",
+            hint="erde tune RECIPE measures what this machine can do",
+        )
+    return precision
+
+
+def why_not(device: torch.device, precision: Precision) -> str:
+    """Why a device cannot train in a precision; empty where it can. It tries, and times nothing."""
+    with torch.random.fork_rng(devices=[]):
+        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    try:
+        layers.to(device)
+        images = torch.zeros(2, 3, 4, 4, device=device, dtype=_DTYPES[precision])
+        with torch.autocast(device.type, _DTYPES[precision], precision != "float32"):
+            total = layers(images).float().sum()
+        torch.amp.GradScaler(device.type).scale(total).backward()
+    except (RuntimeError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return ""
 
 
 def images_at_once(side: int, device: torch.device) -> int:
@@ -120,6 +165,35 @@ def has_bfloat16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return False
+
+
+def why_not_compiled(device: torch.device) -> str:
+    """Why torch.compile does not work here, such as for want of a compiler; empty where it does.
+
+    It compiles a line or two, which takes a few seconds.
+    """
+    compiled: Callable[[Tensor], Tensor] = torch.compile(lambda numbers: numbers * 2 + 1)
+    try:
+        compiled(torch.zeros(3, device=device))
+    except Exception as error:  # noqa: BLE001 (what a compiler lacks is told by any exception)
+        lines = [line for line in str(error).splitlines() if line and "backend=" not in line]
+        return lines[0] if lines else type(error).__name__
+    return ""
+
+
+def require_compiler(device: torch.device) -> None:
+    """See that networks can be compiled, before anything long begins.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if reason := why_not_compiled(device):
+        raise InputError(
+            f"torch.compile does not work here: {reason}",
+            got="compile: true",
+            expected="a C++ compiler that torch finds, such as g++",
+            hint="put compile: false into the recipe, or install a compiler",
+        )
 
 
 def _device(name: str) -> torch.device:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,28 +18,14 @@ from numpy.typing import NDArray
 
 from erde_cli.core.exits import first_exit
 from erde_cli.core.metrics import Adaptive, adaptive
+from erde_cli.core.targets import Target
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
-TargetKind = Literal["threshold", "max_drop", "max_macs"]
 
 _LEVELS = 64  # candidate thresholds per exit; a finer grid fits the noise of the split
-_UNITS = {"threshold": "nats", "max_drop": "points", "max_macs": "share of full MACs"}
 _ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the thresholds are chosen for; `value` in nats, points, or share of the full MACs."""
-
-    kind: TargetKind
-    value: float
-
-    @property
-    def unit(self) -> str:
-        """Unit of `value`."""
-        return _UNITS[self.kind]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from erde_cli.core.recipe import Training
 from erde_cli.core.schedule import learning_rate
 
 _LEAST_PER_CLASS = 10  # calibration images per class from which a collapse can be told
+_LEAST_SCALE = 2.0**-16  # of gradients in float16; 32 skipped steps below where it begins
 _STEPS_PER_EVENT = 10  # reading a loss makes the device wait; so not every step
 
 
@@ -46,11 +47,24 @@ class EpochRecord:
 
 
 class TrainState:
-    """Weights, optimiser state and position: all that changes during training."""
+    """Weights, optimiser state, gradient scale and position: all that changes during training.
+
+    `forward` is the model, or its compiled twin: the same weights under the model's own names. Only
+    training steps go through it; batches of other sizes and modes go through `model`.
+    """
 
     def __init__(self, model: EarlyExitNet, settings: Training) -> None:
         self.model = model
+        self.forward: Callable[[Tensor], Tensor] = model
+        if settings.compile:
+            # A cache of its own: torch gives up on a class that it has compiled eight times.
+            self.forward = torch.compile(  # type: ignore[call-overload]
+                model, dynamic=False, isolate_recompiles=True
+            )
         self.optimizer = _optimizer(model, settings)
+        device = next(model.parameters()).device.type
+        # Gradients that float16 would round to 0 are scaled up; elsewhere this does nothing.
+        self.scaler = torch.amp.GradScaler(device, enabled=settings.precision == "float16")
         self.epoch = 0
         self.step = 0
 
@@ -59,6 +73,7 @@ class TrainState:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
         }
@@ -67,6 +82,7 @@ class TrainState:
         """Take the place of another state."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
         self.epoch = state["epoch"]
         self.step = state["step"]
 
@@ -84,7 +100,7 @@ def train_epoch(
     """Train for one more epoch, then look at the calibration split (shown, never selected on).
 
     Raises:
-        TrainingError: the loss is no longer finite.
+        TrainingError: the loss is no longer finite, or float16 cannot hold the gradients.
     """
     log = _Log(batches.batch_size)
     state.model.train()
@@ -93,13 +109,14 @@ def train_epoch(
             # Dropout draws from the global generator: set anew, it depends on the step alone.
             torch.manual_seed(derive_seed(seed, "dropout", state.step, context.rank))
             rate = learning_rate(settings, state.step, len(batches))
-            loss, terms = _step(state, batch, objective, settings, rate, context)
+            loss, terms = train_step(state, batch, objective, settings, rate, context)
             state.step += 1
             log.add(loss, terms)
             done = state.step - state.epoch * len(batches)
             if done % _STEPS_PER_EVENT == 0 or done == len(batches):
                 observer.step(log.step_event(state.epoch + 1, settings.epochs, done, len(batches)))
     state.epoch += 1
+    _check_scale(state)
     seconds = log.seconds
     means = log.means()
     answers = evaluate(state.model)
@@ -133,7 +150,7 @@ def train_epoch(
     return record
 
 
-def _step(
+def train_step(
     state: TrainState,
     batch: Batch,
     objective: Objective,
@@ -141,17 +158,37 @@ def _step(
     rate: float,
     context: Context,
 ) -> tuple[Tensor, dict[str, Tensor]]:
+    """One step of training: its loss, a scalar, and what to log of it.
+
+    A step whose gradients overflow, as float16's first ones do, only lowers the gradient scale.
+    """
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
     with context.autocast():
-        logits = state.model(batch.images)
+        logits = state.forward(batch.images)
     loss, terms = objective(logits.float(), batch, state.step)
-    loss.backward()  # type: ignore[no-untyped-call]
+    state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     if settings.gradient_clipping is not None:
+        state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), settings.gradient_clipping)
-    state.optimizer.step()
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
     return loss.detach(), {name: term.detach() for name, term in terms.items()}
+
+
+def _check_scale(state: TrainState) -> None:
+    """See that steps are still taken: each that overflows halves the scale.
+
+    Raises:
+        TrainingError: no gradient is finite, however small the scale.
+    """
+    if state.scaler.get_scale() < _LEAST_SCALE:
+        raise TrainingError(
+            f"float16 cannot hold the gradients of epoch {state.epoch}, however they are scaled.",
+            expected="finite gradients",
+            hint="put precision: bfloat16 or float32 into the recipe",
+        )
 
 
 def _optimizer(model: EarlyExitNet, settings: Training) -> torch.optim.Optimizer:
@@ -162,8 +199,10 @@ def _optimizer(model: EarlyExitNet, settings: Training) -> torch.optim.Optimizer
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     nesterov = settings.momentum > 0
+    # torch's fused step leaves the momentum uninitialised where float16 skips the first step.
+    fused = settings.precision != "float16"
     return torch.optim.SGD(
-        groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True
+        groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=fused
     )
 
 

@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from erde_cli.core.context import (
+    PRECISIONS,
     Context,
     Precision,
     has_bfloat16,
     images_at_once,
     make_context,
+    require_compiler,
+    why_not,
 )
 from erde_cli.core.errors import InputError
 
@@ -43,7 +46,7 @@ def test_other_devices_are_not_taken_to_have_bfloat16(device: str) -> None:
     assert not has_bfloat16(torch.device(device))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_named_precision_is_taken_as_it_is(precision: Precision) -> None:
     assert make_context("cpu", precision).precision == precision
 
@@ -58,16 +61,20 @@ def test_auto_takes_cuda_where_there_is_one_and_else_the_processor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype", "memory_format"),
+    ("precision", "wanted", "dtype", "memory_format"),
     [
-        ("float32", torch.float32, torch.contiguous_format),
-        ("bfloat16", torch.bfloat16, torch.channels_last),
+        ("float32", "auto", torch.float32, torch.contiguous_format),
+        ("bfloat16", "auto", torch.bfloat16, torch.channels_last),
+        ("float16", "auto", torch.float16, torch.channels_last),
+        ("float32", "channels_last", torch.float32, torch.channels_last),
+        ("bfloat16", "contiguous", torch.bfloat16, torch.contiguous_format),
+        ("float16", "contiguous", torch.float16, torch.contiguous_format),
     ],
 )
-def test_float32_stays_contiguous_and_bfloat16_goes_with_channels_last(
-    precision: Precision, dtype: torch.dtype, memory_format: torch.memory_format
+def test_float32_stays_contiguous_and_the_others_go_with_channels_last_unless_told(
+    precision: Precision, wanted: str, dtype: torch.dtype, memory_format: torch.memory_format
 ) -> None:
-    context = Context(CPU, precision, 1)
+    context = make_context("cpu", precision, 1, wanted)
     layer = nn.Conv2d(3, 4, 3)
     context.place(layer)
     with context.autocast():
@@ -114,8 +121,47 @@ def test_the_threads_are_those_that_are_asked_for() -> None:
     assert make_context("cpu").threads == 1
 
 
+def test_a_device_that_cannot_do_float16_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("\"slow_conv2d\" not implemented for 'Half'\nand more")
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", refuse)
+    with pytest.raises(InputError, match=r"cannot train in float16: .*'Half'\n  got") as caught:
+        make_context("cpu", "float16")
+    assert caught.value.exit_code == 2
+    assert "bfloat16" in caught.value.expected
+    assert make_context("cpu", "bfloat16").precision == "bfloat16"  # an old rule: taken as it is
+
+
+def test_trying_a_precision_leaves_the_generator_as_it_was() -> None:
+    before = torch.random.get_rng_state()
+    assert [why_not(CPU, precision) for precision in PRECISIONS] == ["", "", ""]
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert "meta" in why_not(torch.device("meta"), "float16")
+
+
+def test_a_machine_without_a_compiler_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(function: object) -> object:
+        def call(*_: object) -> None:
+            raise RuntimeError("backend='inductor' raised:\nNo working C++ compiler\n\nSet X=1")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(
+        InputError, match=r"does not work here: No working C\+\+ compiler\n  got"
+    ) as caught:
+        require_compiler(CPU)
+    assert "compile: false" in caught.value.hint
+
+
 def test_a_run_is_told_all_of_it() -> None:
-    assert Context(CPU, "bfloat16", 2, rank=1, world_size=3).to_json() == {
+    context = Context(CPU, "bfloat16", 2, rank=1, world_size=3, layout="channels_last")
+    assert context.to_json() == {
         "device": "cpu",
         "precision": "bfloat16",
         "memory_format": "channels_last",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from erde_cli.core.context import Context
+from erde_cli.core.context import make_context
 from erde_cli.core.data import AugmentationPlan, Batch, Batches, ImageStore, Normalisation
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.inference import Answers, answer_all
@@ -18,9 +18,9 @@ from erde_cli.core.observer import EpochEvent, Observer, StepEvent
 from erde_cli.core.recipe import Training
 from erde_cli.core.training import EpochRecord, TrainState, train_epoch
 
-CONTEXT = Context(torch.device("cpu"), "float32", 1)
 ARCHITECTURE = Architecture("resnet", 8, 4, (1, 2), "erde", 4, 8)
 SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05)
+HALF = SETTINGS.model_copy(update={"precision": "float16"})
 LONGER = Training(epochs=12, batch_size=8, learning_rate=0.1)
 NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -62,16 +62,20 @@ def epochs(
     objective: Any = None,
     seed: int = 5,
 ) -> list[EpochRecord]:
+    """Train for some epochs, in the precision and the memory format of the settings."""
     plan = AugmentationPlan(1, flip=True, cutout=0)
-    batches = Batches(store, NORMALISATION, plan, settings.batch_size, seed, CONTEXT)
+    precision = "float32" if settings.precision == "auto" else settings.precision
+    context = make_context("cpu", precision, 1, settings.memory_format)
+    context.place(state.model)
+    batches = Batches(store, NORMALISATION, plan, settings.batch_size, seed, context)
     wanted = objective or LabelObjective(torch.ones(3), 0.0)
 
     def evaluate(model: EarlyExitNet) -> Answers:
-        return answer_all(model, store, NORMALISATION, CONTEXT)
+        return answer_all(model, store, NORMALISATION, context)
 
     return [
         train_epoch(
-            state, batches, wanted, settings, seed, CONTEXT, evaluate, observer or Observer()
+            state, batches, wanted, settings, seed, context, evaluate, observer or Observer()
         )
         for _ in range(count)
     ]
@@ -98,14 +102,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(store: Ima
     assert not same(weights(one), weights(other))
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, HALF], ids=["float32", "float16"])
 def test_a_state_that_was_saved_and_loaded_goes_on_as_if_nothing_had_happened(
-    store: ImageStore,
+    store: ImageStore, settings: Training
 ) -> None:
-    straight, first, second = fresh(), fresh(), fresh()
-    whole = epochs(store, straight, 4)
-    epochs(store, first, 2)
+    straight, first, second = (fresh(settings) for _ in range(3))
+    for state in (straight, first):
+        state.scaler = torch.amp.GradScaler(
+            "cpu", 2.0**10, growth_interval=3, enabled=HALF is settings
+        )
+    whole = epochs(store, straight, 4, settings)
+    epochs(store, first, 2, settings)
     second.load_state_dict(copy.deepcopy(first.state_dict()))
-    rest = epochs(store, second, 2)
+    assert second.scaler.state_dict() == first.scaler.state_dict()
+    rest = epochs(store, second, 2, settings)
     assert same(weights(straight), weights(second))
     assert [r.metrics for r in whole[2:]] == [r.metrics for r in rest]
 
@@ -207,3 +217,109 @@ def test_a_split_too_small_to_tell_is_not_called_collapsed(store: ImageStore) ->
     slow = Training(epochs=4, batch_size=16, learning_rate=1e-9)
     assert epochs(few, fresh(), 1, slow, recorder)[0].metrics["collapsed"] == []
     assert recorder.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "memory_format", "dtype", "layout"),
+    [
+        ("float16", "auto", torch.float16, torch.channels_last),
+        ("float16", "contiguous", torch.float16, torch.contiguous_format),
+        ("float32", "channels_last", torch.float32, torch.channels_last),
+        ("float32", "auto", torch.float32, torch.contiguous_format),
+    ],
+)
+def test_the_settings_reach_the_activations_and_their_gradients(
+    store: ImageStore,
+    precision: str,
+    memory_format: str,
+    dtype: torch.dtype,
+    layout: torch.memory_format,
+) -> None:
+    changes = {"precision": precision, "memory_format": memory_format}
+    settings = SETTINGS.model_copy(update=changes)
+    state = fresh(settings)
+    seen: list[Tensor] = []
+
+    def hook(module: Any, inputs: Any, output: Tensor) -> None:
+        output.register_hook(seen.append)
+        seen.append(output)
+
+    convolution = next(m for m in state.model.modules() if isinstance(m, torch.nn.Conv2d))
+    handle = convolution.register_forward_hook(
+        lambda *given: hook(*given) if torch.is_grad_enabled() else None
+    )
+    epochs(store, state, 1, settings)
+    handle.remove()
+    assert len(seen) == 2 * 4  # 72 images, 4 whole batches of 16
+    assert {tensor.dtype for tensor in seen} == {dtype}
+    assert all(tensor.is_contiguous(memory_format=layout) for tensor in seen[::2])
+    assert convolution.weight.dtype == torch.float32
+
+
+def test_float16_learns_as_float32_does(store: ImageStore) -> None:
+    settings = LONGER.model_copy(update={"precision": "float16"})
+    half, single = epochs(store, fresh(settings), 12, settings), epochs(store, fresh(), 12, LONGER)
+    assert half[-1].metrics["loss"] == pytest.approx(single[-1].metrics["loss"], abs=0.1)
+    assert half[-1].metrics["accuracy_calibration"][-1] > 0.8
+
+
+def test_float16_clips_the_gradients_themselves_and_not_the_scaled_ones(store: ImageStore) -> None:
+    """Scaled gradients are far above the limit: clipped first, they would hardly move anything."""
+    moved = []
+    for precision in ("float32", "float16"):
+        changes = {"precision": precision, "momentum": 0.0, "gradient_clipping": 100.0}
+        settings = SETTINGS.model_copy(update=changes)
+        state = fresh(settings)
+        state.scaler = torch.amp.GradScaler("cpu", 2.0**10, enabled=precision == "float16")
+        before = state.model.stages[0][0][0].weight.detach().clone()  # type: ignore[index]
+        epochs(store, state, 1, settings)
+        after = state.model.stages[0][0][0].weight.detach()  # type: ignore[index]
+        moved.append(float((after - before).norm()))
+    assert moved[1] == pytest.approx(moved[0], rel=0.05)
+
+
+def test_a_step_whose_gradients_overflow_is_skipped_and_halves_the_scale(store: ImageStore) -> None:
+    """The first one is the trap: torch's fused step would begin with momentum from nowhere."""
+    settings = HALF.model_copy(update={"batch_size": 72, "warmup_epochs": 0})
+    state = fresh(settings)
+    state.scaler = torch.amp.GradScaler("cpu", 2.0**40)
+    before = {name: p.detach().clone() for name, p in state.model.named_parameters()}
+    record = epochs(store, state, 1, settings)[0]
+    assert all(torch.equal(p, before[name]) for name, p in state.model.named_parameters())
+    assert state.scaler.get_scale() == 2.0**39
+    assert np.isfinite(record.metrics["loss"])
+    assert not state.optimizer.state
+    # ... and once the scale fits, training goes on as if nothing had been
+    state.scaler = torch.amp.GradScaler("cpu", 2.0**10)
+    epochs(store, state, 1, settings)
+    momenta = [entry["momentum_buffer"] for entry in state.optimizer.state.values()]
+    assert all(float(buffer.norm()) <= 1.01 for buffer in momenta)  # one clipped gradient
+    assert any(not torch.equal(p, before[name]) for name, p in state.model.named_parameters())
+
+
+def test_gradients_that_no_scale_can_hold_stop_training_with_advice(store: ImageStore) -> None:
+    def endless(logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        root = (logits * 0).sum().abs().sqrt()  # 0, but its slope is infinite
+        return root, {"cross_entropy": root.expand(3)}
+
+    state = fresh(HALF)
+    state.scaler = torch.amp.GradScaler("cpu", 2.0**-14)
+    with pytest.raises(
+        TrainingError, match="float16 cannot hold the gradients of epoch 1"
+    ) as caught:
+        epochs(store, state, 1, HALF, objective=endless)
+    assert "bfloat16" in caught.value.hint
+
+
+def test_a_loss_that_is_not_finite_stops_float16_as_well(store: ImageStore) -> None:
+    def broken(logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return logits.sum() * float("inf"), {}
+
+    with pytest.raises(TrainingError, match="epoch 1"):
+        epochs(store, fresh(HALF), 1, HALF, objective=broken)
+
+
+def test_only_float16_scales_its_gradients() -> None:
+    assert fresh(HALF).scaler.is_enabled()
+    assert not fresh().scaler.is_enabled()
+    assert fresh().state_dict()["scaler"] == {}

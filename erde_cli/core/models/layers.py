@@ -21,7 +21,8 @@ _LEVELS = 256  # one random byte decides on a feature
 class Dropout(nn.Module):
     """Zero a share of the features in training and scale up the rest, as `torch.nn.Dropout` does.
 
-    The share is rounded to 1/256. One draw from torch's generator decides the whole mask.
+    The share is rounded to 1/256. One draw from torch's generator decides the whole mask. A
+    compiled network draws its masks by torch's own dropout, which is compiled with the rest.
     """
 
     def __init__(self, share: float) -> None:
@@ -35,7 +36,8 @@ class Dropout(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Any shape, the same shape."""
-        if not self.training or features.device.type != "cpu":
+        ours = features.device.type == "cpu" and not torch.compiler.is_compiling()
+        if not (self.training and ours):
             return F.dropout(features, self.p, self.training)
         generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
         draws = np.frombuffer(generator.bytes(features.numel()), dtype=np.uint8)
@@ -51,7 +53,8 @@ class HalvingPool(nn.Module):
         learns = features.requires_grad and torch.is_grad_enabled()
         even = features.shape[2] % 2 == 0 and features.shape[3] % 2 == 0
         last = features.is_contiguous(memory_format=torch.channels_last)
-        if learns and even and last and features.device.type == "cpu":
+        ours = features.device.type == "cpu" and not torch.compiler.is_compiling()
+        if learns and even and last and ours:
             pooled: Tensor = _HalveChannelsLast.apply(features)  # type: ignore[no-untyped-call]
             return pooled
         return F.avg_pool2d(features, 2)

@@ -25,11 +25,20 @@ run with `--set section.key=value`.
 - Which backbones there are, and what they cost: [backbones](backbones.md).
 - `data.root` is relative to the recipe; given by `--set` it is relative to where you are.
 - The splits depend on the images and `data.split_seed`, not on `seed`.
-- `precision: auto` is a fixed rule, never a timing: bfloat16 with channels-last where the processor
-  has bfloat16 arithmetic (CUDA from compute capability 8.0; x86 with AVX512-BF16 or AMX), else
-  float32, contiguous. Parameters, losses and the optimiser are float32 either way. What it came to
-  is written into the run before the first step (`logs/*/context.json`). Inference is float32 unless
-  `--precision` says otherwise.
+- `precision: auto` is a fixed rule, never a timing: bfloat16 where the processor has bfloat16
+  arithmetic (CUDA from compute capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
+  `memory_format: auto` is channels-last with bfloat16 and float16, contiguous with float32. What
+  they came to is written into the run before the first step (`logs/*/context.json`). Parameters,
+  losses and the optimiser are float32 either way. Inference is float32 unless `--precision` says
+  otherwise.
+- `precision: float16` scales the gradients; a step whose gradients overflow is skipped and lowers
+  the scale, as the first few do. In distillation the teacher's logits are computed in the student's
+  precision.
+- `compile: true` compiles the training steps with torch.compile, which needs a C++ compiler and
+  takes a minute or so at the start. The dropout masks are drawn in another way, so the trained
+  bytes differ from those of `compile: false`; the bundle has the same form.
+- What is fastest on your machine, `erde tune RECIPE` measures, and prints what to write here. Only
+  what the recipe says is ever used.
 - The same seed on the same machine with the same number of threads gives the same bytes.
 
 This page is made from the schema by `make docs`.

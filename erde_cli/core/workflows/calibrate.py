@@ -68,7 +68,7 @@ def calibrate_bundle(
     options.observer.phase("Calibrating thresholds")
     dataset = dataset_of(bundle, options, dataset)
     store = load_split(dataset, "calibration", options)
-    context = options.context(precision)
+    context = options.inference_context(precision)
     answers = answer_all(ready(bundle.model, context), store, bundle.normalisation, context)
     profile = profile_model(bundle.model, bundle.image_size)
     costs = np.array(profile.cumulative_macs, dtype=np.float64)

@@ -124,7 +124,7 @@ def evaluate_bundle(
         )
     bundle = load_bundle(path)
     thresholds = bundle.thresholds()
-    context = options.context(_precision(bundle, thresholds, precision))
+    context = options.inference_context(_precision(bundle, thresholds, precision))
     options.observer.phase(f"Evaluating on the {split} split" if data is None else "Evaluating")
     store = load_split(_dataset(bundle, data, options), split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)

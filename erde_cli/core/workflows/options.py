@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from erde_cli.core.allocator import keep_freed_memory
-from erde_cli.core.context import Context, make_context
+from erde_cli.core.context import Context, make_context, require_compiler
 from erde_cli.core.observer import Observer
+from erde_cli.core.recipe import Training
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,28 @@ class Options:
         self.context("float32")
         keep_freed_memory()
 
-    def context(self, precision: str) -> Context:
-        """Context of this device in a precision ("auto", "float32", "bfloat16")."""
-        return make_context(self.device, precision, self.threads)
+    def context(self, precision: str, memory_format: str = "auto") -> Context:
+        """Context of this device in a precision and a memory format, as a recipe names them."""
+        return make_context(self.device, precision, self.threads, memory_format)
+
+    def inference_context(self, precision: str) -> Context:
+        """Context in which a network answers: always channels last, the faster one without training.
+
+        On 2 cores, float32, it took 0.6 to 0.9 of the time of contiguous images.
+        """
+        return self.context(precision, "channels_last")
+
+    def training_context(self, settings: Training) -> Context:
+        """Context in which a network is trained; cheap beside decoding, so it comes first.
+
+        Raises:
+            InputError: this machine cannot train it in that way.
+        """
+        context = self.context(settings.precision, settings.memory_format)
+        if settings.compile:
+            self.observer.phase("Trying torch.compile")
+            require_compiler(context.device)
+        return context
 
 
 Json = dict[str, Any]

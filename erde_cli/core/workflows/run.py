@@ -105,6 +105,7 @@ def _teacher(
         journal.keep("teacher", options)
         return bundle
     start = journal.begin()
+    options.training_context(recipe.training.student)  # not once the teacher is trained
     bundle = train_teacher(recipe, run, options, dataset).bundle
     journal.finish("teacher", start)
     return bundle
@@ -180,7 +181,7 @@ def _evaluation(
         return report
     start = journal.begin()
     options.observer.phase("Evaluating on the test split")
-    context = options.context(_PRECISION)
+    context = options.inference_context(_PRECISION)
     store = load_split(dataset_of(student, options, dataset), "test", options)
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
     of_student = evaluate_store(student, store, "test", context)

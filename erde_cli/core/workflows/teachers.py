@@ -121,6 +121,7 @@ def teacher_logits(
         "seed": seed,
         "device": context.device.type,
         "precision": context.precision,
+        "memory_format": context.layout,
         "torch": torch.__version__,
     }
     shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)

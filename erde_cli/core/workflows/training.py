@@ -23,7 +23,7 @@ from erde_cli.core.data import (
 )
 from erde_cli.core.errors import InputError
 from erde_cli.core.files import make_folder, write_json, write_text
-from erde_cli.core.inference import Answers, answer_all
+from erde_cli.core.inference import Answers, answer_all, ready
 from erde_cli.core.losses import LossSettings
 from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
 from erde_cli.core.objectives import DistillationObjective, LabelObjective
@@ -75,11 +75,11 @@ def train_teacher(
     """
     start = perf_counter()
     check_target(run / "teacher")
+    settings = recipe.training.teacher
+    context = options.training_context(settings)
     options.observer.phase("Training the teacher")
     dataset = dataset or open_dataset(recipe.data, options.observer)
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
-    settings = recipe.training.teacher
-    context = options.context(settings.precision)
 
     def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
         del seed, batches
@@ -108,6 +108,7 @@ def distill(
     settings = recipe.training.student
     method = recipe.distillation.method
     check_target(run / "student")
+    context = options.training_context(settings)
     teacher = None
     if method == "cross_entropy" and teacher_path is not None:
         raise InputError(
@@ -126,7 +127,6 @@ def distill(
         check_splits(teacher, dataset)
     weights_digest = teacher.document.weights_digest if teacher else None
     digest = inputs_digest(recipe, "student", dataset.fingerprint, weights_digest)
-    context = options.context(settings.precision)
 
     def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
         if teacher is None:
@@ -134,7 +134,7 @@ def distill(
         return DistillationObjective(
             teacher_logits(teacher, recipe, dataset.fingerprint, seed, batches, context, options),
             recipe.pairing,
-            _loss_settings(recipe),
+            loss_settings(recipe),
             recipe.distillation.entropy_on,
             weights,
             seed,
@@ -192,7 +192,7 @@ def _train(
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
-        f"{context.threads} threads"
+        f"{context.layout}, {context.threads} threads"
     )
     look = partial(answer_all, store=calibration, normalisation=normalisation, context=context)
     speed = _epochs(task, state, batches, objective, seed, context, look, options)
@@ -208,9 +208,8 @@ def _train(
         inputs_digest=task.inputs_digest,
         context=context,
     )
-    inference = options.context("float32")
-    inference.place(bundle.model)
-    answers = answer_all(bundle.model, calibration, normalisation, inference)
+    inference = options.inference_context("float32")
+    answers = answer_all(ready(bundle.model, inference), calibration, normalisation, inference)
     seconds = perf_counter() - start
     return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds)
 
@@ -239,7 +238,8 @@ def _epochs(
     return images / busy
 
 
-def _loss_settings(recipe: Recipe) -> LossSettings:
+def loss_settings(recipe: Recipe) -> LossSettings:
+    """Weights and temperature of a recipe's distillation."""
     wanted = recipe.distillation
     return LossSettings(
         method=wanted.method,

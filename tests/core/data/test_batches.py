@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from erde_cli.core.context import Context
+from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import (
     AugmentationPlan,
     Batch,
@@ -113,7 +113,7 @@ def test_all_images_are_evaluated_once_in_order(
 
 
 def test_batches_come_in_the_number_format_and_layout_of_the_context(store: ImageStore) -> None:
-    context = Context(torch.device("cpu"), "bfloat16", 1)
+    context = make_context("cpu", "bfloat16")
     training = next(iter(batches_of(store, context).epoch(0)))
     evaluation = next(iter(evaluation_batches(store, PIXELS, context)))
     for batch in (training, evaluation):

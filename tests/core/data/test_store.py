@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from erde_cli.core.context import Context
+from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import (
     AugmentationPlan,
     Batches,
@@ -86,7 +86,7 @@ def test_images_are_not_changed_by_being_normalised(context: Context) -> None:
 def test_the_context_decides_number_format_and_memory_layout(
     precision: str, dtype: torch.dtype, layout: torch.memory_format
 ) -> None:
-    context = Context(torch.device("cpu"), precision, 1)  # type: ignore[arg-type]
+    context = make_context("cpu", precision)
     images = noise(4)
     normalised = Normaliser(Normalisation((0.5,) * 3, (0.25,) * 3), 4, context)(images)
     expected = (images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25

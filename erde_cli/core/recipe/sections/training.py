@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from erde_cli.core.recipe.sections.base import NonNegative, Section, broken, refuse
 
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 def _are_shares(numbers: list[float]) -> bool:
@@ -51,6 +51,12 @@ class Training(Section):
         1.0, gt=0, description="largest norm of the gradient; null: no limit"
     )
     precision: Precision = Field("auto", description="auto: a fixed rule per device, see above")
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+        "auto", description="auto: channels_last with bfloat16 and float16, else contiguous"
+    )
+    compile: bool = Field(
+        False, description="torch.compile the training steps; needs a C++ compiler, see above"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Training:

@@ -1,0 +1,289 @@
+"""`erde tune` by the real command line: what it measures, what it says, what it leaves alone."""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from erde_cli.core import context as core_context
+from erde_cli.core.recipe import Training, load_recipe
+from erde_cli.core.tuning import Candidate, Speeds
+from erde_cli.core.workflows import tune as workflow
+from erde_cli.core.workflows.tune import RoleTuned, Tuned, count_classes
+
+from ..conftest import TINY, Cli
+
+JsonOf = Callable[..., dict[str, Any]]
+QUICK = ("--steps", 1, "--repeats", 3)
+NOW = Candidate("float32", "contiguous", 1)
+
+
+@pytest.fixture(autouse=True)
+def _threads_are_left_as_they_were() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_both_networks_are_measured_in_every_way_and_nothing_is_written(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = snapshot(tiny_recipe.parent)
+    precision = ("--set", "training.teacher.precision=float32")
+    found = json_of("tune", tiny_recipe, *QUICK, "--threads", "1", *precision)
+    assert set(found) == {"recipe", "device", "steps", "repeats", "yaml", "roles"}
+    assert (found["recipe"], found["device"], found["steps"]) == ("tiny", "cpu", 1)
+    assert list(found["roles"]) == ["teacher", "student"]
+    for role in found["roles"].values():
+        assert set(role) == {
+            "batch_size", "classes", "candidates", "skipped", "clear_gain", "change", "threads",
+        }  # fmt: skip
+        assert (role["batch_size"], role["classes"]) == (64, 10)
+        ways = {(one["precision"], one["memory_format"]) for one in role["candidates"]}
+        assert ways == {
+            (precision, layout)
+            for precision in ("float32", "bfloat16", "float16")
+            for layout in ("contiguous", "channels_last")
+        }
+        [now] = [one for one in role["candidates"] if one["now"]]
+        assert now["factor"] == {"median": 1.0, "low": 1.0, "high": 1.0}
+        assert len([one for one in role["candidates"] if one["best"]]) == 1
+        for one in role["candidates"]:
+            speed = one["images_per_second"]
+            assert 0 < speed["low"] <= speed["median"] <= speed["high"]
+            assert (one["threads"], one["compile"]) == (1, False)
+        assert bool(role["change"]) <= role["clear_gain"]
+        assert role["threads"] is None
+    [now] = [one for one in found["roles"]["teacher"]["candidates"] if one["now"]]
+    assert (now["precision"], now["memory_format"]) == ("float32", "contiguous")
+    assert snapshot(tiny_recipe.parent) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_marks_the_best_and_says_what_to_do(tiny_recipe: Path, cli: Cli) -> None:
+    code, out, err = cli("tune", tiny_recipe, *QUICK, "--threads", "1", "--role", "student")
+    assert code == 0, err
+    assert "Training steps of the student, batch 64, cpu" in out
+    assert "teacher" not in out
+    for part in ("images/s (low to high)", "factor", "float16 channels_last", "best", "1.00"):
+        assert part in out, part
+    assert "eave it" in out or "put into the recipe: training: {student: {" in out
+    assert "Measuring training steps of the student" in err
+
+
+def test_quiet_is_quiet(tiny_recipe: Path, cli: Cli) -> None:
+    code, _, err = cli("tune", tiny_recipe, *QUICK, "--threads", "1", "--quiet")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--role", "pupil"), "pupil"),
+        (("--threads", "1,many"), "--threads"),
+        (("--threads", "0"), "--threads"),
+        (("--threads", "1,100000"), "number of threads"),
+        (("--threads", ""), "--threads"),
+        (("--repeats", "1"), "3"),
+        (("--steps", "0"), "0"),
+        (("--device", "toaster"), "toaster"),
+        (("--set", "training.teacher.precision=float8"), "float8"),
+    ],
+)
+def test_what_makes_no_sense_is_exit_code_2(
+    tiny_recipe: Path, cli: Cli, arguments: tuple[str, ...], told: str
+) -> None:
+    code, out, _ = cli("tune", tiny_recipe, *arguments, "--json")
+    assert code == 2
+    assert told in json.loads(out)["error"]["message"] + json.loads(out)["error"]["got"]
+
+
+def test_the_recipes_own_settings_are_what_the_others_are_compared_with(
+    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "PRECISIONS", ("float32",))
+    found = json_of(
+        "tune", tiny_recipe, *QUICK, "--role", "teacher", "--threads", "1",
+        "--set", "training.teacher.precision=float16",
+        "--set", "training.teacher.memory_format=contiguous",
+    )  # fmt: skip
+    candidates = found["roles"]["teacher"]["candidates"]
+    assert [(one["precision"], one["now"]) for one in candidates] == [
+        ("float16", True), ("float32", False), ("float32", False),
+    ]  # fmt: skip
+
+
+def test_every_candidate_trains_in_its_own_way(
+    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[tuple[str, str], set[tuple[torch.dtype, bool]]] = {}
+    trial = workflow.training_trial
+
+    def spy(threads: int, model: Any, settings: Training, *rest: Any) -> Any:
+        way = (settings.precision, settings.memory_format)
+        first = next(m for m in model.modules() if isinstance(m, torch.nn.Conv2d))
+        first.register_forward_hook(
+            lambda _, inputs, output: seen.setdefault(way, set()).add(
+                (output.dtype, output.is_contiguous(memory_format=torch.channels_last))
+            )
+        )
+        return trial(threads, model, settings, *rest)
+
+    monkeypatch.setattr(workflow, "training_trial", spy)
+    json_of("tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1")
+    assert len(seen) == 6
+    for (precision, layout), kinds in seen.items():
+        assert kinds == {(getattr(torch, precision), layout == "channels_last")}
+
+
+def test_a_precision_that_the_device_lacks_is_left_out_by_name(
+    tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def why_not(device: torch.device, precision: str) -> str:
+        return "no such arithmetic" if precision == "float16" else ""
+
+    monkeypatch.setattr(workflow, "why_not", why_not)
+    arguments = ("tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1")
+    code, out, _ = cli(*arguments, "--json")
+    role = json.loads(out)["roles"]["student"]
+    assert code == 0
+    assert [one["reason"] for one in role["skipped"]] == ["no such arithmetic"] * 2
+    assert "float16" not in {one["precision"] for one in role["candidates"]}
+    code, out, _ = cli(*arguments)
+    assert "left out: float16, contiguous, 1 thread; float16, channels_last, 1 thread: no" in out
+
+
+def test_torch_compile_is_tried_on_request_and_left_out_where_it_does_not_work(
+    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "why_not_compiled", lambda _: "no compiler")
+    arguments = ("tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1")
+    skipped = json_of(*arguments, "--compile")["roles"]["student"]["skipped"]
+    assert [(one["precision"], one["compile"], one["reason"]) for one in skipped] == [
+        (precision, True, "no compiler") for precision in ("float32", "bfloat16", "float16")
+    ]
+
+
+@pytest.mark.parametrize("command", ["train-teacher", "run", "tune"])
+def test_float16_where_the_device_cannot_is_told_before_any_image_is_read(
+    command: str, folder_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for image in (folder_recipe.parent / "images/train/dark").iterdir():
+        image.write_bytes(b"broken")  # read first, this would be the error
+    monkeypatch.setattr(core_context, "why_not", lambda *_: "no 'Half' here")
+    where = () if command == "tune" else ("--out", tmp_path / "run")
+    arguments = (command, folder_recipe, *where, "--json")
+    code, out, err = cli(*arguments, "--set", "training.teacher.precision=float16")
+    assert code == 2
+    assert "cannot train in float16: no 'Half' here" in json.loads(out)["error"]["message"]
+    assert "Traceback" not in err
+
+
+def test_what_the_student_cannot_do_is_told_before_the_teacher_is_trained(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core_context, "why_not_compiled", lambda _: "No working C++ compiler")
+    code, out, _ = cli(
+        "run", tiny_recipe, "--out", tmp_path / "run", "--json",
+        "--set", "training.student.compile=true",
+    )  # fmt: skip
+    assert code == 2
+    error = json.loads(out)["error"]
+    assert "No working C++ compiler" in error["message"]
+    assert "compile: false" in error["hint"]
+    assert not (tmp_path / "run" / "teacher").exists()
+
+
+def test_a_run_in_float16_says_so_in_its_logs(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf
+) -> None:
+    changes = ("--set", "training.student.precision=float16", "--set", "training.student.epochs=1")
+    layout = ("--set", "training.student.memory_format=contiguous")
+    few = ("--set", "training.teacher.epochs=1")
+    json_of("run", tiny_recipe, "--out", tmp_path, *changes, *layout, *few)
+    written = json.loads((tmp_path / "logs/student/context.json").read_text())
+    assert (written["precision"], written["memory_format"]) == ("float16", "contiguous_format")
+
+
+def tuned(**figures: Any) -> Tuned:
+    speeds = Speeds({NOW: [10, 11, 12], **figures["found"]}, {})
+    return Tuned("mine", "cpu", 1, 3, {"teacher": RoleTuned(64, 10, NOW, speeds)})
+
+
+@pytest.mark.parametrize(
+    ("best", "change", "threads"),
+    [
+        (Candidate("bfloat16", "channels_last", 1),
+         {"precision": "bfloat16", "memory_format": "channels_last"}, None),
+        (Candidate("float32", "channels_last", 2),
+         {"precision": "float32", "memory_format": "channels_last"}, 2),
+        (Candidate("float32", "contiguous", 1, compile=True), {"compile": True}, None),
+        (Candidate("float32", "contiguous", 4), {}, 4),
+    ],
+)  # fmt: skip
+def test_a_clear_gain_becomes_lines_that_a_recipe_takes(
+    best: Candidate, change: dict[str, Any], threads: int | None, tmp_path: Path
+) -> None:
+    found = tuned(found={best: [20, 21, 22]})
+    assert found.roles["teacher"].change == change
+    assert found.roles["teacher"].threads == threads
+    if not change:
+        assert found.yaml is None
+        return
+    document = yaml.safe_load(TINY)
+    line = yaml.safe_load(found.yaml or "")
+    document["training"]["teacher"].update(line["training"]["teacher"])
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(document))
+    settings = load_recipe(str(path)).training.teacher
+    assert {key: getattr(settings, key) for key in change} == change
+
+
+def test_a_gain_within_the_spread_changes_nothing() -> None:
+    found = tuned(found={Candidate("bfloat16", "channels_last", 2): [11, 12, 14]})
+    assert found.yaml is None
+    assert found.roles["teacher"].change == {}
+    assert found.roles["teacher"].threads is None
+
+
+def test_threads_are_1_half_and_all_and_always_what_is_used_now(tiny_recipe: Path) -> None:
+    recipe = load_recipe(str(tiny_recipe))
+    options = workflow.Options("cpu")
+    own, cores = torch.get_num_threads(), os.cpu_count() or 1
+    found = workflow._candidates(recipe, "teacher", options, None, False)
+    assert {one.threads for one in found} == {1, max(1, cores // 2), cores, own}
+    assert found[0].threads == own
+    assert torch.get_num_threads() == own
+    elsewhere = workflow._candidates(recipe, "teacher", options, [own + 1, own + 2], False)
+    assert elsewhere[0].threads == own + 2
+
+
+def test_one_network_does_not_change_what_the_other_is_compared_with(
+    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workflow, "training_trial", lambda *_: lambda steps: 1.0)
+    own = torch.get_num_threads()
+    roles = json_of("tune", tiny_recipe, *QUICK, "--threads", f"{own},{own + 1}")["roles"]
+    for role in roles.values():
+        assert [one["threads"] for one in role["candidates"] if one["now"]] == [own]
+        assert {one["threads"] for one in role["candidates"]} == {own, own + 1}
+
+
+def test_classes_are_known_or_counted_or_guessed(folder_recipe: Path, tmp_path: Path) -> None:
+    def classes(*changes: str) -> int:
+        return count_classes(load_recipe(str(folder_recipe), changes).data)
+
+    assert classes() == 2
+    assert classes(f"data.root={tmp_path / 'nowhere'}") == 10
+    for name, count in (("cifar10", 10), ("cifar100", 100), ("svhn", 10)):
+        assert classes(f"data.dataset={name}", "data.root=null") == count
