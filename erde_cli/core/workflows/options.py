@@ -32,9 +32,10 @@ class Options:
         return make_context(self.device, precision, self.threads, memory_format)
 
     def inference_context(self, precision: str) -> Context:
-        """Context in which a network answers: always channels last, the faster one without training.
+        """Context in which a network answers: always channels last.
 
-        On 2 cores, float32, it took 0.6 to 0.9 of the time of contiguous images.
+        Without training it is the faster one in float32 as well: on 2 cores it took 0.65 to 0.95 of
+        the time of contiguous images.
         """
         return self.context(precision, "channels_last")
 
