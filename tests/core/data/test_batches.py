@@ -134,3 +134,29 @@ def test_batches_are_normalised(store: ImageStore, context: Context) -> None:
         torch.testing.assert_close(
             batch.images.double(), expected[batch.labels - 100], atol=1e-5, rtol=0
         )
+
+
+def test_batches_prepared_ahead_are_the_same(
+    store: ImageStore, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an accelerator: the next one is begun before this one is asked for."""
+    plan = AugmentationPlan(crop=2, flip=True, cutout=3)
+    batches = Batches(store, PIXELS, plan, 5, 7, context)
+    expected = list(batches.epoch(3))
+    monkeypatch.setattr(batches, "_ahead", True)
+    begun: list[int] = []
+    prepare = batches._batch
+
+    def count(places: np.ndarray, view: int) -> Batch:
+        begun.append(len(begun))
+        return prepare(places, view)
+
+    monkeypatch.setattr(batches, "_batch", count)
+    found = []
+    for done, batch in enumerate(batches.epoch(3)):
+        found.append(batch)
+        assert len(begun) >= min(done + 1, len(expected))
+    assert len(begun) == len(found) == len(expected) > 2
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
