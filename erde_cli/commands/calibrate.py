@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,38 +16,60 @@ from erde_cli.commands.options import (
     ThreadsOption,
 )
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
-    from erde_cli.core.workflows.calibrate import Thresholds
+def _target(metavar: str, text: str) -> typer.models.OptionInfo:
+    return typer.Option(
+        metavar=metavar, show_default=False, help=text, rich_help_panel="Targets: exactly one"
+    )
+
+
+def _folder(text: str) -> typer.models.OptionInfo:
+    return typer.Option(metavar="FOLDER", show_default=False, help=text)
 
 
 def calibrate(
     bundle: BundleArgument,
     threshold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NATS",
-            show_default=False,
-            help="One θ for all exits, in nats; or always, or never.",
-        ),
+        str | None, _target("NATS", "One θ for all exits, in nats; or always, or never.")
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(
-            metavar="POINTS",
-            show_default=False,
-            help="Cheapest, at most this many accuracy points below the model's last exit.",
-        ),
+        _target("POINTS", "Cheapest, at most this many accuracy points below the last exit."),
+    ] = None,
+    min_accuracy: Annotated[
+        float | None, _target("SHARE", "Cheapest, at least this accurate; 0.85 is 85 %.")
     ] = None,
     max_macs: Annotated[
+        float | None, _target("RATIO", "Most accurate, at no more than this share of full MACs.")
+    ] = None,
+    max_latency: Annotated[
         float | None,
+        _target("MS", "Most accurate, at no more ms per image, measured here, one at a time."),
+    ] = None,
+    max_risk: Annotated[
+        float | None,
+        _target("EPS", "Cheapest whose risk is at most EPS, promised; see --risk, --confidence."),
+    ] = None,
+    pick: Annotated[
+        str | None,
+        _target("NAME=VALUE", "Another stored point, without images: max-macs=0.4, max-drop=2."),
+    ] = None,
+    risk: Annotated[
+        Literal["disagreement", "accuracy-gap"] | None,
         typer.Option(
-            metavar="RATIO",
             show_default=False,
-            help="Most accurate, at no more than this share of the model's full MACs.",
+            help="Of --max-risk: another answer than the last exit's, or the accuracy lost to it.",
         ),
     ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", show_default=False, help="Of --max-risk; 0.9 if absent."),
+    ] = None,
+    temperature: Annotated[
+        bool, typer.Option("--temperature", help="Fit one temperature per exit first.")
+    ] = False,
+    data: Annotated[Path | None, _folder("Your own labelled images (<class>/*).")] = None,
+    images: Annotated[Path | None, _folder("Your own images without labels.")] = None,
     precision: PrecisionOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -55,46 +78,37 @@ def calibrate(
 ) -> None:
     """Choose the thresholds at which images leave early, and keep them in the bundle.
 
-    One target, on the calibration split. The choice flatters itself; the figures
-    "held out" do not: they come from five-fold cross-fitting.
+    On the calibration split, or on your own images. The choice flatters itself; the
+    figures "held out" do not: they come from five-fold cross-fitting. They are
+    estimates. A promise, with a confidence, is made by --max-risk alone.
 
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
     from erde_cli.commands.terminal import show, working
-    from erde_cli.core.targets import one_target
+    from erde_cli.core.targets import one_target, parse_pick, refuse_beside_pick
 
-    target = one_target(threshold=threshold, max_drop=max_drop, max_macs=max_macs)
+    targets = {
+        "threshold": threshold, "max_drop": max_drop, "min_accuracy": min_accuracy,
+        "max_macs": max_macs, "max_latency": max_latency, "max_risk": max_risk,
+        "risk": risk, "confidence": confidence,
+    }  # fmt: skip
+    if pick is not None:
+        others = {"data": data, "images": images, "precision": precision}
+        refuse_beside_pick({**targets, **others, "temperature": temperature or None})
+        target = parse_pick(pick)
+    else:
+        target = one_target(**targets)  # type: ignore[arg-type]
+    from erde_cli.commands.calibration_tables import calibration_pieces
     from erde_cli.core.workflows.calibrate import calibrate_bundle
+    from erde_cli.core.workflows.calibration_images import Source
+    from erde_cli.core.workflows.pick import pick_thresholds
 
     with working(quiet, device, threads) as options:
-        found = calibrate_bundle(bundle, target, options, precision or "float32")
-    show(found.to_json(), as_json, *_pieces(found))
-
-
-def _pieces(found: Thresholds) -> list[RenderableType]:
-    from erde_cli.commands.tables import exit_name, macs, percent, table
-    from erde_cli.commands.tables import threshold as written
-
-    document = found.to_json()
-    target = document["target"]
-    name = {"max_drop": "max drop", "max_macs": "max MACs"}.get(target["kind"], "threshold")
-    made = table(
-        f"{document['images']:,} calibration images, {name} {target['value']} {target['unit']}",
-        "", "accuracy %", "last exit %", "expected MACs", "of full %",
-    )  # fmt: skip
-    for label, row in (("chosen on", document), ("held out", document["held_out"])):
-        made.add_row(
-            label,
-            percent(row["accuracy"]),
-            percent(row["full_accuracy"]),
-            macs(row["expected_macs"]),
-            f"{100 * row['expected_macs'] / found.profile.full_macs:.1f}",
-        )
-    exits = table("Exits", "exit", "θ, nats", "leave here %")
-    rates = document["exit_rates"]
-    for index, (theta, rate) in enumerate(zip([*document["thresholds"], None], rates, strict=True)):
-        exits.add_row(exit_name(index, len(rates)), written(theta), percent(rate))
-    met = "The target is met on the calibration split."
-    if not document["met"]:
-        met = "The target cannot be met; these thresholds come nearest to it."
-    return [made, exits, met]
+        if pick is not None:
+            found = pick_thresholds(bundle, target, options)
+        else:
+            found = calibrate_bundle(
+                bundle, target, options, precision or "float32",
+                source=Source(data, images), temperature=temperature,
+            )  # fmt: skip
+    show(found.to_json(), as_json, *calibration_pieces(found))

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def trained_pieces(trained: Trained, title: str) -> list[RenderableType]:
-    """Accuracy of every exit on the calibration split, speed, and where the bundle is."""
-    made = table(f"{title} on the calibration split", "exit", "accuracy %")
+    """Accuracy of every exit on half A of the calibration split, speed, and where the bundle is."""
+    made = table(f"{title} on half A of the calibration split", "exit", "accuracy %")
     for index, accuracy in enumerate(trained.accuracy_calibration):
         made.add_row(exit_name(index, len(trained.accuracy_calibration)), percent(accuracy))
     speed = (

@@ -20,20 +20,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from erde_cli.core.bundle_format import FORMAT, BundleDocument, ThresholdsDocument
-from erde_cli.core.calibration import Calibrated
+from erde_cli.core.bundle_format import FORMAT, BundleDocument
 from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.exits import Routed, route
 from erde_cli.core.files import digest_of_file, read_json, replaced_folder, write_json
 from erde_cli.core.inference import ready
-from erde_cli.core.metrics import Adaptive
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.recipe import Recipe
-from erde_cli.core.thresholds import WrittenThreshold, write_threshold
+from erde_cli.core.thresholds_file import ThresholdsDocument, read_thresholds
 
-WEIGHTS, DOCUMENT, THRESHOLDS = "model.safetensors", "bundle.json", "thresholds.json"
+WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
 
@@ -81,31 +79,22 @@ class Bundle:
         Raises:
             BundleError: they belong to other weights, or are not what erde writes.
         """
-        path = self.path / THRESHOLDS
-        if not path.exists():
-            return None
-        hint = f"choose them again with: erde calibrate {self.path} --max-drop 1"
-        try:
-            document = ThresholdsDocument.model_validate(_read(path, hint))
-            values = document.values
-        except (ValidationError, InputError) as error:
-            if isinstance(error, BundleError):
-                raise
-            raise BundleError(f"{path} is not what erde writes: {error}", hint=hint) from error
-        if document.weights_digest != self.document.weights_digest:
+        digest = self.document.weights_digest
+        return read_thresholds(self.path, digest, self.model.exit_count)
+
+    def require_thresholds(self) -> ThresholdsDocument:
+        """Read its thresholds.
+
+        Raises:
+            BundleError: it has not been calibrated.
+        """
+        thresholds = self.thresholds()
+        if thresholds is None:
             raise BundleError(
-                f"{path} belongs to other weights.",
-                got=document.weights_digest[:12],
-                expected=self.document.weights_digest[:12],
-                hint=hint,
+                f"{self.path} has no thresholds, so no image can leave early.",
+                hint=f"choose them with: erde calibrate {self.path} --max-drop 1",
             )
-        if len(values) != self.model.exit_count - 1:
-            raise BundleError(
-                f"{path} has {len(values)} thresholds.",
-                expected=f"{self.model.exit_count - 1}, one for each early exit",
-                hint=hint,
-            )
-        return document
+        return thresholds
 
     def route(self, images: Tensor) -> Routed:
         """Let each image leave at its own exit, under the bundle's thresholds, on the CPU.
@@ -118,17 +107,12 @@ class Bundle:
         Raises:
             BundleError: it has not been calibrated.
         """
-        thresholds = self.thresholds()
-        if thresholds is None:
-            raise BundleError(
-                f"{self.path} has no thresholds, so no image can leave early.",
-                hint=f"choose them with: erde calibrate {self.path} --max-drop 1",
-            )
+        thresholds = self.require_thresholds()
         context = make_context("cpu", thresholds.precision, memory_format="channels_last")
         network = self._prepared.get(context) or ready(self.model, context)
         self._prepared[context] = network
         with context.autocast():
-            return route(network, images, thresholds.values)
+            return route(network, images, thresholds.values, thresholds.temperatures)
 
 
 def save_bundle(
@@ -247,47 +231,6 @@ def read_bundle_document(path: Path) -> BundleDocument:
         raise BundleError(f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
                           f"{document.architecture.classes}.")  # fmt: skip
     return document
-
-
-def save_thresholds(
-    bundle: Bundle, calibrated: Calibrated, fingerprint: str, precision: str
-) -> None:
-    """Write `thresholds.json` into a bundle, whole or not at all."""
-    document = ThresholdsDocument.model_validate(
-        {
-            "format": FORMAT,
-            "criterion": "entropy",
-            "unit": "nats",
-            "target": target_to_json(calibrated),
-            "met": calibrated.met,
-            "split": "calibration",
-            "split_fingerprint": fingerprint,
-            "images": calibrated.images,
-            "precision": precision,
-            "weights_digest": bundle.document.weights_digest,
-            "thresholds": [write_threshold(value) for value in calibrated.thresholds],
-            **figures(calibrated.chosen, calibrated.full_accuracy),
-            "exit_rates": list(calibrated.chosen.exit_rates),
-            "held_out": figures(calibrated.held_out, calibrated.full_accuracy),
-        }
-    )
-    write_json(bundle.path / THRESHOLDS, document.model_dump())
-
-
-def target_to_json(calibrated: Calibrated) -> dict[str, WrittenThreshold | str]:
-    """Written form of a target."""
-    target = calibrated.target
-    value = write_threshold(target.value) if target.kind == "threshold" else target.value
-    return {"kind": target.kind, "value": value, "unit": target.unit}
-
-
-def figures(adaptive: Adaptive, full_accuracy: float) -> dict[str, float]:
-    """Accuracy, accuracy of the last exit, and expected MACs, as they stand in JSON."""
-    return {
-        "accuracy": adaptive.accuracy,
-        "full_accuracy": full_accuracy,
-        "expected_macs": adaptive.expected_macs,
-    }
 
 
 def versions() -> dict[str, str]:

@@ -1,12 +1,10 @@
-"""What the JSON files of a bundle hold, validated when they are written and when they are read."""
+"""What `bundle.json` holds, validated when it is written and when it is read."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from erde_cli.core.thresholds import WrittenThreshold, read_threshold
 
 FORMAT = 1
 
@@ -55,35 +53,3 @@ class BundleDocument(_Document):
     weights_digest: str
     training: dict[str, Any]
     versions: dict[str, str]
-
-
-class _Figures(_Document):
-    accuracy: float
-    full_accuracy: float
-    expected_macs: float
-
-
-class ThresholdsDocument(_Document):
-    """What `thresholds.json` holds; thresholds in nats, "never" is 0 and "always" infinite."""
-
-    format: Literal[1]
-    criterion: Literal["entropy"]
-    unit: Literal["nats"]
-    thresholds: list[WrittenThreshold]
-    target: dict[str, WrittenThreshold | str]
-    met: bool
-    split: Literal["calibration"]
-    split_fingerprint: str
-    images: int
-    precision: Literal["float32", "bfloat16"]
-    weights_digest: str
-    accuracy: float
-    full_accuracy: float
-    expected_macs: float
-    exit_rates: list[float]
-    held_out: _Figures
-
-    @property
-    def values(self) -> list[float]:
-        """Thresholds in nats; 0 never, inf always."""
-        return [read_threshold(written) for written in self.thresholds]

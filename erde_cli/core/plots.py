@@ -6,13 +6,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from erde_cli.core.files import write_file
 
-_INK = "#333333"
-_STUDENT = "#0072b2"  # colour-blind safe (Okabe and Ito)
-_TEACHER = "#d55e00"
-_CHOSEN = "#009e73"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#333333"
+STUDENT = "#0072b2"  # colour-blind safe (Okabe and Ito)
+OTHER = "#d55e00"
+CHOSEN = "#009e73"
 # The same picture is the same bytes: no version, no date, no random names.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
 _CEILING = 100.5  # per cent
@@ -40,7 +44,6 @@ class TradeOff:
 
 def draw_trade_off(path: Path, picture: TradeOff) -> None:
     """Draw accuracy over expected MACs, as PNG or SVG by the ending of `path`."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
 
@@ -49,12 +52,12 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.plot(
         [point.macs for point in picture.sweep],
         [100 * point.accuracy for point in picture.sweep],
-        color=_STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
+        color=STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
     )  # fmt: skip
     marks = [
-        (picture.exits, "s", _INK, 32, "all images leave at exit 1, 2, ..."),
-        ([picture.chosen] if picture.chosen else [], "*", _CHOSEN, 190, "calibrated thresholds"),
-        ([picture.teacher] if picture.teacher else [], "D", _TEACHER, 60, "teacher, last exit"),
+        (picture.exits, "s", INK, 32, "all images leave at exit 1, 2, ..."),
+        ([picture.chosen] if picture.chosen else [], "*", CHOSEN, 190, "calibrated thresholds"),
+        ([picture.teacher] if picture.teacher else [], "D", OTHER, 60, "teacher, last exit"),
     ]
     for points, marker, colour, size, label in marks:
         if points:
@@ -84,6 +87,13 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.grid(visible=True, which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="best")
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG or SVG, whole or not at all; the same figure is the same bytes."""
+    from matplotlib import rc_context
+
     kind = path.suffix[1:]
     with rc_context({"svg.hashsalt": "erde"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names in any script

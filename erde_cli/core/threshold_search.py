@@ -1,224 +1,173 @@
-"""Search of per-exit thresholds on a grid of observed scores: pure arrays.
+"""Search of per-exit thresholds on the grid: the best for a goal, and the whole frontier.
 
-Up to 64 candidates per exit, midway between neighbouring scores. Exact on that grid for up to 3
-exits; beyond that two exits at a time, the others held, from several starts.
+Exact on the grid for up to 3 early exits (4 exits). Beyond that two exits at a time, the others
+held: along rising budgets for the frontier, then from the frontier's neighbours for the goal.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from erde_cli.core.exits import first_exit
-from erde_cli.core.metrics import Adaptive, adaptive
+from erde_cli.core.observations import FloatArray, IntArray, Observations
 from erde_cli.core.targets import Target
+from erde_cli.core.threshold_grid import Grid
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
-
-_LEVELS = 64  # candidate thresholds per exit; a finer grid fits the noise of the split
+_EXACT = 3  # early exits
+_BUDGETS = 10  # steps along the frontier, where it is not exact
 _ROUNDING = 1e-9
+
+Choice = tuple[int, ...]
+Key = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Observations:
-    """What every exit said of the calibration images, and what it costs.
+class Goal:
+    """Cheapest with at least so many right answers, or most accurate within a cost; sums."""
 
-    scores: entropy in nats, float64 [images, exits]; the last column is not used.
-    correct: bool [images, exits]. cumulative_macs: [exits].
-    """
+    least_right: float | None = None
+    most_cost: float | None = None
 
-    scores: FloatArray
-    correct: BoolArray
-    cumulative_macs: FloatArray
+    @classmethod
+    def of(cls, target: Target, observations: Observations, costs: FloatArray) -> Goal:
+        """What a target asks of these images."""
+        count, full = len(observations), float(costs[-1])
+        if target.kind in ("max_drop", "min_accuracy"):
+            share = target.value
+            if target.kind == "max_drop":
+                share = observations.full_accuracy - target.value / 100
+            return cls(least_right=count * (share - _ROUNDING))
+        most = target.value * (full if target.kind == "max_macs" else 1)
+        return cls(most_cost=count * (most + _ROUNDING * full))
 
-    def __len__(self) -> int:
-        return len(self.correct)
+    def excess(self, values: FloatArray) -> FloatArray:
+        """By how much (right, cost), [2, ...], violates the goal; 0 where it is met."""
+        right, cost = values
+        short = cost - (self.most_cost or 0)
+        if self.least_right is not None:
+            short = self.least_right - right
+        excess: FloatArray = np.maximum(short, 0)
+        return excess
 
-    def only(self, images: BoolArray) -> Observations:
-        """The same for some of the images, bool [images]."""
-        return Observations(self.scores[images], self.correct[images], self.cumulative_macs)
+    def key(self, value: FloatArray) -> Key:
+        """Order of preference: least violation, then the aim, then the other figure."""
+        first, second = self._aims(value)
+        return float(self.excess(value)), float(first), float(second)
 
-    def exits(self, thresholds: Sequence[float]) -> IntArray:
-        """Exit of each image under thresholds (nats), int64 [images]."""
-        exits: IntArray = first_exit(torch.from_numpy(self.scores), thresholds).numpy()
-        return exits
+    def best(self, values: FloatArray) -> int:
+        """Place of the best of (right, cost), [2, ...], flattened; the first among equals.
 
-    def under(self, thresholds: Sequence[float]) -> Adaptive:
-        """Accuracy, exit rates and expected MACs under thresholds."""
-        return adaptive(self.exits(thresholds), self.correct, self.cumulative_macs)
+        The first has the lowest thresholds: ties go to the cautious side.
+        """
+        excess = self.excess(values).ravel()
+        places = np.flatnonzero(excess == excess.min())
+        for aim in self._aims(values):
+            found = aim.ravel()[places]
+            places = places[found == found.min()]
+        return int(places[0])
 
-    @property
-    def full_accuracy(self) -> float:
-        """Accuracy of the last exit."""
-        return float(self.correct[:, -1].mean())
-
-
-def candidates(scores: FloatArray) -> FloatArray:
-    """Never (0), at most 64 midpoints of neighbouring scores at even quantiles, always (inf)."""
-    values = np.unique(scores)
-    inner = values[:-1] + np.diff(values) / 2
-    if len(inner) > _LEVELS:
-        levels = np.arange(1, _LEVELS + 1) / (_LEVELS + 1)
-        cuts = np.quantile(scores, levels, method="lower")
-        inner = inner[np.unique(np.searchsorted(values[:-2], cuts))]
-    return np.concatenate([[0.0], inner[inner > 0], [math.inf]])
+    def _aims(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+        right, cost = values
+        return (cost, -right) if self.least_right is not None else (-right, cost)
 
 
 class Search:
-    """Search of one threshold per early exit, over the candidates of each.
+    """Search of one threshold per early exit, over the candidates of each."""
 
-    Image n leaves at exit i under candidate g exactly when g >= first[i][n].
-    """
+    def __init__(self, observations: Observations, costs: FloatArray) -> None:
+        self.grid = Grid(observations, costs)
+        self._early = len(self.grid.sizes)
 
-    def __init__(self, observations: Observations, target: Target) -> None:
-        early = len(observations.cumulative_macs) - 1
-        self._grids = [candidates(observations.scores[:, i]) for i in range(early)]
-        self._first = [
-            np.searchsorted(grid, observations.scores[:, i], side="right")
-            for i, grid in enumerate(self._grids)
-        ]
-        costs = np.broadcast_to(observations.cumulative_macs, observations.correct.shape)
-        # value[n, i] of leaving at exit i: (right, MACs)
-        self._values = np.stack([observations.correct.astype(np.float64), costs], axis=-1)
-        self._values /= len(observations)
-        full = float(observations.cumulative_macs[-1])
-        self._kind = target.kind
-        if target.kind == "max_drop":
-            self._bound = observations.full_accuracy - target.value / 100
-        else:
-            self._bound = target.value * full
-        self._slack = _ROUNDING * (1 if target.kind == "max_drop" else full)
+    def best(self, goal: Goal) -> Choice:
+        """One candidate per exit: the best for a goal."""
+        if self._early == 0:
+            return ()
+        if self._early <= _EXACT:
+            return self._choice(goal.best(self._everything))
+        values = np.array([value for _, value in self._path]).T
+        nearest = goal.best(values)
+        starts = [self._path[at][0] for at in range(nearest - 2, nearest + 3)
+                  if 0 <= at < len(self._path)]  # fmt: skip
+        found = [self._descend(start, goal) for start in starts]
+        return min(found, key=lambda choice: (*goal.key(self.grid.evaluate(choice)), *choice))
 
-    def best(self) -> tuple[tuple[float, ...], bool]:
-        """Search from several starts; (thresholds, whether the target is met)."""
-        found = [self._descend(start) for start in self._starts()]
-        best = min(found, key=lambda choice: (*self._key(self.evaluate(choice)), *choice))
-        thresholds = tuple(
-            float(grid[index]) for grid, index in zip(self._grids, best, strict=True)
-        )
-        return thresholds, self.meets(self.evaluate(best))
+    def frontier(self) -> list[tuple[Choice, FloatArray]]:
+        """Choices that no other beats in both figures, with their sums, cheapest first."""
+        if self._early == 0:
+            return [((), self.grid.evaluate(()))]
+        if self._early <= _EXACT:
+            flat = self._everything.reshape(2, -1)
+            return [(self._choice(at), flat[:, at]) for at in _undominated(flat)]
+        found = [*self._path, *self._beside_the_path()]
+        return [found[at] for at in _undominated(np.array([value for _, value in found]).T)]
 
-    def evaluate(self, choice: Sequence[int]) -> FloatArray:
-        """(accuracy, expected MACs) of one candidate per exit."""
-        value: FloatArray = self._later(list(choice), 0).sum(axis=0)
-        return value
+    def _choice(self, place: int) -> Choice:
+        return tuple(int(g) for g in np.unravel_index(place, self.grid.sizes))
 
-    def meets(self, value: FloatArray) -> bool:
-        """Whether (accuracy, expected MACs) meets the target."""
-        return bool(self._excess(value) <= 0)
+    @cached_property
+    def _everything(self) -> FloatArray:
+        """(right, cost) of every choice, [2, sizes...]."""
+        sizes = self.grid.sizes
+        if self._early == 1:
+            return self.grid.table((0,), 0, 0).reshape(2, -1)
+        *before, i, j = range(self._early)
+        held = [(g,) for g in range(sizes[0])] if before else [()]
+        tables = [self.grid.table((*first, 0, 0), i, j) for first in held]
+        return np.stack(tables, axis=1).reshape(2, *sizes)
 
-    def _excess(self, value: FloatArray) -> Any:
-        accuracy, macs = value[..., 0], value[..., 1]
-        short = self._bound - accuracy if self._kind == "max_drop" else macs - self._bound
-        return np.maximum(short - self._slack, 0)
+    @cached_property
+    def _path(self) -> list[tuple[Choice, FloatArray]]:
+        """The most accurate choice found for each budget, from always up to never."""
+        always = tuple(size - 1 for size in self.grid.sizes)
+        never = (0,) * self._early
+        ends = [self.grid.evaluate(choice) for choice in (always, never)]
+        found = [(always, ends[0]), (never, ends[1])]
+        for start in (always, never):
+            budgets = np.linspace(ends[0][1], ends[1][1], _BUDGETS + 2)[1:-1]
+            choice = start
+            for budget in budgets if start == always else budgets[::-1]:
+                choice = self._descend(choice, Goal(most_cost=float(budget)))
+                found.append((choice, self.grid.evaluate(choice)))
+        return sorted(found, key=lambda one: (one[1][1], one[0]))
 
-    def _key(self, value: FloatArray) -> tuple[float, float, float]:
-        """Order of preference: least violation, then the aim, then the other figure."""
-        accuracy, macs = float(value[0]), float(value[1])
-        rounded = round(accuracy, 12)
-        aims = (macs, -rounded) if self._kind == "max_drop" else (-rounded, macs)
-        return float(self._excess(value)), *aims
+    def _beside_the_path(self) -> Iterator[tuple[Choice, FloatArray]]:
+        """What two neighbouring exits make of every choice on the path."""
+        for choice, _ in self._path:
+            for i in range(self._early - 1):
+                table = self.grid.table(choice, i, i + 1)
+                flat = table.reshape(2, -1)
+                for at in _undominated(flat):
+                    yield _with(choice, i, i + 1, int(at), table.shape[2]), flat[:, at]
 
-    def _starts(self) -> list[tuple[int, ...]]:
-        """Never and always; beyond two early exits, common quantiles as well."""
-        sizes = [len(grid) for grid in self._grids]
-        steps = 2 if len(sizes) <= 2 else 9
-        shares = np.linspace(0, 1, steps)
-        return [tuple(round(share * (size - 1)) for size in sizes) for share in shares]
-
-    def _descend(self, start: tuple[int, ...]) -> tuple[int, ...]:
+    def _descend(self, start: Choice, goal: Goal) -> Choice:
         """Choose two exits at a time, the others held, until nothing improves."""
-        choice = start
-        early = len(choice)
-        pairs = list(combinations(range(early), 2)) or [(0, 0)]
-        value = self._key(self.evaluate(choice))
+        choice, key = start, goal.key(self.grid.evaluate(start))
         while True:
-            before = value
-            for pair in pairs:
-                trial = self._best_of_pair(list(choice), *pair)
-                key = self._key(self.evaluate(trial))
-                if (key, trial) < (value, choice):
-                    choice, value = trial, key
-            if value >= before or len(pairs) == 1:
+            before = key
+            for i, j in combinations(range(self._early), 2):
+                table = self.grid.table(choice, i, j)
+                trial = _with(choice, i, j, goal.best(table), table.shape[2])
+                value = goal.key(self.grid.evaluate(trial))
+                if (value, trial) < (key, choice):
+                    choice, key = trial, value
+            if key >= before:
                 return choice
 
-    def _best_of_pair(self, choice: list[int], i: int, j: int) -> tuple[int, ...]:
-        table = self._table(choice, i, j)
-        excess = self._excess(table)
-        accuracy, macs = np.round(table[..., 0], 12), table[..., 1]
-        aims = (macs, -accuracy) if self._kind == "max_drop" else (-accuracy, macs)
-        # Stable: among equals the first, that is, the most cautious thresholds.
-        order = np.lexsort((aims[1].ravel(), aims[0].ravel(), excess.ravel()))
-        best_i, best_j = np.unravel_index(order[0], excess.shape)
-        choice[j], choice[i] = int(best_j), int(best_i)
-        return tuple(choice)
 
-    def _table(self, choice: list[int], i: int, j: int) -> FloatArray:
-        """(accuracy, expected MACs) for all candidates of exits i < j, [g_i, g_j, 2].
-
-        With i = j the table has one column. One pass over the images and cumulative sums, instead
-        of one pass for each pair of candidates.
-        """
-        size_i = len(self._grids[i])
-        size_j = len(self._grids[j]) if i != j else 1
-        gone = np.zeros(len(self._values), dtype=bool)
-        fixed = np.zeros(2)
-        for exit_ in range(i):
-            leaves = ~gone & (choice[exit_] >= self._first[exit_])
-            fixed += self._values[leaves, exit_].sum(axis=0)
-            gone |= leaves
-        here = ~gone
-        stays = self._later(choice, i + 1) if i == j else self._between(choice, i, j)
-        table = np.zeros((size_i, size_j, 2))
-        leaving = _sums(self._first[i][here], self._values[here, i], size_i).cumsum(axis=0)
-        going_on = _sums(self._first[i][here], stays[here], size_i)
-        waiting = going_on.sum(axis=0) - going_on.cumsum(axis=0)
-        table += (fixed + leaving + waiting)[:, None]
-        if i != j:
-            table += self._gain_of_second(choice, i, j, here)
-        return table
-
-    def _gain_of_second(self, choice: list[int], i: int, j: int, here: BoolArray) -> FloatArray:
-        """What exit j changes for the images that pass i and reach it, [g_i, g_j, 2]."""
-        reaches = here.copy()
-        for exit_ in range(i + 1, j):
-            reaches &= choice[exit_] < self._first[exit_]
-        change = self._values[:, j] - self._later(choice, j + 1)
-        size_i, size_j = len(self._grids[i]), len(self._grids[j])
-        cell = self._first[i][reaches] * (size_j + 1) + self._first[j][reaches]
-        sums = _sums(cell, change[reaches], (size_i + 1) * (size_j + 1))
-        sums = sums.reshape(size_i + 1, size_j + 1, 2)[:size_i, :size_j]
-        by_j = sums.cumsum(axis=1)  # leaves at j when g_j >= first
-        gain: FloatArray = by_j.sum(axis=0) - by_j.cumsum(axis=0)  # passes i when g_i < first
-        return gain
-
-    def _between(self, choice: list[int], i: int, j: int) -> FloatArray:
-        """Value of each image that passes i, as if none left at j, [images, 2]."""
-        held = list(choice)
-        held[j] = -1
-        return self._later(held, i + 1)
-
-    def _later(self, choice: Sequence[int], start: int) -> FloatArray:
-        """Value of each image that reaches exit `start`, [images, 2]."""
-        value = self._values[:, -1].copy()
-        for exit_ in reversed(range(start, len(choice))):
-            leaves = choice[exit_] >= self._first[exit_]
-            value[leaves] = self._values[leaves, exit_]
-        return value
+def _with(choice: Sequence[int], i: int, j: int, place: int, columns: int) -> Choice:
+    changed = list(choice)
+    changed[i], changed[j] = divmod(place, columns)
+    return tuple(changed)
 
 
-def _sums(groups: IntArray, values: FloatArray, size: int) -> FloatArray:
-    """Sum of values [n, 2] by group number [n], [size, 2]."""
-    sums = np.zeros((size, 2))
-    for column in (0, 1):
-        sums[:, column] = np.bincount(groups, values[:, column], minlength=size)[:size]
-    return sums
+def _undominated(values: FloatArray) -> IntArray:
+    """Places of the (right, cost), [2, n], that no other beats in both, cheapest first."""
+    order = np.lexsort((np.arange(values.shape[1]), -values[0], values[1]))
+    right = values[0][order]
+    best_before = np.concatenate([[-np.inf], np.maximum.accumulate(right)[:-1]])
+    kept: IntArray = order[right > best_before]
+    return kept

@@ -72,7 +72,7 @@ def test_training_prints_one_line_an_epoch_off_a_terminal(
     for part in ("loss", "CE", "KD", "E ", "teacher wrong", "images/s", "ETA", "calibration"):
         assert part in lines[0]
     assert "\x1b" not in err + out
-    assert "Student on the calibration split" in out
+    assert "Student on half A of the calibration split" in out
 
 
 def test_quiet_shows_results_only(finished_run: Path, cli: Cli) -> None:

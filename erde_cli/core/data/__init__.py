@@ -2,7 +2,14 @@
 
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches, evaluation_batches
-from erde_cli.core.data.dataset import SPLITS, Dataset, Split, open_dataset, open_labelled_folder
+from erde_cli.core.data.dataset import (
+    SPLITS,
+    Dataset,
+    Split,
+    open_dataset,
+    open_labelled_folder,
+    open_unlabelled_folder,
+)
 from erde_cli.core.data.folders import UnreadableError
 from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
 
@@ -20,4 +27,5 @@ __all__ = [
     "evaluation_batches",
     "open_dataset",
     "open_labelled_folder",
+    "open_unlabelled_folder",
 ]

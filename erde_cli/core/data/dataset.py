@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.download import fetch
 from erde_cli.core.data.folders import FolderSource, folder_source
-from erde_cli.core.data.listing import list_classes
+from erde_cli.core.data.listing import list_classes, list_images
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress
@@ -143,17 +143,18 @@ def open_labelled_folder(
     class_names: tuple[str, ...],
     image_size: int,
     *,
+    split: Split = "test",
     skip_unreadable: bool = False,
     memory_limit: int = _HELD,
     observer: Observer | None = None,
 ) -> Dataset:
-    """Open a user's own test images: `root/test/<class>/*`, or `root/<class>/*`.
+    """Open a user's own images for one split: `root/<split>/<class>/*`, or `root/<class>/*`.
 
     Raises:
         DataError: the folder has no images, or classes that the model does not know.
     """
-    has_test = "test" not in class_names and (root / "test").is_dir()
-    folder = root / "test" if has_test else root
+    inside = split not in class_names and (root / split).is_dir()
+    folder = root / split if inside else root
     if not folder.is_dir():
         raise DataError(f"There is no folder {root}.", hint="give an existing one with --data")
     there = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
@@ -166,11 +167,43 @@ def open_labelled_folder(
         )
     files, labels = list_classes(folder, class_names, may_lack=True)
     source = FolderSource(folder, class_names, files, labels, None, skip_unreadable)
+    return _as_one_split(source, split, image_size, memory_limit, observer)
+
+
+def open_unlabelled_folder(
+    root: Path,
+    image_size: int,
+    *,
+    split: Split,
+    skip_unreadable: bool = False,
+    memory_limit: int = _HELD,
+    observer: Observer | None = None,
+) -> Dataset:
+    """Open every image below a folder for one split; all labels are 0 and mean nothing.
+
+    Raises:
+        DataError: there is no such folder, or no image in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"There is no folder {root}.", hint="give an existing one with --images")
+    files = list_images(root)
+    labels = np.zeros(len(files), dtype=np.int64)
+    source = FolderSource(root, ("",), files, labels, None, skip_unreadable)
+    return _as_one_split(source, split, image_size, memory_limit, observer)
+
+
+def _as_one_split(
+    source: FolderSource,
+    split: Split,
+    image_size: int,
+    memory_limit: int,
+    observer: Observer | None,
+) -> Dataset:
     source.decode(image_size, observer or Observer())
-    numbers = np.arange(len(files), dtype=np.int64)
-    empty = numbers[:0]
+    numbers = np.arange(len(source.paths), dtype=np.int64)
     fingerprint = digest_of({"images": source.digest()})
-    splits: dict[Split, IntArray] = {"train": empty, "calibration": empty, "test": numbers}
+    splits: dict[Split, IntArray] = dict.fromkeys(SPLITS, numbers[:0])
+    splits[split] = numbers
     return Dataset(source, splits, image_size, fingerprint, memory_limit)
 
 

@@ -21,8 +21,7 @@ def list_classes(
     Raises:
         DataError: a class has no image (unless it may), or there is none at all.
     """
-    formats = Image.registered_extensions().items()
-    endings = {ending for ending, kind in formats if kind in Image.OPEN}
+    endings = _endings()
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
@@ -42,6 +41,21 @@ def list_classes(
     return files, np.array(labels, dtype=np.int64)
 
 
+def list_images(folder: Path) -> list[str]:
+    """Paths of all image files below a folder, sorted.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted(_image_files(str(folder), _endings()))
+    if not found:
+        raise DataError(
+            f"There are no images in {folder}.", expected="image files, in subfolders or not"
+        )
+    above = str(folder / "_")[:-1]
+    return [above + "/".join(parts) for parts in found]
+
+
 def class_names_in(folder: Path) -> tuple[str, ...]:
     """Names of the classes of a folder, sorted.
 
@@ -58,6 +72,12 @@ def class_names_in(folder: Path) -> tuple[str, ...]:
                 hint=f"rename the folder in {folder}",
             )
     return names
+
+
+def _endings() -> set[str]:
+    """Endings of the files that can be opened as images."""
+    formats = Image.registered_extensions().items()
+    return {ending for ending, kind in formats if kind in Image.OPEN}
 
 
 def _image_files(

@@ -40,6 +40,11 @@ class ImageStore:
         """Rows of `images` at some places of the split."""
         return places if self.rows is None else self.rows[places]
 
+    def only(self, places: NDArray[np.int64]) -> ImageStore:
+        """Some images of the split, by their places in it; the pixels are not copied."""
+        labels = self.labels[torch.from_numpy(places)]
+        return replace(self, labels=labels, numbers=self.numbers[places], rows=self.places(places))
+
     def part(self, start: int, count: int) -> Tensor:
         """Images of the split in order, uint8 [batch, height, width, 3]."""
         if self.rows is None:

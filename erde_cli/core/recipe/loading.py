@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
 from erde_cli.core.recipe.schema import Recipe, pairing_rules
-from erde_cli.core.recipe.sections.calibration import TARGETS
+from erde_cli.core.recipe.sections.calibration import OF_RISK, TARGETS
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe
@@ -138,7 +138,7 @@ def _drop_other_targets(document: dict[str, Any], overrides: Overrides) -> None:
     """A target on the command line takes the place of the recipe's, whichever that is."""
     section = document.get("calibration")
     if isinstance(section, dict) and any(f"calibration.{name}" in overrides for name in TARGETS):
-        for name in TARGETS:
+        for name in (*TARGETS, *OF_RISK):
             section.pop(name, None)
 
 

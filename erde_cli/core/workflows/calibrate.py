@@ -1,54 +1,59 @@
-"""`erde calibrate`: choose the thresholds of a bundle on its calibration split."""
+"""`erde calibrate`: choose the thresholds of a bundle, and keep what else could be chosen."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from erde_cli.core.bundle import (
-    Bundle,
-    figures,
-    load_bundle,
-    save_thresholds,
-    target_to_json,
-)
-from erde_cli.core.calibration import Calibrated, Observations, Target, calibrate, one_target
+from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.calibration import Calibrated, Target, calibrate, one_target
+from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset
-from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.frontier_plot import Curve, FrontierPicture, draw_frontier
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
-from erde_cli.core.thresholds import write_threshold
-from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.thresholds import read_threshold, write_threshold
+from erde_cli.core.thresholds_file import (
+    ThresholdsDocument,
+    figures_to_json,
+    target_to_json,
+    write_thresholds,
+)
+from erde_cli.core.workflows.calibration_images import Seen, Source, look, refuse_tuned_on_all
+from erde_cli.core.workflows.certify import certified_content
 from erde_cli.core.workflows.options import Json, Options
+
+PICTURE = "frontier.png"
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Chosen thresholds, what they give on the calibration split, and what the exits cost."""
+    """Chosen thresholds as they stand in the bundle, and what the exits cost.
+
+    temperature: what temperature scaling did, and the choice without it; None where not asked.
+    """
 
     bundle: Bundle
-    calibrated: Calibrated
+    document: ThresholdsDocument
     profile: Profile
+    temperature: Json | None
+
+    @property
+    def picture(self) -> Path:
+        """The frontier."""
+        return self.bundle.path / PICTURE
 
     def to_json(self) -> Json:
-        """The object that `--json` prints."""
-        chosen = self.calibrated
-        return {
-            "thresholds": [write_threshold(value) for value in chosen.thresholds],
-            "target": target_to_json(chosen),
-            "met": chosen.met,
-            "images": chosen.images,
-            **figures(chosen.chosen, chosen.full_accuracy),
-            "exit_rates": list(chosen.chosen.exit_rates),
-            "held_out": figures(chosen.held_out, chosen.full_accuracy),
-        }
+        """The object that `--json` prints: `thresholds.json`, and what temperatures did."""
+        return {**self.document.model_dump(), "temperature": self.temperature}
 
 
 def target_of(settings: Calibration) -> Target:
     """The target that a recipe's calibration section names."""
-    return one_target(**settings.model_dump())
+    return one_target(**settings.model_dump(exclude={"temperature", "tuned_on"}))
 
 
 def calibrate_bundle(
@@ -57,21 +62,171 @@ def calibrate_bundle(
     options: Options,
     precision: str = "float32",
     dataset: Dataset | None = None,
+    *,
+    source: Source | None = None,
+    temperature: bool = False,
 ) -> Thresholds:
     """Choose thresholds for a target and write them into the bundle.
+
+    Args:
+        path: the bundle.
+        target: what they are chosen for.
+        options: device, threads, observer.
+        precision: of inference.
+        dataset: the bundle's own, where it is open already.
+        source: other images than the bundle's calibration split.
+        temperature: fit one temperature per exit first.
 
     Raises:
         BundleError: the bundle is unusable, or its images are no longer the same.
         DataError: its images are missing.
+        InputError: the target needs labels and the images have none.
+    """
+    source = source or Source()
+    source.check(target, temperature=temperature)
+    bundle = load_bundle(path)
+    if target.kind == "max_risk":
+        refuse_tuned_on_all(bundle, source)
+    options.observer.phase("Calibrating thresholds")
+    context = options.inference_context(precision)
+    seen = look(
+        bundle, source, dataset, context, options,
+        temperature=temperature, latency=target.kind == "max_latency",
+    )  # fmt: skip
+    if target.kind == "max_risk":
+        content = certified_content(seen, target)
+        told = None if seen.temperatures is None else _reports(seen)
+    else:
+        found = calibrate(seen.observations, target)
+        content = _content(found)
+        told = None if seen.temperatures is None else _compared(seen, target)
+    document = write_thresholds(bundle.path, {
+        **content,
+        **_about(bundle, source, seen, precision, context),
+        "half_b_exits": _half_b(seen, content["thresholds"]),
+    })  # fmt: skip
+    _draw(bundle, document, seen.profile, told)
+    return Thresholds(bundle, document, seen.profile, told)
+
+
+def stored(path: Path) -> Thresholds:
+    """What a bundle's last calibration left.
+
+    Raises:
+        BundleError: it has not been calibrated.
     """
     bundle = load_bundle(path)
-    options.observer.phase("Calibrating thresholds")
-    dataset = dataset_of(bundle, options, dataset)
-    store = load_split(dataset, "calibration", options)
-    context = options.inference_context(precision)
-    answers = answer_all(ready(bundle.model, context), store, bundle.normalisation, context)
-    profile = profile_model(bundle.model, bundle.image_size)
-    costs = np.array(profile.cumulative_macs, dtype=np.float64)
-    calibrated = calibrate(Observations(answers.scores, answers.correct, costs), target)
-    save_thresholds(bundle, calibrated, dataset.fingerprint, precision)
-    return Thresholds(bundle, calibrated, profile)
+    document = bundle.require_thresholds()
+    return Thresholds(bundle, document, profile_model(bundle.model, bundle.image_size), None)
+
+
+def rewritten(found: Thresholds, content: dict[str, Any]) -> Thresholds:
+    """The same calibration with other thresholds chosen, written and drawn."""
+    document = write_thresholds(found.bundle.path, {**found.document.model_dump(), **content})
+    _draw(found.bundle, document, found.profile, None)
+    return replace(found, document=document)
+
+
+def _content(found: Calibrated) -> Json:
+    """What a search for an estimate puts into `thresholds.json`."""
+    return {
+        **figures_to_json(found.chosen),
+        "thresholds": [write_threshold(value) for value in found.thresholds],
+        "target": target_to_json(found.target),
+        "images": found.images,
+        "met": found.met,
+        "met_where_chosen": found.met_where_chosen,
+        "certified": False,
+        "held_out": figures_to_json(found.held_out),
+        "certificate": None,
+        "frontier": [
+            {
+                **figures_to_json(point.figures),
+                "thresholds": [write_threshold(value) for value in point.thresholds],
+                "held_out": figures_to_json(point.held_out),
+                "certified": False,
+                "bounds": None,
+            }
+            for point in found.frontier
+        ],
+    }
+
+
+def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: Context) -> Json:
+    """What `thresholds.json` says of the images, the weights and the machine."""
+    latencies = seen.observations.latencies
+    timed = None if latencies is None else {
+        "ms": latencies.tolist(), "batch": 1,
+        "threads": context.threads, "device": context.device.type,
+    }  # fmt: skip
+    accuracy = seen.observations.exit_accuracy
+    return {
+        "temperatures": seen.temperatures,
+        "source": source.kind,
+        "split_fingerprint": seen.fingerprint,
+        "precision": precision,
+        "weights_digest": bundle.document.weights_digest,
+        "exit_accuracy": None if accuracy is None else list(accuracy),
+        "latency": timed,
+    }
+
+
+def _half_b(seen: Seen, thresholds: list[Any]) -> list[int]:
+    """How many images of half B leave at each exit: what `evaluate` compares later images with."""
+    half = seen.observations.only(seen.half_b)
+    exits = half.exits([read_threshold(value) for value in thresholds])
+    return np.bincount(exits, minlength=len(half.cumulative_macs)).tolist()
+
+
+def _reports(seen: Seen) -> Json:
+    return {"exits": [asdict(report) for report in seen.reports], "without": None, "frontier": None}
+
+
+def _compared(seen: Seen, target: Target) -> Json:
+    """What temperatures did to probabilities, and the trade-off without them."""
+    without = _content(calibrate(seen.plain, target))
+    names = ("accuracy", "agreement", "expected_macs", "exit_rates")
+    return {
+        **_reports(seen),
+        "without": {name: without[name] for name in (*names, "held_out", "met")},
+        "frontier": [
+            {name: point[name] for name in (*names, "held_out")} for point in without["frontier"]
+        ],
+    }
+
+
+def _draw(
+    bundle: Bundle, document: ThresholdsDocument, profile: Profile, temperature: Json | None
+) -> None:
+    points = [point.model_dump() for point in document.frontier]
+    chain = document.certificate is not None
+    curves = [Curve("on half B" if chain else "on the images that chose them", _dots(points))]
+    if not chain:
+        curves.append(Curve("held out", _dots([point["held_out"] for point in points])))
+    without = (temperature or {}).get("frontier")
+    if without:
+        curves.append(
+            Curve("held out, without temperatures", _dots([one["held_out"] for one in without]))
+        )
+    figures = document.model_dump()
+    certified = [point for point in points if point["certified"]]
+    draw_frontier(
+        bundle.path / PICTURE,
+        FrontierPicture(
+            title=f"{bundle.document.recipe.get('name', '')}: {document.images:,} images "
+            f"({document.source})",
+            measure="accuracy" if document.accuracy is not None else "agreement with the last exit",
+            curves=curves,
+            certified=_dots(certified) if chain else [],
+            chosen=_dots([figures])[0],
+            last_exit=(float(profile.full_macs), document.full_accuracy or 1.0),
+        ),
+    )
+
+
+def _dots(figures: list[Json]) -> list[tuple[float, float]]:
+    """(expected MACs, accuracy, or agreement without labels) of figures."""
+    return [
+        (one["expected_macs"], one["agreement"] if one["accuracy"] is None else one["accuracy"])
+        for one in figures
+    ]

@@ -5,25 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.bundle_format import ThresholdsDocument
-from erde_cli.core.calibration import Observations
 from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
+from erde_cli.core.drift import Drift, drift
 from erde_cli.core.entropy import largest_entropy
 from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.files import write_json, write_text
 from erde_cli.core.inference import Answers, answer_all, ready, route_all
 from erde_cli.core.metrics import Adaptive, adaptive_of
+from erde_cli.core.observations import Observations
 from erde_cli.core.plots import Point, TradeOff, draw_trade_off
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
+from erde_cli.core.thresholds_file import ThresholdsDocument
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
 
@@ -49,9 +50,11 @@ class Evaluation:
     answers: Answers
     profile: Profile
     thresholds: list[float] | None
+    certified: bool
     adaptive: Adaptive
     right: NDArray[np.bool_]
     sweep: list[SweepRow]
+    drift: Drift | None
 
     @property
     def full_accuracy(self) -> float:
@@ -75,6 +78,8 @@ class Evaluation:
             "full_macs": self.profile.full_macs,
             "static_macs": self.profile.static_macs,
             "thresholds": _written(self.thresholds),
+            "certified": self.certified,
+            "drift": None if self.drift is None else asdict(self.drift),
             "exits": [
                 {"exit": i, "accuracy": accuracy, "exit_rate": rate, "cumulative_macs": macs}
                 for i, (accuracy, rate, macs) in enumerate(rows)
@@ -128,6 +133,7 @@ def evaluate_bundle(
     options.observer.phase(f"Evaluating on the {split} split" if data is None else "Evaluating")
     store = load_split(_dataset(bundle, data, options), split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
+    warn_of_drift(evaluation, options)
     point = _teacher_point(bundle, teacher, store, context, options)
     folder = out or bundle.path / "evaluation" / (split if data is None else "data")
     return write_evaluation(evaluation, point, folder)
@@ -141,23 +147,42 @@ def evaluate_store(
     The adaptive figures are those of images really routed, which leave and are computed no further.
     """
     model = ready(bundle.model, context)
-    answers = answer_all(model, store, bundle.normalisation, context)
+    document = bundle.thresholds() if adaptive else None
+    temperatures = document.temperatures if document else None
+    answers = answer_all(model, store, bundle.normalisation, context, temperatures)
     profile = profile_model(bundle.model, bundle.image_size)
     costs = np.array(profile.cumulative_macs, dtype=np.float64)
     seen = Observations(answers.scores, answers.correct, costs)
-    document = bundle.thresholds() if adaptive else None
     early = bundle.model.exit_count - 1
     thresholds = document.values if document else None
-    if thresholds is None:
+    moved = None
+    if document is None or thresholds is None:
         exits, right = np.full(len(store), early), answers.correct[:, -1]
     else:
-        routed = route_all(model, store, bundle.normalisation, thresholds, context)
+        routed = route_all(model, store, bundle.normalisation, thresholds, context, temperatures)
         exits, right = routed.exits, routed.predictions == store.labels.numpy()
+        counts = np.bincount(exits, minlength=early + 1).tolist()
+        moved = drift(document.half_b_exits, counts)
     top = largest_entropy(bundle.model.classes)
     grid = [0.0 if share == 0 else share * top for share in _GRID]
     sweep = [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
     found = adaptive_of(exits, right, costs)
-    return Evaluation(bundle, split, answers, profile, thresholds, found, right, sweep)
+    certified = document is not None and document.certified
+    return Evaluation(
+        bundle, split, answers, profile, thresholds, certified, found, right, sweep, moved
+    )
+
+
+def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
+    """Warn where images leave elsewhere than they did on the calibration images."""
+    moved = evaluation.drift
+    if moved is not None and moved.drifted:
+        options.observer.warning(
+            f"These images are not like the calibration images: {moved.in_words()} (p = "
+            f"{moved.p_value:.1g}, total variation {moved.total_variation:.3f}). Thresholds, and "
+            "what is promised of them, may not hold here: calibrate on images like these with "
+            f"erde calibrate {evaluation.bundle.path} --data FOLDER"
+        )
 
 
 def write_evaluation(

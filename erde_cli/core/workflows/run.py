@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from erde_cli.core.bundle import DOCUMENT, Bundle, load_bundle
-from erde_cli.core.bundle_format import ThresholdsDocument
 from erde_cli.core.calibration import Target
 from erde_cli.core.data import Dataset, open_dataset
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.metrics import paired_drop_interval
 from erde_cli.core.recipe import Recipe
-from erde_cli.core.thresholds import read_threshold
+from erde_cli.core.thresholds_file import ThresholdsDocument, target_to_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.evaluate import (
     Evaluation,
     evaluate_store,
     point_of,
+    warn_of_drift,
     write_evaluation,
 )
 from erde_cli.core.workflows.images import dataset_of, load_split
@@ -138,22 +138,24 @@ def _thresholds(
 ) -> None:
     target = target_of(recipe.calibration)
     found = student.thresholds()
-    if found is not None and _same(found, target, dataset):
+    temperature = recipe.calibration.temperature
+    if found is not None and _same(found, target, dataset, temperature=temperature):
         journal.keep("calibration", options)
         return
     start = journal.begin()
-    calibrate_bundle(student.path, target, options, dataset=dataset)
+    calibrate_bundle(student.path, target, options, dataset=dataset, temperature=temperature)
     journal.finish("calibration", start)
 
 
-def _same(found: ThresholdsDocument, target: Target, dataset: Dataset) -> bool:
-    """Whether thresholds were chosen for this target, on these images, at this precision."""
-    given = found.target["value"]
-    value = read_threshold(given) if target.kind == "threshold" else given
+def _same(
+    found: ThresholdsDocument, target: Target, dataset: Dataset, *, temperature: bool
+) -> bool:
+    """Whether thresholds were chosen for this target, on these images, in this way."""
     return (
-        (found.target["kind"], value) == (target.kind, target.value)
+        found.target == target_to_json(target)
         and found.split_fingerprint == dataset.fingerprint
         and found.precision == _PRECISION
+        and (found.temperatures is not None) == temperature
     )
 
 
@@ -185,6 +187,7 @@ def _evaluation(
     store = load_split(dataset_of(student, options, dataset), "test", options)
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
     of_student = evaluate_store(student, store, "test", context)
+    warn_of_drift(of_student, options)
     write_evaluation(of_teacher, None, folders["teacher"])
     write_evaluation(of_student, point_of(of_teacher), folders["student"])
     journal.evaluated = digest

@@ -23,6 +23,7 @@ from erde_cli.core.data import (
 )
 from erde_cli.core.errors import InputError
 from erde_cli.core.files import make_folder, write_json, write_text
+from erde_cli.core.halves import tuning_half
 from erde_cli.core.inference import Answers, answer_all, ready
 from erde_cli.core.losses import LossSettings
 from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
@@ -173,6 +174,7 @@ def _train(
     start: float,
 ) -> Trained:
     train, calibration = load_for_training(dataset, options)
+    seen = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
     normalisation = Normalisation.of_split(train)
     architecture = resolve_architecture(
         task.network, len(dataset.class_names), task.recipe.data.image_size
@@ -194,7 +196,7 @@ def _train(
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
         f"{context.layout}, {context.threads} threads"
     )
-    look = partial(answer_all, store=calibration, normalisation=normalisation, context=context)
+    look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
     speed = _epochs(task, state, batches, objective, seed, context, look, options)
     bundle = save_bundle(
         task.run / task.role,
@@ -209,7 +211,7 @@ def _train(
         context=context,
     )
     inference = options.inference_context("float32")
-    answers = answer_all(ready(bundle.model, inference), calibration, normalisation, inference)
+    answers = answer_all(ready(bundle.model, inference), seen, normalisation, inference)
     seconds = perf_counter() - start
     return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds)
 

@@ -1,0 +1,122 @@
+"""What `erde calibrate` shows: figures, exits, and what may be relied on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from erde_cli.commands.tables import exit_name, macs, percent, table
+from erde_cli.commands.tables import threshold as written
+from erde_cli.core.workflows.calibrate import Thresholds
+
+_NAMES = {
+    "threshold": "threshold", "max_drop": "max drop", "min_accuracy": "min accuracy",
+    "max_macs": "max MACs", "max_latency": "max latency", "max_risk": "max risk",
+}  # fmt: skip
+
+
+def calibration_pieces(found: Thresholds) -> list[RenderableType]:
+    """Tables and sentences of a calibration."""
+    document = found.to_json()
+    pieces: list[RenderableType] = [_figures(document, found.profile.full_macs), _exits(document)]
+    if document["temperature"] is not None:
+        pieces += _temperatures(document["temperature"], found.profile.full_macs)
+    return [*pieces, *_verdicts(document), f"picture: {escape(str(found.picture))}"]
+
+
+def _figures(document: dict[str, Any], full: int) -> Table:
+    target = document["target"]
+    value = target["value"]
+    made = table(
+        f"{document['images']:,} images ({document['source']}), {_NAMES[target['kind']]} "
+        f"{value} {target['unit']}",
+        "", "accuracy %", "last exit %", "as the last exit %", "expected MACs", "of full %",
+        *(["ms"] if document["expected_latency"] is not None else []),
+    )  # fmt: skip
+    if document["certificate"] is not None:
+        rows = [("half B", document)]
+    else:
+        rows = [("chosen on", document), ("held out", document["held_out"])]
+    for label, row in rows:
+        made.add_row(label, *_cells(row, full))
+    return made
+
+
+def _cells(row: dict[str, Any], full: int) -> list[str]:
+    shares = [row["accuracy"], row["full_accuracy"], row["agreement"]]
+    cells = ["-" if share is None else percent(share) for share in shares]
+    cells += [macs(row["expected_macs"]), f"{100 * row['expected_macs'] / full:.1f}"]
+    return cells + ([f"{row['expected_latency']:.3f}"] if row["expected_latency"] else [])
+
+
+def _exits(document: dict[str, Any]) -> Table:
+    rates, temperatures = document["exit_rates"], document["temperatures"]
+    timed = document["latency"]
+    more = [*(["temperature"] if temperatures else []), *(["ms"] if timed else [])]
+    made = table("Exits", "exit", "θ, nats", "leave here %", *more)
+    for index, (theta, rate) in enumerate(zip([*document["thresholds"], None], rates, strict=True)):
+        extra = [f"{temperatures[index]:.3f}"] if temperatures else []
+        extra += [f"{timed['ms'][index]:.3f}"] if timed else []
+        made.add_row(exit_name(index, len(rates)), written(theta), percent(rate), *extra)
+    return made
+
+
+def _temperatures(told: dict[str, Any], full: int) -> list[RenderableType]:
+    made = table(
+        "Temperature scaling, cross-fitted on half A", "exit", "temperature", "NLL before",
+        "NLL after", "ECE before %", "ECE after %",
+    )  # fmt: skip
+    for index, one in enumerate(told["exits"]):
+        made.add_row(
+            exit_name(index, len(told["exits"])),
+            f"{one['temperature']:.3f}",
+            f"{one['nll_before']:.4f}",
+            f"{one['nll_after']:.4f}",
+            percent(one["ece_before"]),
+            percent(one["ece_after"]),
+        )
+    without = told["without"]
+    if without is None:
+        return [made]
+    held_out = without["held_out"]
+    sentence = (
+        f"Without temperatures the same target gives {percent(held_out['accuracy'])} % at "
+        f"{macs(held_out['expected_macs'])} MACs ({100 * held_out['expected_macs'] / full:.1f} % "
+        "of full), held out. Better probabilities need not make better exits."
+    )
+    return [made, sentence]
+
+
+def _verdicts(document: dict[str, Any]) -> list[str]:
+    certificate = document["certificate"]
+    if certificate is not None and document["certified"]:
+        return [escape(certificate["statement"])]
+    if certificate is not None and document["target"]["how"] == "searched":
+        return [escape(certificate["statement"])]
+    if document["target"]["kind"] == "threshold":
+        return ["A θ you set yourself: nothing is promised of it."]
+    chosen, held_out = document["met_where_chosen"], document["met"]
+    if not chosen:
+        first = "The target cannot be met; these thresholds come nearest to it."
+    elif held_out:
+        first = "The target is met, also on images that did not choose (held out)."
+    else:
+        first = (
+            "The target is met on the images that chose, and missed on images that did not "
+            f"(held out: {_missed(document)}): name a stricter one, or give more images."
+        )
+    return [first, "This is an estimate, not a promise: --max-risk makes one."]
+
+
+def _missed(document: dict[str, Any]) -> str:
+    held_out, target = document["held_out"], document["target"]
+    if target["kind"] == "max_drop":
+        return f"{100 * (held_out['full_accuracy'] - held_out['accuracy']):.2f} points"
+    if target["kind"] == "min_accuracy":
+        return f"{percent(held_out['accuracy'])} %"
+    if target["kind"] == "max_latency":
+        return f"{held_out['expected_latency']:.3f} ms"
+    return f"{macs(held_out['expected_macs'])} MACs"

@@ -1,0 +1,181 @@
+"""The images that thresholds are chosen on, and what every exit of a bundle says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from erde_cli.core.bundle import Bundle
+from erde_cli.core.context import Context
+from erde_cli.core.data import (
+    Dataset,
+    ImageStore,
+    evaluation_batches,
+    open_labelled_folder,
+    open_unlabelled_folder,
+)
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.exits import all_scores
+from erde_cli.core.halves import halves
+from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.latency import exit_latencies
+from erde_cli.core.observations import FloatArray, IntArray, Observations
+from erde_cli.core.profiling import Profile, profile_model
+from erde_cli.core.targets import Target
+from erde_cli.core.temperature import TemperatureReport, temperature_reports
+from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.options import Options
+
+Kind = Literal["calibration split", "labelled folder", "unlabelled folder"]
+
+_TIMED = 256  # images of which each exit's latency is measured
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the images come from: the bundle's calibration split, or one of two folders."""
+
+    data: Path | None = None
+    images: Path | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """How it stands in `thresholds.json`."""
+        if self.data is not None:
+            return "labelled folder"
+        return "calibration split" if self.images is None else "unlabelled folder"
+
+    def check(self, target: Target, *, temperature: bool) -> None:
+        """See that a target can be chosen on such images.
+
+        Raises:
+            InputError: both folders are named, or labels are needed and there are none.
+        """
+        if self.data is not None and self.images is not None:
+            raise InputError(
+                "Thresholds are chosen on one set of images.",
+                got=f"--data {self.data} and --images {self.images}",
+                expected="one of them: --data has a folder per class, --images no labels",
+            )
+        if self.images is None:
+            return
+        needs = [target.option] if target.kind in ("max_drop", "min_accuracy") else []
+        needs += ["--risk accuracy-gap"] if target.risk == "accuracy-gap" else []
+        needs += ["--temperature"] if temperature else []
+        if needs:
+            raise InputError(
+                f"{needs[0]} needs labels, and the images of --images have none.",
+                got=f"--images {self.images}",
+                expected="--max-risk EPS --risk disagreement, --max-macs, --max-latency or "
+                "--threshold",
+                hint="give labelled images with --data FOLDER (<class>/*)",
+            )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What every exit says of the images, at temperature 1 and at the fitted ones.
+
+    half_a, half_b: numbers of the images of the two fixed random halves.
+    """
+
+    fingerprint: str
+    observations: Observations
+    plain: Observations
+    temperatures: list[float] | None
+    reports: tuple[TemperatureReport, ...]
+    half_a: IntArray
+    half_b: IntArray
+    profile: Profile
+
+
+def look(
+    bundle: Bundle,
+    source: Source,
+    dataset: Dataset | None,
+    context: Context,
+    options: Options,
+    *,
+    temperature: bool,
+    latency: bool,
+) -> Seen:
+    """Run the images through every exit; fit temperatures (on half A), time exits where asked."""
+    dataset = _open(bundle, source, dataset, options)
+    store = load_split(dataset, "calibration", options)
+    model = ready(bundle.model, context)
+    answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)
+    half_a, half_b = halves(len(store), dataset.fingerprint)
+    temperatures, reports = None, ()
+    if answers.logits is not None:
+        reports = temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])
+        temperatures = [report.temperature for report in reports]
+    profile = profile_model(bundle.model, bundle.image_size)
+    agrees = answers.predictions == answers.predictions[:, -1:]
+    latencies = _latencies(bundle, store, context, options, temperatures) if latency else None
+    plain = Observations(
+        answers.scores,
+        agrees if source.images is not None else answers.correct,
+        np.array(profile.cumulative_macs, dtype=np.float64),
+        agrees,
+        latencies,
+        labelled=source.images is None,
+    )
+    observations = plain
+    if answers.logits is not None and temperatures is not None:
+        scores = all_scores(torch.from_numpy(answers.logits), temperatures)
+        observations = replace(plain, scores=scores.double().numpy())
+    return Seen(
+        dataset.fingerprint, observations, plain, temperatures, reports, half_a, half_b, profile
+    )
+
+
+def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
+    """See that half B of the calibration split chose nothing about this bundle.
+
+    Raises:
+        BundleError: its recipe says that its values were chosen on all of the split.
+    """
+    if source.kind == "calibration split" and bundle.recipe.calibration.tuned_on == "all":
+        raise BundleError(
+            f"{bundle.path} was tuned on all of its calibration images, so none are left that a "
+            "promise could rest on.",
+            got="calibration.tuned_on: all",
+            expected="half A",
+            hint="give images that chose nothing: --data FOLDER or --images FOLDER",
+        )
+
+
+def _open(bundle: Bundle, source: Source, dataset: Dataset | None, options: Options) -> Dataset:
+    settings = bundle.recipe.data
+    skip, limit = settings.unreadable == "skip", settings.memory_limit
+    if source.data is not None:
+        return open_labelled_folder(
+            source.data, bundle.class_names, bundle.image_size, split="calibration",
+            skip_unreadable=skip, memory_limit=limit, observer=options.observer,
+        )  # fmt: skip
+    if source.images is not None:
+        return open_unlabelled_folder(
+            source.images, bundle.image_size, split="calibration",
+            skip_unreadable=skip, memory_limit=limit, observer=options.observer,
+        )  # fmt: skip
+    return dataset_of(bundle, options, dataset)
+
+
+def _latencies(
+    bundle: Bundle,
+    store: ImageStore,
+    context: Context,
+    options: Options,
+    temperatures: list[float] | None,
+) -> FloatArray:
+    options.observer.phase("Timing every exit, one image at a time")
+    few = store.only(np.arange(min(_TIMED, len(store))))
+    batches = evaluation_batches(few, bundle.normalisation, context)
+    images = torch.cat([batch.images for batch in batches])
+    model = ready(bundle.model, context)
+    found = exit_latencies(model, images, temperatures=temperatures, autocast=context.autocast)
+    return np.array(found, dtype=np.float64)
