@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,13 +17,13 @@ from erde_cli.commands.options import (
 )
 
 
-def _target(metavar: str, text: str) -> typer.models.OptionInfo:
+def _target(metavar: str, text: str) -> Any:
     return typer.Option(
         metavar=metavar, show_default=False, help=text, rich_help_panel="Targets: exactly one"
     )
 
 
-def _folder(text: str) -> typer.models.OptionInfo:
+def _folder(text: str) -> Any:
     return typer.Option(metavar="FOLDER", show_default=False, help=text)
 
 

@@ -175,7 +175,7 @@ def _half_b(seen: Seen, thresholds: list[Any]) -> list[int]:
     """How many images of half B leave at each exit: what `evaluate` compares later images with."""
     half = seen.observations.only(seen.half_b)
     exits = half.exits([read_threshold(value) for value in thresholds])
-    return np.bincount(exits, minlength=len(half.cumulative_macs)).tolist()
+    return [int(count) for count in np.bincount(exits, minlength=len(half.cumulative_macs))]
 
 
 def _reports(seen: Seen) -> Json:

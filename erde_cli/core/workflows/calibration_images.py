@@ -109,7 +109,8 @@ def look(
     model = ready(bundle.model, context)
     answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)
     half_a, half_b = halves(len(store), dataset.fingerprint)
-    temperatures, reports = None, ()
+    temperatures: list[float] | None = None
+    reports: tuple[TemperatureReport, ...] = ()
     if answers.logits is not None:
         reports = temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])
         temperatures = [report.temperature for report in reports]

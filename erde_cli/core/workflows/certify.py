@@ -73,7 +73,7 @@ def losses(observations: Observations, risk: Risk) -> FloatArray:
         correct = observations.correct.astype(np.float64)
         return correct[:, -1:] - correct
     agrees = observations.correct if observations.agrees is None else observations.agrees
-    return 1.0 - agrees
+    return (~agrees).astype(np.float64)
 
 
 def _certificate(found: Certified, target: Target) -> Json:
