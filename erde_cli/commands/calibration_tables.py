@@ -12,10 +12,14 @@ from erde_cli.commands.tables import exit_name, macs, percent, table
 from erde_cli.commands.tables import threshold as written
 from erde_cli.core.workflows.calibrate import Thresholds
 
-_NAMES = {
-    "threshold": "threshold", "max_drop": "max drop", "min_accuracy": "min accuracy",
-    "max_macs": "max MACs", "max_latency": "max latency", "max_risk": "max risk",
-}  # fmt: skip
+_ASKED = {
+    "threshold": "θ {value} for all exits",
+    "max_drop": "at most {value} points below the last exit",
+    "min_accuracy": "accuracy of {value} or more",
+    "max_macs": "at most {value} of the full MACs",
+    "max_latency": "at most {value} ms per image",
+    "max_risk": "{risk} of at most {value}, confidence {confidence}",
+}
 
 
 def calibration_pieces(found: Thresholds) -> list[RenderableType]:
@@ -29,10 +33,9 @@ def calibration_pieces(found: Thresholds) -> list[RenderableType]:
 
 def _figures(document: dict[str, Any], full: int) -> Table:
     target = document["target"]
-    value = target["value"]
     made = table(
-        f"{document['images']:,} images ({document['source']}), {_NAMES[target['kind']]} "
-        f"{value} {target['unit']}",
+        f"{document['images']:,} images ({document['source']}): "
+        + _ASKED[target["kind"]].format_map({"risk": "", "confidence": "", **target}),
         "", "accuracy %", "last exit %", "as the last exit %", "expected MACs", "of full %",
         *(["ms"] if document["expected_latency"] is not None else []),
     )  # fmt: skip
@@ -92,10 +95,8 @@ def _temperatures(told: dict[str, Any], full: int) -> list[RenderableType]:
 
 def _verdicts(document: dict[str, Any]) -> list[str]:
     certificate = document["certificate"]
-    if certificate is not None and document["certified"]:
-        return [escape(certificate["statement"])]
-    if certificate is not None and document["target"]["how"] == "searched":
-        return [escape(certificate["statement"])]
+    if certificate is not None:
+        return [_of_promise(document, certificate)]
     if document["target"]["kind"] == "threshold":
         return ["A θ you set yourself: nothing is promised of it."]
     chosen, held_out = document["met_where_chosen"], document["met"]
@@ -109,6 +110,22 @@ def _verdicts(document: dict[str, Any]) -> list[str]:
             f"(held out: {_missed(document)}): name a stricter one, or give more images."
         )
     return [first, "This is an estimate, not a promise: --max-risk makes one."]
+
+
+def _of_promise(document: dict[str, Any], certificate: dict[str, Any]) -> str:
+    if document["target"]["how"] == "searched":
+        return str(certificate["statement"])
+    if not document["certified"]:
+        return "Not certified: no promise covers this choice."
+    if document["target"]["kind"] == "max_risk":
+        return (
+            f"Certified: with confidence {certificate['confidence']:g} the "
+            f"{certificate['risk']} is at most {100 * document['target']['value']:g} %; this bound "
+            "holds for all candidates together, so that it may be chosen afterwards."
+        )
+    return "Certified: this choice is among those that the promise covers. " + str(
+        certificate["statement"]
+    )
 
 
 def _missed(document: dict[str, Any]) -> str:

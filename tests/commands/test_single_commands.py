@@ -119,59 +119,6 @@ def test_distill_without_a_teacher_says_how_to_get_one(
     assert "erde train-teacher tiny" in err
 
 
-CALIBRATE_KEYS = {
-    "thresholds", "target", "met", "images", "accuracy", "full_accuracy", "expected_macs",
-    "exit_rates", "held_out",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [("--threshold", 0.4), ("--max-drop", 3), ("--max-macs", 0.7)]
-)
-def test_calibrate_gives_the_documented_keys_and_writes_thresholds(
-    run_copy: Path, json_of: JsonOf, option: str, value: float
-) -> None:
-    student = run_copy / "student"
-    weights = (student / "model.safetensors").read_bytes()
-    found = json_of("calibrate", student, option, value)
-    assert set(found) == CALIBRATE_KEYS
-    assert set(found["held_out"]) == {"accuracy", "full_accuracy", "expected_macs"}
-    assert found["target"]["value"] == value
-    assert found["met"] is True
-    assert found["images"] == 144
-    written = json.loads((student / "thresholds.json").read_text())
-    assert written["thresholds"] == found["thresholds"]
-    assert written["precision"] == "float32"
-    assert (student / "model.safetensors").read_bytes() == weights
-    evaluated = json_of("evaluate", student, "--split", "calibration")
-    assert evaluated["accuracy"] == found["accuracy"]
-    assert evaluated["expected_macs"] == pytest.approx(found["expected_macs"])
-    assert json_of("profile", student)["expected_macs"] == found["expected_macs"]
-
-
-@pytest.mark.parametrize(("value", "rates"), [("always", [1, 0, 0]), ("never", [0, 0, 1])])
-def test_the_two_ends_of_the_threshold_have_written_forms(
-    run_copy: Path, json_of: JsonOf, value: str, rates: list[float]
-) -> None:
-    found = json_of("calibrate", run_copy / "student", "--threshold", value)
-    assert found["thresholds"] == [value, value]
-    assert found["exit_rates"] == rates
-    evaluated = json_of("evaluate", run_copy / "student")
-    assert [row["exit_rate"] for row in evaluated["exits"]] == rates
-    assert evaluated["thresholds"] == [value, value]
-
-
-def test_a_target_that_cannot_be_met_is_told_plainly_and_is_no_error(
-    run_copy: Path, json_of: JsonOf, cli: Cli
-) -> None:
-    found = json_of("calibrate", run_copy / "student", "--max-macs", 0.01)
-    assert found["met"] is False
-    assert found["exit_rates"] == [1, 0, 0]
-    code, out, _ = cli("calibrate", run_copy / "student", "--max-macs", 0.01)
-    assert code == 0
-    assert "cannot be met" in out
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

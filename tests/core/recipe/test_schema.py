@@ -241,6 +241,9 @@ def test_values_at_their_bounds_are_taken(changed: Changed, changes: dict[str, A
         ({"max_drop": 0.5}, ("max_drop", 0.5)),
         ({"max_macs": 1}, ("max_macs", 1)),
         ({"max_macs": 0.5, "max_drop": None}, ("max_macs", 0.5)),
+        ({"min_accuracy": 0.9, "temperature": True}, ("min_accuracy", 0.9)),
+        ({"max_latency": 2}, ("max_latency", 2)),
+        ({"max_risk": 0.05, "risk": "accuracy-gap", "confidence": 0.95}, ("max_risk", 0.05)),
     ],
 )
 def test_one_target_of_calibration_is_taken(
@@ -251,7 +254,13 @@ def test_one_target_of_calibration_is_taken(
 
 @pytest.mark.parametrize(
     "written",
-    [{}, {"max_drop": 1, "max_macs": 0.5}, {"threshold": 0.1, "max_drop": 1}, {"max_drop": None}],
+    [
+        {},
+        {"max_drop": 1, "max_macs": 0.5},
+        {"threshold": 0.1, "max_drop": 1},
+        {"max_drop": None},
+        {"risk": "disagreement"},
+    ],
 )
 def test_none_or_two_targets_of_calibration_are_refused(
     changed: Changed, written: dict[str, Any]
@@ -260,12 +269,33 @@ def test_none_or_two_targets_of_calibration_are_refused(
         changed({"calibration": written})
     [problem] = caught.value.problems
     assert problem.path == "calibration"
-    assert "exactly one of threshold, max_drop, max_macs" in problem.rule
+    assert "exactly one of threshold, max_drop, min_accuracy, max_macs" in problem.rule
+
+
+@pytest.mark.parametrize(
+    ("written", "rule"),
+    [
+        ({"max_drop": 1, "risk": "disagreement"}, "belong to max_risk"),
+        ({"max_drop": 1, "confidence": 0.9}, "belong to max_risk"),
+        ({"max_risk": 0.05, "tuned_on": "all"}, "promises nothing"),
+    ],
+)
+def test_a_promise_that_makes_no_sense_is_refused(
+    changed: Changed, written: dict[str, Any], rule: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        changed({"calibration": written})
+    assert rule in caught.value.problems[0].rule
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("max_risk", 0),
+        ("max_risk", 1),
+        ("min_accuracy", 85),
+        ("max_latency", 0),
+        ("confidence", 1),
         ("threshold", -0.1),
         ("threshold", "sometimes"),
         ("threshold", True),

@@ -70,3 +70,9 @@ class Calibration(Section):
         if rule:
             raise PydanticCustomError("rule", "{rule}", {"rule": rule})
         return self
+
+    @property
+    def target(self) -> tuple[str, float | str]:
+        """Name and value of the one target that is set."""
+        given = self.model_dump(include=set(TARGETS), exclude_none=True)
+        return next(iter(given.items()))
