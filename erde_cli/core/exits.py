@@ -2,7 +2,7 @@
 
 An image leaves at the first exit whose score, the entropy of its softmax in nats, is below that
 exit's threshold (strictly). The last exit has no threshold. The rule sees logits only: labels
-cannot change an exit.
+cannot change an exit. A temperature, where an exit has one, enters its score and nothing else.
 """
 
 from __future__ import annotations
@@ -43,8 +43,44 @@ def first_exit(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
     return leaves.int().argmax(dim=1)
 
 
+def score_of(logits: Tensor, temperature: float | None) -> Tensor:
+    """Score of one exit: entropy in nats of softmax(logits / temperature), float32 [...].
+
+    Every score comes from here: another way to divide could round to the other side of a threshold.
+    """
+    return softmax_entropy(logits if temperature is None else logits / temperature)
+
+
+def all_scores(logits: Tensor, temperatures: Sequence[float] | None = None) -> Tensor:
+    """Scores of every exit, float32 [batch, exits], of logits [batch, exits, classes]."""
+    if temperatures is None:
+        return softmax_entropy(logits)
+    check_temperatures(temperatures, logits.shape[1])
+    by_exit = zip(logits.unbind(dim=1), temperatures, strict=True)
+    return torch.stack([score_of(at_exit, value) for at_exit, value in by_exit], dim=1)
+
+
+def check_temperatures(temperatures: Sequence[float] | None, exit_count: int) -> None:
+    """See that there is one temperature for every exit, the last one included.
+
+    Raises:
+        ValueError: there are fewer or more, or one is not a positive number.
+    """
+    if temperatures is None:
+        return
+    if len(temperatures) != exit_count:
+        raise ValueError(f"{exit_count} temperatures expected, got {len(temperatures)}")
+    if not all(0 < value < math.inf for value in temperatures):
+        raise ValueError(f"temperatures must be positive and finite, got {list(temperatures)}")
+
+
 @torch.inference_mode()
-def route(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float]) -> Routed:
+def route(
+    model: EarlyExitNet,
+    images: Tensor,
+    thresholds: Sequence[float],
+    temperatures: Sequence[float] | None = None,
+) -> Routed:
     """Run a batch stage by stage, and drop the images that have left.
 
     Equal to `first_exit` on the full forward pass, at the cost of the stages that are needed.
@@ -53,13 +89,16 @@ def route(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float]) -> R
         model: network in evaluation mode; `folded` makes it faster.
         images: normalised, [batch, 3, height, width].
         thresholds: θ of the early exits in nats.
+        temperatures: of every exit; they change scores, never the logits that are given back.
     """
     if len(thresholds) != model.exit_count - 1:
         raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
+    check_temperatures(temperatures, model.exit_count)
+    by_exit = (None,) * model.exit_count if temperatures is None else tuple(temperatures)
     if len(images) == 1:
-        return _route_one(model, images, thresholds)
+        return _route_one(model, images, thresholds, by_exit)
     parts = [
-        _route_batch(model, part, thresholds)
+        _route_batch(model, part, thresholds, by_exit)
         for part in torch.split(images, images_at_once(images.shape[-1], images.device))
     ]
     return Routed(
@@ -69,14 +108,19 @@ def route(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float]) -> R
     )
 
 
-def _route_batch(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float]) -> Routed:
+def _route_batch(
+    model: EarlyExitNet,
+    images: Tensor,
+    thresholds: Sequence[float],
+    temperatures: Sequence[float | None],
+) -> Routed:
     waiting = torch.arange(len(images), device=images.device)
     left: list[tuple[Tensor, Tensor, Tensor]] = []  # places, logits, scores; one entry an exit
     features = images
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
-        scores = softmax_entropy(logits)
+        scores = score_of(logits, temperatures[index])
         if index == model.exit_count - 1:
             left.append((waiting, logits, scores))
             break
@@ -90,13 +134,18 @@ def _route_batch(model: EarlyExitNet, images: Tensor, thresholds: Sequence[float
     return _in_order(left)
 
 
-def _route_one(model: EarlyExitNet, image: Tensor, thresholds: Sequence[float]) -> Routed:
+def _route_one(
+    model: EarlyExitNet,
+    image: Tensor,
+    thresholds: Sequence[float],
+    temperatures: Sequence[float | None],
+) -> Routed:
     """`route` for one image, without any bookkeeping: there it would cost as much as a stage."""
     features = image
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
-        score = softmax_entropy(logits)
+        score = score_of(logits, temperatures[index])
         if index == model.exit_count - 1 or score.item() < thresholds[index]:
             break
     return Routed(logits, torch.full((1,), index, device=image.device), score)

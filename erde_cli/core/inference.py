@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from erde_cli.core.context import Context
 from erde_cli.core.data import ImageStore, Normalisation, evaluation_batches
-from erde_cli.core.entropy import softmax_entropy
-from erde_cli.core.exits import route
+from erde_cli.core.exits import all_scores, route
 from erde_cli.core.models import EarlyExitNet, folded
 from erde_cli.core.modes import evaluation_mode
 
@@ -22,12 +21,13 @@ class Answers:
     """What every exit says of every image.
 
     correct: bool [images, exits]. scores: entropy in nats, float64 [images, exits].
-    predictions: int64 [images, exits].
+    predictions: int64 [images, exits]. logits: float32 [images, exits, classes], where asked for.
     """
 
     correct: NDArray[np.bool_]
     scores: NDArray[np.float64]
     predictions: NDArray[np.int64]
+    logits: NDArray[np.float32] | None = None
 
     @property
     def accuracy(self) -> list[float]:
@@ -56,19 +56,41 @@ def ready(model: EarlyExitNet, context: Context) -> EarlyExitNet:
 
 @torch.inference_mode()
 def answer_all(
-    model: EarlyExitNet, store: ImageStore, normalisation: Normalisation, context: Context
+    model: EarlyExitNet,
+    store: ImageStore,
+    normalisation: Normalisation,
+    context: Context,
+    temperatures: Sequence[float] | None = None,
+    *,
+    keep_logits: bool = False,
 ) -> Answers:
-    """Run every image through every exit; leaves the model in the mode it was in."""
-    scores, predictions = [], []
+    """Run every image through every exit; leaves the model in the mode it was in.
+
+    Args:
+        model: network, made `ready`.
+        store: images and labels.
+        normalisation: of the images.
+        context: where the network lies.
+        temperatures: of every exit; they change scores, never predictions or logits.
+        keep_logits: give the logits as well; fitting temperatures needs them.
+    """
+    scores, predictions, kept = [], [], []
     with evaluation_mode(model):
         for batch in evaluation_batches(store, normalisation, context):
             with context.autocast():
                 logits = model(batch.images).float()
-            scores.append(softmax_entropy(logits).cpu())
+            scores.append(all_scores(logits, temperatures).cpu())
             predictions.append(logits.argmax(dim=-1).cpu())
+            if keep_logits:
+                kept.append(logits.cpu())
     chosen = torch.cat(predictions)
     correct = chosen == store.labels[:, None]
-    return Answers(correct.numpy(), torch.cat(scores).double().numpy(), chosen.numpy())
+    return Answers(
+        correct.numpy(),
+        torch.cat(scores).double().numpy(),
+        chosen.numpy(),
+        torch.cat(kept).numpy() if keep_logits else None,
+    )
 
 
 def route_all(
@@ -77,13 +99,17 @@ def route_all(
     normalisation: Normalisation,
     thresholds: Sequence[float],
     context: Context,
+    temperatures: Sequence[float] | None = None,
 ) -> RoutedAnswers:
-    """Run every image to the exit it leaves at, under thresholds in nats, and no further."""
+    """Run every image to the exit it leaves at, under thresholds in nats, and no further.
+
+    Temperatures, one for every exit, change where an image leaves, never what an exit says of it.
+    """
     exits, predictions = [], []
     with evaluation_mode(model):
         for batch in evaluation_batches(store, normalisation, context):
             with context.autocast():
-                routed = route(model, batch.images, thresholds)
+                routed = route(model, batch.images, thresholds, temperatures)
             exits.append(routed.exit.cpu())
             predictions.append(routed.logits.argmax(dim=-1).cpu())
     return RoutedAnswers(torch.cat(exits).numpy(), torch.cat(predictions).numpy())
