@@ -224,6 +224,23 @@ def test_a_temperature_changes_no_answer_that_is_counted(
         assert error == pytest.approx(1 - largest if right else largest, abs=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_two_logits_that_division_makes_equal_keep_their_label(dtype: type[np.floating]) -> None:
+    largest = np.nextafter(dtype(2), dtype(1))
+    below = np.nextafter(largest, dtype(1))
+    row = np.array([[below, largest, below]])
+    merged = 0
+    for temperature in np.linspace(1.1, 1.9, 50).astype(dtype):
+        divided = (row / temperature)[0]
+        merged += int(divided[0] == divided[1])
+        errors = [
+            expected_calibration_error(row, np.array([label]), float(temperature))
+            for label in range(3)
+        ]
+        assert errors == pytest.approx([1 / 3, 2 / 3, 1 / 3])  # only label 1 is right
+    assert merged > 10
+
+
 @pytest.mark.parametrize("target", [Target("max_drop", 2.0), Target("max_macs", 0.6)], ids=str)
 @pytest.mark.parametrize("temperatures", [(0.5, 0.6, 0.7), (2.0, 0.5, 3.0), (3.0, 2.0, 1.5)])
 def test_for_two_classes_thresholds_searched_anew_give_the_same_exits(
