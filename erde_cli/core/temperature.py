@@ -64,9 +64,12 @@ def fit_temperature(logits: Logits, labels: IntArray, start: float = 1.0) -> flo
     lacks = logits.astype(np.float64)
     lacks -= lacks[np.arange(len(labels)), labels][:, None]
     low, high = 1 / MOST, 1 / LEAST
-    rising, falling = _slope(lacks, low)[0] >= 0, _slope(lacks, high)[0] <= 0
-    if rising or falling:
-        return 1.0 if rising and falling else MOST if rising else LEAST
+    if not lacks.any():
+        return 1.0
+    if _slope(lacks, high)[0] <= 0:
+        return LEAST
+    if _slope(lacks, low)[0] >= 0:
+        return MOST
     inverse = min(max(1 / start, low), high)
     for _ in range(_MOST_STEPS):
         slope, curvature = _slope(lacks, inverse)

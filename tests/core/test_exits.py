@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from erde_cli.core.entropy import softmax_entropy
-from erde_cli.core.exits import first_exit, route
+from erde_cli.core.exits import Routed, all_scores, first_exit, route
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 
 INF = math.inf
@@ -60,13 +60,18 @@ def counted(modules: nn.ModuleList) -> Iterator[dict[int, list[int]]]:
         hook.remove()
 
 
-def assert_route_is_rule(model: EarlyExitNet, images: Tensor, thresholds: list[float]) -> list[int]:
+def assert_route_is_rule(
+    model: EarlyExitNet,
+    images: Tensor,
+    thresholds: list[float],
+    temperatures: list[float] | None = None,
+) -> list[int]:
     """Check a routing against the full forward pass; gives the number of images per exit."""
     with torch.no_grad():
         everything = model(images)
-    scores = softmax_entropy(everything)
+    scores = all_scores(everything, temperatures)
     exits = first_exit(scores, thresholds)
-    routed = route(model, images, thresholds)
+    routed = route(model, images, thresholds, temperatures)
     rows = torch.arange(len(images))
     assert torch.equal(routed.exit, exits)
     torch.testing.assert_close(routed.logits, everything[rows, exits], rtol=0, atol=1e-5)
@@ -266,3 +271,96 @@ def test_a_batch_taken_in_parts_is_routed_as_a_whole(
     torch.testing.assert_close(parts.logits, whole.logits)
     torch.testing.assert_close(parts.score, whole.score)
     assert len(set(whole.exit.tolist())) == 3
+
+
+WARM = [0.4, 2.5, 0.1]
+
+
+def test_the_score_at_a_temperature_is_the_entropy_of_the_divided_logits() -> None:
+    logits = torch.randn(7, 3, CLASSES, generator=torch.Generator().manual_seed(5))
+    found = all_scores(logits, WARM)
+    divided = logits.double() / torch.tensor(WARM, dtype=torch.float64)[:, None]
+    chances = divided.softmax(dim=-1)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(
+        found.double(), -(chances * chances.log()).sum(-1), rtol=0, atol=1e-5
+    )
+    assert torch.equal(all_scores(logits), softmax_entropy(logits))
+    assert torch.equal(all_scores(logits, [1.0] * 3), softmax_entropy(logits))
+
+
+@pytest.mark.parametrize("head", ["gap", "erde"])
+def test_routing_with_temperatures_equals_the_full_forward_pass_and_the_rule(head: str) -> None:
+    model, images = make_model(head), make_images()
+    with torch.no_grad():
+        logits = model(images)
+    plain, warm = all_scores(logits), all_scores(logits, WARM)
+    thresholds = [between(warm[:, 0], 4), between(warm[:, 1], 6)]
+    counts = assert_route_is_rule(model, images, thresholds, WARM)
+    assert all(counts)
+    assert not torch.equal(first_exit(plain, thresholds), first_exit(warm, thresholds))
+    for image in images.split(1):
+        assert_route_is_rule(model, image, thresholds, WARM)
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_a_temperature_leaves_the_logits_as_they_are(count: int) -> None:
+    """Bit for bit: the label is taken from them, and division could make two of them equal."""
+    model, images = make_model(), make_images(count)
+    for thresholds in ([INF, 0.0], [0.0, INF], [0.0, 0.0]):
+        plain, warm = route(model, images, thresholds), route(model, images, thresholds, WARM)
+        assert torch.equal(plain.logits, warm.logits)
+        assert torch.equal(plain.exit, warm.exit)
+        assert not torch.equal(plain.score, warm.score)
+
+
+class Told(nn.Module):
+    """A head that gives the logits it was told, for any image."""
+
+    def __init__(self, logits: list[float]) -> None:
+        super().__init__()
+        self.logits = torch.tensor([logits])
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.logits.expand(len(features), -1)
+
+
+NEAR = st.one_of(st.floats(-9, 9, width=32), st.sampled_from([1.0, 1 + 2**-23, 1e-38, 1e-45]))
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(logits=st.lists(NEAR, min_size=3, max_size=3), temperature=st.floats(0.05, 20))
+def test_a_temperature_never_changes_a_label_not_even_near_a_tie(
+    logits: list[float], temperature: float
+) -> None:
+    model = make_model()
+    model.heads = nn.ModuleList(Told(logits) for _ in range(3))
+    label = max(range(3), key=lambda index: (logits[index], -index))
+    found: list[Routed] = [
+        route(model, make_images(count), thresholds, [temperature] * 3)
+        for count in (1, 2)
+        for thresholds in ([INF, 0.0], [0.0, 0.0])
+    ]
+    assert {int(one) for routed in found for one in routed.logits.argmax(dim=-1)} == {label}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_nothing_is_divided_where_no_temperature_is_given(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def divide(*_: object) -> Tensor:
+        raise AssertionError
+
+    model, images = make_model(), make_images(count)
+    monkeypatch.setattr(Tensor, "__truediv__", divide)
+    route(model, images, [0.5, 0.5])
+    with pytest.raises(AssertionError):
+        route(model, images, [0.5, 0.5], WARM)
+
+
+@pytest.mark.parametrize("wrong", [[], [1.0, 1.0], [1.0] * 4, [1.0, 0.0, 1.0], [1.0, INF, 1.0]])
+def test_temperatures_that_cannot_be_are_refused(wrong: list[float]) -> None:
+    with pytest.raises(ValueError, match="temperatures"):
+        route(make_model(), make_images(1), [0.5, 0.5], wrong)
+    with pytest.raises(ValueError, match="temperatures"):
+        all_scores(torch.zeros(2, 3, CLASSES), wrong)
