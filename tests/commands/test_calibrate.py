@@ -319,6 +319,7 @@ def test_a_users_own_labelled_images_calibrate(
     assert found["images"] == 359
     evaluated = json_of("evaluate", student, "--data", folder)
     assert evaluated["accuracy"] == found["accuracy"]
+    assert evaluated["agreement"] == found["agreement"] < 1
     assert evaluated["drift"]["drifted"] is False
 
 

@@ -18,7 +18,7 @@ from ..conftest import Cli
 
 EVALUATE_KEYS = {
     "split", "images", "accuracy", "full_accuracy", "expected_macs", "full_macs", "static_macs",
-    "thresholds", "exits", "certified", "drift",
+    "thresholds", "exits", "certified", "drift", "agreement",
 }  # fmt: skip
 REPORT_KEYS = {
     "teacher", "student", "macs_ratio", "size_ratio", "exit_ratio", "accuracy_drop",

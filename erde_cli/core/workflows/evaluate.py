@@ -52,6 +52,7 @@ class Evaluation:
     thresholds: list[float] | None
     certified: bool
     adaptive: Adaptive
+    agreement: float
     right: NDArray[np.bool_]
     sweep: list[SweepRow]
     drift: Drift | None
@@ -74,6 +75,7 @@ class Evaluation:
             "images": len(self.right),
             "accuracy": self.adaptive.accuracy,
             "full_accuracy": self.full_accuracy,
+            "agreement": self.agreement,
             "expected_macs": self.adaptive.expected_macs,
             "full_macs": self.profile.full_macs,
             "static_macs": self.profile.static_macs,
@@ -155,21 +157,32 @@ def evaluate_store(
     seen = Observations(answers.scores, answers.correct, costs)
     early = bundle.model.exit_count - 1
     thresholds = document.values if document else None
-    moved = None
     if document is None or thresholds is None:
-        exits, right = np.full(len(store), early), answers.correct[:, -1]
+        moved, exits, answered = None, np.full(len(store), early), answers.predictions[:, -1]
     else:
         routed = route_all(model, store, bundle.normalisation, thresholds, context, temperatures)
-        exits, right = routed.exits, routed.predictions == store.labels.numpy()
+        exits, answered = routed.exits, routed.predictions
         counts = np.bincount(exits, minlength=early + 1).tolist()
         moved = drift(document.half_b_exits, counts)
+    right = answered == store.labels.numpy()
+    agreement = float((answered == answers.predictions[:, -1]).mean())
     top = largest_entropy(bundle.model.classes)
     grid = [0.0 if share == 0 else share * top for share in _GRID]
     sweep = [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
     found = adaptive_of(exits, right, costs)
     certified = document is not None and document.certified
     return Evaluation(
-        bundle, split, answers, profile, thresholds, certified, found, right, sweep, moved
+        bundle,
+        split,
+        answers,
+        profile,
+        thresholds,
+        certified,
+        found,
+        agreement,
+        right,
+        sweep,
+        moved,
     )
 
 
