@@ -6,7 +6,7 @@ held: along rising budgets for the frontier, then from the frontier's neighbours
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -19,6 +19,7 @@ from erde_cli.core.threshold_grid import Grid
 
 _EXACT = 3  # early exits
 _BUDGETS = 10  # steps along the frontier, where it is not exact
+_ROUNDS = 20  # more than were ever needed
 _ROUNDING = 1e-9
 
 Choice = tuple[int, ...]
@@ -102,8 +103,7 @@ class Search:
         if self._early <= _EXACT:
             flat = self._everything.reshape(2, -1)
             return [(self._choice(at), flat[:, at]) for at in _undominated(flat)]
-        found = [*self._path, *self._beside_the_path()]
-        return [found[at] for at in _undominated(np.array([value for _, value in found]).T)]
+        return self._along_the_path()
 
     def _choice(self, place: int) -> Choice:
         return tuple(int(g) for g in np.unravel_index(place, self.grid.sizes))
@@ -130,23 +130,29 @@ class Search:
             budgets = np.linspace(ends[0][1], ends[1][1], _BUDGETS + 2)[1:-1]
             choice = start
             for budget in budgets if start == always else budgets[::-1]:
-                choice = self._descend(choice, Goal(most_cost=float(budget)))
+                choice = self._descend(choice, Goal(most_cost=float(budget)), rounds=1)
                 found.append((choice, self.grid.evaluate(choice)))
         return sorted(found, key=lambda one: (one[1][1], one[0]))
 
-    def _beside_the_path(self) -> Iterator[tuple[Choice, FloatArray]]:
-        """What two neighbouring exits make of every choice on the path."""
-        for choice, _ in self._path:
-            for i in range(self._early - 1):
-                table = self.grid.table(choice, i, i + 1)
-                flat = table.reshape(2, -1)
-                for at in _undominated(flat):
-                    yield _with(choice, i, i + 1, int(at), table.shape[2]), flat[:, at]
+    def _along_the_path(self) -> list[tuple[Choice, FloatArray]]:
+        """The best of what any two neighbouring exits make of every choice on the path."""
+        held = [(choice, i) for choice, _ in self._path for i in range(self._early - 1)]
+        tables = [self.grid.table(choice, i, i + 1).reshape(2, -1) for choice, i in held]
+        kept = [_undominated(table) for table in tables]
+        values = np.concatenate([table[:, at] for table, at in zip(tables, kept, strict=True)], 1)
+        owner = np.repeat(np.arange(len(held)), [len(at) for at in kept])
+        place = np.concatenate(kept)
+        found = []
+        for at in _undominated(values):
+            choice, i = held[owner[at]]
+            columns = self.grid.sizes[i + 1]
+            found.append((_with(choice, i, i + 1, int(place[at]), columns), values[:, at]))
+        return found
 
-    def _descend(self, start: Choice, goal: Goal) -> Choice:
+    def _descend(self, start: Choice, goal: Goal, rounds: int = _ROUNDS) -> Choice:
         """Choose two exits at a time, the others held, until nothing improves."""
         choice, key = start, goal.key(self.grid.evaluate(start))
-        while True:
+        for _ in range(rounds):
             before = key
             for i, j in combinations(range(self._early), 2):
                 table = self.grid.table(choice, i, j)
@@ -155,7 +161,8 @@ class Search:
                 if (value, trial) < (key, choice):
                     choice, key = trial, value
             if key >= before:
-                return choice
+                break
+        return choice
 
 
 def _with(choice: Sequence[int], i: int, j: int, place: int, columns: int) -> Choice:
