@@ -1,0 +1,66 @@
+"""Times of calls, measured in turn.
+
+In rounds over all that is compared, so that whatever else the machine does falls on all alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Autocast = Callable[[], AbstractContextManager[object]]
+Tell = Callable[[int, int], None]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the things that are compared, and the batches it is run on in every round."""
+
+    run: Callable[[Tensor], object]
+    parts: Sequence[Tensor]
+
+
+def untold(done: int, total: int) -> None:
+    """Tell nobody how far it is."""
+
+
+@torch.inference_mode()
+def seconds_in_rounds(
+    sides: Sequence[Side], repeats: int, autocast: Autocast, tell: Tell = untold
+) -> list[FloatArray]:
+    """Seconds of every call, [repeats, calls] for each side, after one round that is not counted.
+
+    Args:
+        sides: what is run in turn, in every round.
+        repeats: rounds that count.
+        autocast: entered anew for every call, as in use: kept open, it keeps converted weights.
+        tell: is told how many rounds are done, of how many.
+    """
+    wait = _waiter(sides[0].parts[0].device)
+    found = [np.empty((repeats + 1, len(side.parts))) for side in sides]
+    for round_ in range(repeats + 1):
+        for side, seconds in zip(sides, found, strict=True):
+            for call, part in enumerate(side.parts):
+                wait()
+                start = perf_counter()
+                with autocast():
+                    side.run(part)
+                wait()
+                seconds[round_, call] = perf_counter() - start
+        tell(round_ + 1, repeats + 1)
+    return [seconds[1:] for seconds in found]
+
+
+def _waiter(device: torch.device) -> Callable[[], None]:
+    """What waits until a device has done all it was given; a CPU is never behind."""
+    if device.type == "cpu":
+        return lambda: None
+    return lambda: torch.accelerator.synchronize(device)
