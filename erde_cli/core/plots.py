@@ -6,8 +6,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from erde_cli.core.files import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INK = "#333333"
 _STUDENT = "#0072b2"  # colour-blind safe (Okabe and Ito)
@@ -40,7 +44,6 @@ class TradeOff:
 
 def draw_trade_off(path: Path, picture: TradeOff) -> None:
     """Draw accuracy over expected MACs, as PNG or SVG by the ending of `path`."""
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
 
@@ -84,6 +87,13 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.grid(visible=True, which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="best")
+    save_picture(figure, path)
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG or SVG by the ending of `path`; the same picture is the same bytes."""
+    from matplotlib import rc_context
+
     kind = path.suffix[1:]
     with rc_context({"svg.hashsalt": "erde"}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # names in any script
