@@ -26,7 +26,7 @@ from erde_cli.core.latency import (
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.rounds import Side, seconds_in_rounds
 
-SLOW = 0.02  # seconds
+SLOW, WARM_UP = 0.02, 0.3  # seconds
 
 
 def make_model(cuts: tuple[int, ...] = (1, 2)) -> EarlyExitNet:
@@ -185,8 +185,24 @@ def test_the_mean_of_the_mix_leaves_bursts_out(monkeypatch: pytest.MonkeyPatch) 
     assert found.end_to_end.mean == pytest.approx(2 * 1000 / 4)
 
 
+def test_end_to_end_is_compared_with_each_exit_alone_round_by_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pace = np.array([[1.0]] * 6 + [[2.0]])  # the machine slows down for a whole round
+    alone = [2 * pace, 4 * pace, 8 * pace]
+    alone[2][:3] = 400  # with bursts in three fast rounds, its median is that of the slow one
+    mix = np.hstack([3 * pace, 4 * pace, 5 * pace])
+    for call in range(3):
+        mix[2 * call : 2 * call + 2, call] = 300  # one call of three is hit in nearly every round
+    sides = [pace, pace, pace, *alone, mix]
+    monkeypatch.setattr(module, "seconds_in_rounds", lambda *_arguments: sides)
+    found = measure_latency(make_model(), make_images(), 4, [0.0, 0.0])
+    assert found.end_to_end is not None
+    assert found.end_to_end.over_static == pytest.approx((2, 1, 0.5))
+
+
 def test_expected_latency_and_shares_by_hand() -> None:
-    end = EndToEnd((0.5, 0.25, 0.25), 2.5, timing(2))
+    end = EndToEnd((0.5, 0.25, 0.25), 2.5, timing(2), (1.0, 1.0, 1.0))
     found = BatchLatency(1, 8, (timing(1), timing(2), timing(4)), (timing(1),) * 3, end)
     assert found.increasing
     assert found.expected == 2.0
@@ -222,7 +238,7 @@ def test_temperatures_are_handed_to_a_route_that_knows_them(
 
 def test_rounds_are_interleaved_and_the_first_does_not_count() -> None:
     order: list[str] = []
-    clock = {"a": iter([SLOW, 0, 0]), "b": iter([0, 0, 0])}
+    clock = {"a": iter([WARM_UP, 0, 0]), "b": iter([0, 0, 0])}
 
     def run(name: str, part: Tensor) -> None:
         order.append(name)
@@ -241,4 +257,4 @@ def test_rounds_are_interleaved_and_the_first_does_not_count() -> None:
     assert order == ["a", "b"] * 3
     assert depth == list(range(6))  # entered anew for every call
     assert [seconds.shape for seconds in found] == [(2, 1), (2, 1)]
-    assert found[0].max() < SLOW  # the slow warm-up is not among them
+    assert found[0].max() < WARM_UP  # the slow warm-up is not among them

@@ -18,7 +18,7 @@ def timing(median: float) -> Timing:
 
 def measured(batch: int, scale: float) -> BatchLatency:
     exits = tuple(timing(scale * factor) for factor in (1, 2, 3))
-    end = EndToEnd((0.5, 0.3, 0.2), 1.8 * scale, timing(1.5 * scale))
+    end = EndToEnd((0.5, 0.3, 0.2), 1.8 * scale, timing(1.5 * scale), (1.0, 1.0, 1.0))
     return BatchLatency(batch, 8, exits, exits, end)
 
 
@@ -53,6 +53,7 @@ def test_the_same_picture_is_the_same_bytes_and_every_figure_changes_it(tmp_path
     shaky = replace(WIDE[0], exits=(*WIDE[0].exits[:2], Timing(3, 1, 4, 10)))
     end = WIDE[0].end_to_end
     assert end is not None
+    mix = replace(end, exit_rates=(0.2, 0.3, 0.5))  # only what is expected of them changes
     others = [
         replace(FULL, title="another"),
         replace(FULL, cumulative_macs=[100_000, 250_000, 300_000]),
@@ -62,6 +63,7 @@ def test_the_same_picture_is_the_same_bytes_and_every_figure_changes_it(tmp_path
         replace(FULL, latencies=[shaky, *WIDE[1:]]),
         replace(FULL, latencies=[replace(WIDE[0], end_to_end=replace(end, mean=2.5)), *WIDE[1:]]),
         replace(FULL, latencies=[replace(WIDE[0], batch=2), *WIDE[1:]]),
+        replace(FULL, latencies=[replace(WIDE[0], end_to_end=mix), *WIDE[1:]]),
     ]
     for index, picture in enumerate([FULL, FULL, *others]):
         draw_profile(tmp_path / f"{index}.png", picture)
