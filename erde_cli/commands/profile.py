@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from erde_cli.commands.options import (
     BundleArgument,
     DeviceOption,
@@ -9,10 +14,44 @@ from erde_cli.commands.options import (
     QuietOption,
     ThreadsOption,
 )
+from erde_cli.core.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from erde_cli.core.workflows.profile import Profiled
+
+_LARGEST = 65_536  # images in a batch
 
 
 def profile(
     bundle: BundleArgument,
+    latency: Annotated[
+        bool,
+        typer.Option(
+            "--latency", help="Measure time and memory as well, on the calibration images."
+        ),
+    ] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,N...]",
+            show_default=False,
+            help="Batch sizes to measure; 1,32,256 if absent.",
+        ),
+    ] = None,
+    repeats: Annotated[
+        int | None,
+        typer.Option(min=3, show_default=False, help="Rounds of measuring; 15 if absent."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="Folder for profile.png; BUNDLE/profile if absent.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -20,13 +59,66 @@ def profile(
 ) -> None:
     """Show what every exit costs: parameters and multiply-adds (MACs), every head included.
 
-    Example: [bold]erde profile runs/digits/student[/bold]
+    With --latency also what it takes in time and memory here, and whether early
+    exit is better than simply using one of the exits alone.
+
+    Example: [bold]erde profile runs/digits/student --latency[/bold]
     """
-    from erde_cli.commands.tables import profile_table
+    sizes = None if batch is None else _batch_sizes(batch)
+    if not latency and any(given is not None for given in (batch, repeats, out)):
+        raise InputError(
+            "--batch, --repeats and --out say how latency is measured, which is not asked for.",
+            expected="--latency beside them",
+            hint=f"erde profile {bundle} --latency",
+        )
     from erde_cli.commands.terminal import show, working
+    from erde_cli.core.latency import ROUNDS
+    from erde_cli.core.workflows.latency import BATCHES, LatencyRequest
     from erde_cli.core.workflows.profile import profile_bundle
 
+    request = LatencyRequest(sizes or BATCHES, repeats or ROUNDS, out) if latency else None
     with working(quiet, device, threads) as options:
-        found = profile_bundle(bundle, options)
-    pieces = [profile_table(found.profile, found.expected_macs, found.exit_rates)]
-    show(found.to_json(), as_json, *pieces)
+        found = profile_bundle(bundle, options, request)
+    show(found.to_json(), as_json, *_pieces(found))
+
+
+def _batch_sizes(text: str) -> list[int]:
+    """Read batch sizes, such as "1,32,256".
+
+    Raises:
+        InputError: they are no numbers, out of bounds, or one is there twice.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 9]
+    within = all(1 <= number <= _LARGEST for number in numbers)
+    if len(numbers) < len(parts) or not within or len(set(numbers)) < len(numbers):
+        raise InputError(
+            "--batch takes different numbers of images with commas between them.",
+            got=text,
+            expected=f"numbers from 1 to {_LARGEST}",
+            hint="--batch 1,32,256",
+        )
+    return numbers
+
+
+def _pieces(found: Profiled) -> list[RenderableType]:
+    from rich.markup import escape
+
+    from erde_cli.commands.latency_tables import latency_table, mix_table, weights_line
+    from erde_cli.commands.tables import profile_table
+
+    pieces: list[RenderableType] = [
+        profile_table(found.profile, found.expected_macs, found.exit_rates)
+    ]
+    measured = found.latency
+    if measured is not None:
+        pieces += [
+            latency_table(measured),
+            mix_table(measured, found.profile),
+            weights_line(measured),
+        ]
+    if found.verdict is not None:
+        pieces.append(f"Better than one of its exits alone? [bold]{found.verdict.sentence}[/bold]")
+    if measured is not None:
+        pieces.append(f"picture: {escape(str(measured.picture))}")
+    return pieces

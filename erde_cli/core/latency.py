@@ -47,12 +47,15 @@ class EndToEnd:
     """Images routed at real thresholds: exit rates [exits], mean milliseconds per image, spread.
 
     `mean` is over calls, of each call's median over the rounds: it can be compared with exit rates
-    times medians, which the median over images of several exits cannot.
+    times medians, which the median over images of several exits cannot. `over_static`: this over
+    each exit alone [exits], compared round by round, so that a machine that is half as fast for a
+    while slows both; medians of their own would be taken at different moments.
     """
 
     exit_rates: tuple[float, ...]
     mean: float
     timing: Timing
+    over_static: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,8 @@ def measure_latency(
     end_to_end = None
     if thresholds is not None:
         mean = float(np.median(seconds[-1], axis=0).mean()) * 1000 / batch
-        end_to_end = EndToEnd(rates, mean, timings[-1])
+        over = tuple(_ratio(seconds[-1], alone) for alone in seconds[count : 2 * count])
+        end_to_end = EndToEnd(rates, mean, timings[-1], over)
     exits, static = tuple(timings[:count]), tuple(timings[count : 2 * count])
     return BatchLatency(batch, len(parts) * batch, exits, static, end_to_end)
 
@@ -172,6 +176,18 @@ def leaving_at(exit_: int, exit_count: int) -> list[float]:
 def static_network(model: EarlyExitNet, exit_: int) -> nn.Module:
     """Stages up to an exit and its head alone: no earlier head, nothing decided."""
     return nn.Sequential(*model.stages[: exit_ + 1], model.heads[exit_])
+
+
+def _ratio(one: FloatArray, other: FloatArray) -> float:
+    """Median over rounds of one side's time for a call over the other's."""
+    return float(np.median(_by_round(one) / _by_round(other)))
+
+
+def _by_round(seconds: FloatArray) -> FloatArray:
+    """Mean seconds of a call in each round [rounds], without the bursts that single calls meet."""
+    usual = np.median(seconds, axis=0)
+    pace: FloatArray = np.median(seconds / usual, axis=1)
+    return pace * float(usual.mean())
 
 
 def _leaving_sides(

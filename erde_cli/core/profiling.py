@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -42,7 +43,15 @@ class Profile:
     @property
     def static_macs(self) -> int:
         """MACs of the network without its early heads."""
-        return self.full_macs - sum(exit_.head_macs for exit_ in self.exits[:-1])
+        return self.static_macs_of_exits[-1]
+
+    @property
+    def static_macs_of_exits(self) -> list[int]:
+        """MACs of each exit as a network of its own: its stages and its head, no earlier head."""
+        heads = [0, *accumulate(exit_.head_macs for exit_ in self.exits[:-1])]
+        return [
+            exit_.cumulative_macs - early for exit_, early in zip(self.exits, heads, strict=True)
+        ]
 
     @property
     def cumulative_macs(self) -> list[int]:

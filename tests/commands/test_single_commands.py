@@ -153,6 +153,7 @@ def test_profile_counts_the_networks_own_macs(finished_run: Path, json_of: JsonO
     found = json_of("profile", finished_run / "student")
     assert set(found) == {
         "input_shape", "parameters", "full_macs", "static_macs", "expected_macs", "exits",
+        "latency", "verdict",
     }  # fmt: skip
     assert found["input_shape"] == [3, 8, 8]
     assert sum(row["parameters"] for row in found["exits"]) == found["parameters"]

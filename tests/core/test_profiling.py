@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from erde_cli.core.latency import static_network
 from erde_cli.core.macs import count_macs
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.profiling import ExitProfile, Profile, profile_model
@@ -60,6 +61,17 @@ def test_the_static_macs_are_those_of_a_network_without_early_heads(
 ) -> None:
     profile = profile_model(make_model(head, cuts, size, depth), size)
     assert profile.static_macs == profile_model(make_model(head, (), size, depth), size).full_macs
+
+
+@NETWORKS
+def test_the_static_macs_of_an_exit_leave_every_earlier_head_out(
+    head: str, cuts: tuple[int, ...], size: int, depth: int
+) -> None:
+    model = make_model(head, cuts, size, depth)
+    images = torch.zeros(1, 3, size, size)
+    assert profile_model(model, size).static_macs_of_exits == [
+        count_macs(static_network(model, index), images) for index in range(model.exit_count)
+    ]
 
 
 @NETWORKS

@@ -101,8 +101,8 @@ def calibrate_bundle(
         content = _content(found)
         told = None if seen.temperatures is None else _compared(seen, target)
     document = write_thresholds(bundle.path, {
-        **content,
         **_about(bundle, source, seen, precision, context),
+        **content,
         "half_b_exits": _half_b(seen, content["thresholds"]),
     })  # fmt: skip
     _draw(bundle, document, seen.profile, told)

@@ -45,6 +45,7 @@ def certified_content(seen: Seen, target: Target) -> Json:
         **chosen,
         "target": target_to_json(target),
         "images": len(seen.observations),
+        "exit_accuracy": None if half_b.exit_accuracy is None else list(half_b.exit_accuracy),
         "met": found.index > 0,
         "met_where_chosen": found.index > 0,
         "certified": found.index > 0,

@@ -1,0 +1,207 @@
+"""Whether early exit pays: a student at its thresholds against its exits as static networks.
+
+Plain lists in, one sentence with figures out. All accuracies are of the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+_ROUNDING = 1e-9
+_NOISE = 0.02  # times closer than that are no gain: two measurements of one thing differ by it
+
+
+@dataclass(frozen=True)
+class LatencyCosts:
+    """Milliseconds per image in one batch size: of each exit alone, and end to end."""
+
+    batch: int
+    static: Sequence[float]
+    adaptive: float
+
+
+@dataclass(frozen=True)
+class BatchVerdict:
+    """One batch size: the static exit that is at least as good (None: early exit is better)."""
+
+    batch: int
+    dominating_exit: int | None
+    share_of_last: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether early exit is better than every exit alone, by MACs and in every batch size.
+
+    dominating_exit: a static exit at least as accurate at no more MACs. best_exit: the most
+    accurate static exit at no more MACs. by_latency: None where it was not measured.
+    """
+
+    by_macs: bool
+    by_latency: bool | None
+    accuracy: float
+    expected_macs: float
+    share_of_last: float
+    dominating_exit: int | None
+    best_exit: int | None
+    exit_accuracy: tuple[float, ...]
+    static_macs: tuple[float, ...]
+    batches: tuple[BatchVerdict, ...]
+    sentence: str
+
+    @property
+    def better(self) -> bool:
+        """Whether it is better by MACs, and by latency where that was measured."""
+        return self.by_macs and self.by_latency is not False
+
+    def to_json(self) -> dict[str, Any]:
+        """The object `verdict` of `erde profile --json`."""
+        return {
+            "better": self.better,
+            "by_macs": self.by_macs,
+            "by_latency": self.by_latency,
+            "sentence": self.sentence,
+            "accuracy": self.accuracy,
+            "expected_macs": self.expected_macs,
+            "share_of_static_macs": self.share_of_last,
+            "dominating_exit": self.dominating_exit,
+            "best_exit": self.best_exit,
+            "exits": [
+                {"exit": index, "accuracy": accuracy, "static_macs": macs}
+                for index, (accuracy, macs) in enumerate(
+                    zip(self.exit_accuracy, self.static_macs, strict=True)
+                )
+            ],
+            "batches": [
+                {
+                    "batch": one.batch,
+                    "better": one.dominating_exit is None,
+                    "dominating_exit": one.dominating_exit,
+                    "share_of_static_latency": one.share_of_last,
+                }
+                for one in self.batches
+            ],
+        }
+
+
+def give_verdict(
+    exit_accuracy: Sequence[float],
+    static_macs: Sequence[float],
+    accuracy: float,
+    expected_macs: float,
+    latencies: Sequence[LatencyCosts] = (),
+) -> Verdict:
+    """Compare a student at its thresholds with each of its exits as a static network.
+
+    Args:
+        exit_accuracy: of each exit on all images, fractions [exits].
+        static_macs: of each exit alone: its stages and its own head [exits].
+        accuracy: at the thresholds, on images that did not choose them.
+        expected_macs: at the thresholds.
+        latencies: one entry for each batch size that was measured.
+    """
+    affordable = _affordable(static_macs, expected_macs, _ROUNDING)
+    best = max(affordable, key=lambda exit_: (exit_accuracy[exit_], -exit_), default=None)
+    batches = []
+    for one in latencies:
+        within = _affordable(one.static, one.adaptive, _NOISE)
+        dominating = _dominating(within, exit_accuracy, accuracy)
+        batches.append(BatchVerdict(one.batch, dominating, one.adaptive / one.static[-1]))
+    dominating = _dominating(affordable, exit_accuracy, accuracy)
+    found = Verdict(
+        by_macs=dominating is None,
+        by_latency=all(one.dominating_exit is None for one in batches) if batches else None,
+        accuracy=accuracy,
+        expected_macs=expected_macs,
+        share_of_last=expected_macs / static_macs[-1],
+        dominating_exit=dominating,
+        best_exit=best,
+        exit_accuracy=tuple(exit_accuracy),
+        static_macs=tuple(static_macs),
+        batches=tuple(batches),
+        sentence="",
+    )
+    return replace(found, sentence=_sentence(found))
+
+
+def _affordable(costs: Sequence[float], limit: float, slack: float) -> list[int]:
+    return [exit_ for exit_, cost in enumerate(costs) if cost <= limit * (1 + slack)]
+
+
+def _dominating(
+    affordable: Sequence[int], exit_accuracy: Sequence[float], accuracy: float
+) -> int | None:
+    """The cheapest of some exits that is at least as accurate."""
+    good = [exit_ for exit_ in affordable if exit_accuracy[exit_] >= accuracy - _ROUNDING]
+    return min(good, default=None)
+
+
+def _sentence(found: Verdict) -> str:
+    slow = _slow(found)
+    if found.dominating_exit is None:
+        start = "By MACs yes, by latency no" if slow else "Yes"
+        text = f"{start}: {_gain(found)}{_times(found, ' and')}"
+    else:
+        start = "By MACs no, by latency yes" if found.by_latency else "No"
+        text = f"{start}: {_loss(found, found.dominating_exit)}{_times(found, ', and')}"
+    return "; ".join([text, *slow]) + "."
+
+
+def _gain(found: Verdict) -> str:
+    """Why it is better by MACs: over the best exit alone that costs no more, and the last one."""
+    against = "no exit alone costs as little"
+    if found.best_exit is not None:
+        gained = _points(found.accuracy - found.exit_accuracy[found.best_exit])
+        name = _name(found, found.best_exit)
+        against = f"{gained} points over {name} alone, the best at no more MACs"
+    lost = _points(found.accuracy - found.exit_accuracy[-1])
+    return (
+        f"{_percent(found.accuracy)} % of held-out images right; {against}; {lost} points from the "
+        f"last exit alone, at {_percent(found.share_of_last)} % of its MACs"
+    )
+
+
+def _loss(found: Verdict, exit_: int) -> str:
+    """Why it is not better by MACs: an exit that alone is at least as good."""
+    return (
+        f"{_name(found, exit_)} alone gets {_percent(found.exit_accuracy[exit_])} % right at "
+        f"{_percent(found.static_macs[exit_] / found.static_macs[-1])} % of the MACs of the last "
+        f"exit alone; the thresholds get {_percent(found.accuracy)} % (held out) at "
+        f"{_percent(found.share_of_last)} % of its MACs"
+    )
+
+
+def _times(found: Verdict, joint: str) -> str:
+    """Latency over that of the last exit alone, in every batch size."""
+    if not found.batches:
+        return ""
+    first, *others = found.batches
+    text = f"{joint} {_percent(first.share_of_last)} % of its latency at batch {first.batch}"
+    return text + "".join(f", {_percent(one.share_of_last)} % at {one.batch}" for one in others)
+
+
+def _slow(found: Verdict) -> list[str]:
+    """For each exit that alone is at least as good by latency: in which batch sizes."""
+    batches: dict[int, list[str]] = {}
+    for one in found.batches:
+        if one.dominating_exit is not None:
+            batches.setdefault(one.dominating_exit, []).append(str(one.batch))
+    return [
+        f"at batch {', '.join(sizes)} {_name(found, exit_)} alone takes no longer and gets "
+        f"{_percent(found.exit_accuracy[exit_])} % right"
+        for exit_, sizes in batches.items()
+    ]
+
+
+def _name(found: Verdict, exit_: int) -> str:
+    return f"exit {exit_ + 1} of {len(found.exit_accuracy)}"
+
+
+def _points(difference: float) -> str:
+    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0: no "-0.0"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"

@@ -1,0 +1,252 @@
+"""`erde profile --latency`: time and memory of a bundle on its own calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from erde_cli.core.bundle import WEIGHTS, Bundle
+from erde_cli.core.context import Context
+from erde_cli.core.data import ImageStore, Normaliser
+from erde_cli.core.exits import route
+from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.latency import ROUNDS, BatchLatency, Timing, leaving_at, measure_latency
+from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.peak_memory import peak_bytes, weight_bytes
+from erde_cli.core.profile_plot import ProfilePicture, draw_profile
+from erde_cli.core.profiling import Profile
+from erde_cli.core.randomness import permutation
+from erde_cli.core.thresholds_file import ThresholdsDocument
+from erde_cli.core.verdict import LatencyCosts
+from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.options import Json, Options
+
+BATCHES = (1, 32, 256)
+_CALLS, _IMAGES = 256, 1024  # of a routed pass, at most
+_PIXELS = _CALLS * 224**2  # of the images of a pass: 150 MB as float32
+
+
+@dataclass(frozen=True)
+class LatencyRequest:
+    """Batch sizes and rounds to measure, and the picture's folder (None: the bundle's)."""
+
+    batches: Sequence[int] = BATCHES
+    repeats: int = ROUNDS
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Routing:
+    """Thresholds of the early exits in nats, and the temperature of every exit."""
+
+    thresholds: list[float]
+    temperatures: list[float] | None
+
+
+@dataclass(frozen=True)
+class MeasuredBatch:
+    """One batch size: times, how many different images stand behind them, peak memory in bytes."""
+
+    latency: BatchLatency
+    distinct_images: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class MeasuredLatency:
+    """A bundle's times, memory and accuracy of each exit on its calibration split."""
+
+    context: Context
+    repeats: int
+    batches: tuple[MeasuredBatch, ...]
+    weights_file_bytes: int
+    weights_placed_bytes: int
+    exit_accuracy: list[float]
+    picture: Path
+
+    @property
+    def costs(self) -> list[LatencyCosts]:
+        """What the verdict compares, round by round; empty without thresholds."""
+        return [
+            LatencyCosts(
+                one.latency.batch,
+                [one.latency.end_to_end.mean / over for over in one.latency.end_to_end.over_static],
+                one.latency.end_to_end.mean,
+            )
+            for one in self.batches
+            if one.latency.end_to_end is not None
+        ]
+
+    def to_json(self, profile: Profile) -> Json:
+        """The object `latency` of `erde profile --json`."""
+        return {
+            "device": self.context.device.type,
+            "precision": self.context.precision,
+            "threads": self.context.threads,
+            "repeats": self.repeats,
+            "split": "calibration",
+            "exit_accuracy": self.exit_accuracy,
+            "weights": {
+                "file_bytes": self.weights_file_bytes,
+                "placed_bytes": self.weights_placed_bytes,
+            },
+            "batches": [_batch_to_json(one, profile) for one in self.batches],
+            "picture": str(self.picture),
+        }
+
+
+def measure_bundle(
+    bundle: Bundle,
+    profile: Profile,
+    thresholds: ThresholdsDocument | None,
+    request: LatencyRequest,
+    options: Options,
+) -> MeasuredLatency:
+    """Measure a bundle in the precision of its thresholds, and draw the picture.
+
+    Raises:
+        BundleError: its images are no longer the same.
+        DataError: its images are missing.
+    """
+    store = load_split(dataset_of(bundle, options), "calibration", options)
+    context = options.inference_context(thresholds.precision if thresholds else "float32")
+    model = ready(bundle.model, context)
+    routing = Routing(thresholds.values, thresholds.temperatures) if thresholds else None
+    batches = []
+    for batch in request.batches:
+        options.observer.phase(f"Measuring latency at batch {batch}")
+        batches.append(
+            _measure_batch(bundle, model, store, batch, routing, request.repeats, context, options)
+        )
+    options.observer.phase("Evaluating every exit on the calibration split")
+    accuracy = answer_all(model, store, bundle.normalisation, context).accuracy
+    picture = (request.out or bundle.path / "profile") / "profile.png"
+    _draw(picture, bundle, profile, thresholds, context, [one.latency for one in batches])
+    size = (bundle.path / WEIGHTS).stat().st_size
+    return MeasuredLatency(
+        context, request.repeats, tuple(batches), size, weight_bytes(model), accuracy, picture
+    )
+
+
+def _measure_batch(
+    bundle: Bundle,
+    model: EarlyExitNet,
+    store: ImageStore,
+    batch: int,
+    routing: Routing | None,
+    repeats: int,
+    context: Context,
+    options: Options,
+) -> MeasuredBatch:
+    places = image_places(len(store), bundle.image_size, batch)
+    normalise = Normaliser(bundle.normalisation, store.images.shape[2], context)
+    images = normalise(context.to_device(store.take(store.places(places))))
+    found = measure_latency(
+        model,
+        images,
+        batch,
+        routing.thresholds if routing else None,
+        temperatures=routing.temperatures if routing else None,
+        repeats=repeats,
+        autocast=context.autocast,
+        tell=partial(options.observer.progress, f"Rounds at batch {batch}"),
+    )
+    if not found.increasing:
+        options.observer.warning(
+            f"At batch {batch} a later exit came out faster than one before it: the machine is "
+            "restless, or the stage takes next to nothing. More --repeats tell."
+        )
+    peak = peak_bytes(model, _to_the_end(model, context), images[:batch])
+    return MeasuredBatch(found, min(len(store), len(places)), peak)
+
+
+def image_places(count: int, side: int, batch: int) -> NDArray[np.int64]:
+    """Places in a split of the images of one routed pass: whole batches, always the same ones.
+
+    At batch 1 they are 256 at most. Where a split has fewer images than a batch, they come again.
+    """
+    most = min(count, _CALLS * batch, _IMAGES, _PIXELS // side**2)
+    wanted = max(1, most // batch) * batch
+    return np.resize(permutation(count, 0, "latency"), wanted)
+
+
+def _to_the_end(model: EarlyExitNet, context: Context) -> Callable[[Tensor], object]:
+    """Route images to the last exit: the pass that needs most."""
+    never = leaving_at(model.exit_count - 1, model.exit_count)
+
+    def run(images: Tensor) -> Tensor:
+        with context.autocast(), torch.inference_mode():
+            return route(model, images, never).logits
+
+    return run
+
+
+def _draw(
+    path: Path,
+    bundle: Bundle,
+    profile: Profile,
+    thresholds: ThresholdsDocument | None,
+    context: Context,
+    latencies: list[BatchLatency],
+) -> None:
+    threads = f"{context.threads} thread{'' if context.threads == 1 else 's'}"
+    where = threads if context.device.type == "cpu" else context.device.type
+    picture = ProfilePicture(
+        f"{bundle.document.recipe.get('name', '')}: cost of each exit ({context.precision}, "
+        f"{where})",
+        profile.cumulative_macs,
+        profile.static_macs_of_exits,
+        thresholds.expected_macs if thresholds else None,
+        latencies,
+    )
+    draw_profile(path, picture)
+
+
+def _batch_to_json(one: MeasuredBatch, profile: Profile) -> Json:
+    found = one.latency
+    shares = found.shares(profile.cumulative_macs)
+    end = found.end_to_end
+    mix: Json | None = None
+    if shares is not None and end is not None:
+        mix = {
+            "exit_rates": list(end.exit_rates),
+            "expected_ms": found.expected,
+            "end_to_end_ms": end.mean,
+            "over_static": list(end.over_static),
+            "end_to_end": _timing_to_json(end.timing, found.batch),
+            "macs_share": shares.macs,
+            "expected_share": shares.expected,
+            "end_to_end_share": shares.end_to_end,
+            "ratio": shares.ratio,
+        }
+    return {
+        "batch": found.batch,
+        "images": found.images,
+        "distinct_images": one.distinct_images,
+        "exits": [_exit_to_json(index, timing, found) for index, timing in enumerate(found.exits)],
+        "increasing": found.increasing,
+        "mix": mix,
+        "peak_bytes": one.peak_bytes,
+    }
+
+
+def _exit_to_json(index: int, timing: Timing, found: BatchLatency) -> Json:
+    static = _timing_to_json(found.static[index], found.batch)
+    return {"exit": index, **_timing_to_json(timing, found.batch), "static": static}
+
+
+def _timing_to_json(timing: Timing, batch: int) -> Json:
+    return {
+        "median_ms": timing.median,
+        "p5_ms": timing.p5,
+        "p95_ms": timing.p95,
+        "batch_median_ms": timing.median * batch,
+        "calls": timing.calls,
+    }
