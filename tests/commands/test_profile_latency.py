@@ -152,12 +152,14 @@ def test_the_picture_lies_in_the_bundle_which_still_loads(
 
 
 def test_without_latency_nothing_is_measured_and_no_image_is_needed(
-    student: Path, json_of: JsonOf
+    student: Path, tmp_path: Path, json_of: JsonOf
 ) -> None:
-    document = json.loads((student / "bundle.json").read_text())
+    moved = tmp_path / "student"
+    shutil.copytree(student, moved)
+    document = json.loads((moved / "bundle.json").read_text())
     document["recipe"]["data"] |= {"dataset": "imagefolder", "root": "/nowhere"}
-    (student / "bundle.json").write_text(json.dumps(document))
-    found = json_of("profile", student)
+    (moved / "bundle.json").write_text(json.dumps(document))
+    found = json_of("profile", moved)
     assert found["latency"] is None
     assert found["verdict"]["by_latency"] is None  # by MACs, from what calibration stored
     assert found["verdict"]["sentence"].startswith(("Yes: ", "No: "))
