@@ -83,7 +83,7 @@ class DistillationObjective:
         order = permutation(
             len(batch.labels), self._seed, "entropy/shuffled", step, self._context.rank
         )
-        return torch.from_numpy(order).to(batch.labels.device)
+        return torch.from_numpy(order).to(batch.labels.device, non_blocking=True)
 
 
 def _logged(terms: LossTerms, correct: Tensor) -> Logged:

@@ -113,7 +113,7 @@ class AugmentationPlan:
             hole_rows = _inside(there(draws.hole_y), height, self.cutout)
             hole_columns = _inside(there(draws.hole_x), width, self.cutout)
             hole = (hole_rows[:, :, None] & hole_columns[:, None, :])[..., None]
-            fill = torch.tensor(self.fill, dtype=torch.uint8, device=device)
+            fill = torch.tensor(self.fill, dtype=torch.uint8).to(device, non_blocking=True)
             batch = torch.where(hole, fill, batch)
         return batch
 

@@ -96,10 +96,11 @@ class Batches:
     def _batch(self, places: NDArray[np.int64], view: int) -> Batch:
         store = self._store
         device = store.labels.device
-        rows = torch.from_numpy(store.places(places)).to(device)
+        # A copy that blocks would wait for all that the device has been given to do.
+        rows = torch.from_numpy(store.places(places)).to(device, non_blocking=True)
         images = self._augment(store.images, rows, store.numbers[places], self._seed, view)
         store.release()
-        labels = store.labels[torch.from_numpy(places).to(device)]
+        labels = store.labels[torch.from_numpy(places).to(device, non_blocking=True)]
         return Batch(self._normalise(images), labels, places, view)
 
 
