@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from erde_cli import load
+from erde_cli.core.context import make_context
 from erde_cli.core.data import open_dataset
+from erde_cli.core.halves import halves
+from erde_cli.core.inference import answer_all, ready
 
 from ..conftest import Cli
 
@@ -414,3 +418,28 @@ def test_the_frontier_is_drawn(student: Path, cli: Cli) -> None:
     assert (student / "frontier.png").read_bytes() != first
     cli("calibrate", student, "--max-drop", 1)
     assert (student / "frontier.png").read_bytes() == first
+
+
+def test_training_shows_the_accuracy_on_half_a_alone(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf
+) -> None:
+    found = json_of(
+        "train-teacher", tiny_recipe, "--out", tmp_path, "--set", "training.teacher.epochs=1"
+    )
+    bundle = load(tmp_path / "teacher")
+    dataset = open_dataset(bundle.recipe.data)
+    store = dataset.load("calibration")
+    half_a, half_b = halves(len(store), dataset.fingerprint)
+    context = make_context("cpu", "float32", memory_format="channels_last")
+    model = ready(bundle.model, context)
+    on_a = answer_all(model, store.only(np.sort(half_a)), bundle.normalisation, context)
+    on_all = answer_all(model, store, bundle.normalisation, context)
+    assert found["accuracy_calibration"] == on_a.accuracy
+    assert found["accuracy_calibration"] != on_all.accuracy
+    np.testing.assert_array_equal(on_a.scores, on_all.scores[np.sort(half_a)])
+    logged = json.loads((tmp_path / "logs/teacher/metrics.jsonl").read_text().splitlines()[-1])
+    assert len(logged["accuracy_calibration"]) == 3
+    count = len(half_a)
+    for share in logged["accuracy_calibration"]:
+        assert round(share * count) == pytest.approx(share * count)
+    assert sorted([*half_a, *half_b]) == list(range(len(store)))
