@@ -13,7 +13,7 @@ algorithms to achieve risk control", 2021 (fixed-sequence testing); Waudby-Smith
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,10 +110,15 @@ def accuracy_gap_p_values(losses: FloatArray, epsilon: float | FloatArray) -> Fl
         losses: d, float64 [candidates, images] in -1, 0 and 1.
         epsilon: one for all, or one for each candidate, [candidates].
     """
+    return _betting(losses, bets(losses), epsilon)
+
+
+def _betting(losses: FloatArray, placed: FloatArray, epsilon: float | FloatArray) -> FloatArray:
+    """The same for bets, [candidates, images], that were placed before."""
     if losses.shape[1] == 0:
         return np.ones(len(losses))
-    level = np.broadcast_to(np.asarray(epsilon, dtype=np.float64), (len(losses),))[:, None]
-    wealth = np.log1p(bets(losses) * (level - losses)).cumsum(axis=1)
+    risk = np.broadcast_to(np.asarray(epsilon, dtype=np.float64), (len(losses),))[:, None]
+    wealth = np.log1p(placed * (risk - losses)).cumsum(axis=1)
     best: FloatArray = np.exp(-np.maximum(wealth.max(axis=1), 0))
     return best
 
@@ -124,11 +129,17 @@ def bets(losses: FloatArray) -> FloatArray:
     √(2 ln 10 / (n σ²_{i-1})), the best for a mean near ε and n images, σ² the running variance.
     """
     count = losses.shape[1]
+    if count == 0:
+        return np.zeros(losses.shape)
     seen = np.arange(1, count + 1)
     mean = losses.cumsum(axis=1) / (seen + 1)
     variance = (_PRIOR + ((losses - mean) ** 2).cumsum(axis=1)) / (seen + 1)
     before = np.concatenate([np.full((len(losses), 1), _PRIOR), variance[:, :-1]], axis=1)
-    bet: FloatArray = np.minimum(_MOST_BET, np.sqrt(2 * math.log(10) / (count * before)))
+    return _bet(count, before)
+
+
+def _bet(images: int, variance: FloatArray) -> FloatArray:
+    bet: FloatArray = np.minimum(_MOST_BET, np.sqrt(2 * math.log(10) / (images * variance)))
     return bet
 
 
@@ -143,10 +154,10 @@ def upper_bounds(risk: Risk, losses: FloatArray, level: float) -> tuple[float, .
         counts = tested.sum(axis=1)
         found = np.where(counts < images, beta.ppf(1 - level, counts + 1, images - counts), 1.0)
     else:
-        low, found = np.full(len(tested), -1.0), np.ones(len(tested))
+        low, found, placed = np.full(len(tested), -1.0), np.ones(len(tested)), bets(tested)
         for _ in range(_BISECTIONS if images else 0):
             middle = (low + found) / 2
-            rejected = accuracy_gap_p_values(tested, middle) <= level
+            rejected = _betting(tested, placed, middle) <= level
             low, found = np.where(rejected, low, middle), np.where(rejected, middle, found)
     return (0.0, *(float(bound) for bound in found))
 
@@ -159,22 +170,34 @@ def least_images(epsilon: float, confidence: float) -> int:
 def images_wanted(risk: Risk, losses: FloatArray, epsilon: float, confidence: float) -> int | None:
     """Estimate of how many images would do if the observed losses, [images], went on like this.
 
-    None where they are too many for ε, so that no number would do.
+    More than there are: those did not do. None where the losses are too many for ε, so that no
+    number would do.
     """
     count = len(losses)
-    if count == 0 or losses.mean() >= epsilon:
+    mean = float(losses.mean()) if count else epsilon
+    if mean >= epsilon:
         return None
-    if risk == "accuracy-gap":
-        gained = np.log1p(bets(losses[None])[0] * (epsilon - losses)).mean()
-        return math.ceil(-math.log(1 - confidence) / gained) if gained > 0 else None
-    share = float(losses.mean())
-    low, high = 0, least_images(epsilon, confidence)
-    while disagreement_p_value(math.floor(share * high), high, epsilon) > 1 - confidence:
+    variance = losses.var() + _PRIOR / count
+
+    def enough(images: int) -> bool:
+        if risk == "disagreement":
+            p = disagreement_p_value(math.ceil(round(mean * images, 6)), images, epsilon)
+            return p <= 1 - confidence
+        bet = _bet(images, variance)  # as they are placed once the variance is known
+        gained = images * float(np.log1p(bet * (epsilon - losses)).mean())
+        return gained >= -math.log(1 - confidence)
+
+    return _fewest(enough, count)
+
+
+def _fewest(enough: Callable[[int], bool], low: int) -> int | None:
+    """About the least number above `low` that is enough, by doubling and bisection."""
+    high = 2 * low
+    while not enough(high):
         low, high = high, 2 * high
         if high > _MOST_WANTED:
             return None
     while high - low > 1:
         middle = (low + high) // 2
-        enough = disagreement_p_value(math.floor(share * middle), middle, epsilon)
-        low, high = (low, middle) if enough <= 1 - confidence else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high

@@ -1,0 +1,260 @@
+"""How often a promise of `--max-risk` is broken, on populations whose risks are known.
+
+python -m benchmarks.guarantee [--draws 1000] [--full] [--json]
+
+Every draw is a new half B for one chain; a promise is broken where the true risk of the candidate
+that the package deploys is above ε. Passes where that happens no more often than the 99.9 %
+quantile of a binomial at rate 1 - confidence. Exit code 1 if a row does not pass, or if a rule
+that is known to be wrong does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom
+
+from benchmarks.measure import tell
+from benchmarks.populations import (
+    SIZE,
+    Population,
+    least_favourable,
+    p_values_of_draws,
+    scored,
+    until_kept,
+)
+from erde_cli.core.observations import FloatArray, IntArray
+from erde_cli.core.risk import certify, last_rejected
+from erde_cli.core.targets import Risk
+
+RISKS: list[Risk] = ["disagreement", "accuracy-gap"]
+EPSILONS = (0.01, 0.02, 0.05, 0.1)
+CONFIDENCES = (0.8, 0.9, 0.95)
+IMAGES = (250, 1000, 5000)
+AFTERWARDS = tuple(np.geomspace(0.01, 0.1, 20).tolist())
+
+Deploy = Callable[[FloatArray, float], int]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One promise on many draws of half B; shares, except images.
+
+    realised: saving over the largest of any candidate that keeps the promise, at most 1; the mean.
+    broken: violations, if the first not rejected were deployed.
+    """
+
+    population: str
+    risk: Risk
+    images: int
+    epsilon: float
+    confidence: float
+    violations: float
+    allowed: float
+    realised: float
+    broken: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether the promise was broken no more often than chance explains."""
+        return self.violations <= self.allowed
+
+    @property
+    def broken_is_found(self) -> bool:
+        """Whether the wrong rule fails; it can only on a chain made for it, if images suffice."""
+        decides = self.population == "least favourable" and self.realised > 0
+        return self.broken > self.allowed or not decides
+
+
+def allowed(draws: int, confidence: float) -> float:
+    """Share of violations that chance explains, where each has a chance of 1 - confidence."""
+    return float(binom.ppf(0.999, draws, 1 - confidence)) / draws
+
+
+def first_not_rejected(p_values: FloatArray, level: float) -> int:
+    """The wrong rule: one candidate further."""
+    return min(last_rejected(p_values, level) + 1, len(p_values))
+
+
+def deployed(p_values: FloatArray, confidence: float, rule: Deploy = last_rejected) -> IntArray:
+    """Candidate deployed on each draw, for p-values [draws, candidates - 1]."""
+    return np.array([rule(row, 1 - confidence) for row in p_values], dtype=np.int64)
+
+
+def rows_of(
+    population: Population, images: int, epsilons: Sequence[float], draws: int, seed: int
+) -> Iterator[Row]:
+    """Every ε and confidence on the same draws of half B."""
+    least = min(CONFIDENCES)
+    found = p_values_of_draws(population, images, epsilons, draws, least, seed)
+    for epsilon, p_values in zip(epsilons, found, strict=True):
+        risky = population.risks > epsilon
+        possible = population.possible(epsilon)
+        for confidence in CONFIDENCES:
+            taken = deployed(p_values, confidence)
+            saved = np.minimum(population.saving[taken] / possible, 1) if possible else 0.0
+            wrong = deployed(p_values, confidence, first_not_rejected)
+            yield Row(
+                population.name, population.risk, images, epsilon, confidence,
+                float(risky[taken].mean()), allowed(draws, confidence), float(np.mean(saved)),
+                float(risky[wrong].mean()),
+            )  # fmt: skip
+
+
+def all_rows(draws: int) -> Iterator[Row]:
+    """Every population, risk and size of half B."""
+    for risk in RISKS:
+        for well in (True, False):
+            population = scored(risk, well=well)
+            for images in IMAGES:
+                _progress(f"{population.name}, {risk}, {images} images")
+                yield from rows_of(population, images, EPSILONS, draws, images)
+        for epsilon in EPSILONS:
+            _progress(f"least favourable, {risk}, {epsilon:g}")
+            for images in IMAGES:
+                chain = least_favourable(risk, epsilon)
+                yield from rows_of(chain, images, [epsilon], draws, images)
+
+
+def afterwards(
+    population: Population, draws: int, images: int = 1000, confidence: float = 0.9
+) -> dict[str, Any]:
+    """Share of draws on which an ε chosen among 20, once B was seen, is exceeded.
+
+    Chosen is the best bargain: the ε with the largest saving over what half A made one expect of
+    it. By tests that are meant for one ε named beforehand, and by the bounds that hold for all
+    candidates together.
+    """
+    levels = np.array(AFTERWARDS)
+    within = [population.expected <= level for level in levels]
+    usual = np.array([population.saving[row].max() for row in within])
+    generator = np.random.default_rng(images)
+    found: dict[str, list[bool]] = {"tests": [], "bounds": []}
+    for draw in range(draws):
+        _progress(f"ε chosen afterwards, {population.risk}: draw {draw + 1} of {draws}")
+        losses = population.losses[:, generator.integers(SIZE, size=images)].astype(np.float64)
+        seen = {population.risk: losses}
+        tested = [
+            until_kept(population.risk, losses[1:], level, 1 - confidence) for level in levels
+        ]
+        certified = [last_rejected(p_values, 1 - confidence) for p_values in tested]
+        bounds = np.array(certify(seen, population.risk, 0.05, confidence).bounds[population.risk])
+        bounded = [int(np.flatnonzero(bounds <= level)[-1]) for level in levels]
+        for name, taken in (("tests", certified), ("bounds", bounded)):
+            chosen = int((population.saving[taken] - usual).argmax())
+            found[name].append(bool(population.risks[taken[chosen]] > levels[chosen]))
+    return {
+        "population": population.name, "risk": population.risk, "images": images,
+        "confidence": confidence, "allowed": allowed(draws, confidence),
+        **{name: float(np.mean(broken)) for name, broken in found.items()},
+    }  # fmt: skip
+
+
+def condensed(rows: Sequence[Row], confidence: float) -> list[list[str]]:
+    """One line per population, risk and size: violations and realised saving of every ε, in %."""
+    lines: dict[tuple[str, str, int], list[str]] = {}
+    for row in rows:
+        if row.confidence == confidence:
+            line = lines.setdefault((row.population, row.risk, row.images), [])
+            line.append(f"{100 * row.violations:.1f} / {100 * row.realised:.0f}")
+    return [
+        [name, risk, f"{images:,}", *line]
+        for (name, risk, images), line in sorted(lines.items(), key=_in_order)
+    ]
+
+
+def _in_order(item: tuple[tuple[str, str, int], list[str]]) -> tuple[int, int, int]:
+    (name, risk, images), _ = item
+    names = ("well calibrated", "badly calibrated", "least favourable")
+    return names.index(name), [*RISKS].index(risk), images  # type: ignore[arg-type]
+
+
+def worst(rows: Sequence[Row]) -> list[list[str]]:
+    """For each confidence: the most violations of any row, and the fewest of the wrong rule."""
+    lines = []
+    for confidence in CONFIDENCES:
+        some = [row for row in rows if row.confidence == confidence]
+        most = max(some, key=lambda row: row.violations)
+        wrong = min(
+            row.broken for row in some if row.population == "least favourable" and row.realised
+        )
+        lines.append([
+            f"{confidence:g}", f"{100 * (1 - confidence):.0f}", f"{100 * most.allowed:.1f}",
+            f"{100 * most.violations:.1f}", f"{100 * wrong:.1f}",
+        ])  # fmt: skip
+    return lines
+
+
+def in_full(rows: Sequence[Row]) -> list[list[str]]:
+    """Every row, in %."""
+    return [
+        [row.population, row.risk, f"{row.images:,}", f"{100 * row.epsilon:g}",
+         f"{row.confidence:g}", f"{100 * row.violations:.1f}", f"{100 * row.allowed:.1f}",
+         f"{100 * row.realised:.0f}", f"{100 * row.broken:.1f}"]
+        for row in rows
+    ]  # fmt: skip
+
+
+def faults(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> list[str]:
+    """What does not hold, in words; nothing where all is as promised."""
+    found = [f"violated: {row}" for row in rows if not row.passes]
+    found += [f"the broken rule passes: {row}" for row in rows if not row.broken_is_found]
+    found += [f"bounds violated: {one}" for one in chosen if one["bounds"] > one["allowed"]]
+    if not any(one["tests"] > one["allowed"] for one in chosen):
+        found.append("an ε chosen afterwards among 20 is never found out")
+    return found
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{text:70}", end="\r", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Simulate, tell, and check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=1000, help="of half B (default: %(default)s)")
+    parser.add_argument("--full", action="store_true", help="print every row")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
+    rows = list(all_rows(given.draws))
+    chosen = [afterwards(scored(risk, well=False), given.draws) for risk in RISKS]
+    wrong = faults(rows, chosen)
+    document = {"rows": [asdict(row) for row in rows], "afterwards": chosen, "faults": wrong}
+    columns = ["population", "risk", "half B", *(f"ε = {100 * one:g} %" for one in EPSILONS)]
+    body = condensed(rows, 0.9)
+    if given.full:
+        columns = ["population", "risk", "half B", "ε, %", "confidence", "violations, %",
+                   "allowed, %", "realised, %", "wrong rule, %"]  # fmt: skip
+        body = in_full(rows)
+    title = f"Violations / realised saving in %, {given.draws:,} draws"
+    tell(title, columns, body, given.json, document)
+    if not given.json:
+        print()
+        tell_more(rows, chosen)
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+def tell_more(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> None:
+    """The two short tables."""
+    first = ["confidence", "promised, %", "allowed, %", "most violations of any row, %",
+             "fewest of the wrong rule, %"]  # fmt: skip
+    second = ["ε among 20, afterwards", "allowed, %", "by tests, %", "by bounds, %"]
+    after = [
+        [one["risk"], *(f"{100 * one[key]:.1f}" for key in ("allowed", "tests", "bounds"))]
+        for one in chosen
+    ]
+    for columns, lines in ((first, worst(rows)), (second, after)):
+        for line in [columns, ["---"] * len(columns), *lines]:
+            print("| " + " | ".join(line) + " |")
+        print()
+
+
+if __name__ == "__main__":
+    main()
