@@ -22,7 +22,6 @@ from erde_cli.core.workflows.predict import Rows
 
 COLUMNS = ("path", "class_name", "label", "confidence", "entropy", "exit", "macs")
 _LISTED = 1000  # of the files that failed, in JSON: however many there are, memory is not filled
-_WIDEST = 60  # cells of a path, before the others stop standing in line
 
 
 class Printed:
@@ -122,8 +121,7 @@ class TableRows:
         shown = [_plain(path) for path in rows.paths]
         if self._widths is None:
             names = max(cell_len(_plain(name)) for name in ("class", *rows.class_names))
-            longest = max(cell_len(path) for path in ("path", *shown))
-            self._widths = min(longest, _WIDEST), names
+            self._widths = max(cell_len(path) for path in ("path", *shown)), names
             self._line("path", "class", "confidence %", "exit", "entropy, nats")
         for path, found in zip(shown, rows.predictions, strict=True):
             self._line(

@@ -58,10 +58,11 @@ def _pixels(image: GivenImage, size: int, position: int) -> ImageArray:
         return _decoded(os.fspath(image), size)
     if isinstance(image, Image.Image):
         return _converted(image, size, where)
+    given = image
     if isinstance(image, Tensor):
         image = image.detach().cpu().numpy()
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not _has_shape(image):
-        raise _refused(image, where)
+        raise _refused(given, where)
     if image.shape == (size, size, 3):
         return image
     return _converted(Image.fromarray(np.ascontiguousarray(image)), size, where)
