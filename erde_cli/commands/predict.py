@@ -84,12 +84,14 @@ def predict(
     out = sys.stdout
     listed = sys.stdin.buffer if LIST in paths else ()
     bars = (csv is not None and not as_json) or not out.isatty()
-    with Printed(out, as_json, csv) as printed:
-        with working(quiet, device, threads, bars=bars) as options:
-            totals = predict_images(
-                bundle, named_images(paths, listed), options, printed.write,
-                threshold=threshold, pick=target, batch=batch, total=count_of_files(paths),
-            )  # fmt: skip
+    with (
+        Printed(out, as_json, csv) as printed,
+        working(quiet, device, threads, bars=bars) as options,
+    ):
+        totals = predict_images(
+            bundle, named_images(paths, listed), options, printed.write,
+            threshold=threshold, pick=target, batch=batch, total=count_of_files(paths),
+        )  # fmt: skip
     document = totals.to_json()
     printed.end(document)
     if not as_json:
