@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from erde_cli.core.bundle import Bundle
     from erde_cli.core.bundle import load_bundle as load
     from erde_cli.core.errors import ErdeError
+    from erde_cli.core.prediction import Prediction
 
-__all__ = ["Bundle", "ErdeError", "__version__", "load"]
+__all__ = ["Bundle", "ErdeError", "Prediction", "__version__", "load"]
 
 _HOMES = {
     "Bundle": ("erde_cli.core.bundle", "Bundle"),
     "ErdeError": ("erde_cli.core.errors", "ErdeError"),
+    "Prediction": ("erde_cli.core.prediction", "Prediction"),
     "load": ("erde_cli.core.bundle", "load_bundle"),
 }
 

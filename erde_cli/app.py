@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import traceback
 from collections.abc import Sequence
@@ -15,6 +14,9 @@ from erde_cli.commands.calibrate import calibrate
 from erde_cli.commands.data import data
 from erde_cli.commands.distill import distill
 from erde_cli.commands.evaluate import evaluate
+from erde_cli.commands.json_stream import print_object
+from erde_cli.commands.predict import predict
+from erde_cli.commands.printable import printable
 from erde_cli.commands.profile import profile
 from erde_cli.commands.recipes import recipes
 from erde_cli.commands.run import run
@@ -37,6 +39,7 @@ app.command("distill")(distill)
 app.command("calibrate")(calibrate)
 app.command("profile")(profile)
 app.command("evaluate")(evaluate)
+app.command("predict")(predict)
 app.command("tune")(tune)
 app.add_typer(recipes, name="recipes")
 app.add_typer(data, name="data")
@@ -108,13 +111,8 @@ def _error(kind: str, message: str, exit_code: int, hint: str = "") -> dict[str,
 
 
 def _fail(given: list[str], document: dict[str, Any], text: str) -> int:
-    sys.stderr.write(f"Error: {_printable(text)}\n")
+    sys.stderr.write(f"Error: {printable(text)}\n")
     if "--json" in given:
-        sys.stdout.write(json.dumps(document) + "\n")
+        print_object(document)
     exit_code: int = document["error"]["exit_code"]
     return exit_code
-
-
-def _printable(text: str) -> str:
-    """Show control characters, which file and class names may hold, instead of obeying them."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

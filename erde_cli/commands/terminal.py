@@ -20,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
+from erde_cli.commands.printable import printable
 from erde_cli.core.observer import EpochEvent, Observer, StepEvent
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(bar_width=10),
-    TaskProgressColumn(),
+    TaskProgressColumn(text_format_no_percentage=""),
     TextColumn("ETA"),
     TimeRemainingColumn(compact=True),
     # What does not fit is cut, so that the bar and the time left always show.
@@ -45,7 +46,8 @@ class _Quiet(Observer):
         self._console = console
 
     def warning(self, message: str) -> None:
-        self._console.print(f"[yellow]Warning:[/yellow] {escape(message)}", soft_wrap=True)
+        text = escape(printable(message))
+        self._console.print(f"[yellow]Warning:[/yellow] {text}", soft_wrap=True)
 
 
 class _Lines(_Quiet):
@@ -86,6 +88,9 @@ class _Bars(_Lines):
         if done == total:
             self._bars.remove_task(self._tasks.pop(title))
 
+    def count(self, title: str, done: int) -> None:
+        self._show(title, done, None, f"{done:,} so far")
+
     def step(self, event: StepEvent) -> None:
         done = (event.epoch - 1) * event.steps + event.step
         detail = (
@@ -98,7 +103,7 @@ class _Bars(_Lines):
         if event.epoch % max(1, event.epochs // 10) == 0:
             super().epoch(event)
 
-    def _show(self, title: str, done: int, total: int, detail: str) -> None:
+    def _show(self, title: str, done: int, total: int | None, detail: str) -> None:
         if title not in self._tasks:
             self._tasks[title] = self._bars.add_task(title, total=total, detail=detail)
         self._bars.update(self._tasks[title], completed=done, total=total, detail=detail)
@@ -110,17 +115,26 @@ class _Bars(_Lines):
 
 
 @contextmanager
-def working(quiet: bool, device: str, threads: int | None) -> Iterator[Options]:
-    """Options of a command, with an observer that fits where stderr goes."""
+def working(
+    quiet: bool, device: str, threads: int | None, *, bars: bool = True
+) -> Iterator[Options]:
+    """Options of a command, with an observer that fits where stderr goes.
+
+    Args:
+        quiet: show warnings only.
+        device: where the network runs.
+        threads: of the CPU.
+        bars: False where results are printed meanwhile, on the terminal that bars would be on.
+    """
     from erde_cli.core.workflows.options import Options
 
     console = Console(stderr=True, highlight=False)
-    if quiet or not console.is_terminal:
+    if quiet or not bars or not console.is_terminal:
         observer = _Quiet(console) if quiet else _Lines(console)
         yield Options(device, threads, observer)
         return
-    with Progress(*COLUMNS, console=console, transient=True, expand=True) as bars:
-        yield Options(device, threads, _Bars(console, bars))
+    with Progress(*COLUMNS, console=console, transient=True, expand=True) as shown:
+        yield Options(device, threads, _Bars(console, shown))
 
 
 def show(document: dict[str, Any], as_json: bool, *pieces: RenderableType) -> None:

@@ -13,25 +13,37 @@ import platform
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from erde_cli.core.bundle_format import FORMAT, BundleDocument
+from erde_cli.core.bundle_format import (
+    DOCUMENT,
+    FORMAT,
+    WEIGHTS,
+    BundleDocument,
+    read_bundle_document,
+)
 from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.exits import Routed, route
-from erde_cli.core.files import digest_of_file, read_json, replaced_folder, write_json
-from erde_cli.core.inference import ready
+from erde_cli.core.files import digest_of_file, replaced_folder, write_json
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
+from erde_cli.core.prediction import (
+    Images,
+    Prediction,
+    Predictor,
+    Prepared,
+    Thresholds,
+    rule_of,
+)
 from erde_cli.core.recipe import Recipe
 from erde_cli.core.thresholds_file import ThresholdsDocument, read_thresholds
 
-WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
 
@@ -42,7 +54,7 @@ class Bundle:
     path: Path
     document: BundleDocument
     model: EarlyExitNet
-    _prepared: dict[Context, EarlyExitNet] = field(default_factory=dict, repr=False, compare=False)
+    _prepared: Prepared = field(default_factory=Prepared, repr=False, compare=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -109,10 +121,45 @@ class Bundle:
         """
         thresholds = self.require_thresholds()
         context = make_context("cpu", thresholds.precision, memory_format="channels_last")
-        network = self._prepared.get(context) or ready(self.model, context)
-        self._prepared[context] = network
         with context.autocast():
-            return route(network, images, thresholds.values, thresholds.temperatures)
+            return route(
+                self.predictor(context).network,
+                images,
+                thresholds.values,
+                thresholds.temperatures,
+            )
+
+    def predict(
+        self, images: Images, *, thresholds: Thresholds | None = None, batch: int | None = None
+    ) -> list[Prediction]:
+        """Say what images show, each from the exit it leaves at, on the CPU, in their order.
+
+        Safe to call from several threads. Images are brought to the network's size and normalised
+        here, as everywhere in erde.
+
+        Args:
+            images: one image, or several: paths, PIL images, uint8 arrays or tensors
+                [height, width, 3] or [height, width], of any size.
+            thresholds: θ in nats, "always" or "never": one for all early exits, or one for each;
+                the bundle's own where they are left out. Temperatures and precision are the
+                bundle's either way.
+            batch: how many images the network is given at once; as many as suit it where left out.
+
+        Raises:
+            BundleError: no thresholds are given, and it has not been calibrated.
+            DataError: something is no image.
+            InputError: the thresholds cannot be used.
+        """
+        document = self.thresholds() if thresholds is not None else self.require_thresholds()
+        rule = rule_of(document, thresholds, self.model.exit_count)
+        context = make_context("cpu", rule.precision, memory_format="channels_last")
+        return self.predictor(context).predict(images, rule, batch)
+
+    def predictor(self, context: Context) -> Predictor:
+        """What answers images on a device; made ready at the first call, whoever calls."""
+        return self._prepared.on(
+            context, self.model, self.normalisation, self.class_names, self.image_size
+        )
 
 
 def save_bundle(
@@ -201,51 +248,6 @@ def load_bundle(path: str | Path) -> Bundle:
     return Bundle(path, document, model.eval())
 
 
-def read_bundle_document(path: Path) -> BundleDocument:
-    """Read and validate `bundle.json` alone, without the weights.
-
-    Raises:
-        BundleError: it is missing, damaged, or of another version.
-    """
-    if not (path / DOCUMENT).is_file():
-        raise BundleError(
-            f"{path} is no bundle.",
-            got=_found(path),
-            expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
-            hint="make one with: erde run digits",
-        )
-    content = _read(path / DOCUMENT, "copy the folder again, or train it again")
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise BundleError(
-            f"{path / DOCUMENT} has a format that this version of erde does not read.",
-            got=f"format {found}",
-            expected=f"format {FORMAT}",
-            hint="use the version of erde that wrote it, or train again",
-        )
-    try:
-        document = BundleDocument.model_validate(content)
-    except ValidationError as error:
-        raise BundleError(f"{path / DOCUMENT} is not what erde writes: {error}") from error
-    if len(document.class_names) != document.architecture.classes:
-        raise BundleError(f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
-                          f"{document.architecture.classes}.")  # fmt: skip
-    return document
-
-
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide numbers."""
     return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
-
-
-def _found(path: Path) -> str:
-    if path.is_dir():
-        return f"a folder without {DOCUMENT}"
-    return "a file" if path.exists() else "no such folder"
-
-
-def _read(path: Path, hint: str) -> Any:
-    try:
-        return read_json(path)
-    except InputError as error:
-        raise BundleError(error.message, expected=error.expected, hint=hint) from error

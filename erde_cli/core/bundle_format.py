@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.files import read_json
+
+WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
 
 
@@ -53,3 +58,48 @@ class BundleDocument(_Document):
     weights_digest: str
     training: dict[str, Any]
     versions: dict[str, str]
+
+
+def read_bundle_document(path: Path) -> BundleDocument:
+    """Read and validate `bundle.json` alone, without the weights.
+
+    Raises:
+        BundleError: it is missing, damaged, or of another version.
+    """
+    if not (path / DOCUMENT).is_file():
+        raise BundleError(
+            f"{path} is no bundle.",
+            got=_found(path),
+            expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
+            hint="make one with: erde run digits",
+        )
+    content = _read(path / DOCUMENT, "copy the folder again, or train it again")
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise BundleError(
+            f"{path / DOCUMENT} has a format that this version of erde does not read.",
+            got=f"format {found}",
+            expected=f"format {FORMAT}",
+            hint="use the version of erde that wrote it, or train again",
+        )
+    try:
+        document = BundleDocument.model_validate(content)
+    except ValidationError as error:
+        raise BundleError(f"{path / DOCUMENT} is not what erde writes: {error}") from error
+    if len(document.class_names) != document.architecture.classes:
+        raise BundleError(f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
+                          f"{document.architecture.classes}.")  # fmt: skip
+    return document
+
+
+def _found(path: Path) -> str:
+    if path.is_dir():
+        return f"a folder without {DOCUMENT}"
+    return "a file" if path.exists() else "no such folder"
+
+
+def _read(path: Path, hint: str) -> Any:
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise BundleError(error.message, expected=error.expected, hint=hint) from error

@@ -60,6 +60,15 @@ def to_rgb(image: Image.Image, size: int) -> Image.Image:
     return image
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its camera was held, where it says so."""
+    if image.format == "PNG" and not image.info:
+        return image  # whatever tells how a camera was held would be in there
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
 def decode_files(paths: Sequence[str], size: int) -> Decoded:
     """Read every file once: digest and pixels."""
     digests: list[str] = []
@@ -176,7 +185,7 @@ def _content(path: str) -> tuple[bytes, str]:
 def _decode(content: bytes, likely: str | None, size: int) -> Image.Image:
     with _opened(content, likely) as image:
         image.load()
-        return to_rgb(_upright(image), size)
+        return to_rgb(upright(image), size)
 
 
 def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
@@ -187,14 +196,6 @@ def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
         except UnidentifiedImageError:
             pass
     return Image.open(io.BytesIO(content))
-
-
-def _upright(image: ImageFile.ImageFile) -> Image.Image:
-    if image.format == "PNG" and not image.info:
-        return image  # whatever tells how a camera was held would be in there
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image)
 
 
 def _shallow(image: Image.Image) -> Image.Image:

@@ -65,21 +65,42 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         ErdeError: the file cannot be written.
     """
     make_folder(path.parent)
+    with _told(path), replaced_file(path) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Give an empty file beside `path` to fill; it takes the place of `path` at the end.
+
+    Its folder must be there. What fails inside stays what it is, and leaves nothing behind.
+
+    Raises:
+        ErdeError: the file cannot be written.
+    """
     temporary = None
     try:
-        # A short prefix: with the whole name, a long but legal one would not fit.
-        handle, name = tempfile.mkstemp(path.suffix[:20], f".{path.name[:20]}.", path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise ErdeError(f"Cannot write {path}: {error.strerror or error}.") from error
+        with _told(path):
+            # A short prefix: with the whole name, a long but legal one would not fit.
+            handle, name = tempfile.mkstemp(path.suffix[:20], f".{path.name[:20]}.", path.parent)
+            os.close(handle)
+            temporary = Path(name)
+        yield temporary
+        with _told(path):
+            _flush(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ErdeError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 @contextmanager

@@ -46,6 +46,9 @@ class Observer:
     def progress(self, title: str, done: int, total: int) -> None:
         """Tell how far a countable piece of work is."""
 
+    def count(self, title: str, done: int) -> None:
+        """Tell how far a piece of work is whose end is not known."""
+
     def step(self, event: StepEvent) -> None:
         """Tell how far an epoch is."""
 

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import chain, islice
 from queue import SimpleQueue
 from subprocess import PIPE, Popen
+from typing import TypeVar
 
 from erde_cli.core.decoding import Decoded, decode_files, read_answer, write_request
 from erde_cli.core.errors import ErdeError
@@ -25,7 +27,8 @@ _PAYS_FROM = 0.4  # seconds of work
 _SECONDS_PER_FILE, _SECONDS_PER_BYTE = 7e-5, 2e-8  # of work, roughly
 
 Chunk = tuple[int, Decoded]
-_Paths = tuple[int, Sequence[str]]
+_Key = TypeVar("_Key")
+_Work = Iterable[tuple[_Key, Sequence[str]]]  # what a chunk is known by, and its files
 
 
 def decode_in_order(paths: Sequence[str], size: int, content: int) -> Generator[Chunk, None, None]:
@@ -42,10 +45,10 @@ def decode_in_order(paths: Sequence[str], size: int, content: int) -> Generator[
     Raises:
         ErdeError: a process has died, as when memory is exhausted.
     """
-    length = max(1, min(_FILES_AT_ONCE, _BYTES_AT_ONCE // (size * size * 3)))
+    length = _length(size)
     chunks = [(start, paths[start : start + length]) for start in range(0, len(paths), length)]
-    work = _SECONDS_PER_FILE * len(paths) + _SECONDS_PER_BYTE * content
-    count = min(len(chunks), _cores()) if work > _PAYS_FROM and sys.executable else 1
+    pays = _seconds(len(paths), content) > _PAYS_FROM
+    count = min(len(chunks), _cores()) if pays and sys.executable else 1
     if count == 1:
         yield from _here(chunks, size)
         return
@@ -53,12 +56,60 @@ def decode_in_order(paths: Sequence[str], size: int, content: int) -> Generator[
         yield from _beside(processes, chunks, size) if processes else _here(chunks, size)
 
 
-def _here(chunks: list[_Paths], size: int) -> Iterator[Chunk]:
+def decode_stream(
+    paths: Iterable[str], size: int, multiple: int = 1
+) -> Generator[tuple[Sequence[str], Decoded], None, None]:
+    """Decode files of which nobody knows how many there are: in order, some paths and their files.
+
+    The first ones are decoded here. Once that has taken as long as processes would have been worth,
+    the rest is left to them, a few chunks ahead of whoever takes what this gives. Of the paths, no
+    more are taken than are decoded. Close it where it is not used up.
+
+    Args:
+        paths: of the files, taken as they are needed.
+        size: side of the decoded images, in pixels.
+        multiple: of how many files there are in a chunk, the last one aside.
+
+    Raises:
+        ErdeError: a process has died, as when memory is exhausted.
+    """
+    length = -(-_length(size) // multiple) * multiple
+    rest = iter(paths)
+    chunks = iter(lambda: list(islice(rest, length)), [])
+    spent = 0.0
+    for some in chunks:
+        if spent > _PAYS_FROM and sys.executable and _cores() > 1:
+            work = ((one, one) for one in chain([some], chunks))
+            with _processes(_cores()) as processes:
+                yield from _beside(processes, work, size) if processes else _here(work, size)
+            return
+        found = decode_files(some, size)
+        spent += _seconds(len(some), sum(_bytes(stamp) for stamp in found.stamps))
+        yield some, found
+
+
+def _length(size: int) -> int:
+    """How many files are decoded at once."""
+    return max(1, min(_FILES_AT_ONCE, _BYTES_AT_ONCE // (size * size * 3)))
+
+
+def _seconds(files: int, content: int) -> float:
+    """Work of decoding files that hold `content` bytes, roughly."""
+    return _SECONDS_PER_FILE * files + _SECONDS_PER_BYTE * content
+
+
+def _bytes(stamp: str) -> int:
+    return int(stamp.partition(" ")[0] or 0)
+
+
+def _here(chunks: _Work[_Key], size: int) -> Iterator[tuple[_Key, Decoded]]:
     for start, some in chunks:
         yield start, decode_files(some, size)
 
 
-def _beside(processes: list[Popen[bytes]], chunks: list[_Paths], size: int) -> Iterator[Chunk]:
+def _beside(
+    processes: list[Popen[bytes]], chunks: _Work[_Key], size: int
+) -> Iterator[tuple[_Key, Decoded]]:
     """Let every process decode one chunk after the other, each watched by a thread."""
     count = len(processes)
     idle: SimpleQueue[Popen[bytes]] = SimpleQueue()
@@ -73,7 +124,7 @@ def _beside(processes: list[Popen[bytes]], chunks: list[_Paths], size: int) -> I
             idle.put(process)
 
     with ThreadPoolExecutor(count) as pool:
-        waiting: deque[tuple[int, Future[Decoded]]] = deque()
+        waiting: deque[tuple[_Key, Future[Decoded]]] = deque()
         try:
             for start, some in chunks:
                 waiting.append((start, pool.submit(decode, some)))

@@ -21,7 +21,7 @@ def list_classes(
     Raises:
         DataError: a class has no image (unless it may), or there is none at all.
     """
-    endings = _endings()
+    endings = image_endings()
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
@@ -47,7 +47,7 @@ def list_images(folder: Path) -> list[str]:
     Raises:
         DataError: there is none.
     """
-    found = sorted(_image_files(str(folder), _endings()))
+    found = sorted(_image_files(str(folder), image_endings()))
     if not found:
         raise DataError(
             f"There are no images in {folder}.", expected="image files, in subfolders or not"
@@ -74,7 +74,7 @@ def class_names_in(folder: Path) -> tuple[str, ...]:
     return names
 
 
-def _endings() -> set[str]:
+def image_endings() -> set[str]:
     """Endings of the files that can be opened as images."""
     formats = Image.registered_extensions().items()
     return {ending for ending, kind in formats if kind in Image.OPEN}
@@ -96,16 +96,17 @@ def _image_files(
         parts = (*above, entry.name)
         if entry.is_dir(follow_symlinks=False):
             yield from _image_files(entry.path, endings, parts)
-        elif _ending(entry.name) in endings and _is_file(entry):
+        elif ending_of(entry.name) in endings and is_file(entry):
             yield parts
 
 
-def _is_file(entry: os.DirEntry[str]) -> bool:
+def is_file(entry: os.DirEntry[str]) -> bool:
     """Whether it is a file or leads to one; a link that leads nowhere is none."""
     if entry.is_symlink():
         return os.path.isfile(entry.path)  # noqa: PTH113 (Path's fails on a link to itself)
     return entry.is_file()
 
 
-def _ending(name: str) -> str:
+def ending_of(name: str) -> str:
+    """Ending of a file's name, in small letters, with its dot."""
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 (Path's takes as long as decoding)

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from erde_cli.core.bundle import DOCUMENT, read_bundle_document
+from erde_cli.core.bundle_format import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError
 from erde_cli.core.files import read_json, write_json
 from erde_cli.core.recipe import Recipe, differences

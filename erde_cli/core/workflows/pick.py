@@ -31,12 +31,23 @@ def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
         BundleError: it has not been calibrated, or what the target needs was not measured.
     """
     found = stored(path)
-    document = found.document
+    full = float(found.profile.full_macs)
+    point, target, certified = choose_point(path, found.document, target, full, options)
+    return rewritten(found, content_of(point, target, full, certified=certified))
+
+
+def choose_point(
+    path: Path, document: ThresholdsDocument, target: Target, full: float, options: Options
+) -> tuple[PointDocument, Target, bool]:
+    """The stored point for a target, the target in full, and whether the promise covers it.
+
+    Raises:
+        BundleError: what the target needs was not measured.
+    """
     refuse_unmeasured(path, document, target)
     if document.certificate is not None and target.kind == "max_risk":
         named = document.certificate
         target = Target("max_risk", target.value, named.risk, named.confidence)
-    full = float(found.profile.full_macs)
     point = pick(document.frontier, target, full)
     certified = point.certified
     if target.kind == "max_risk":  # the bounds hold for all candidates together
@@ -45,7 +56,7 @@ def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
         options.observer.warning(
             "No candidate that the promise covers meets this target: the choice is not certified."
         )
-    return rewritten(found, content_of(point, target, full, certified=certified))
+    return point, target, certified
 
 
 def refuse_unmeasured(path: Path, document: ThresholdsDocument, target: Target) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_cli.core.bundle import DOCUMENT, Bundle, load_bundle
+from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.bundle_format import DOCUMENT
 from erde_cli.core.calibration import Target
 from erde_cli.core.data import Dataset, open_dataset
 from erde_cli.core.errors import BundleError, InputError

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from erde_cli.core.bundle import Bundle, load_bundle, read_bundle_document
+from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.bundle_format import read_bundle_document
 from erde_cli.core.cache import cache_folder, in_words
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batch, Batches, Dataset

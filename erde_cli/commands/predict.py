@@ -1,0 +1,124 @@
+"""`erde predict`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from erde_cli.commands.options import (
+    BundleArgument,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    ThreadsOption,
+)
+
+if TYPE_CHECKING:
+    from erde_cli.core.targets import Target
+
+
+def predict(
+    bundle: BundleArgument,
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...",
+            show_default=False,
+            help="Images, folders of them, patterns such as 'photos/**/*.jpg', or - for a list "
+            "of paths on stdin.",
+        ),
+    ],
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NATS",
+            show_default=False,
+            help="One θ for all exits this time, in nats; or always, or never.",
+        ),
+    ] = None,
+    pick: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            show_default=False,
+            help="Another stored point this time: max-macs=0.4, max-drop=2.",
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            show_default=False,
+            help="Images the network is given at once; as many as suit the device if absent.",
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", show_default=False, help="Write the rows into this file, as CSV."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Say what images show: class, confidence, and the exit each image left at.
+
+    Rows are written as they come. A file that is no image is reported, the rest goes
+    on, and the exit code is 1 at the end. The bundle stays as it is.
+
+    Example: [bold]erde predict runs/digits/student photos/[/bold]
+    """  # fmt: skip
+    target = _checked(threshold, pick, csv)
+    from erde_cli.commands.prediction_rows import Printed, totals_pieces
+    from erde_cli.commands.terminal import show, working
+    from erde_cli.core.data.named_paths import LIST, count_of_files, named_images
+    from erde_cli.core.workflows.predict import predict_images
+
+    # While bars are shown, sys.stdout leads to them: rows are for what it is now.
+    out = sys.stdout
+    listed = sys.stdin.buffer if LIST in paths else ()
+    bars = (csv is not None and not as_json) or not out.isatty()
+    with (
+        Printed(out, as_json, csv) as printed,
+        working(quiet, device, threads, bars=bars) as options,
+    ):
+        totals = predict_images(
+            bundle, named_images(paths, listed), options, printed.write,
+            threshold=threshold, pick=target, batch=batch, total=count_of_files(paths),
+        )  # fmt: skip
+    document = totals.to_json()
+    printed.end(document)
+    if not as_json:
+        show({}, False, *totals_pieces(document))
+    if totals.failed:
+        raise typer.Exit(1)
+
+
+def _checked(threshold: str | None, pick: str | None, csv: Path | None) -> Target | None:
+    """See that the options can be used, before anything heavy is imported; the target of --pick."""
+    from erde_cli.core.errors import InputError
+    from erde_cli.core.targets import parse_pick
+    from erde_cli.core.thresholds import read_threshold
+
+    if threshold is not None:
+        read_threshold(threshold)
+    if threshold is not None and pick is not None:
+        raise InputError(
+            "Thresholds come from one place.",
+            got=f"--threshold {threshold} and --pick {pick}",
+            expected="one of them, or none for the bundle's own thresholds",
+        )
+    if csv is not None and (csv.is_dir() or not csv.parent.is_dir()):
+        raise InputError(
+            f"{csv} cannot be written.",
+            got="a folder" if csv.is_dir() else f"no folder {csv.parent}",
+            expected="a file in a folder that is there",
+            hint="give another file with --csv",
+        )
+    return None if pick is None else parse_pick(pick)

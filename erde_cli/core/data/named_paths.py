@@ -1,0 +1,164 @@
+"""The images that paths on a command line name: files, folders, patterns, or a list of those.
+
+Everything is given as it is found, so that a million images need no million paths in memory; at any
+time the names inside one folder, and inside those above it, are held.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from erde_cli.core.data.listing import ending_of, image_endings, is_file
+
+LIST = "-"  # on the command line: the paths come from standard input, one a line
+
+
+@dataclass(frozen=True)
+class Named:
+    """A file to be read as an image; or, where `reason` is not empty, why there is none."""
+
+    path: str
+    reason: str = ""
+
+
+def named_images(given: Iterable[str], listed: Iterable[bytes] = ()) -> Iterator[Named]:
+    """Find the images that paths name, in the order of the paths; in a folder, sorted by name.
+
+    A file that is named itself is taken whatever its ending. A folder gives the files in it that
+    have the ending of an image, those of its subfolders as well; hidden ones are passed over, links
+    to folders are not followed. A pattern (`*`, `?`, `[…]`, `**`) is one only where no file has
+    that very name; with `**` it gives files alone.
+
+    Args:
+        given: paths, patterns, or "-" for `listed`.
+        listed: lines that hold a path each, of a file or a folder; empty lines are passed over.
+    """
+    for path in given:
+        if path == LIST:
+            for line in listed:
+                if name := os.fsdecode(line.rstrip(b"\r\n")):
+                    yield from _named(name)
+        elif glob.has_magic(path) and not os.path.lexists(path):
+            yield from _matching(path)
+        else:
+            yield from _named(path)
+
+
+def count_of_files(given: Iterable[str]) -> int | None:
+    """How many images there are, where every path names a file; None: that is not known yet."""
+    paths = list(given)
+    return len(paths) if all(os.path.isfile(path) for path in paths) else None  # noqa: PTH113
+
+
+def _named(path: str) -> Iterator[Named]:
+    try:
+        status = os.stat(path)  # noqa: PTH116 (as fast as can be)
+    except (OSError, ValueError) as error:
+        yield Named(path, getattr(error, "strerror", None) or str(error))
+        return
+    if stat.S_ISDIR(status.st_mode):
+        yield from _inside(path)
+    elif stat.S_ISREG(status.st_mode):
+        yield Named(path)
+    else:  # to read from a pipe or a terminal could take for ever
+        yield Named(path, "neither a file nor a folder")
+
+
+def _inside(folder: str) -> Iterator[Named]:
+    """Image files below a folder, sorted; one without any is told."""
+    empty = True
+    for named in _walk(folder, image_endings()):
+        empty = False
+        yield named
+    if empty:
+        yield Named(folder, "no image in this folder")
+
+
+def _walk(folder: str, endings: set[str]) -> Iterator[Named]:
+    try:
+        with os.scandir(folder) as entries:
+            # A subfolder is marked by its last character: the names are all that is kept.
+            names = [
+                entry.name + "/" * entry.is_dir(follow_symlinks=False)
+                for entry in entries
+                if not entry.name.startswith(".") and _wanted(entry, endings)
+            ]
+    except OSError as error:
+        yield Named(folder, error.strerror or str(error))
+        return
+    names.sort(key=lambda name: name.removesuffix("/"))
+    above = os.path.join(folder, "")  # noqa: PTH118 (Path's takes as long as decoding)
+    for name in names:
+        if name.endswith("/"):
+            yield from _walk(above + name[:-1], endings)
+        else:
+            yield Named(above + name)
+
+
+def _wanted(entry: os.DirEntry[str], endings: set[str]) -> bool:
+    if entry.is_dir(follow_symlinks=False):
+        return True
+    return ending_of(entry.name) in endings and is_file(entry)
+
+
+def _matching(pattern: str) -> Iterator[Named]:
+    """What a pattern stands for, as the shell would have put it onto the command line."""
+    start = "/" if pattern.startswith("/") else ""
+    parts = [part for part in pattern.split("/") if part]
+    files_only = "**" in parts
+    found = False
+    for path in _match(start, parts):
+        if files_only and os.path.isdir(path):  # noqa: PTH112 (its images are found one by one)
+            continue
+        found = True
+        yield from _named(path)
+    if not found:
+        yield Named(pattern, "no file or folder matches this pattern")
+
+
+def _match(above: str, parts: list[str]) -> Iterator[str]:
+    """Paths below `above` that match a pattern's parts, sorted within each folder."""
+    first, rest = parts[0], parts[1:]
+    if first == "**":
+        yield from _anywhere(above, rest or ["*"])
+        return
+    if not glob.has_magic(first):
+        path = above + first
+        if os.path.lexists(path):
+            yield from _match(path + "/", rest) if rest else iter([path])
+        return
+    fits = re.compile(fnmatch.translate(first)).match
+    for name, is_folder in _names(above):
+        if fits(name) and (not name.startswith(".") or first.startswith(".")):
+            if not rest:
+                yield above + name
+            elif is_folder:
+                yield from _match(above + name + "/", rest)
+
+
+def _anywhere(above: str, rest: list[str]) -> Iterator[str]:
+    """What matches here, or in any folder below; links to folders may lead round in circles."""
+    while rest[0] == "**" and len(rest) > 1:
+        rest = rest[1:]
+    if rest[0] == "**":
+        rest = ["*"]
+    yield from _match(above, rest)
+    for name, is_folder in _names(above):
+        path = above + name
+        if is_folder and not name.startswith(".") and not os.path.islink(path):  # noqa: PTH114
+            yield from _anywhere(path + "/", rest)
+
+
+def _names(folder: str) -> list[tuple[str, bool]]:
+    """Names in a folder, sorted, and whether each is a folder; none where it cannot be opened."""
+    try:
+        with os.scandir(folder or ".") as entries:
+            return sorted((entry.name, entry.is_dir()) for entry in entries)
+    except OSError:
+        return []

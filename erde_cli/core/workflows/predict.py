@@ -1,0 +1,213 @@
+"""`erde predict`: what a bundle says of images, as they come, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from erde_cli.core.bundle import load_bundle
+from erde_cli.core.data.decoders import decode_stream
+from erde_cli.core.data.named_paths import Named
+from erde_cli.core.decoding import Decoded
+from erde_cli.core.errors import DataError
+from erde_cli.core.prediction import ExitRule, Prediction, Predictor
+from erde_cli.core.targets import Target
+from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.workflows.chosen import Chosen, choose
+from erde_cli.core.workflows.options import Json, Options
+
+TITLE = "Predicting"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some images: their paths and what they show; and what could not be read, and why."""
+
+    paths: list[str]
+    predictions: list[Prediction]
+    failed: list[Named]
+    class_names: tuple[str, ...]
+    exit_count: int
+
+
+@dataclass(frozen=True)
+class Totals:
+    """All images together; `seconds` start after the bundle has been loaded.
+
+    counts: images that left at each exit, [exits]. cumulative_macs: [exits].
+    """
+
+    chosen: Chosen
+    counts: tuple[int, ...]
+    failed: int
+    seconds: float
+    cumulative_macs: tuple[int, ...]
+
+    @property
+    def images(self) -> int:
+        """Images that were predicted."""
+        return sum(self.counts)
+
+    @property
+    def expected_macs(self) -> float | None:
+        """MACs of one image, in the mean; None without images."""
+        if not self.images:
+            return None
+        return float(np.dot(self.counts, self.cumulative_macs)) / self.images
+
+    def to_json(self) -> Json:
+        """What stands under `totals`."""
+        full, expected = self.cumulative_macs[-1], self.expected_macs
+        return {
+            "images": self.images,
+            "failed": self.failed,
+            "seconds": self.seconds,
+            "images_per_second": self.images / self.seconds if self.seconds else 0.0,
+            "exit_rates": [count / self.images for count in self.counts] if self.images else None,
+            "expected_macs": expected,
+            "cumulative_macs": list(self.cumulative_macs),
+            "full_macs": full,
+            "macs_saved": None if expected is None else 1 - expected / full,
+            "thresholds": [write_threshold(value) for value in self.chosen.rule.thresholds],
+            "target": self.chosen.target,
+            "certified": self.chosen.certified,
+        }
+
+
+def predict_images(
+    path: Path,
+    images: Iterable[Named],
+    options: Options,
+    write: Callable[[Rows], object],
+    *,
+    threshold: str | None = None,
+    pick: Target | None = None,
+    batch: int | None = None,
+    total: int | None = None,
+) -> Totals:
+    """Predict images as they are found, and hand the rows on as they are there.
+
+    Args:
+        path: the bundle.
+        images: taken a little ahead of the rows, and no further.
+        options: device, threads, observer.
+        write: is given the rows in the order of the images.
+        threshold: θ for all early exits, in the place of the bundle's thresholds.
+        pick: the target of a stored point to use in their place; the bundle stays as it is.
+        batch: how many images the network is given at once.
+        total: how many images there are, where it is known.
+
+    Raises:
+        BundleError: the bundle is unusable, or has no thresholds and none are given.
+        DataError: the paths lead to no file at all; nothing has been written then.
+    """
+    lost: deque[Named] = deque()
+    files = _files(images, lost)
+    first = next(files, None)
+    if first is None:
+        raise _nothing(lost)
+    bundle = load_bundle(path)
+    chosen = choose(bundle, options, threshold, pick)
+    context = options.inference_context(chosen.rule.precision)
+    work = _Work(bundle.predictor(context), chosen.rule, batch, options, total)
+    options.observer.phase(TITLE)
+    start = perf_counter()
+    paths = chain([first], files)
+    size, multiple = bundle.image_size, work.predictor.batch_size(batch)
+    with closing(decode_stream(paths, size, multiple)) as chunks:
+        for some, found in chunks:
+            write(work.rows(list(some), found, lost))
+    if lost:
+        write(work.rows([], None, lost))
+    totals = Totals(
+        chosen,
+        tuple(work.counts.tolist()),
+        work.failed,
+        perf_counter() - start,
+        work.predictor.cumulative_macs,
+    )
+    work.told(totals.images + totals.failed)
+    return totals
+
+
+class _Work:
+    """The model's side, and what is counted of it."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        rule: ExitRule,
+        batch: int | None,
+        options: Options,
+        total: int | None,
+    ) -> None:
+        self.predictor = predictor
+        self.counts = np.zeros(len(predictor.cumulative_macs), dtype=np.int64)
+        self.failed = 0
+        self._rule, self._batch = rule, batch
+        self._observer, self._total = options.observer, total
+
+    def rows(self, paths: list[str], decoded: Decoded | None, lost: deque[Named]) -> Rows:
+        """Predict a chunk; `lost`, which is emptied, are paths that led to no file."""
+        failed = [lost.popleft() for _ in range(len(lost))]
+        predictions: list[Prediction] = []
+        if decoded is not None:
+            bad = {**decoded.unreadable, **decoded.unopened}
+            failed += [Named(paths[place], reason) for place, reason in sorted(bad.items())]
+            good = [place for place in range(len(paths)) if place not in bad]
+            paths = [paths[place] for place in good]
+            predictions = self._answers(decoded, good)
+        self.failed += len(failed)
+        for named in failed:
+            self._observer.warning(f"{named.path}: {named.reason}")
+        done = int(self.counts.sum()) + self.failed
+        if self._total is None:
+            self._observer.count(TITLE, done)
+        elif done < self._total:
+            self._observer.progress(TITLE, done, self._total)
+        return Rows(paths, predictions, failed, self.predictor.class_names, len(self.counts))
+
+    def told(self, done: int) -> None:
+        """Tell that all is done."""
+        self._observer.progress(TITLE, done, done)
+
+    def _answers(self, decoded: Decoded, good: list[int]) -> list[Prediction]:
+        if not good:
+            return []
+        size = self.predictor.image_size
+        # The bytes may be read only; torch wants memory that it could write to.
+        pixels = torch.frombuffer(bytearray(decoded.pixels), dtype=torch.uint8)
+        pixels = pixels.view(-1, size, size, 3)
+        if len(good) < len(pixels):
+            pixels = pixels[torch.tensor(good)]
+        found = self.predictor.answer(pixels, self._rule, self._batch)
+        self.counts += np.bincount(found.exits.numpy(), minlength=len(self.counts))
+        return self.predictor.rows(found)
+
+
+def _files(images: Iterable[Named], lost: deque[Named]) -> Iterator[str]:
+    """Paths of files; what leads to none is put aside until the next rows are written."""
+    for named in images:
+        if named.reason:
+            lost.append(named)
+        else:
+            yield named.path
+
+
+def _nothing(lost: deque[Named]) -> DataError:
+    listed = [f"  {named.path}: {named.reason}" for named in list(lost)[:10]]
+    listed += [f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else []
+    return DataError(
+        "\n".join(["There is no image to predict.", *listed]),
+        got="" if listed else "an empty list of paths",
+        expected="image files, folders of them, patterns, or - for a list of paths on stdin",
+        hint="quote a pattern that erde is to expand: 'photos/**/*.jpg'",
+    )
