@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from erde_cli.core.bundle import WEIGHTS, Bundle
+from erde_cli.core.bundle import Bundle
+from erde_cli.core.bundle_format import WEIGHTS
 from erde_cli.core.context import Context
 from erde_cli.core.data import ImageStore, Normaliser
 from erde_cli.core.exits import route
