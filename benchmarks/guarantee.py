@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
+from benchmarks.guarantee_tables import condensed, in_full, tell_more
 from benchmarks.measure import tell
 from benchmarks.populations import (
     SIZE,
@@ -155,51 +156,6 @@ def afterwards(
     }  # fmt: skip
 
 
-def condensed(rows: Sequence[Row], confidence: float) -> list[list[str]]:
-    """One line per population, risk and size: violations and realised saving of every ε, in %."""
-    lines: dict[tuple[str, str, int], list[str]] = {}
-    for row in rows:
-        if row.confidence == confidence:
-            line = lines.setdefault((row.population, row.risk, row.images), [])
-            line.append(f"{100 * row.violations:.1f} / {100 * row.realised:.0f}")
-    return [
-        [name, risk, f"{images:,}", *line]
-        for (name, risk, images), line in sorted(lines.items(), key=_in_order)
-    ]
-
-
-def _in_order(item: tuple[tuple[str, str, int], list[str]]) -> tuple[int, int, int]:
-    (name, risk, images), _ = item
-    names = ("well calibrated", "badly calibrated", "least favourable")
-    return names.index(name), [*RISKS].index(risk), images  # type: ignore[arg-type]
-
-
-def worst(rows: Sequence[Row]) -> list[list[str]]:
-    """For each confidence: the most violations of any row, and the fewest of the wrong rule."""
-    lines = []
-    for confidence in CONFIDENCES:
-        some = [row for row in rows if row.confidence == confidence]
-        most = max(some, key=lambda row: row.violations)
-        wrong = min(
-            row.broken for row in some if row.population == "least favourable" and row.realised
-        )
-        lines.append([
-            f"{confidence:g}", f"{100 * (1 - confidence):.0f}", f"{100 * most.allowed:.1f}",
-            f"{100 * most.violations:.1f}", f"{100 * wrong:.1f}",
-        ])  # fmt: skip
-    return lines
-
-
-def in_full(rows: Sequence[Row]) -> list[list[str]]:
-    """Every row, in %."""
-    return [
-        [row.population, row.risk, f"{row.images:,}", f"{100 * row.epsilon:g}",
-         f"{row.confidence:g}", f"{100 * row.violations:.1f}", f"{100 * row.allowed:.1f}",
-         f"{100 * row.realised:.0f}", f"{100 * row.broken:.1f}"]
-        for row in rows
-    ]  # fmt: skip
-
-
 def faults(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> list[str]:
     """What does not hold, in words; nothing where all is as promised."""
     found = [f"violated: {row}" for row in rows if not row.passes]
@@ -239,21 +195,6 @@ def main() -> None:
         tell_more(rows, chosen)
     if wrong:
         sys.exit("\n".join(wrong))
-
-
-def tell_more(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> None:
-    """The two short tables."""
-    first = ["confidence", "promised, %", "allowed, %", "most violations of any row, %",
-             "fewest of the wrong rule, %"]  # fmt: skip
-    second = ["ε among 20, afterwards", "allowed, %", "by tests, %", "by bounds, %"]
-    after = [
-        [one["risk"], *(f"{100 * one[key]:.1f}" for key in ("allowed", "tests", "bounds"))]
-        for one in chosen
-    ]
-    for columns, lines in ((first, worst(rows)), (second, after)):
-        for line in [columns, ["---"] * len(columns), *lines]:
-            print("| " + " | ".join(line) + " |")
-        print()
 
 
 if __name__ == "__main__":

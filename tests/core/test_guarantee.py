@@ -15,7 +15,7 @@ from benchmarks.populations import (
     scored,
     until_kept,
 )
-from erde_cli.core.risk import certify, last_rejected, upper_bounds
+from erde_cli.core.risk import certify, last_rejected
 from erde_cli.core.targets import Risk
 
 RISKS: list[Risk] = ["disagreement", "accuracy-gap"]
@@ -116,6 +116,6 @@ def test_an_epsilon_chosen_afterwards_breaks_the_promise_and_bounds_do_not() -> 
     exceeded = []
     for seed in range(draws):
         losses = drawn(population, images, seed)
-        bounds = upper_bounds("disagreement", losses, level / (len(losses) - 1))
+        bounds = certify({"disagreement": losses}, "disagreement", 0.05, 0.9).bounds["disagreement"]
         exceeded.append((population.risks > np.array(bounds)).any())
     assert np.mean(exceeded) <= allowed(draws, 1 - level)
