@@ -85,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
         return _fail_unexpected(given, error)
     if code == _STOPPED:  # Typer turns Ctrl-C into this code, without a word
-        text = "Stopped. Finished phases are kept: type the same command to go on."
+        text = "Stopped."
+        if given[:1] == ["run"]:
+            text += " Finished phases are kept: type the same command to go on."
         return _fail(given, _error("Stopped", text, _STOPPED), text)
     return code if isinstance(code, int) else 0
 

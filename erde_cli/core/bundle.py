@@ -42,7 +42,12 @@ from erde_cli.core.prediction import (
     rule_of,
 )
 from erde_cli.core.recipe import Recipe
-from erde_cli.core.thresholds_file import ThresholdsDocument, read_thresholds
+from erde_cli.core.thresholds_file import (
+    Stamp,
+    ThresholdsDocument,
+    read_thresholds,
+    thresholds_stamp,
+)
 
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
@@ -55,6 +60,9 @@ class Bundle:
     document: BundleDocument
     model: EarlyExitNet
     _prepared: Prepared = field(default_factory=Prepared, repr=False, compare=False)
+    _thresholds: dict[Stamp, ThresholdsDocument] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -91,8 +99,16 @@ class Bundle:
         Raises:
             BundleError: they belong to other weights, or are not what erde writes.
         """
-        digest = self.document.weights_digest
-        return read_thresholds(self.path, digest, self.model.exit_count)
+        stamp = thresholds_stamp(self.path)
+        if stamp is None:
+            return None
+        found = self._thresholds.get(stamp)
+        if found is None:  # to read it takes as long as a small network
+            digest = self.document.weights_digest
+            found = read_thresholds(self.path, digest, self.model.exit_count)
+            self._thresholds.clear()
+            self._thresholds[stamp] = found
+        return found
 
     def require_thresholds(self) -> ThresholdsDocument:
         """Read its thresholds.

@@ -113,15 +113,25 @@ class ThresholdsDocument(FiguresDocument):
         return [read_threshold(written) for written in self.thresholds]
 
 
-def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> ThresholdsDocument | None:
-    """Read a bundle's thresholds, if it has been calibrated.
+Stamp = tuple[int, int, int]  # changes when the file is written again
+
+
+def thresholds_stamp(bundle: Path) -> Stamp | None:
+    """What tells one state of a bundle's `thresholds.json` from the next; None without any."""
+    try:
+        status = (bundle / THRESHOLDS).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> ThresholdsDocument:
+    """Read the thresholds of a bundle that has been calibrated.
 
     Raises:
         BundleError: they belong to other weights, or are not what erde writes.
     """
     path = bundle / THRESHOLDS
-    if not path.exists():
-        return None
     hint = f"choose them again with: erde calibrate {bundle} --max-drop 1"
     document = _read(path, hint)
     if document.weights_digest != weights_digest:

@@ -179,3 +179,16 @@ def test_an_image_cannot_leave_early_before_calibration(student: Path) -> None:
     with pytest.raises(BundleError, match="has no thresholds") as caught:
         load_bundle(student).route(torch.zeros(1, 3, 8, 8))
     assert "erde calibrate" in caught.value.hint
+
+
+def test_thresholds_are_read_once_and_again_when_they_are_chosen_anew(student: Path) -> None:
+    bundle = load_bundle(student)
+    first = bundle.thresholds()
+    assert first is not None
+    assert bundle.thresholds() is first
+    change(student / "thresholds.json", lambda d: d.update(thresholds=["never", "always"]))
+    again = bundle.thresholds()
+    assert again is not None
+    assert again.values == [0.0, float("inf")]
+    (student / "thresholds.json").unlink()
+    assert bundle.thresholds() is None
