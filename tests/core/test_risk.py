@@ -209,3 +209,14 @@ def test_a_stricter_promise_never_lets_more_leave_early_nor_saves_more(
     ):
         assert strict[0] <= lax[0]
         assert strict[1] <= lax[1] + 1e-9
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 0.5])
+def test_no_image_is_expected_to_raise_the_wealth_where_the_mean_is_epsilon(epsilon: float) -> None:
+    """What Ville's inequality needs, after any images before."""
+    chances = {-1.0: 0.1, 0.0: 0.8 - epsilon, 1.0: 0.1 + epsilon}
+    before = np.random.default_rng(0).choice(list(chances), 99, p=list(chances.values()))
+    outcomes = np.stack([np.r_[before, loss] for loss in chances])
+    factors = 1 + bets(outcomes)[:, -1] * (epsilon - outcomes[:, -1])
+    assert 0 < bets(outcomes)[0, -1] < 0.5
+    assert np.dot(list(chances.values()), factors) == pytest.approx(1, abs=1e-12)

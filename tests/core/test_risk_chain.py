@@ -35,6 +35,12 @@ def cost_of(scores: Array, costs: Array, thresholds: tuple[float, ...]) -> float
     return float(costs[observations.exits(thresholds)].mean())
 
 
+def risk_of(scores: Array, losses: Array, thresholds: tuple[float, ...]) -> float:
+    observations = Observations(scores, np.ones(scores.shape, bool), np.ones(scores.shape[1]))
+    exits = observations.exits(thresholds)
+    return float(losses[np.arange(len(losses)), exits].mean())
+
+
 @pytest.mark.parametrize("exits", [2, 3, 4, 8])
 @pytest.mark.parametrize("gap", [False, True], ids=["disagreement", "accuracy-gap"])
 @pytest.mark.parametrize("step", [0, 0.5])
@@ -114,3 +120,25 @@ def test_the_last_score_is_not_used() -> None:
     other = scores.copy()
     other[:, -1] = np.nan
     assert build_chain(other, losses, costs) == build_chain(scores, losses, costs)
+
+
+@pytest.mark.parametrize("score", [0.0, 0.7])
+def test_equal_scores_leave_only_never_and_always(score: float) -> None:
+    """Also where the score is 0, as "never" is: the rule is strict."""
+    chain = build_chain(np.full((30, 2), score), np.zeros((30, 2)), np.array([1.0, 2.0]))
+    assert chain == [(0.0,), (math.inf,)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_other_vector_of_little_risk_is_much_better_at_its_cost(seed: int) -> None:
+    scores, losses, costs = images(seed, 2000, 4)
+    chain = build_chain(scores, losses, costs)
+    risks = [risk_of(scores, losses, vector) for vector in chain]
+    spent = [cost_of(scores, costs, vector) for vector in chain]
+    spacing = (spent[0] - spent[-1]) / (LONGEST - 1)
+    generator = np.random.default_rng(0)
+    for _ in range(200):
+        vector = tuple(np.quantile(scores[:, i], generator.random() / 2) for i in range(3))
+        risk, cost = risk_of(scores, losses, vector), cost_of(scores, costs, vector)
+        near = [r for r, c in zip(risks, spent, strict=True) if c <= cost + spacing]
+        assert min(near) <= risk + 0.005 or risk > 0.1
