@@ -199,11 +199,15 @@ def _optimizer(model: EarlyExitNet, settings: Training) -> torch.optim.Optimizer
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     nesterov = settings.momentum > 0
-    # torch's fused step leaves the momentum uninitialised where float16 skips the first step.
-    fused = settings.precision != "float16"
-    return torch.optim.SGD(
-        groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=fused
+    # Fused: one kernel, and float16's overflow flag stays on the device.
+    optimizer = torch.optim.SGD(
+        groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True
     )
+    if settings.momentum > 0:
+        # torch's fused step leaves the momentum uninitialised where float16 skips the first step.
+        for parameter in parameters:
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def _tell_collapsed(answers: Answers, classes: int, observer: Observer) -> list[int]:
