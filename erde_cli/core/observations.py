@@ -79,7 +79,7 @@ class Observations:
         return Figures(
             accuracy=right if self.labelled else None,
             full_accuracy=self.full_accuracy if self.labelled else None,
-            agreement=agreement if self.labelled else right,
+            agreement=agreement,
             exit_rates=rates,
             expected_macs=float(np.dot(rates, self.cumulative_macs)),
             expected_latency=(
