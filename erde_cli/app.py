@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from erde_cli.commands.calibrate import calibrate
+from erde_cli.commands.compare import compare
 from erde_cli.commands.data import data
 from erde_cli.commands.distill import distill
 from erde_cli.commands.evaluate import evaluate
@@ -41,6 +42,7 @@ app.command("profile")(profile)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
 app.command("tune")(tune)
+app.command("compare")(compare)
 app.add_typer(recipes, name="recipes")
 app.add_typer(data, name="data")
 
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail_unexpected(given, error)
     if code == _STOPPED:  # Typer turns Ctrl-C into this code, without a word
         text = "Stopped."
-        if given[:1] == ["run"]:
+        if given[:1] in (["run"], ["compare"]):
             text += " Finished phases are kept: type the same command to go on."
         return _fail(given, _error("Stopped", text, _STOPPED), text)
     return code if isinstance(code, int) else 0

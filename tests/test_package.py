@@ -24,6 +24,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "tune",
+    "compare",
     "recipes",
     "data",
 )
@@ -111,6 +112,10 @@ def test_a_wrong_option_imports_nothing_heavy(path: tuple[str, ...]) -> None:
         "tune digits --role pupil",
         "tune digits --threads 1,many",
         "tune digits --repeats 1",
+        "compare digits --seeds 0",
+        "compare digits --methods erde,sgd",
+        "compare digits --grid student.width=4,8",
+        "compare digits --grid distillation.temperature",
     ],
 )
 def test_a_wrong_command_line_imports_nothing_heavy(line: str) -> None:
@@ -119,7 +124,14 @@ def test_a_wrong_command_line_imports_nothing_heavy(line: str) -> None:
     assert "Traceback" not in shown
 
 
-@pytest.mark.parametrize("line", ["run nowhere.yaml", "tune digits --set training.teacher.lr=1"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "run nowhere.yaml",
+        "tune digits --set training.teacher.lr=1",
+        "compare digits --grid distillation.temperature=2,-1",
+    ],
+)
 def test_a_wrong_recipe_is_told_before_torch_is_imported(line: str) -> None:
     code, loaded, shown = answer(*line.split())
     assert (code, "torch" in loaded) == (2, False), shown

@@ -1,0 +1,89 @@
+"""What `erde compare` shows: accuracy at equal cost, exits, savings, differences, verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from erde_cli.commands.tables import exit_name, table
+from erde_cli.core.workflows.compare import Compared
+from erde_cli.core.workflows.compare_files import JSON, PICTURES
+from erde_cli.core.workflows.compare_words import spread, statement
+
+
+def comparison_pieces(found: Compared) -> list[RenderableType]:
+    """Tables and sentences of a comparison."""
+    document = found.to_json()
+    primary = document["primary"]
+    said = "[bold]The primary comparison, erde − kd, was not made.[/bold]"
+    if primary is not None:
+        said = f"[bold]{escape(statement(primary))}[/bold]"
+    others = [escape(statement(one)) for one in document["differences"] if not one["primary"]]
+    if others:
+        others = ["After Holm's correction:", *others]
+    failed = [
+        f"[red]failed[/red]: seed {one['seed']}, {escape(one['method'])}: {escape(one['reason'])}"
+        for one in document["failed"]
+    ]
+    return [
+        _budgets(document), _exits(document), _savings(document), said, *others,
+        "Everything else is descriptive.", *failed,
+        f"picture: {escape(str(found.run / PICTURES[0]))}",
+        f"report:  {escape(str(found.run / JSON))}",
+    ]  # fmt: skip
+
+
+def _budgets(document: dict[str, Any]) -> Table:
+    """Accuracy of every method at equal cost."""
+    places = [p for p, budget in enumerate(document["budgets"]) if budget in (0.4, 0.5, 0.7, 1.0)]
+    made = table(
+        f"Accuracy % on {document['test_images']:,} test images, mean ± sd over seeds",
+        "method", "seeds", "AUC",
+        *(f"{100 * document['budgets'][place]:.0f} % MACs" for place in places),
+    )  # fmt: skip
+    for one in document["summary"]:
+        cells = [spread(one["at_budgets"][place]) for place in places]
+        made.add_row(one["method"], str(one["seeds"]), spread(one["auc"]), *cells)
+    return made
+
+
+def _exits(document: dict[str, Any]) -> Table:
+    """Every exit on all test images."""
+    made = table(
+        "Exits, on all test images", "method", "exit", "accuracy %", "AUROC error",
+        "repairable", "certain half %", "ECE %", "NLL",
+    )  # fmt: skip
+    for one in document["summary"]:
+        for row in one["exits"]:
+            made.add_row(
+                one["method"],
+                exit_name(row["exit"], len(one["exits"])),
+                spread(row["accuracy"]),
+                spread(row["auroc_error"], 1, 3),
+                spread(row["auroc_repairable"], 1, 3),
+                spread(row["accuracy_certain"]),
+                spread(row["ece"]),
+                spread(row["nll"], 1, 3),
+            )
+    return made
+
+
+def _savings(document: dict[str, Any]) -> Table:
+    """What the teacher's accuracy costs."""
+    made = table(
+        "MACs for the teacher's last exit, minus points", "method", "minus", "reached",
+        "accuracy %", "times fewer", "by size", "by exit",
+    )  # fmt: skip
+    for one in document["summary"]:
+        for row in one["savings"]:
+            made.add_row(
+                one["method"],
+                f"{row['points']:g}",
+                f"{row['reached']} of {row['seeds']}",
+                spread(row["accuracy"]),
+                *(spread(row[name], 1) for name in ("macs_ratio", "size_ratio", "exit_ratio")),
+            )
+    return made

@@ -1,0 +1,60 @@
+"""The recipes of the students that a comparison has. Never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from erde_cli.core.errors import InputError
+from erde_cli.core.recipe import Recipe, load_recipe
+from erde_cli.core.variants import Variant
+
+_LONGEST = 150  # characters of a label: it names a folder
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One kind of student: its name, and the recipe that trains it, of whatever seed.
+
+    plain: the method with the recipe's own values, without anything of a grid.
+    """
+
+    label: str
+    method: str
+    recipe: Recipe
+    plain: bool
+
+
+def arms_of(
+    reference: str,
+    overrides: Sequence[str],
+    variants: Sequence[Variant],
+    teacher: Mapping[str, Any] | None = None,
+) -> tuple[Arm, ...]:
+    """The students' recipes, each once: what equals a method's plain recipe is called by it.
+
+    Args:
+        reference: path or name of a recipe.
+        overrides: of all students, as `--set` takes them.
+        variants: methods, and what a grid changes.
+        teacher: takes the place of the recipe's teacher section.
+
+    Raises:
+        InputError: two of them would have one name.
+        RecipeError: a recipe is wrong, with everything that is wrong with it.
+    """
+    found: dict[str, Arm] = {}
+    for variant in variants:
+        method = f"distillation.method={variant.method}"
+        plain = load_recipe(reference, [*overrides, method], teacher=teacher)
+        recipe = load_recipe(reference, [*overrides, method, *variant.settings], teacher=teacher)
+        label = variant.method if recipe == plain else variant.label
+        if (label in found and found[label].recipe != recipe) or len(label) > _LONGEST:
+            raise InputError(
+                "A combination of the grid has no name of its own, or a very long one.",
+                got=label,
+                hint="compare fewer keys at once",
+            )
+        found[label] = Arm(label, variant.method, recipe, recipe == plain)
+    return tuple(found.values())

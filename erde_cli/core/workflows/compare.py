@@ -1,0 +1,191 @@
+"""`erde compare`: students of several methods and seeds, trained, answered and compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from erde_cli.core.arms import Arm
+from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.bundle_format import DOCUMENT
+from erde_cli.core.data import Dataset, open_dataset
+from erde_cli.core.errors import ErdeError
+from erde_cli.core.recipe import Recipe
+from erde_cli.core.workflows.compare_answers import Images, Seen, seen_by
+from erde_cli.core.workflows.compare_files import write_results
+from erde_cli.core.workflows.compare_plan import Plan, claim
+from erde_cli.core.workflows.compare_results import Failed, Found, results
+from erde_cli.core.workflows.images import load_split
+from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.phases import inputs_digest
+from erde_cli.core.workflows.teachers import check_splits, load_teacher
+from erde_cli.core.workflows.training import distill, train_teacher
+
+_PRECISION = "float32"  # of inference, as in a whole run
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a comparison came to, and the files it wrote."""
+
+    document: Json
+    run: Path
+
+    @property
+    def failed(self) -> bool:
+        """Whether any network is missing."""
+        return bool(self.document["failed"])
+
+    def to_json(self) -> Json:
+        """The object that `--json` prints, as `results.json` holds it."""
+        return self.document
+
+
+@dataclass
+class _Trained:
+    """Networks that are there, by seed, and by seed and label; and what is missing."""
+
+    teachers: dict[int, Bundle] = field(default_factory=dict)
+    students: dict[tuple[int, str], Bundle] = field(default_factory=dict)
+    failed: list[Failed] = field(default_factory=list)
+    errors: list[ErdeError] = field(default_factory=list)
+
+
+def compare(plan: Plan, options: Options) -> Compared:
+    """Train what is missing, let every network answer the images, compare, and write it down.
+
+    A network that cannot be trained is named, and the others go on. What is there and was made
+    from the same inputs is kept, so that the same call goes on where it was stopped.
+
+    Raises:
+        RunError: the folder belongs to another comparison.
+        ErdeError: not one student could be trained; the first reason.
+    """
+    if plan.teacher is not None:
+        load_teacher(plan.recipe, plan.teacher.path)
+    claim(plan)
+    dataset = open_dataset(plan.recipe.data, options.observer)
+    if plan.teacher is not None:
+        check_splits(plan.teacher, dataset)
+    trained = _train_all(plan, dataset, options)
+    if not trained.students:
+        raise trained.errors[0]
+    document = results(plan, _answers(plan, trained, dataset, options))
+    write_results(plan.run, document)
+    return Compared(document, plan.run)
+
+
+def _train_all(plan: Plan, dataset: Dataset, options: Options) -> _Trained:
+    trained = _Trained()
+    for seed in plan.seeds:
+        teacher = _teacher(plan, seed, dataset, trained, options)
+        for number, arm in enumerate(plan.arms, 1):
+            options.observer.phase(
+                f"Seed {seed}, student {number} of {len(plan.arms)}: {arm.label}"
+            )
+            _student(plan, seed, arm, teacher, dataset, trained, options)
+    return trained
+
+
+def _teacher(
+    plan: Plan, seed: int, dataset: Dataset, trained: _Trained, options: Options
+) -> Bundle | None:
+    if plan.teacher is not None:
+        trained.teachers[seed] = plan.teacher
+        return plan.teacher
+    recipe = plan.recipe.model_copy(update={"seed": seed})
+    folder = plan.of_seed(seed)
+    digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
+    options.observer.phase(f"Seed {seed}, teacher")
+
+    def make() -> Bundle:
+        return (
+            _kept(folder / "teacher", digest, options)
+            or train_teacher(recipe, folder, options, dataset).bundle
+        )
+
+    bundle = _attempt(make, seed, "teacher", trained, options)
+    if bundle is not None:
+        trained.teachers[seed] = bundle
+    return bundle
+
+
+def _student(
+    plan: Plan,
+    seed: int,
+    arm: Arm,
+    teacher: Bundle | None,
+    dataset: Dataset,
+    trained: _Trained,
+    options: Options,
+) -> None:
+    recipe: Recipe = arm.recipe.model_copy(update={"seed": seed})
+    folder = plan.of_seed(seed) / arm.label
+    taught = None if arm.method == "cross_entropy" else teacher
+
+    def make() -> Bundle:
+        if taught is None and arm.method != "cross_entropy":
+            raise ErdeError("Its teacher is missing.")
+        weights = taught.document.weights_digest if taught else None
+        digest = inputs_digest(recipe, "student", dataset.fingerprint, weights)
+        kept = _kept(folder / "student", digest, options)
+        path = taught.path if taught else None
+        return kept or distill(recipe, folder, path, options, dataset).bundle
+
+    bundle = _attempt(make, seed, arm.label, trained, options)
+    if bundle is not None:
+        trained.students[seed, arm.label] = bundle
+
+
+def _kept(path: Path, digest: str, options: Options) -> Bundle | None:
+    """The bundle, if it is there, whole, and made from the same inputs."""
+    bundle = load_bundle(path) if (path / DOCUMENT).is_file() else None
+    if bundle is None or bundle.document.inputs_digest != digest:
+        return None
+    options.observer.note("nothing has changed, kept")
+    return bundle
+
+
+def _attempt(
+    make: Callable[[], Bundle], seed: int, label: str, trained: _Trained, options: Options
+) -> Bundle | None:
+    """A network, or None with the reason kept: one that fails must not cost the others."""
+    try:
+        return make()
+    except ErdeError as error:
+        options.observer.warning(f"Seed {seed}, {label} failed, the others go on: {error}")
+        trained.failed.append(Failed(seed, label, error.message))
+        trained.errors.append(error)
+        return None
+
+
+def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) -> Found:
+    options.observer.phase("Answering calibration and test images")
+    calibration, test = (load_split(dataset, name, options) for name in ("calibration", "test"))
+    context = options.inference_context(_PRECISION)
+    images = Images(calibration, test, dataset.fingerprint, context)
+    teachers: dict[int, Seen] = {}
+    for seed, bundle in trained.teachers.items():
+        folder = plan.run if plan.teacher else plan.of_seed(seed)
+        teachers[seed] = seen_by(bundle, images, folder / "teacher.safetensors")
+    students: dict[tuple[int, str], Seen] = {}
+    total = len(trained.students)
+    for done, ((seed, label), bundle) in enumerate(trained.students.items(), 1):
+        path = plan.of_seed(seed) / label / "answers.safetensors"
+        students[seed, label] = seen_by(bundle, images, path)
+        options.observer.progress("Answering", done, total)
+    wrong = {seed: _wrong_on_train(plan, seed) for seed in teachers}
+    return Found(teachers, students, wrong, trained.failed)
+
+
+def _wrong_on_train(plan: Plan, seed: int) -> list[float] | None:
+    """Share of augmented train images the teacher's paired exits get wrong, in the last epoch."""
+    for arm in plan.arms:
+        path = plan.of_seed(seed) / arm.label / "logs" / "student" / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        shares: list[float] | None = json.loads(lines[-1]).get("teacher_wrong") if lines else None
+        if shares:
+            return shares
+    return None

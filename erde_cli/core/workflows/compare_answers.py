@@ -1,0 +1,139 @@
+"""What every exit of a network says of calibration and test images, kept in a small file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from erde_cli.core.bundle import Bundle
+from erde_cli.core.calibration import Target, calibrate
+from erde_cli.core.comparison import Curve, cost_curve, with_ends
+from erde_cli.core.context import Context
+from erde_cli.core.data import ImageStore
+from erde_cli.core.files import digest_of, write_file
+from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.observations import FloatArray, Observations
+from erde_cli.core.profiling import profile_model
+from erde_cli.core.temperature import expected_calibration_error, negative_log_likelihood
+
+_VERSION = "1"  # raised when the same network would give another file
+_NAMES = {
+    *(f"{split}.{name}" for split in ("calibration", "test") for name in ("scores", "correct")),
+    "ece", "nll", "thresholds", "costs", "static",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A network on calibration and test images, and the thresholds that calibration found.
+
+    ece (0 to 1), nll (nats): of each exit on test images. thresholds: vectors in nats, ends
+    included, cheapest first on calibration images. static_macs_of_exits: of each exit alone.
+    """
+
+    bundle: Path
+    calibration: Observations
+    test: Observations
+    ece: FloatArray
+    nll: FloatArray
+    thresholds: list[tuple[float, ...]]
+    static_macs_of_exits: tuple[float, ...]
+
+    @property
+    def static_macs(self) -> float:
+        """MACs of the last exit alone, without earlier heads."""
+        return self.static_macs_of_exits[-1]
+
+    @property
+    def full_macs(self) -> float:
+        """Cumulative MACs of the last exit."""
+        return float(self.test.cumulative_macs[-1])
+
+    @cached_property
+    def curve(self) -> Curve:
+        """Accuracy over cost on test images."""
+        return cost_curve(self.test, self.thresholds)
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of a comparison, and where networks answer them."""
+
+    calibration: ImageStore
+    test: ImageStore
+    fingerprint: str
+    context: Context
+
+
+def seen_by(bundle: Bundle, images: Images, path: Path) -> Seen:
+    """What a network says of the images; from the file `path`, where that is of these weights."""
+    described = {
+        "version": _VERSION,
+        "weights": bundle.document.weights_digest,
+        "images": images.fingerprint,
+        "device": images.context.device.type,
+        "precision": images.context.precision,
+    }
+    digest = digest_of(described)
+    found = _read(path, digest)
+    if found is None:
+        found = arrays = _answer(bundle, images)
+        write_file(path, lambda beside: save_file(arrays, beside, {"digest": digest}))
+    return _seen(bundle, found)
+
+
+def _read(path: Path, digest: str) -> dict[str, FloatArray] | None:
+    """Arrays of a file, if it is whole and says what is looked for."""
+    try:
+        with safe_open(path, "np") as file:
+            if (file.metadata() or {}).get("digest") != digest or set(file.keys()) != _NAMES:
+                return None
+            return {name: file.get_tensor(name) for name in _NAMES}
+    except (OSError, SafetensorError):
+        return None
+
+
+def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
+    model = ready(bundle.model, images.context)
+    profile = profile_model(bundle.model, bundle.image_size)
+    costs = np.array(profile.cumulative_macs, dtype=np.float64)
+    arrays = {"costs": costs, "static": np.array(profile.static_macs_of_exits, dtype=np.float64)}
+    for split, store in (("calibration", images.calibration), ("test", images.test)):
+        answers = answer_all(
+            model, store, bundle.normalisation, images.context, keep_logits=split == "test"
+        )
+        arrays[f"{split}.scores"], arrays[f"{split}.correct"] = (
+            answers.scores, answers.correct.astype(np.float64),
+        )  # fmt: skip
+        if answers.logits is not None:
+            labels, exits = store.labels.numpy(), range(len(costs))
+            of_exit = [answers.logits[:, exit_] for exit_ in exits]
+            arrays["ece"] = np.array([expected_calibration_error(one, labels) for one in of_exit])
+            arrays["nll"] = np.array([negative_log_likelihood(one, labels) for one in of_exit])
+    calibration = Observations(
+        arrays["calibration.scores"], arrays["calibration.correct"].astype(bool), costs
+    )
+    # Any target has the same frontier.
+    frontier = calibrate(calibration, Target("max_macs", 1.0)).frontier
+    vectors = with_ends([point.thresholds for point in frontier], len(costs) - 1)
+    arrays["thresholds"] = np.array(vectors).reshape(len(vectors), -1)
+    return arrays
+
+
+def _seen(bundle: Bundle, arrays: dict[str, FloatArray]) -> Seen:
+    calibration, test = (
+        Observations(
+            arrays[f"{split}.scores"], arrays[f"{split}.correct"].astype(bool), arrays["costs"]
+        )
+        for split in ("calibration", "test")
+    )
+    vectors = [tuple(map(float, row)) for row in arrays["thresholds"]]
+    return Seen(
+        bundle.path, calibration, test, arrays["ece"], arrays["nll"], vectors,
+        tuple(arrays["static"].tolist()),
+    )  # fmt: skip

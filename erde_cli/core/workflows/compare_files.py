@@ -1,0 +1,90 @@
+"""The files of a comparison: `results.json`, `.csv`, `.md`, and the picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from erde_cli.core.comparison_plot import ComparisonPicture, Drawn, draw_comparison
+from erde_cli.core.files import write_json, write_text
+from erde_cli.core.plots import Point
+from erde_cli.core.workflows.compare_words import markdown
+from erde_cli.core.workflows.options import Json
+
+JSON, CSV, MARKDOWN, PICTURES = (
+    "results.json", "results.csv", "results.md", ("results.png", "results.svg"),
+)  # fmt: skip
+_OF_EXIT = (
+    "accuracy", "auroc_error", "auroc_repairable", "accuracy_certain", "ece", "nll",
+    "cumulative_macs", "static_macs",
+)  # fmt: skip
+
+
+def write_results(run: Path, document: Json) -> None:
+    """Write every file of a comparison into its folder; the JSON comes last, once all are whole."""
+    write_text(run / CSV, _csv(document))
+    write_text(run / MARKDOWN, markdown(document))
+    for name in PICTURES:
+        draw_comparison(run / name, _picture(document))
+    write_json(run / JSON, document)
+
+
+def _csv(document: Json) -> str:
+    """One row for each student."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    exits = range(max(len(one["exits"]) for one in document["students"]))
+    budgets = document["budgets"]
+    writer.writerow([
+        "seed", "method", "auc", *(f"accuracy_at_{budget}" for budget in budgets), "full_macs",
+        *(f"exit_{i}_{name}" for i in exits for name in _OF_EXIT),
+    ])  # fmt: skip
+    for one in document["students"]:
+        of_exits = [exit_[name] for exit_ in one["exits"] for name in _OF_EXIT]
+        writer.writerow(
+            [
+                one["seed"],
+                one["method"],
+                one["auc"],
+                *one["at_budgets"],
+                one["full_macs"],
+                *of_exits,
+            ]
+        )
+    return text.getvalue()
+
+
+def _picture(document: Json) -> ComparisonPicture:
+    drawn = []
+    for label in document["methods"]:
+        mine = [one for one in document["students"] if one["method"] == label]
+        if mine:
+            drawn.append(_drawn(label, mine))
+    teachers = list({one["bundle"]: one for one in document["teachers"]}.values())
+    teacher = _drawn("teacher", teachers, last_only=True) if teachers else None
+    seeds = len(document["seeds"])
+    title = (
+        f"{document['recipe']}: {document['test_images']:,} test images, "
+        f"{seeds} seed{'s' if seeds > 1 else ''} (band: lowest to highest)"
+    )
+    return ComparisonPicture(title, drawn, teacher)
+
+
+def _drawn(label: str, networks: list[Json], *, last_only: bool = False) -> Drawn:
+    curves = []
+    for one in networks:
+        cost = np.array([point["cost"] for point in one["points"]])
+        accuracy = np.array([point["accuracy"] for point in one["points"]])
+        curves.append((cost * one["full_macs"], accuracy))
+    count = len(networks[0]["exits"])
+    exits = [
+        Point(
+            networks[0]["exits"][e]["static_macs"],
+            float(np.mean([one["exits"][e]["accuracy"] for one in networks])),
+        )
+        for e in range(count - 1 if last_only else 0, count)
+    ]
+    return Drawn(label, curves, exits)

@@ -1,0 +1,86 @@
+"""What a comparison trains, and the folder it keeps it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from erde_cli.core.arms import Arm
+from erde_cli.core.bundle import Bundle
+from erde_cli.core.errors import RunError
+from erde_cli.core.files import read_json, write_json
+from erde_cli.core.recipe import Recipe, differences
+from erde_cli.core.workflows.options import Json
+from erde_cli.core.workflows.phases import WHEREABOUTS
+
+FILE = "compare.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a comparison needs; `teacher` is the one that all seeds share, if they do."""
+
+    recipe: Recipe
+    run: Path
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    teacher: Bundle | None = None
+
+    def of_seed(self, seed: int) -> Path:
+        """Folder of one seed."""
+        return self.run / f"seed-{seed}"
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Labels (a, b) that are compared, as a − b: with each plain method, in a fixed order.
+
+        Where a grid leaves no plain one, with the first.
+        """
+        found = []
+        for b in [arm for arm in self.arms if arm.plain] or self.arms[:1]:
+            for a in self.arms:
+                later = a.plain and self.arms.index(a) >= self.arms.index(b)
+                if a is not b and not later:
+                    found.append((a.label, b.label))
+        return sorted(found, key=lambda pair: pair != ("erde", "kd"))
+
+
+def claim(plan: Plan) -> None:
+    """Take the folder, or see that the same comparison made it; other students may join.
+
+    Raises:
+        RunError: it belongs to another recipe or teacher; the differences are named.
+    """
+    path = plan.run / FILE
+    teacher = None if plan.teacher is None else plan.teacher.document.weights_digest
+    document: Json = {"recipe": _shared(plan.recipe), "teacher": teacher}
+    if path.is_file():
+        found = read_json(path)
+        if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
+            raise RunError(
+                f"{path} is not what erde writes.", hint="name another folder with --out"
+            )
+        lines = differences(found, document)
+        if lines:
+            listed = "\n".join(f"  {line}" for line in lines)
+            raise RunError(
+                f"{plan.run} was made by another comparison:\n{listed}",
+                hint="name another folder with --out",
+            )
+    elif plan.run.is_dir() and any(plan.run.iterdir()):
+        raise RunError(
+            f"{plan.run} holds other things than a comparison.",
+            expected=f"nothing, or the {FILE} of this comparison",
+            hint="name another folder with --out",
+        )
+    write_json(path, document)
+
+
+def _shared(recipe: Recipe) -> Json:
+    """What all students of a comparison have in common; thresholds are its own affair."""
+    return recipe.model_dump(
+        exclude={
+            "name": True, "seed": True, "calibration": True,
+            "data": set(WHEREABOUTS), "distillation": {"method"},
+        }
+    )  # fmt: skip

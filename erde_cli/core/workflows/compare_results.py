@@ -1,0 +1,211 @@
+"""What a comparison says: of each student, of each method over seeds, and of paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from erde_cli.core.comparison import BUDGETS, DRAWS, resampled
+from erde_cli.core.exit_quality import POINTS, exit_qualities, savings
+from erde_cli.core.observations import FloatArray
+from erde_cli.core.paired import Difference, difference, holm, verdict
+from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.workflows.compare_answers import Seen
+from erde_cli.core.workflows.compare_plan import Plan
+from erde_cli.core.workflows.options import Json
+
+PRIMARY = ("erde", "kd")
+_QUALITIES = ("accuracy", "auroc_error", "auroc_repairable", "accuracy_certain", "ece", "nll")
+Key = tuple[int, str]  # seed, label
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A network that is missing, and why."""
+
+    seed: int
+    method: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What networks said of the images. wrong_on_train: of teachers, by seed, per paired exit."""
+
+    teachers: dict[int, Seen]
+    students: dict[Key, Seen]
+    wrong_on_train: dict[int, list[float] | None]
+    failed: list[Failed]
+
+
+def results(plan: Plan, found: Found) -> Json:
+    """The object of `results.json`."""
+    students = [
+        _student(seed, label, seen, found.teachers.get(seed))
+        for (seed, label), seen in found.students.items()
+    ]
+    first = next(iter(found.students.values()))
+    differences = _differences(plan, found)
+    return {
+        "recipe": plan.recipe.name,
+        "seeds": list(plan.seeds),
+        "methods": [arm.label for arm in plan.arms],
+        "shared_teacher": None if plan.teacher is None else str(plan.teacher.path),
+        "calibration_images": len(first.calibration),
+        "test_images": len(first.test),
+        "budgets": list(BUDGETS),
+        "draws": DRAWS,
+        "teachers": [_teacher(seed, seen, found) for seed, seen in found.teachers.items()],
+        "students": students,
+        "summary": [_summary(arm.label, students) for arm in plan.arms],
+        "primary": next((one for one in differences if one["primary"]), None),
+        "differences": differences,
+        "failed": [asdict(one) for one in found.failed],
+    }
+
+
+def _teacher(seed: int, seen: Seen, found: Found) -> Json:
+    wrong = {"train": found.wrong_on_train.get(seed)}
+    for split, images in (("calibration", seen.calibration), ("test", seen.test)):
+        wrong[split] = (1 - images.correct.mean(axis=0)).tolist()
+    return {
+        "seed": seed, "bundle": str(seen.bundle), "accuracy": seen.test.full_accuracy,
+        "wrong": wrong, **_network(seen),
+    }  # fmt: skip
+
+
+def _student(seed: int, label: str, seen: Seen, teacher: Seen | None) -> Json:
+    reached = None
+    if teacher is not None:
+        found = savings(
+            seen.calibration, seen.test, seen.thresholds,
+            teacher.calibration.full_accuracy, (teacher.static_macs, seen.static_macs),
+        )  # fmt: skip
+        reached = [{**asdict(one), "thresholds": _written(one.thresholds)} for one in found]
+    return {
+        "seed": seed, "method": label, "bundle": str(seen.bundle), **_network(seen),
+        "savings": reached,
+    }  # fmt: skip
+
+
+def _network(seen: Seen) -> Json:
+    """The curve of a network on test images, and its exits."""
+    curve = seen.curve
+    points = zip(seen.thresholds, curve.cost, curve.accuracy, strict=True)
+    costs = seen.test.cumulative_macs
+    qualities = exit_qualities(seen.test, seen.ece.tolist(), seen.nll.tolist())
+    return {
+        "full_macs": seen.full_macs,
+        "static_macs": seen.static_macs,
+        "least_cost": float(costs[0] / costs[-1]),
+        "auc": curve.auc,
+        "at_budgets": curve.at(),
+        "points": [
+            {"thresholds": _written(vector), "cost": float(cost), "accuracy": float(accuracy)}
+            for vector, cost, accuracy in points
+        ],
+        "exits": [
+            {**asdict(one), "cumulative_macs": float(cost), "static_macs": static}
+            for one, cost, static in zip(qualities, costs, seen.static_macs_of_exits, strict=True)
+        ],
+    }
+
+
+def _written(thresholds: Sequence[float] | None) -> list[float | str] | None:
+    return None if thresholds is None else [write_threshold(value) for value in thresholds]
+
+
+def _summary(label: str, students: list[Json]) -> Json:
+    """Mean and standard deviation over the seeds of one kind of student."""
+    mine = [one for one in students if one["method"] == label]
+    exits = range(len(mine[0]["exits"]) if mine else 0)
+    return {
+        "method": label,
+        "seeds": len(mine),
+        "auc": _over_seeds(one["auc"] for one in mine),
+        "at_budgets": [
+            _over_seeds(one["at_budgets"][place] for one in mine) for place in range(len(BUDGETS))
+        ],
+        "exits": [
+            {"exit": e, **{n: _over_seeds(one["exits"][e][n] for one in mine) for n in _QUALITIES}}
+            for e in exits
+        ],
+        "savings": [_saved(place, mine) for place in range(len(POINTS))],
+    }
+
+
+def _saved(place: int, mine: list[Json]) -> Json:
+    """How many seeds reached it; means only where all did, since those that did are a choice."""
+    asked = [one["savings"][place] for one in mine if one["savings"] is not None]
+    reached = sum(one["reached"] for one in asked)
+    names = ("accuracy", "expected_macs", "macs_ratio", "size_ratio", "exit_ratio")
+    means = {name: _over_seeds(one[name] for one in asked) for name in names}
+    return {"points": POINTS[place], "seeds": len(asked), "reached": reached, **means}
+
+
+def _over_seeds(values: Iterable[float | None]) -> Json | None:
+    """Mean, standard deviation (null of one seed) and range; null where any is missing."""
+    known = list(values)
+    if not known or any(value is None for value in known):
+        return None
+    numbers = np.array(known, dtype=np.float64)
+    sd = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
+    return {
+        "mean": float(numbers.mean()), "sd": sd,
+        "low": float(numbers.min()), "high": float(numbers.max()),
+    }  # fmt: skip
+
+
+def _differences(plan: Plan, found: Found) -> list[Json]:
+    """Paired differences a − b; Holm's correction spans all but the primary one."""
+    keys = list(found.students)
+    drawn = dict(zip(keys, resampled([found.students[k].curve for k in keys]), strict=True))
+    pairs = []
+    for a, b in plan.pairs:
+        seeds = [s for s in plan.seeds if (s, a) in drawn and (s, b) in drawn]
+        if seeds:
+            pairs.append((a, b, seeds, _difference(a, b, seeds, found.students, drawn, 0)))
+    corrected = iter(holm([auc.p_value for a, b, _, auc in pairs if (a, b) != PRIMARY]))
+    documents = []
+    for a, b, seeds, auc in pairs:
+        primary = (a, b) == PRIMARY
+        p_value = auc.p_value if primary else next(corrected)
+        documents.append({
+            "a": a, "b": b, "measure": "auc", "primary": primary, "seeds": seeds,
+            "conditional_on_teacher": plan.teacher is not None,
+            **asdict(auc), "p_corrected": None if primary else p_value,
+            "verdict": verdict(auc.mean, p_value),
+            "at_budgets": [
+                _at_budget(place, budget, a, b, seeds, found.students, drawn)
+                for place, budget in enumerate(BUDGETS)
+            ],
+        })  # fmt: skip
+    return documents
+
+
+def _difference(
+    a: str, b: str, seeds: list[int], students: dict[Key, Seen],
+    drawn: dict[Key, FloatArray], column: int,
+) -> Difference:  # fmt: skip
+    """Difference a − b of the AUC (column 0), or of the accuracy at a budget (those after it)."""
+
+    def value(seed: int, label: str) -> float:
+        curve = students[seed, label].curve
+        return curve.auc if column == 0 else curve.at()[column - 1] or 0.0
+
+    of_seeds = [value(seed, a) - value(seed, b) for seed in seeds]
+    rows = [drawn[seed, a][:, column] - drawn[seed, b][:, column] for seed in seeds]
+    return difference(of_seeds, np.stack(rows))
+
+
+def _at_budget(
+    place: int, budget: float, a: str, b: str, seeds: list[int],
+    students: dict[Key, Seen], drawn: dict[Key, FloatArray],
+) -> Json:  # fmt: skip
+    """Descriptive: no verdict, no correction; null where a budget is not reachable."""
+    if any(students[s, label].curve.at()[place] is None for s in seeds for label in (a, b)):
+        return {"budget": budget, "mean": None, "interval": None}
+    found = _difference(a, b, seeds, students, drawn, place + 1)
+    return {"budget": budget, "mean": found.mean, "interval": found.interval}

@@ -1,0 +1,110 @@
+"""What is said of a comparison: one sentence for each difference, and tables for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from erde_cli.core.workflows.options import Json
+
+
+def statement(one: Json) -> str:
+    """One sentence about a difference: its size, its interval, and what may be said."""
+    text = f"{one['a']} − {one['b']}: {points(one['mean'])} points of mean accuracy over budgets"
+    if one["interval"] is None:
+        low, high = one["interval_images"]
+        return (
+            f"{text}; of one seed, nothing can be said of others (of its test images alone: 95 % "
+            f"interval {points(low)} to {points(high)})"
+        )
+    low, high = one["interval"]
+    seeds = len(one["seeds"])
+    given = ", given this teacher" if one["conditional_on_teacher"] else ""
+    return (
+        f"{text} (95 % interval {points(low)} to {points(high)}, {seeds} seeds{given}): "
+        f"{one['verdict']}"
+    )
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * share:+.2f}"
+
+
+def spread(found: Json | None, scale: float = 100, digits: int = 2) -> str:
+    """Mean ± standard deviation over seeds, of shares in per cent."""
+    if found is None:
+        return "-"
+    mean = f"{scale * found['mean']:.{digits}f}"
+    return mean if found["sd"] is None else f"{mean} ± {scale * found['sd']:.{digits}f}"
+
+
+def markdown(document: Json) -> str:
+    """Tables for a paper: accuracy at equal cost, paired differences, what an accuracy costs."""
+    seeds = len(document["seeds"])
+    equal_cost = (
+        f"Accuracy in % on {document['test_images']:,} test images at a share of the full MACs; "
+        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}; AUC is the mean "
+        "over all shares that can be reached."
+    )
+    paired = (
+        "Paired differences in AUC, points. The primary one was fixed beforehand; p of the others "
+        "is after Holm's correction."
+    )
+    needed = (
+        "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
+        "chosen on calibration images, figures of test images."
+    )
+    parts = [
+        equal_cost, _budgets(document), paired, _differences(document), needed, _savings(document),
+    ]  # fmt: skip
+    missing = [
+        f"- seed {one['seed']}, {one['method']}: {one['reason']}" for one in document["failed"]
+    ]
+    parts += ["Failed:", "\n".join(missing)] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _budgets(document: Json) -> str:
+    head = ["method", "AUC", *(f"{100 * budget:.0f} %" for budget in document["budgets"])]
+    rows = [
+        [one["method"], spread(one["auc"]), *map(spread, one["at_budgets"])]
+        for one in document["summary"]
+    ]
+    return _table(head, rows)
+
+
+def _differences(document: Json) -> str:
+    head = ["difference", "mean", "95 % interval", "p", "verdict"]
+    return _table(head, [_difference_cells(one) for one in document["differences"]])
+
+
+def _difference_cells(one: Json) -> list[str]:
+    interval = one["interval"]
+    written = "-" if interval is None else f"{points(interval[0])} to {points(interval[1])}"
+    p_value = one["p_value"] if one["primary"] else one["p_corrected"]
+    name = f"{one['a']} − {one['b']}" + (" (primary)" if one["primary"] else "")
+    p_cell = "-" if p_value is None else f"{p_value:.3f}"
+    return [name, points(one["mean"]), written, p_cell, one["verdict"] or "one seed"]
+
+
+def _savings(document: Json) -> str:
+    head = ["method", "minus", "reached", "accuracy %", "MACs", "times fewer", "size", "exit"]
+    factors = ("macs_ratio", "size_ratio", "exit_ratio")
+    rows = [
+        [
+            one["method"],
+            f"{saved['points']:g}",
+            f"{saved['reached']} of {saved['seeds']}",
+            spread(saved["accuracy"]),
+            spread(saved["expected_macs"], 1, 0),
+            *(spread(saved[name], 1) for name in factors),
+        ]
+        for one in document["summary"]
+        for saved in one["savings"]
+    ]
+    return _table(head, rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

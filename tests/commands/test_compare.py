@@ -1,0 +1,312 @@
+"""`erde compare`: what it trains, keeps, names and says."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import load_file
+
+from erde_cli.app import main
+from erde_cli.core.errors import TrainingError
+from erde_cli.core.workflows import compare as module
+from erde_cli.core.workflows.compare_words import statement
+
+from ..conftest import Cli
+
+FEW = ("--set", "training.student.epochs=1", "--set", "training.teacher.epochs=2")
+RESULT_KEYS = {
+    "recipe", "seeds", "methods", "shared_teacher", "calibration_images", "test_images", "budgets",
+    "draws", "teachers", "students", "summary", "primary", "differences", "failed",
+}  # fmt: skip
+NETWORK_KEYS = {
+    "seed", "bundle", "full_macs", "static_macs", "least_cost", "auc", "at_budgets", "points",
+    "exits",
+}  # fmt: skip
+QUALITIES = {
+    "accuracy", "auroc_error", "auroc_repairable", "accuracy_certain", "ece", "nll",
+}  # fmt: skip
+SAVING_KEYS = {
+    "points", "accuracy", "expected_macs", "macs_ratio", "size_ratio", "exit_ratio", "reached",
+}  # fmt: skip
+DIFFERENCE_KEYS = {
+    "a", "b", "measure", "primary", "seeds", "conditional_on_teacher", "of_seeds", "mean",
+    "sd_seeds", "sd_images", "interval", "interval_images", "p_value", "p_corrected", "verdict",
+    "at_budgets",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("compare") / "run"
+    assert main(["compare", str(tiny_recipe), "--seeds", "2", "--out", str(run), "-q", *FEW]) == 0
+    return run
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def document(finished: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((finished / "results.json").read_text())
+    return found
+
+
+def files_of(run: Path) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and "seed-" in str(p)}
+
+
+def test_the_results_have_exactly_the_documented_keys(document: dict[str, Any]) -> None:
+    assert set(document) == RESULT_KEYS
+    teacher, student, summary = (document[n][0] for n in ("teachers", "students", "summary"))
+    assert set(teacher) == NETWORK_KEYS | {"accuracy", "wrong"}
+    assert set(teacher["wrong"]) == {"train", "calibration", "test"}
+    assert set(student) == NETWORK_KEYS | {"method", "savings"}
+    assert set(student["points"][0]) == {"thresholds", "cost", "accuracy"}
+    assert set(student["exits"][0]) == QUALITIES | {"exit", "cumulative_macs", "static_macs"}
+    assert set(student["savings"][0]) == SAVING_KEYS | {"thresholds"}
+    assert set(summary) == {"method", "seeds", "auc", "at_budgets", "exits", "savings"}
+    assert set(summary["auc"]) == {"mean", "sd", "low", "high"}
+    assert set(summary["exits"][0]) == QUALITIES | {"exit"}
+    assert set(summary["savings"][0]) == SAVING_KEYS | {"seeds"}
+    assert set(document["primary"]) == DIFFERENCE_KEYS
+    assert set(document["primary"]["at_budgets"][0]) == {"budget", "mean", "interval"}
+
+
+def test_every_method_has_every_seed(document: dict[str, Any]) -> None:
+    assert document["seeds"] == [3, 4]
+    assert document["methods"] == ["erde", "kd", "cross_entropy"]
+    found = [(one["seed"], one["method"]) for one in document["students"]]
+    assert sorted(found) == sorted((s, m) for s in (3, 4) for m in document["methods"])
+    assert document["failed"] == []
+    assert document["test_images"] == 359
+
+
+def test_the_difference_is_that_of_the_students(document: dict[str, Any]) -> None:
+    auc = {(one["seed"], one["method"]): one["auc"] for one in document["students"]}
+    primary = document["primary"]
+    assert (primary["a"], primary["b"]) == ("erde", "kd")
+    expected = [auc[seed, "erde"] - auc[seed, "kd"] for seed in (3, 4)]
+    assert primary["of_seeds"] == pytest.approx(expected)
+    assert primary["mean"] == pytest.approx(np.mean(expected))
+    low, high = primary["interval"]
+    assert low < primary["mean"] < high
+    others = [(one["a"], one["b"]) for one in document["differences"] if not one["primary"]]
+    assert others == [("erde", "cross_entropy"), ("kd", "cross_entropy")]
+
+
+def test_only_the_others_are_corrected(document: dict[str, Any]) -> None:
+    primary, *others = document["differences"]
+    assert primary["p_corrected"] is None
+    assert sum(one["p_value"] < one["p_corrected"] for one in others) >= 1
+    for one in document["differences"]:
+        p_value = one["p_value"] if one["primary"] else one["p_corrected"]
+        assert (one["verdict"] == "no difference shown") == (p_value >= 0.05)
+
+
+def test_curves_have_both_ends_and_null_where_nothing_reaches(document: dict[str, Any]) -> None:
+    for one in document["students"]:
+        exits, points = one["exits"], one["points"]
+        assert points[0]["cost"] == pytest.approx(one["least_cost"])
+        assert points[0]["accuracy"] == pytest.approx(exits[0]["accuracy"])
+        assert points[-1]["cost"] == pytest.approx(1)
+        assert points[-1]["accuracy"] == pytest.approx(exits[-1]["accuracy"])
+        assert one["least_cost"] == exits[0]["cumulative_macs"] / one["full_macs"]
+        for budget, accuracy in zip(document["budgets"], one["at_budgets"], strict=True):
+            assert (accuracy is None) == (budget < one["least_cost"])
+        assert one["at_budgets"][-1] == pytest.approx(exits[-1]["accuracy"])
+
+
+def test_the_evaluation_command_says_the_same_of_every_exit(
+    finished: Path, document: dict[str, Any], json_of: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    student = document["students"][0]
+    found = json_of("evaluate", student["bundle"], "--out", tmp_path, "--quiet")
+    for theirs, ours in zip(found["exits"], student["exits"], strict=True):
+        assert theirs["accuracy"] == ours["accuracy"]
+        assert theirs["cumulative_macs"] == ours["cumulative_macs"]
+
+
+def test_an_entropy_term_that_does_nothing_is_kd_to_the_byte(
+    copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    """Students of a seed begin with the same weights and see the same batches."""
+    shutil.rmtree(copy / "seed-4")
+    code, _, err = cli(
+        "compare", tiny_recipe, "--methods", "erde", "--seeds", 1, "--out", copy, *FEW,
+        "--grid", "distillation.weights.entropy=0",
+        "--grid", "distillation.teacher_wrong.cross_entropy=true",
+        "--grid", "distillation.teacher_wrong.distillation=true",
+    )  # fmt: skip
+    assert code == 0, err
+    label = "erde+weights.entropy=0+teacher_wrong.cross_entropy=true+teacher_wrong.distillation"
+    nothing = copy / "seed-3" / f"{label}=true" / "student" / "model.safetensors"
+    ours, theirs = load_file(nothing), load_file(copy / "seed-3/kd/student/model.safetensors")
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    alone = load_file(copy / "seed-3/cross_entropy/student/model.safetensors")
+    assert not all(np.array_equal(alone[name], theirs[name]) for name in theirs)
+
+
+def test_all_files_are_there_and_readable(finished: Path, document: dict[str, Any]) -> None:
+    with (finished / "results.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    assert [float(row["auc"]) for row in rows] == [one["auc"] for one in document["students"]]
+    with Image.open(finished / "results.png") as image:
+        assert min(image.size) > 500
+    assert "<svg" in (finished / "results.svg").read_text()
+    text = (finished / "results.md").read_text()
+    assert "| erde − kd (primary) |" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables if line.startswith("| method | AUC")} == {12}
+    assert not list(finished.rglob(".*"))
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(
+    copy: Path, tiny_recipe: Path, cli: Cli, document: dict[str, Any]
+) -> None:
+    before = files_of(copy)
+    code, out, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--json", *FEW)
+    assert code == 0, err
+    assert err.count("nothing has changed, kept") == 8
+    assert files_of(copy) == before
+    again = json.loads(out)
+    assert again["differences"] == document["differences"]
+    assert again["summary"] == document["summary"]
+
+
+def test_what_is_missing_is_made_again_and_the_same(
+    copy: Path, tiny_recipe: Path, cli: Cli, document: dict[str, Any]
+) -> None:
+    shutil.rmtree(copy / "seed-4/kd")
+    (copy / "seed-3/erde/answers.safetensors").write_bytes(b"damaged")
+    before = files_of(copy)
+    code, out, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--json", *FEW)
+    assert code == 0, err
+    assert err.count("nothing has changed, kept") == 7
+    assert json.loads(out)["differences"] == document["differences"]
+    after = files_of(copy)
+    changed = [p for p in before if after[p] != before[p]]
+    assert changed == [copy / "seed-3/erde/answers.safetensors"]
+
+
+def test_a_stopped_comparison_goes_on(
+    copy: Path, tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch,
+    document: dict[str, Any],
+) -> None:  # fmt: skip
+    shutil.rmtree(copy / "seed-4")
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "distill", stop)
+        code, _, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW)
+        assert code == 130
+        assert "type the same command to go on" in err
+    code, out, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--json", *FEW)
+    assert code == 0, err
+    assert err.count("nothing has changed, kept") == 5  # four of seed 3, and the other teacher
+    assert json.loads(out)["differences"] == document["differences"]
+
+
+def test_a_failed_student_is_named_and_the_others_go_on(
+    copy: Path, tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(copy / "seed-4/kd")
+
+    def fail(*_: object, **__: object) -> None:
+        raise TrainingError("The loss is not finite.")
+
+    monkeypatch.setattr(module, "distill", fail)
+    code, out, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--json", *FEW)
+    assert code == 1
+    assert "Seed 4, kd failed" in err
+    found = json.loads(out)
+    reason = "The loss is not finite."
+    assert found["failed"] == [{"seed": 4, "method": "kd", "reason": reason}]
+    assert found["primary"]["seeds"] == [3]
+    assert (found["primary"]["interval"], found["primary"]["verdict"]) == (None, None)
+    assert [one["seeds"] for one in found["summary"]] == [2, 1, 2]
+    assert reason in (copy / "results.md").read_text()
+    code, out, _ = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW, "-q")
+    assert code == 1
+    assert "failed: seed 4, kd" in out
+    assert "nothing can be said of others" in out
+
+
+def test_where_no_student_can_be_trained_the_first_reason_is_told(
+    tmp_path: Path, tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise TrainingError("The loss is not finite.")
+
+    monkeypatch.setattr(module, "train_teacher", fail)
+    code, _, err = cli(
+        "compare", tiny_recipe, "--methods", "erde,kd", "--seeds", 1, "--out", tmp_path / "run"
+    )
+    assert code == 1
+    assert "Error: The loss is not finite." in err
+
+
+def test_one_teacher_can_serve_all_seeds(
+    finished_run: Path, tiny_recipe: Path, tmp_path: Path, json_of: Callable[..., dict[str, Any]]
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished_run.rglob("*")}
+    teacher = finished_run / "teacher"
+    found = json_of(
+        "compare", tiny_recipe, "--methods", "kd,erde", "--seeds", 2, "--out", tmp_path / "run",
+        "--teacher", teacher, "--quiet", *FEW,
+    )  # fmt: skip
+    assert found["shared_teacher"] == str(teacher)
+    assert found["methods"] == ["erde", "kd"]
+    assert found["primary"]["conditional_on_teacher"] is True
+    assert {one["bundle"] for one in found["teachers"]} == {str(teacher)}
+    assert not (tmp_path / "run/seed-3/teacher").exists()
+    assert {p: p.stat().st_mtime_ns for p in finished_run.rglob("*")} == before
+    assert "given this teacher" in statement(found["primary"])
+
+
+def test_a_grid_multiplies_students_of_methods_that_read_it(
+    copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    shutil.rmtree(copy / "seed-4")
+    code, out, err = cli(
+        "compare", tiny_recipe, "--seeds", 1, "--out", copy, "--json", *FEW,
+        "--grid", "distillation.weights.entropy=1,0",
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["methods"] == ["erde", "erde+weights.entropy=0", "kd", "cross_entropy"]
+    assert err.count("nothing has changed, kept") == 4  # the recipe's own weight is 1
+    pairs = [(one["a"], one["b"]) for one in found["differences"]]
+    assert pairs[0] == ("erde", "kd")
+    masked = "erde+weights.entropy=0"
+    assert {(masked, "erde"), (masked, "kd"), (masked, "cross_entropy")} < set(pairs)
+    assert len(pairs) == len(set(pairs)) == 6
+
+
+def test_another_recipe_is_refused_and_the_differences_are_named(
+    copy: Path, tiny_recipe: Path, finished_run: Path, cli: Cli
+) -> None:
+    code, _, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy)
+    assert code == 2
+    assert "recipe.training.student.epochs: 1 there, 3 here" in err
+    code, _, err = cli("compare", tiny_recipe, "--out", finished_run)
+    assert code == 2
+    assert "holds other things" in err
+
+
+def test_the_tables_say_what_was_found(copy: Path, tiny_recipe: Path, cli: Cli) -> None:
+    code, out, _ = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--quiet", *FEW)
+    assert code == 0
+    assert "erde − kd: " in out
+    assert "95 % interval" in out
+    assert "Everything else is descriptive." in out
+    assert "0 of 2" in out

@@ -1,0 +1,63 @@
+"""Methods and grids, read before anything heavy is imported."""
+
+import pytest
+
+from erde_cli.core.errors import InputError
+from erde_cli.core.variants import Variant, parse_methods, variants_of
+
+
+def test_methods_come_in_the_order_they_are_compared_in() -> None:
+    assert parse_methods("kd, erde") == ["erde", "kd"]
+    for text in ("kd,kd", "kd,sgd", "", "erde,"):
+        with pytest.raises(InputError, match="named once each"):
+            parse_methods(text)
+
+
+def test_a_grid_multiplies_only_what_reads_it() -> None:
+    grid = ["distillation.weights.entropy=1,3", "distillation.temperature=2,4"]
+    labels = [one.label for one in variants_of(["erde", "kd", "cross_entropy"], grid)]
+    assert labels == [
+        "erde+weights.entropy=1+temperature=2",
+        "erde+weights.entropy=1+temperature=4",
+        "erde+weights.entropy=3+temperature=2",
+        "erde+weights.entropy=3+temperature=4",
+        "kd+temperature=2",
+        "kd+temperature=4",
+        "cross_entropy",
+    ]
+    every = variants_of(["kd", "cross_entropy"], ["training.student.learning_rate=0.1,0.2"])
+    assert len(every) == 4
+    assert variants_of(["erde"], []) == [Variant("erde")]
+
+
+def test_commas_inside_brackets_belong_to_a_value() -> None:
+    found = variants_of(["kd"], ["distillation.pairing=[0,1,2],[1, 1, 2]"])
+    assert [one.settings for one in found] == [
+        ("distillation.pairing=[0,1,2]",), ("distillation.pairing=[1, 1, 2]",),
+    ]  # fmt: skip
+    assert found[0].label == "kd+pairing=_0_1_2_"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("distillation.temperature", "its values"),
+        ("distillation.temperature=", "its values"),
+        ("distillation.temperature=2,2", "its values"),
+        ("distillation.temperature=2,,4", "its values"),
+        ("student.width=2,4", "nothing else"),
+        ("training.teacher.epochs=2", "nothing else"),
+        ("seed=1,2", "nothing else"),
+        ("distillation.method=kd,erde", "nothing else"),
+        ("distillation.teacher_cache.views=2", "nothing else"),
+    ],
+)
+def test_a_grid_that_would_compare_unlike_students_is_refused(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        variants_of(["erde"], [text])
+
+
+def test_a_key_has_one_grid() -> None:
+    grid = ["distillation.temperature=2", "distillation.temperature=4"]
+    with pytest.raises(InputError, match="one --grid"):
+        variants_of(["erde"], grid)
