@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,19 +33,19 @@ class Curve:
     costs: FloatArray
     right: FloatArray
 
-    @property
+    @cached_property
     def cost(self) -> FloatArray:
         """Mean cost of each point, [points]."""
         found: FloatArray = self.costs.mean(axis=0)
         return found
 
-    @property
+    @cached_property
     def accuracy(self) -> FloatArray:
         """Accuracy of each point, 0 to 1, [points]."""
         found: FloatArray = self.right.mean(axis=0)
         return found
 
-    @property
+    @cached_property
     def auc(self) -> float:
         """Mean accuracy over budgets from the cost of exit 0 to 1."""
         return float(area(self.cost, self.accuracy))

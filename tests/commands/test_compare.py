@@ -303,6 +303,30 @@ def test_another_recipe_is_refused_and_the_differences_are_named(
     assert "holds other things" in err
 
 
+def test_a_comparison_that_trained_nothing_binds_nobody(
+    tmp_path: Path, tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train_teacher", stop)
+    for epochs in (1, 2):
+        setting = f"training.student.epochs={epochs}"
+        assert cli("compare", tiny_recipe, "--out", tmp_path / "run", "--set", setting)[0] == 130
+
+
+def test_the_teachers_logits_are_computed_once_for_all_students_of_a_seed(
+    tmp_path: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    code, _, err = cli(
+        "compare", tiny_recipe, "--methods", "erde,kd", "--seeds", 1, "--out", tmp_path / "run",
+        *FEW, "--set", "distillation.teacher_cache.views=1",
+    )  # fmt: skip
+    assert code == 0, err
+    told = [line for line in err.splitlines() if "Teacher's logits" in line]
+    assert ["all there" in line for line in told] == [False, True]
+
+
 def test_the_tables_say_what_was_found(copy: Path, tiny_recipe: Path, cli: Cli) -> None:
     code, out, _ = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--quiet", *FEW)
     assert code == 0

@@ -65,10 +65,10 @@ def compare(plan: Plan, options: Options) -> Compared:
     """
     if plan.teacher is not None:
         load_teacher(plan.recipe, plan.teacher.path)
-    claim(plan)
     dataset = open_dataset(plan.recipe.data, options.observer)
     if plan.teacher is not None:
         check_splits(plan.teacher, dataset)
+    claim(plan)
     trained = _train_all(plan, dataset, options)
     if not trained.students:
         raise trained.errors[0]
