@@ -51,14 +51,14 @@ def network(first: list[bool], last: list[bool]) -> Observations:
 def test_the_cheapest_point_that_meets_it_on_calibration_and_its_figures_on_test() -> None:
     yes, no = True, False
     calibration = network([yes, yes, no, no], [yes, yes, yes, no])
-    test = network([yes, no, no, no], [yes, yes, yes, yes])
+    test = network([no, no, no, no], [yes, yes, yes, yes])
     vectors = with_ends([(0.25,), (0.15,)], 1)
     # on calibration: always 0.5, 0.25 → 0.75 (cost 60), 0.15 → 0.75 (cost 80), never 0.75
     found = savings(calibration, test, vectors, 0.75, (200.0, 90.0))
     assert [one.points for one in found] == [0, 0.5, 1, 2]
     best = found[0]
     assert (best.reached, best.thresholds) == (True, (0.25,))
-    assert (best.accuracy, best.expected_macs) == (0.75, 60)
+    assert (best.accuracy, best.expected_macs) == (0.5, 60)
     assert best.size_ratio == pytest.approx(200 / 90)
     assert best.exit_ratio == pytest.approx(90 / 60)
     assert best.macs_ratio == pytest.approx(200 / 60)

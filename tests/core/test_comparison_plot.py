@@ -1,0 +1,47 @@
+"""The picture of a comparison: what is drawn, and that the same is drawn again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from erde_cli.core.comparison_plot import ComparisonPicture, Drawn, band, draw_comparison
+from erde_cli.core.plots import Point
+
+
+def drawn(label: str, scale: float = 1.0) -> Drawn:
+    first = np.array([0.3, 0.6, 1.0]) * 1e6 * scale, np.array([0.5, 0.6, 0.7])
+    second = np.array([0.3, 0.5, 1.0]) * 1e6 * scale, np.array([0.4, 0.7, 0.8])
+    return Drawn(label, [first, second], [Point(3e5 * scale, 0.45), Point(1e6 * scale, 0.75)])
+
+
+def test_a_band_is_where_all_seeds_reach() -> None:
+    macs, shares = band([
+        (np.array([1.0, 3.0]), np.array([0.0, 1.0])), (np.array([2.0, 3.0]), np.array([0.5, 0.7])),
+    ])  # fmt: skip
+    assert (macs[0], macs[-1]) == (2, 3)
+    assert shares[:, 0].tolist() == [0.5, 0.5]
+    assert shares[:, -1].tolist() == pytest.approx([1.0, 0.7])
+
+
+@pytest.mark.parametrize("teacher", [True, False])
+def test_every_method_and_the_teacher_are_named(tmp_path: Path, teacher: bool) -> None:
+    path = tmp_path / "picture.svg"
+    far = drawn("teacher", 20) if teacher else None
+    draw_comparison(path, ComparisonPicture("a $title", [drawn("erde"), drawn("kd")], far))
+    text = path.read_text()
+    for label in ("erde: each exit alone", "kd: each exit alone", "a $title"):
+        assert f"<!-- {label} -->" in text
+    assert ("<!-- teacher: last exit alone -->" in text) == teacher
+
+
+def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
+    picture = ComparisonPicture("title", [drawn("erde")], drawn("teacher", 20))
+    for kind in ("png", "svg"):
+        first, second = tmp_path / f"1.{kind}", tmp_path / f"2.{kind}"
+        draw_comparison(first, picture)
+        draw_comparison(second, picture)
+        assert first.read_bytes() == second.read_bytes()
+    with Image.open(tmp_path / "1.png") as image:
+        assert min(image.size) > 500
