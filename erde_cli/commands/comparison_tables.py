@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from erde_cli.commands.tables import exit_name, table
+from erde_cli.commands.tables import exit_name, percent, table
 from erde_cli.core.workflows.compare import Compared
 from erde_cli.core.workflows.compare_files import JSON, PICTURES
 from erde_cli.core.workflows.compare_words import spread, statement
@@ -29,11 +29,24 @@ def comparison_pieces(found: Compared) -> list[RenderableType]:
         for one in document["failed"]
     ]
     return [
-        _budgets(document), _exits(document), _savings(document), said, *others,
-        "Everything else is descriptive.", *failed,
+        _teachers(document), _budgets(document), _exits(document), _savings(document),
+        said, *others, "Everything else is descriptive.", *failed,
         f"picture: {escape(str(found.run / PICTURES[0]))}",
         f"report:  {escape(str(found.run / JSON))}",
     ]  # fmt: skip
+
+
+def _teachers(document: dict[str, Any]) -> Table:
+    """Where the entropy term can act: what share of images each teacher gets wrong, by exit."""
+    made = table(
+        "Teachers: accuracy of the last exit, and % wrong at each", "seed", "accuracy %",
+        "train, augmented", "calibration", "test",
+    )  # fmt: skip
+    for one in document["teachers"]:
+        wrong = [one["wrong"][name] for name in ("train", "calibration", "test")]
+        cells = ["-" if w is None else " / ".join(f"{100 * e:.1f}" for e in w) for w in wrong]
+        made.add_row(str(one["seed"]), percent(one["accuracy"]), *cells)
+    return made
 
 
 def _budgets(document: dict[str, Any]) -> Table:

@@ -134,6 +134,24 @@ def test_the_evaluation_command_says_the_same_of_every_exit(
         assert theirs["cumulative_macs"] == ours["cumulative_macs"]
 
 
+def test_students_are_trained_with_their_own_seed(finished: Path) -> None:
+    for seed in (3, 4):
+        for path in finished.glob(f"seed-{seed}/**/bundle.json"):
+            assert json.loads(path.read_text())["recipe"]["seed"] == seed
+
+
+def test_answers_of_other_weights_are_not_used(
+    copy: Path, tiny_recipe: Path, cli: Cli, document: dict[str, Any]
+) -> None:
+    ours, theirs = (copy / f"seed-{seed}/erde/answers.safetensors" for seed in (3, 4))
+    before = ours.read_bytes()
+    shutil.copy(theirs, ours)
+    code, out, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--json", *FEW)
+    assert code == 0, err
+    assert json.loads(out)["differences"] == document["differences"]
+    assert ours.read_bytes() == before
+
+
 def test_an_entropy_term_that_does_nothing_is_kd_to_the_byte(
     copy: Path, tiny_recipe: Path, cli: Cli
 ) -> None:
@@ -152,6 +170,15 @@ def test_an_entropy_term_that_does_nothing_is_kd_to_the_byte(
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     alone = load_file(copy / "seed-3/cross_entropy/student/model.safetensors")
     assert not all(np.array_equal(alone[name], theirs[name]) for name in theirs)
+
+
+def test_the_share_of_teacher_errors_is_told_of_all_splits(document: dict[str, Any]) -> None:
+    for one in document["teachers"]:
+        wrong = one["wrong"]
+        assert wrong["test"] == pytest.approx([1 - exit_["accuracy"] for exit_ in one["exits"]])
+        assert wrong["test"][-1] == pytest.approx(1 - one["accuracy"])
+        assert 0 < wrong["train"][0] < 1  # a teacher of two epochs
+        assert len(wrong["train"]) == len(wrong["calibration"]) == 3
 
 
 def test_all_files_are_there_and_readable(finished: Path, document: dict[str, Any]) -> None:
