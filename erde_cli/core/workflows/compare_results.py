@@ -132,11 +132,11 @@ def _summary(label: str, students: list[Json]) -> Json:
             {"exit": e, **{n: _over_seeds(one["exits"][e][n] for one in mine) for n in _QUALITIES}}
             for e in exits
         ],
-        "savings": [_saved(place, mine) for place in range(len(POINTS))],
+        "savings": [saved(place, mine) for place in range(len(POINTS))],
     }
 
 
-def _saved(place: int, mine: list[Json]) -> Json:
+def saved(place: int, mine: list[Json]) -> Json:
     """How many seeds reached it; means only where all did, since those that did are a choice."""
     asked = [one["savings"][place] for one in mine if one["savings"] is not None]
     reached = sum(one["reached"] for one in asked)
