@@ -167,11 +167,11 @@ def _differences(plan: Plan, found: Found) -> list[Json]:
         seeds = [s for s in plan.seeds if (s, a) in drawn and (s, b) in drawn]
         if seeds:
             pairs.append((a, b, seeds, _difference(a, b, seeds, found.students, drawn, 0)))
-    corrected = iter(holm([auc.p_value for a, b, _, auc in pairs if (a, b) != PRIMARY]))
+    corrected = corrected_of_others({(a, b): auc.p_value for a, b, _, auc in pairs})
     documents = []
     for a, b, seeds, auc in pairs:
         primary = (a, b) == PRIMARY
-        p_value = auc.p_value if primary else next(corrected)
+        p_value = auc.p_value if primary else corrected[a, b]
         documents.append({
             "a": a, "b": b, "measure": "auc", "primary": primary, "seeds": seeds,
             "conditional_on_teacher": plan.teacher is not None,
@@ -183,6 +183,14 @@ def _differences(plan: Plan, found: Found) -> list[Json]:
             ],
         })  # fmt: skip
     return documents
+
+
+def corrected_of_others(p_values: dict[tuple[str, str], float | None]) -> dict[
+    tuple[str, str], float | None
+]:  # fmt: skip
+    """P-values after Holm's correction, of all pairs but the primary one, which pays for none."""
+    others = [pair for pair in p_values if pair != PRIMARY]
+    return dict(zip(others, holm([p_values[pair] for pair in others]), strict=True))
 
 
 def _difference(

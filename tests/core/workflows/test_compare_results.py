@@ -1,8 +1,8 @@
-"""What is said over seeds: what was not reached is counted, and never averaged."""
+"""What is said over seeds, and of how many differences at once."""
 
 from typing import Any
 
-from erde_cli.core.workflows.compare_results import saved
+from erde_cli.core.workflows.compare_results import corrected_of_others, saved
 
 
 def student(reached: bool, accuracy: float | None) -> dict[str, Any]:
@@ -29,3 +29,9 @@ def test_a_seed_without_a_teacher_is_not_asked() -> None:
     found = saved(0, [student(True, 0.5), {"savings": None}])
     assert (found["reached"], found["seeds"]) == (1, 1)
     assert found["accuracy"]["sd"] is None
+
+
+def test_the_primary_difference_is_corrected_for_nothing_and_corrects_nothing() -> None:
+    alone, other = ("kd", "cross_entropy"), ("erde", "cross_entropy")
+    found = corrected_of_others({("erde", "kd"): 0.001, other: 0.03, alone: 0.02})
+    assert found == {alone: 0.04, other: 0.04}
