@@ -217,16 +217,19 @@ def test_temperatures_are_fitted_on_half_a_alone(
 ) -> None:
     from erde_cli.core.workflows import calibration_images as module
 
-    seen: list[int] = []
+    seen: list[Any] = []
     real = module.temperature_reports
 
     def spy(logits: Any, labels: Any) -> Any:
-        seen.append(len(labels))
+        seen.append(labels)
         return real(logits, labels)
 
     monkeypatch.setattr(module, "temperature_reports", spy)
     json_of("calibrate", student, "--max-macs", 0.7, "--temperature")
-    assert seen == [72]
+    dataset = open_dataset(load(student).recipe.data)
+    half_a, _ = halves(144, dataset.fingerprint)
+    [labels] = seen
+    np.testing.assert_array_equal(labels, dataset.load("calibration").labels.numpy()[half_a])
 
 
 def test_a_promise_is_written_with_its_terms(student: Path, json_of: JsonOf, cli: Cli) -> None:
