@@ -246,6 +246,7 @@ def test_a_promise_is_written_with_its_terms(student: Path, json_of: JsonOf, cli
     assert covered == [True] * (certificate["rejected"] + 1) + [False] * (
         certificate["tested"] - certificate["rejected"]
     )
+    assert found["exit_accuracy"][-1] == found["full_accuracy"]  # all of half B
     deployed = found["frontier"][certificate["rejected"]]
     assert deployed["thresholds"] == found["thresholds"]
     for point in found["frontier"]:
@@ -267,6 +268,10 @@ def test_picks_keep_the_promise_only_among_what_it_covers(
     full = json_of("profile", student)["full_macs"]
     within = json_of("calibrate", student, "--pick", "max-macs=1")
     assert within["certified"] is True
+    # Cheaper candidates lose no more than 100 points either: covered ones come first.
+    cautious = json_of("calibrate", student, "--pick", "max-drop=100")
+    assert cautious["certified"] is True
+    assert cautious["thresholds"] == found["thresholds"]
     cheapest = min(point["expected_macs"] for point in found["frontier"] if point["certified"])
     beyond = (cheapest + found["frontier"][-1]["expected_macs"]) / 2 / full
     code, out, err = cli("calibrate", student, "--pick", f"max-macs={beyond}")
@@ -324,6 +329,12 @@ def test_a_users_own_labelled_images_calibrate(
     found = json_of("calibrate", student, "--max-drop", 2, "--data", folder)
     assert found["source"] == "labelled folder"
     assert found["images"] == 359
+    inside = folder.parent / "parts"
+    inside.mkdir()
+    folder.rename(inside / "calibration")
+    again = json_of("calibrate", student, "--max-drop", 2, "--data", inside)
+    assert again["split_fingerprint"] == found["split_fingerprint"]
+    folder = inside / "calibration"
     evaluated = json_of("evaluate", student, "--data", folder)
     assert evaluated["accuracy"] == found["accuracy"]
     assert evaluated["agreement"] == found["agreement"] < 1
