@@ -28,8 +28,8 @@ CALIBRATE_KEYS = {
     "thresholds", "target", "met", "images", "accuracy", "full_accuracy", "expected_macs",
     "exit_rates", "held_out", "agreement", "expected_latency", "format", "criterion", "unit",
     "temperatures", "met_where_chosen", "certified", "source", "split_fingerprint", "precision",
-    "weights_digest", "exit_accuracy", "half_b_exits", "latency", "frontier", "certificate",
-    "temperature",
+    "weights_digest", "exit_accuracy", "device", "seal", "half_b_exits", "latency",
+    "frontier", "certificate", "temperature",
 }  # fmt: skip
 
 
@@ -44,7 +44,9 @@ def test_calibrate_gives_the_documented_keys_and_writes_thresholds(
     found = json_of("calibrate", student, option, value)
     assert set(found) == CALIBRATE_KEYS
     assert set(found["held_out"]) == FIGURES
-    assert set(found["frontier"][0]) == {*FIGURES, "thresholds", "held_out", "certified", "bounds"}
+    assert set(found["frontier"][0]) == {
+        *FIGURES, "thresholds", "held_out", "certified", "bounds", "half_b_exits",
+    }  # fmt: skip
     assert found["target"]["value"] == value
     assert found["met_where_chosen"] is True
     assert found["certified"] is False
