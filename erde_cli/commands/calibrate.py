@@ -14,6 +14,7 @@ from erde_cli.commands.options import (
     PrecisionOption,
     QuietOption,
     ThreadsOption,
+    folder_of,
 )
 
 
@@ -24,7 +25,7 @@ def _target(metavar: str, text: str) -> Any:
 
 
 def _folder(text: str) -> Any:
-    return typer.Option(metavar="FOLDER", show_default=False, help=text)
+    return typer.Option(metavar="FOLDER", show_default=False, parser=folder_of, help=text)
 
 
 def calibrate(

@@ -34,7 +34,7 @@ def calibration_pieces(found: Thresholds) -> list[RenderableType]:
 def _figures(document: dict[str, Any], full: int) -> Table:
     target = document["target"]
     made = table(
-        f"{document['images']:,} images ({document['source']}): "
+        f"{_images(document)} ({document['source']}): "
         + _ASKED[target["kind"]].format_map({"risk": "", "confidence": "", **target}),
         "", "accuracy %", "last exit %", "as the last exit %", "expected MACs", "of full %",
         *(["ms"] if document["expected_latency"] is not None else []),
@@ -46,6 +46,13 @@ def _figures(document: dict[str, Any], full: int) -> Table:
     for label, row in rows:
         made.add_row(label, *_cells(row, full))
     return made
+
+
+def _images(document: dict[str, Any]) -> str:
+    certificate = document["certificate"]
+    if certificate is None:
+        return f"{document['images']:,} images"
+    return f"{certificate['images']:,} of {document['images']:,} images"
 
 
 def _cells(row: dict[str, Any], full: int) -> list[str]:
@@ -94,38 +101,26 @@ def _temperatures(told: dict[str, Any], full: int) -> list[RenderableType]:
 
 
 def _verdicts(document: dict[str, Any]) -> list[str]:
-    certificate = document["certificate"]
+    """What may be relied on, and what may not."""
+    certificate, kind = document["certificate"], document["target"]["kind"]
+    missed = ["The target cannot be met; these thresholds come nearest to it."]
     if certificate is not None:
-        return [_of_promise(document, certificate)]
-    if document["target"]["kind"] == "threshold":
+        searched = document["target"]["how"] == "searched"
+        told = [] if searched or document["met_where_chosen"] else missed
+        return [*told, str(certificate["statement"])]
+    if kind == "threshold":
         return ["A θ you set yourself: nothing is promised of it."]
-    chosen, held_out = document["met_where_chosen"], document["met"]
-    if not chosen:
-        first = "The target cannot be met; these thresholds come nearest to it."
-    elif held_out:
-        first = "The target is met, also on images that did not choose (held out)."
+    if not document["met_where_chosen"]:
+        told = missed
+    elif document["met"]:
+        told = ["The target is met, also on images that did not choose (held out)."]
     else:
-        first = (
+        sentence = (
             "The target is met on the images that chose, and missed on images that did not "
             f"(held out: {_missed(document)}): name a stricter one, or give more images."
         )
-    return [first, "This is an estimate, not a promise: --max-risk makes one."]
-
-
-def _of_promise(document: dict[str, Any], certificate: dict[str, Any]) -> str:
-    if document["target"]["how"] == "searched":
-        return str(certificate["statement"])
-    if not document["certified"]:
-        return "Not certified: no promise covers this choice."
-    if document["target"]["kind"] == "max_risk":
-        return (
-            f"Certified: with confidence {certificate['confidence']:g} the "
-            f"{certificate['risk']} is at most {100 * document['target']['value']:g} %; this bound "
-            "holds for all candidates together, so that it may be chosen afterwards."
-        )
-    return "Certified: this choice is among those that the promise covers. " + str(
-        certificate["statement"]
-    )
+        told = [sentence]
+    return [*told, "This is an estimate, not a promise: --max-risk makes one."]
 
 
 def _missed(document: dict[str, Any]) -> str:

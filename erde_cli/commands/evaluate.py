@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from erde_cli.commands.options import (
     PrecisionOption,
     QuietOption,
     ThreadsOption,
+    folder_of,
 )
 
 SWEEP_NOTE = (
@@ -32,6 +33,7 @@ def evaluate(
         typer.Option(
             metavar="FOLDER",
             show_default=False,
+            parser=folder_of,
             help="Your own labelled images (<class>/* or test/<class>/*), not the bundle's.",
         ),
     ] = None,
@@ -84,7 +86,17 @@ def evaluate(
         document,
         as_json,
         evaluation_table(f"{document['images']:,} images ({escape(document['split'])})", document),
+        *_relied_on(document),
         sweep_table(evaluation),
         SWEEP_NOTE,
         f"picture: {escape(str(files.picture))}",
     )
+
+
+def _relied_on(document: dict[str, Any]) -> list[str]:
+    """How many answers are the last exit's, and whether a promise covers the thresholds."""
+    if document["thresholds"] is None:
+        return []
+    promised = "a promise covers" if document["certified"] else "no promise covers"
+    share = f"{100 * document['agreement']:.2f} %"
+    return [f"{share} of the images are answered as by the last exit; {promised} the thresholds."]

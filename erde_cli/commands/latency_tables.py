@@ -53,13 +53,15 @@ def mix_table(measured: MeasuredLatency, profile: Profile) -> Table:
     """What the calibrated mix of exits takes: expected, end to end, as MACs have it; memory."""
     made = table(
         "At the thresholds, ms per image, and in % of leaving at the last exit",
-        "batch", "expected", "measured", "expected %", "measured %", "MACs %", "ratio", "peak",
+        "batch", "calibrated mix", "this mix", "measured", "this mix %", "measured %", "MACs %",
+        "ratio", "peak",
     )  # fmt: skip
     for one in measured.batches:
         found, shares = one.latency, one.latency.shares(profile.cumulative_macs)
-        row = ["-"] * 6
+        row, calibrated = ["-"] * 7, measured.calibrated(one)
         if shares is not None and found.end_to_end is not None and found.expected is not None:
             row = [
+                "-" if calibrated is None else milliseconds(calibrated),
                 milliseconds(found.expected),
                 milliseconds(found.end_to_end.mean),
                 f"{100 * shares.expected:.1f}",
@@ -77,5 +79,7 @@ def weights_line(measured: MeasuredLatency) -> str:
         f"weights: {size(measured.weights_file_bytes)} in the bundle, "
         f"{size(measured.weights_placed_bytes)} in memory, norms folded; "
         f"{measured.repeats} rounds on calibration images, deciding included except for an exit "
-        "alone; ratio = expected % / MACs %; peak: live tensors of a pass, without weights"
+        "alone; calibrated mix, this mix: exit rates of calibration, and of the images measured, "
+        "times the medians above; ratio = this mix % / MACs %; peak: live tensors of a pass, "
+        "without weights"
     )

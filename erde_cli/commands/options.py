@@ -7,6 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
+
+def folder_of(text: str) -> Path:
+    """Path of a folder; an empty text, as from a variable that is not set, is refused."""
+    if not text.strip():
+        raise typer.BadParameter("the path of a folder is expected, got nothing")
+    return Path(text)
+
+
 RecipeArgument = Annotated[
     str,
     typer.Argument(

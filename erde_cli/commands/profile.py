@@ -119,6 +119,8 @@ def _pieces(found: Profiled) -> list[RenderableType]:
         ]
     if found.verdict is not None:
         pieces.append(f"Better than one of its exits alone? [bold]{found.verdict.sentence}[/bold]")
+    elif found.exit_rates is not None and len(found.exit_rates) > 1:
+        pieces.append("No verdict on early exit: the thresholds were chosen without labels.")
     if measured is not None:
         pieces.append(f"picture: {escape(str(measured.picture))}")
     return pieces

@@ -41,7 +41,7 @@ from erde_cli.core.prediction import (
     Thresholds,
     rule_of,
 )
-from erde_cli.core.recipe import Recipe
+from erde_cli.core.recipe import Calibration, Recipe
 from erde_cli.core.thresholds_file import (
     Stamp,
     ThresholdsDocument,
@@ -211,6 +211,17 @@ def save_bundle(
         }
         write_json(folder / DOCUMENT, BundleDocument.model_validate(document).model_dump())
     return load_bundle(path)
+
+
+def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
+    """The same bundle, with what its recipe says of calibration brought up to date on disk."""
+    section = settings.model_dump()
+    if bundle.document.recipe.get("calibration") == section:
+        return bundle
+    recipe = {**bundle.document.recipe, "calibration": section}
+    document = bundle.document.model_copy(update={"recipe": recipe})
+    write_json(bundle.path / DOCUMENT, document.model_dump())
+    return load_bundle(bundle.path)
 
 
 def check_target(path: Path) -> None:

@@ -25,6 +25,7 @@ from erde_cli.core.targets import Risk
 _MOST_BET = 0.5
 _PRIOR = 0.25  # variance before any image was seen; the largest that a share can have
 _BISECTIONS = 40
+_SMALL = 1e-6
 _MOST_WANTED = 10**9  # images; more is "no number would do"
 
 
@@ -164,7 +165,9 @@ def upper_bounds(risk: Risk, losses: FloatArray, level: float) -> tuple[float, .
 
 def least_images(epsilon: float, confidence: float) -> int:
     """Images below which no disagreement risk can be promised, even if none disagrees."""
-    return math.ceil(math.log(1 - confidence) / math.log(1 - epsilon))
+    # 1 - ε rounds to 1 for the smallest; log1p may be off by an image for the largest.
+    each = math.log1p(-epsilon) if epsilon < _SMALL else math.log(1 - epsilon)
+    return math.ceil(math.log(1 - confidence) / each)
 
 
 def images_wanted(risk: Risk, losses: FloatArray, epsilon: float, confidence: float) -> int | None:

@@ -107,6 +107,7 @@ def one_target(
         "max_macs": max_macs, "max_latency": max_latency, "max_risk": max_risk,
     }  # fmt: skip
     given = {kind: value for kind, value in values.items() if value is not None}
+    _check_of_risk(max_risk, risk, confidence)
     if len(given) != 1:
         forms = [f"{kind.option} {kind.metavar}" for kind in _KINDS.values()]
         raise InputError(
@@ -116,11 +117,9 @@ def one_target(
             hint="start with --max-drop 1",
         )
     if threshold is not None:
-        _check_of_risk(None, risk, confidence)
         return Target("threshold", read_threshold(threshold))
     ((kind, value),) = given.items()
     number = _within(kind, value)
-    _check_of_risk(max_risk, risk, confidence)
     if max_risk is None:
         return Target(kind, number)  # type: ignore[arg-type]
     level = CONFIDENCE if confidence is None else confidence

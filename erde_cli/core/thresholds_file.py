@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.files import read_json, write_json
+from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.observations import Figures
 from erde_cli.core.targets import Target
 from erde_cli.core.thresholds import WrittenThreshold, read_threshold, write_threshold
@@ -55,17 +55,29 @@ class PointDocument(FiguresDocument):
 
     thresholds: list[WrittenThreshold]
     held_out: FiguresDocument | None
+    half_b_exits: list[int]
     certified: bool
     bounds: BoundsDocument | None
 
 
-class CertificateDocument(_Document):
-    """What is promised of the deployed thresholds, or why nothing is."""
+class EarlierDocument(_Document):
+    """What half B was tested for before."""
 
     risk: Literal["disagreement", "accuracy-gap"]
     epsilon: float
     confidence: float
+
+
+class CertificateDocument(EarlierDocument):
+    """What was tested on half B, and what is promised of the thresholds in force, or why nothing.
+
+    promised: by a test of the ε named, or by bounds for all candidates; None: nothing is.
+    """
+
     images: int
+    earlier: list[EarlierDocument]
+    basis: Literal["test", "bounds"] | None
+    promised: float | None
     observed: float
     tested: int
     rejected: int
@@ -99,6 +111,7 @@ class ThresholdsDocument(FiguresDocument):
     split_fingerprint: str
     images: int
     precision: Literal["float32", "bfloat16"]
+    device: str
     weights_digest: str
     held_out: FiguresDocument
     exit_accuracy: list[Share] | None
@@ -106,6 +119,11 @@ class ThresholdsDocument(FiguresDocument):
     latency: LatencyDocument | None
     frontier: list[PointDocument]
     certificate: CertificateDocument | None
+    seal: str
+
+    def certified_on(self, device: str) -> bool:
+        """Whether a promise covers the thresholds on a kind of device; scores differ on another."""
+        return self.certified and device == self.device
 
     @property
     def values(self) -> list[float]:
@@ -141,25 +159,26 @@ def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> Thresholds
             expected=weights_digest[:12],
             hint=hint,
         )
-    wanted = {
-        "thresholds": (len(document.thresholds), exits - 1, "one for each early exit"),
-        "temperatures": (len(document.temperatures or [1.0] * exits), exits, "one for each exit"),
-    }
-    for name, (count, expected, why) in wanted.items():
-        if count != expected:
-            raise BundleError(
-                f"{path} has {count} {name}.", expected=f"{expected}, {why}", hint=hint
-            )
+    _check_lengths(document, path, exits, hint)
+    if document.certified and document.seal != _seal(document.model_dump()):
+        raise BundleError(
+            f"{path} was changed after it was certified, so its promise is void.",
+            expected="what erde calibrate wrote, or certified: false",
+            hint=hint,
+        )
     return document
 
 
-def write_thresholds(bundle: Path, content: dict[str, Any]) -> ThresholdsDocument:
+def thresholds_document(content: dict[str, Any]) -> ThresholdsDocument:
+    """What `thresholds.json` is to hold, validated and sealed."""
+    whole = {"format": FORMAT, "criterion": "entropy", "unit": "nats", **content, "seal": ""}
+    whole = ThresholdsDocument.model_validate(whole).model_dump()
+    return ThresholdsDocument.model_validate({**whole, "seal": _seal(whole)})
+
+
+def write_thresholds(bundle: Path, document: ThresholdsDocument) -> None:
     """Write `thresholds.json` into a bundle, whole or not at all."""
-    document = ThresholdsDocument.model_validate(
-        {"format": FORMAT, "criterion": "entropy", "unit": "nats", **content}
-    )
     write_json(bundle / THRESHOLDS, document.model_dump())
-    return document
 
 
 def target_to_json(target: Target, how: str = "searched") -> dict[str, Any]:
@@ -172,6 +191,40 @@ def target_to_json(target: Target, how: str = "searched") -> dict[str, Any]:
 def figures_to_json(figures: Figures) -> dict[str, Any]:
     """Written form of figures."""
     return {**asdict(figures), "exit_rates": list(figures.exit_rates)}
+
+
+def _check_lengths(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
+    """See that every list has an entry for each exit, or each early one."""
+    points = document.frontier
+    per_exit = {
+        "temperatures": document.temperatures,
+        "exit_rates": document.exit_rates,
+        "held_out.exit_rates": document.held_out.exit_rates,
+        "exit_accuracy": document.exit_accuracy,
+        "half_b_exits": document.half_b_exits,
+        "latency.ms": document.latency.ms if document.latency else None,
+        **{f"frontier.{i}.exit_rates": point.exit_rates for i, point in enumerate(points)},
+        **{f"frontier.{i}.half_b_exits": point.half_b_exits for i, point in enumerate(points)},
+    }
+    early = {
+        "thresholds": document.thresholds,
+        **{f"frontier.{i}.thresholds": point.thresholds for i, point in enumerate(points)},
+    }
+    for lists, expected in ((per_exit, exits), (early, exits - 1)):
+        for name, values in lists.items():
+            if values is not None and len(values) != expected:
+                raise BundleError(
+                    f"{path} has {len(values)} {name}.", expected=str(expected), hint=hint
+                )
+    if not points or sum(document.half_b_exits) <= 0:
+        raise BundleError(
+            f"{path} is not what erde writes.", got="no frontier, or no image in half B", hint=hint
+        )
+
+
+def _seal(content: dict[str, Any]) -> str:
+    """Digest of all that a promise speaks of."""
+    return digest_of({name: value for name, value in content.items() if name != "seal"})
 
 
 def _read(path: Path, hint: str) -> ThresholdsDocument:
@@ -190,6 +243,14 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
     try:
         document = ThresholdsDocument.model_validate(content)
         _ = document.values
-    except (ValidationError, InputError) as error:
-        raise BundleError(f"{path} is not what erde writes: {error}", hint=hint) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise BundleError(
+            f"{path} is not what erde writes.", got=f"{where}: {first['msg']}", hint=hint
+        ) from error
+    except InputError as error:
+        raise BundleError(
+            f"{path} is not what erde writes.", got=error.got, expected=error.expected, hint=hint
+        ) from error
     return document

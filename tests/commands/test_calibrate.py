@@ -28,8 +28,8 @@ CALIBRATE_KEYS = {
     "thresholds", "target", "met", "images", "accuracy", "full_accuracy", "expected_macs",
     "exit_rates", "held_out", "agreement", "expected_latency", "format", "criterion", "unit",
     "temperatures", "met_where_chosen", "certified", "source", "split_fingerprint", "precision",
-    "weights_digest", "exit_accuracy", "half_b_exits", "latency", "frontier", "certificate",
-    "temperature",
+    "weights_digest", "exit_accuracy", "device", "seal", "half_b_exits", "latency",
+    "frontier", "certificate", "temperature",
 }  # fmt: skip
 
 
@@ -44,7 +44,9 @@ def test_calibrate_gives_the_documented_keys_and_writes_thresholds(
     found = json_of("calibrate", student, option, value)
     assert set(found) == CALIBRATE_KEYS
     assert set(found["held_out"]) == FIGURES
-    assert set(found["frontier"][0]) == {*FIGURES, "thresholds", "held_out", "certified", "bounds"}
+    assert set(found["frontier"][0]) == {
+        *FIGURES, "thresholds", "held_out", "certified", "bounds", "half_b_exits",
+    }  # fmt: skip
     assert found["target"]["value"] == value
     assert found["met_where_chosen"] is True
     assert found["certified"] is False
@@ -217,16 +219,19 @@ def test_temperatures_are_fitted_on_half_a_alone(
 ) -> None:
     from erde_cli.core.workflows import calibration_images as module
 
-    seen: list[int] = []
+    seen: list[Any] = []
     real = module.temperature_reports
 
     def spy(logits: Any, labels: Any) -> Any:
-        seen.append(len(labels))
+        seen.append(labels)
         return real(logits, labels)
 
     monkeypatch.setattr(module, "temperature_reports", spy)
     json_of("calibrate", student, "--max-macs", 0.7, "--temperature")
-    assert seen == [72]
+    dataset = open_dataset(load(student).recipe.data)
+    half_a, _ = halves(144, dataset.fingerprint)
+    [labels] = seen
+    np.testing.assert_array_equal(labels, dataset.load("calibration").labels.numpy()[half_a])
 
 
 def test_a_promise_is_written_with_its_terms(student: Path, json_of: JsonOf, cli: Cli) -> None:
@@ -243,6 +248,7 @@ def test_a_promise_is_written_with_its_terms(student: Path, json_of: JsonOf, cli
     assert covered == [True] * (certificate["rejected"] + 1) + [False] * (
         certificate["tested"] - certificate["rejected"]
     )
+    assert found["exit_accuracy"][-1] == found["full_accuracy"]  # all of half B
     deployed = found["frontier"][certificate["rejected"]]
     assert deployed["thresholds"] == found["thresholds"]
     for point in found["frontier"]:
@@ -264,6 +270,10 @@ def test_picks_keep_the_promise_only_among_what_it_covers(
     full = json_of("profile", student)["full_macs"]
     within = json_of("calibrate", student, "--pick", "max-macs=1")
     assert within["certified"] is True
+    # Cheaper candidates lose no more than 100 points either: covered ones come first.
+    cautious = json_of("calibrate", student, "--pick", "max-drop=100")
+    assert cautious["certified"] is True
+    assert cautious["thresholds"] == found["thresholds"]
     cheapest = min(point["expected_macs"] for point in found["frontier"] if point["certified"])
     beyond = (cheapest + found["frontier"][-1]["expected_macs"]) / 2 / full
     code, out, err = cli("calibrate", student, "--pick", f"max-macs={beyond}")
@@ -321,6 +331,12 @@ def test_a_users_own_labelled_images_calibrate(
     found = json_of("calibrate", student, "--max-drop", 2, "--data", folder)
     assert found["source"] == "labelled folder"
     assert found["images"] == 359
+    inside = folder.parent / "parts"
+    inside.mkdir()
+    folder.rename(inside / "calibration")
+    again = json_of("calibrate", student, "--max-drop", 2, "--data", inside)
+    assert again["split_fingerprint"] == found["split_fingerprint"]
+    folder = inside / "calibration"
     evaluated = json_of("evaluate", student, "--data", folder)
     assert evaluated["accuracy"] == found["accuracy"]
     assert evaluated["agreement"] == found["agreement"] < 1

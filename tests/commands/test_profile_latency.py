@@ -93,6 +93,18 @@ def test_the_mix_is_that_of_the_calibration_split_at_the_thresholds(
     assert one["mix"]["macs_share"] == pytest.approx(expected)
 
 
+def test_temperatures_are_part_of_the_mix(student: Path, json_of: JsonOf) -> None:
+    json_of("calibrate", student, "--max-macs", 0.8)
+    document = json.loads((student / "thresholds.json").read_text())
+    document["temperatures"] = [3.0, 3.0, 3.0]  # all are less sure: fewer leave early
+    (student / "thresholds.json").write_text(json.dumps(document))
+    whole = json_of("evaluate", student, "--split", "calibration")
+    rates = [row["exit_rate"] for row in whole["exits"]]
+    assert rates[-1] > document["exit_rates"][-1]
+    one = json_of("profile", student, *QUICK)["latency"]["batches"][0]
+    assert one["mix"]["exit_rates"] == pytest.approx(rates)
+
+
 def test_the_verdict_is_fed_by_the_calibration_split(
     measured: dict[str, Any], student: Path, json_of: JsonOf
 ) -> None:

@@ -161,6 +161,20 @@ def test_another_target_calibrates_and_evaluates_again_but_trains_nothing(
     assert student["expected_macs"] < 0.75 * student["full_macs"]
 
 
+def test_a_run_fits_temperatures_where_the_recipe_says_so_and_keeps_them(
+    run_copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    wanted = ("--force", "--json", "--set", "calibration.temperature=true")
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy, *wanted)
+    assert code == 0, err
+    assert err.count("kept") == 2
+    written = json.loads((run_copy / "student/thresholds.json").read_text())
+    assert len(written["temperatures"]) == 3
+    code, _, err = cli("run", tiny_recipe, "--out", run_copy, *wanted)
+    assert code == 0, err
+    assert "calibration: nothing has changed, kept" in err
+
+
 def test_bundles_of_single_commands_are_kept_by_run_or_refused(
     run_copy: Path, tiny_recipe: Path, cli: Cli
 ) -> None:

@@ -130,13 +130,24 @@ def test_thresholds_of_other_weights_are_refused_with_the_command_that_mends_it(
     "edit",
     [
         lambda d: d.update(thresholds=[0.1]),
+        lambda d: d.update(temperatures=[1.0, 1.0]),
+        lambda d: d.update(temperatures=[1.0, 0.0, 1.0]),
         lambda d: d.update(thresholds=[0.1, -1]),
         lambda d: d.update(thresholds=[0.1, "often"]),
         lambda d: d.update(unit="bits"),
         lambda d: d.update(precision="int8"),
         lambda d: d.pop("met"),
     ],
-    ids=["too few", "negative", "no threshold", "other unit", "other precision", "key missing"],
+    ids=[
+        "too few",
+        "too few temperatures",
+        "no temperature",
+        "negative",
+        "no threshold",
+        "other unit",
+        "other precision",
+        "key missing",
+    ],
 )
 def test_thresholds_that_erde_did_not_write_are_refused(
     student: Path, edit: Callable[[dict[str, Any]], None]
@@ -172,6 +183,19 @@ def test_each_image_leaves_at_its_own_exit_under_the_bundles_thresholds(student:
     torch.testing.assert_close(routed.logits, logits[torch.arange(40), routed.exit])
     one = bundle.route(images[:1])
     assert (one.exit.item(), bundle.route(images[:1]).exit.item()) == (routed.exit[0].item(),) * 2
+
+
+def test_a_bundle_routes_at_its_temperatures(student: Path) -> None:
+    bundle = load_bundle(student)
+    images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = softmax_entropy(bundle.model(images)[:, 0] / 3)
+    limit = float(scores.median())
+    change(
+        student / "thresholds.json",
+        lambda d: d.update(temperatures=[3.0, 1.0, 1.0], thresholds=[limit, "never"]),
+    )
+    assert torch.equal(bundle.route(images).exit, torch.where(scores < limit, 0, 2))
 
 
 def test_an_image_cannot_leave_early_before_calibration(student: Path) -> None:

@@ -12,6 +12,7 @@ from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.calibration import Calibrated, Target, calibrate, one_target
 from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset
+from erde_cli.core.errors import BundleError
 from erde_cli.core.frontier_plot import Curve, FrontierPicture, draw_frontier
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
@@ -20,10 +21,17 @@ from erde_cli.core.thresholds_file import (
     ThresholdsDocument,
     figures_to_json,
     target_to_json,
+    thresholds_document,
     write_thresholds,
 )
-from erde_cli.core.workflows.calibration_images import Seen, Source, look, refuse_tuned_on_all
-from erde_cli.core.workflows.certify import certified_content
+from erde_cli.core.workflows.calibration_images import (
+    Seen,
+    Source,
+    look,
+    look_out_for_training,
+    refuse_tuned_on_all,
+)
+from erde_cli.core.workflows.certify import certified_content, with_earlier
 from erde_cli.core.workflows.options import Json, Options
 
 PICTURE = "frontier.png"
@@ -87,6 +95,7 @@ def calibrate_bundle(
     bundle = load_bundle(path)
     if target.kind == "max_risk":
         refuse_tuned_on_all(bundle, source)
+    look_out_for_training(bundle, source, target, options)
     options.observer.phase("Calibrating thresholds")
     context = options.inference_context(precision)
     seen = look(
@@ -100,12 +109,12 @@ def calibrate_bundle(
         found = calibrate(seen.observations, target)
         content = _content(found)
         told = None if seen.temperatures is None else _compared(seen, target)
-    document = write_thresholds(bundle.path, {
-        **_about(bundle, source, seen, precision, context),
-        **content,
-        "half_b_exits": _half_b(seen, content["thresholds"]),
-    })  # fmt: skip
+    for point in [content, *content["frontier"]]:
+        point["half_b_exits"] = _half_b(seen, point["thresholds"])
+    document = thresholds_document({**_about(bundle, source, seen, precision, context), **content})
+    document = with_earlier(document, bundle, options)
     _draw(bundle, document, seen.profile, told)
+    write_thresholds(bundle.path, document)
     return Thresholds(bundle, document, seen.profile, told)
 
 
@@ -116,14 +125,20 @@ def stored(path: Path) -> Thresholds:
         BundleError: it has not been calibrated.
     """
     bundle = load_bundle(path)
-    document = bundle.require_thresholds()
+    document = bundle.thresholds()
+    if document is None:
+        raise BundleError(
+            f"{bundle.path} has no thresholds, so there is nothing to pick from.",
+            hint=f"calibrate it first, for instance: erde calibrate {bundle.path} --max-drop 1",
+        )
     return Thresholds(bundle, document, profile_model(bundle.model, bundle.image_size), None)
 
 
 def rewritten(found: Thresholds, content: dict[str, Any]) -> Thresholds:
     """The same calibration with other thresholds chosen, written and drawn."""
-    document = write_thresholds(found.bundle.path, {**found.document.model_dump(), **content})
+    document = thresholds_document({**found.document.model_dump(), **content})
     _draw(found.bundle, document, found.profile, None)
+    write_thresholds(found.bundle.path, document)
     return replace(found, document=document)
 
 
@@ -165,6 +180,7 @@ def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: 
         "source": source.kind,
         "split_fingerprint": seen.fingerprint,
         "precision": precision,
+        "device": context.device.type,
         "weights_digest": bundle.document.weights_digest,
         "exit_accuracy": None if accuracy is None else list(accuracy),
         "latency": timed,

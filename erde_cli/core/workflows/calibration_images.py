@@ -106,6 +106,12 @@ def look(
     """Run the images through every exit; fit temperatures (on half A), time exits where asked."""
     dataset = _open(bundle, source, dataset, options)
     store = load_split(dataset, "calibration", options)
+    if len(store) < 2:
+        raise InputError(
+            "Thresholds are chosen on some images and scored on others.",
+            got="one image",
+            expected="two at the very least; some hundreds to be of use",
+        )
     model = ready(bundle.model, context)
     answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)
     half_a, half_b = halves(len(store), dataset.fingerprint)
@@ -148,6 +154,31 @@ def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
             expected="half A",
             hint="give images that chose nothing: --data FOLDER or --images FOLDER",
         )
+
+
+def look_out_for_training(bundle: Bundle, source: Source, target: Target, options: Options) -> None:
+    """See that a folder of the user's is not the one that the network was trained on.
+
+    Raises:
+        BundleError: it is, and a promise is asked for.
+    """
+    folder, root = source.data or source.images, bundle.recipe.data.root
+    if folder is None or root is None:
+        return
+    trained = Path(root).resolve()
+    if (trained / "train").is_dir():
+        trained /= "train"
+    if not folder.resolve().is_relative_to(trained):
+        return
+    text = f"The network was trained on images of {folder}, and is surer of them than of others."
+    if target.kind == "max_risk":
+        raise BundleError(
+            text,
+            got="a promise about them",
+            expected="images that it was not trained on",
+            hint="leave --data and --images out, or give another folder",
+        )
+    options.observer.warning(text)
 
 
 def _open(bundle: Bundle, source: Source, dataset: Dataset | None, options: Options) -> Dataset:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
+from erde_cli.core.bundle import Bundle
+from erde_cli.core.errors import BundleError
 from erde_cli.core.observations import FloatArray, Observations
+from erde_cli.core.promise import nothing, promise
 from erde_cli.core.risk import Certified, certify
 from erde_cli.core.risk_chain import build_chain
-from erde_cli.core.targets import Risk, Target
+from erde_cli.core.targets import CONFIDENCE, Risk, Target
 from erde_cli.core.thresholds import write_threshold
-from erde_cli.core.thresholds_file import figures_to_json, target_to_json
+from erde_cli.core.thresholds_file import (
+    EarlierDocument,
+    ThresholdsDocument,
+    figures_to_json,
+    target_to_json,
+    thresholds_document,
+)
 from erde_cli.core.workflows.calibration_images import Seen
-from erde_cli.core.workflows.options import Json
+from erde_cli.core.workflows.options import Json, Options
 
 
 def certified_content(seen: Seen, target: Target) -> Json:
@@ -20,7 +29,7 @@ def certified_content(seen: Seen, target: Target) -> Json:
     Candidates come from half A; half B tests them, and gives all figures.
     """
     risk = target.risk or "disagreement"
-    confidence = target.confidence or 0.9
+    confidence = target.confidence or CONFIDENCE
     half_a, half_b = seen.observations.only(seen.half_a), seen.observations.only(seen.half_b)
     chain = build_chain(half_a.scores, losses(half_a, risk), half_a.cumulative_macs)
     risks: list[Risk] = ["disagreement", "accuracy-gap"]
@@ -78,52 +87,37 @@ def losses(observations: Observations, risk: Risk) -> FloatArray:
 
 
 def _certificate(found: Certified, target: Target) -> Json:
+    confidence = target.confidence or CONFIDENCE
+    observed = found.observed[found.index]
+    if found.index:
+        text = promise(
+            target.risk or "disagreement", target.value, confidence, found.images, observed
+        )
+    else:
+        text = nothing(
+            target.value,
+            confidence,
+            found.images,
+            tested=len(found.p_values),
+            too_many=len(found.observed) > 1 and found.observed[1] >= target.value,
+            least=found.least_images,
+            wanted=found.images_wanted,
+        )
     return {
         "risk": target.risk,
         "epsilon": target.value,
-        "confidence": target.confidence,
+        "confidence": confidence,
         "images": found.images,
-        "observed": found.observed[found.index],
         "tested": len(found.p_values),
         "rejected": found.index,
         "least_images": found.least_images,
         "images_wanted": found.images_wanted,
-        "statement": _promise(found, target) if found.index else _nothing(found, target),
+        "earlier": [],
+        "basis": "test" if found.index else None,
+        "promised": target.value if found.index else None,
+        "observed": observed,
+        "statement": text,
     }
-
-
-def _promise(found: Certified, target: Target) -> str:
-    risk = (
-        "the share of images answered otherwise than by the network's own last exit"
-        if target.risk == "disagreement"
-        else "the accuracy lost against the network's own last exit"
-    )
-    return (
-        f"Promised: for this network, the half of the images that chose the candidates, and this "
-        f"precision, over the random draw of the {found.images:,} images that tested them from the "
-        f"population met later, with probability {target.confidence:g} or more {risk}, averaged "
-        f"over all images of that population, is at most {100 * target.value:g} % (observed: "
-        f"{100 * found.observed[found.index]:.2f} %). Not per class, per exit or per image; not "
-        "where later images come from elsewhere; not where images are near-duplicates or frames "
-        "of one video; a finite test set may exceed it by chance. Another precision, temperature "
-        "or quantisation has other scores, and must be calibrated again."
-    )
-
-
-def _nothing(found: Certified, target: Target) -> str:
-    """Why nothing is promised, and what would do."""
-    text = (
-        f"Nothing can be promised at {100 * target.value:g} % with confidence "
-        f"{target.confidence:g} from {found.images:,} images: every image goes to the last exit."
-    )
-    if found.least_images is not None and found.images < found.least_images:
-        text += f" At the very least {found.least_images:,} images are needed in the testing half."
-    if found.images_wanted is not None:
-        return text + f" About {found.images_wanted:,} would do at the risk observed."
-    return text + (
-        " Even the most cautious candidate is too often different on these images: allow more, "
-        "or train a network whose early exits are better."
-    )
 
 
 def _bounds(found: Certified, index: int) -> Json:
@@ -132,3 +126,36 @@ def _bounds(found: Certified, index: int) -> Json:
         "disagreement": found.bounds["disagreement"][index],
         "accuracy_gap": None if gaps is None else gaps[index],
     }
+
+
+def with_earlier(
+    document: ThresholdsDocument, bundle: Bundle, options: Options
+) -> ThresholdsDocument:
+    """Note what half B of the same images was tested for before, and warn of choosing among it."""
+    try:
+        before = bundle.thresholds()
+    except BundleError:  # it is about to be replaced
+        return document
+    if before is None or before.certificate is None:
+        return document
+    same = ("weights_digest", "split_fingerprint", "precision", "device", "temperatures")
+    if any(getattr(before, name) != getattr(document, name) for name in same):
+        return document
+    old = before.certificate
+    this = EarlierDocument(risk=old.risk, epsilon=old.epsilon, confidence=old.confidence)
+    new = document.certificate
+    if new is None:
+        return document
+    now = EarlierDocument(risk=new.risk, epsilon=new.epsilon, confidence=new.confidence)
+    earlier = [one for one in [*old.earlier, this] if one != now]
+    if not earlier:
+        return document
+    last = earlier[-1]
+    options.observer.warning(
+        f"Half B of these images was tested for {last.risk} {100 * last.epsilon:g} % before. To "
+        "choose among levels by their results voids the promise; to choose one afterwards type "
+        f"erde calibrate {bundle.path} --pick max-risk=EPS"
+    )
+    content = document.model_dump()
+    content["certificate"]["earlier"] = [one.model_dump() for one in earlier]
+    return thresholds_document(content)

@@ -40,22 +40,20 @@ def choose(bundle: Bundle, options: Options, threshold: str | None, pick: Target
             "this time with --threshold 0.5",
         )
     if pick is None:
-        return Chosen(rule_of(document, None, exits), document.certified, document.target)
+        device = options.context("float32").device.type
+        certified = document.certified_on(device)
+        return Chosen(rule_of(document, None, exits), certified, document.target)
     return _picked(bundle, document, pick, options)
 
 
 def _picked(bundle: Bundle, document: ThresholdsDocument, pick: Target, options: Options) -> Chosen:
     # Choosing among points needs no picture, but that module draws them; matplotlib takes a while.
-    from erde_cli.core.workflows.pick import choose_point, excess
+    from erde_cli.core.workflows.pick import choose_point
 
-    full = float(
-        bundle.predictor(options.inference_context(document.precision)).cumulative_macs[-1]
-    )
+    context = options.inference_context(document.precision)
+    full = float(bundle.predictor(context).cumulative_macs[-1])
     point, target, certified = choose_point(bundle.path, document, pick, full, options)
-    if excess(point, target, full) > 0:
-        options.observer.warning(
-            f"No stored point meets {target.option} {target.value:g}; the nearest one is used."
-        )
+    certified = certified and document.device == context.device.type
     rule = rule_of(document, None, bundle.model.exit_count)
     values = document.model_copy(update={"thresholds": point.thresholds}).values
     return Chosen(

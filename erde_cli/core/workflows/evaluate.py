@@ -170,7 +170,7 @@ def evaluate_store(
     grid = [0.0 if share == 0 else share * top for share in _GRID]
     sweep = [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
     found = adaptive_of(exits, right, costs)
-    certified = document is not None and document.certified
+    certified = document is not None and document.certified_on(context.device.type)
     return Evaluation(
         bundle,
         split,

@@ -70,6 +70,7 @@ class MeasuredLatency:
     weights_file_bytes: int
     weights_placed_bytes: int
     exit_accuracy: list[float]
+    calibrated_rates: list[float] | None
     picture: Path
 
     @property
@@ -85,6 +86,13 @@ class MeasuredLatency:
             if one.latency.end_to_end is not None
         ]
 
+    def calibrated(self, one: MeasuredBatch) -> float | None:
+        """Expected ms per image at the exit mix that calibration found; None without thresholds."""
+        if self.calibrated_rates is None:
+            return None
+        medians = [timing.median for timing in one.latency.exits]
+        return float(np.dot(self.calibrated_rates, medians))
+
     def to_json(self, profile: Profile) -> Json:
         """The object `latency` of `erde profile --json`."""
         return {
@@ -98,7 +106,7 @@ class MeasuredLatency:
                 "file_bytes": self.weights_file_bytes,
                 "placed_bytes": self.weights_placed_bytes,
             },
-            "batches": [_batch_to_json(one, profile) for one in self.batches],
+            "batches": [_batch_to_json(one, profile, self.calibrated(one)) for one in self.batches],
             "picture": str(self.picture),
         }
 
@@ -132,7 +140,14 @@ def measure_bundle(
     _draw(picture, bundle, profile, thresholds, context, [one.latency for one in batches])
     size = (bundle.path / WEIGHTS).stat().st_size
     return MeasuredLatency(
-        context, request.repeats, tuple(batches), size, weight_bytes(model), accuracy, picture
+        context,
+        request.repeats,
+        tuple(batches),
+        size,
+        weight_bytes(model),
+        accuracy,
+        thresholds.exit_rates if thresholds else None,
+        picture,
     )
 
 
@@ -210,7 +225,7 @@ def _draw(
     draw_profile(path, picture)
 
 
-def _batch_to_json(one: MeasuredBatch, profile: Profile) -> Json:
+def _batch_to_json(one: MeasuredBatch, profile: Profile, calibrated: float | None) -> Json:
     found = one.latency
     shares = found.shares(profile.cumulative_macs)
     end = found.end_to_end
@@ -218,6 +233,7 @@ def _batch_to_json(one: MeasuredBatch, profile: Profile) -> Json:
     if shares is not None and end is not None:
         mix = {
             "exit_rates": list(end.exit_rates),
+            "calibrated_ms": calibrated,
             "expected_ms": found.expected,
             "end_to_end_ms": end.mean,
             "over_static": list(end.over_static),

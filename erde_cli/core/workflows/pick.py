@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from erde_cli.core.errors import BundleError
+from erde_cli.core.promise import UNCOVERED, promise
 from erde_cli.core.targets import Target
 from erde_cli.core.thresholds_file import (
     BoundsDocument,
+    CertificateDocument,
     FiguresDocument,
     PointDocument,
     ThresholdsDocument,
@@ -33,7 +35,12 @@ def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
     found = stored(path)
     full = float(found.profile.full_macs)
     point, target, certified = choose_point(path, found.document, target, full, options)
-    return rewritten(found, content_of(point, target, full, certified=certified))
+    content = content_of(point, target, full, certified=certified)
+    if found.document.certificate is not None:
+        content["certificate"] = _certificate_of(
+            found.document.certificate, point, target, certified=certified
+        )
+    return rewritten(found, content)
 
 
 def choose_point(
@@ -52,6 +59,10 @@ def choose_point(
     certified = point.certified
     if target.kind == "max_risk":  # the bounds hold for all candidates together
         certified = excess(point, target, full) <= 0
+    if excess(point, target, full) > 0:
+        options.observer.warning(
+            f"No stored point meets {target.option} {target.value:g}; the nearest one is used."
+        )
     if document.certificate is not None and not certified:
         options.observer.warning(
             "No candidate that the promise covers meets this target: the choice is not certified."
@@ -105,11 +116,36 @@ def content_of(point: PointDocument, target: Target, full: float, *, certified: 
     return {
         **point.model_dump(include=set(FiguresDocument.model_fields)),
         "thresholds": point.thresholds,
+        "half_b_exits": point.half_b_exits,
         "target": target_to_json(target, "picked"),
         "met": _short(held_out, target, full, bounds) <= _ROUNDING,
         "met_where_chosen": excess(point, target, full) <= 0,
         "certified": certified,
         "held_out": held_out.model_dump(),
+    }
+
+
+def _certificate_of(
+    tested: CertificateDocument, point: PointDocument, target: Target, *, certified: bool
+) -> Json:
+    """The certificate of a picked point: what is promised of it, and on what grounds."""
+    if tested.risk == "accuracy-gap":
+        observed = (point.full_accuracy or 0.0) - (point.accuracy or 0.0)
+    else:
+        observed = 1 - (point.agreement or 0.0)
+    by_bounds = target.kind == "max_risk"
+    promised = target.value if by_bounds else tested.epsilon
+    text = UNCOVERED
+    if certified:
+        text = promise(
+            tested.risk, promised, tested.confidence, tested.images, observed, by_bounds=by_bounds
+        )
+    return {
+        **tested.model_dump(),
+        "basis": ("bounds" if by_bounds else "test") if certified else None,
+        "promised": promised if certified else None,
+        "observed": observed,
+        "statement": text,
     }
 
 

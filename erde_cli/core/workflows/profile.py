@@ -68,11 +68,14 @@ def profile_bundle(path: Path, options: Options, request: LatencyRequest | None 
 def verdict_on(
     profile: Profile, thresholds: ThresholdsDocument, costs: Sequence[LatencyCosts] = ()
 ) -> Verdict | None:
-    """Whether early exit pays, on the images of the last calibration; None without labels.
+    """Whether early exit pays, on the images of the last calibration.
 
-    The accuracy and the MACs are those held out: on the images that chose, both would flatter.
+    None where those had no labels, and for a network with one exit. The accuracy and the MACs are
+    those held out: on the images that chose, both would flatter.
     """
     if thresholds.exit_accuracy is None or thresholds.held_out.accuracy is None:
+        return None
+    if len(profile.exits) == 1:  # there is nothing to leave early from
         return None
     return give_verdict(
         thresholds.exit_accuracy,

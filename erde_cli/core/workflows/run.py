@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.bundle import Bundle, load_bundle, with_calibration
 from erde_cli.core.bundle_format import DOCUMENT
 from erde_cli.core.calibration import Target
 from erde_cli.core.data import Dataset, open_dataset
@@ -127,7 +127,7 @@ def _student(
     bundle = _kept(run / "student", digest, force, options)
     if bundle is not None:
         journal.keep("student", options)
-        return bundle
+        return with_calibration(bundle, recipe.calibration)
     start = journal.begin()
     bundle = distill(recipe, run, None, options, dataset).bundle
     journal.finish("student", start)
