@@ -31,12 +31,12 @@ from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.training import distill
 
 _SHARED = [
-    ("training.student.learning_rate", ["0.2", "0.1", "0.4"]),
+    ("training.student.learning_rate", ["0.2", "0.1", "0.4", "0.8"]),
     ("distillation.temperature", ["2", "4"]),
     ("distillation.weights.distillation", ["1", "3"]),
     ("student.exit_weights", ["[1, 1, 1]", "[3, 2, 1]", "[1, 2, 3]"]),
 ]
-# What only one of them reads, or what the other has in its place: 9 trials each.
+# What only one of them reads, or what the other has in its place: 10 trials each.
 _OWN = {
     "kd": ("training.student.weight_decay", ["5e-4", "1e-4", "1e-3"]),
     "erde": ("distillation.weights.entropy", ["1", "0.3", "3"]),
@@ -55,9 +55,7 @@ def main() -> None:
     given = parser.parse_args()
     options = Options(threads=given.threads)
     dataset = open_dataset(load_recipe(given.recipe, given.overrides).data)
-    trials = {
-        method: _tune(method, own, given, dataset, options) for method, own in _OWN.items()
-    }
+    trials = {method: _tune(method, own, given, dataset, options) for method, own in _OWN.items()}
     rows = [
         [method, ", ".join(trial["changed"]) or "as the recipe", f"{100 * trial['auc']:.2f}",
          " ".join(f"{100 * share:.1f}" for share in trial["exits"])]
@@ -67,7 +65,7 @@ def main() -> None:
     tell("Tuning on half A", columns, rows, given.json, {"trials": trials})
 
 
-def _tune(method, own, given, dataset: Dataset, options: Options):  # noqa: ANN001, ANN202
+def _tune(method, own, given, dataset: Dataset, options: Options):
     """Every trial of one method, in the order it was made."""
     best: list[str] = []
     trials = [_trial(method, best, given, dataset, options)]
@@ -83,7 +81,7 @@ def _tune(method, own, given, dataset: Dataset, options: Options):  # noqa: ANN0
     return trials
 
 
-def _trial(method, changed: list[str], given, dataset: Dataset, options: Options):  # noqa: ANN001, ANN202
+def _trial(method, changed: list[str], given, dataset: Dataset, options: Options):
     overrides = [*given.overrides, f"distillation.method={method}", *changed]
     recipe = load_recipe(given.recipe, overrides)
     folder = given.out / digest_of(recipe.model_dump())[:12]

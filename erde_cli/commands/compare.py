@@ -20,7 +20,12 @@ from erde_cli.commands.options import (
 def compare(
     recipe: RecipeArgument,
     methods: Annotated[
-        str, typer.Option("--methods", metavar="METHOD,...", help="erde, kd, cross_entropy.")
+        str,
+        typer.Option(
+            "--methods",
+            metavar="METHOD,...",
+            help="erde, kd, cross_entropy; static beside them adds networks without early exits.",
+        ),
     ] = "erde,kd,cross_entropy",
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="How many, from the recipe's seed upwards.")
@@ -51,6 +56,15 @@ def compare(
             help="Train a student for each value, where its method reads it; may be repeated.",
         ),
     ] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--vary",
+            metavar="SECTION.KEY=VALUE,...",
+            show_default=False,
+            help="Train a student for each value alone, beside the rest; may be repeated.",
+        ),
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -67,7 +81,8 @@ def compare(
     """
     from erde_cli.core.variants import parse_methods, variants_of
 
-    variants = variants_of(parse_methods(methods), grid or ())
+    named, static = parse_methods(methods)
+    variants = variants_of(named, grid or (), vary or ())
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.arms import arms_of
     from erde_cli.core.recipe import load_recipe
@@ -84,7 +99,7 @@ def compare(
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))
     shared = None if teacher is None else load_bundle(teacher)
     with working(quiet, device, threads) as options:
-        found = compare(Plan(loaded, run, of_seeds, arms, shared), options)
+        found = compare(Plan(loaded, run, of_seeds, arms, shared, static), options)
     show(found.to_json(), as_json, *comparison_pieces(found))
     if found.failed:
         raise typer.Exit(1)

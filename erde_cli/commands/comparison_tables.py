@@ -11,7 +11,7 @@ from rich.table import Table
 from erde_cli.commands.tables import exit_name, percent, table
 from erde_cli.core.workflows.compare import Compared
 from erde_cli.core.workflows.compare_files import JSON, PICTURES
-from erde_cli.core.workflows.compare_words import spread, statement
+from erde_cli.core.workflows.compare_words import RIVAL_HEAD, rival_rows, spread, statement
 
 
 def comparison_pieces(found: Compared) -> list[RenderableType]:
@@ -30,6 +30,7 @@ def comparison_pieces(found: Compared) -> list[RenderableType]:
     ]
     return [
         _teachers(document), _budgets(document), _exits(document), _savings(document),
+        *([_rivals(document)] if document["static_rivals"] else []),
         said, *others, "Everything else is descriptive.", *failed,
         f"picture: {escape(str(found.run / PICTURES[0]))}",
         f"report:  {escape(str(found.run / JSON))}",
@@ -99,4 +100,12 @@ def _savings(document: dict[str, Any]) -> Table:
                 spread(row["accuracy"]),
                 *(spread(row[name], 1) for name in ("macs_ratio", "size_ratio", "exit_ratio")),
             )
+    return made
+
+
+def _rivals(document: dict[str, Any]) -> Table:
+    """Networks without early exits at the cost of the adaptive students."""
+    made = table("Static rivals: no early exits, kd, at the same MACs", *RIVAL_HEAD)
+    for row in rival_rows(document):
+        made.add_row(*row)
     return made

@@ -40,11 +40,15 @@ class Drawn:
 
 @dataclass(frozen=True)
 class ComparisonPicture:
-    """What the picture shows; teacher: its own curves and its last exit alone."""
+    """What the picture shows; teacher: its own curves and its last exit alone.
+
+    rivals: networks without early exits, mean over seeds.
+    """
 
     title: str
     students: Sequence[Drawn]
     teacher: Drawn | None
+    rivals: Sequence[Point] = ()
 
 
 def band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
@@ -69,6 +73,12 @@ def draw_comparison(path: Path, picture: ComparisonPicture) -> None:
     for place, one in enumerate(picture.students):
         for axes in panels:
             _draw(axes, one, _STYLES[place % len(_STYLES)], "each exit alone")
+    if picture.rivals:
+        panels[0].scatter(
+            [one.macs for one in picture.rivals], [100 * one.accuracy for one in picture.rivals],
+            marker="*", c=INK, s=110, zorder=4, edgecolors="white", linewidths=0.6,
+            label="static: no early exits, kd",
+        )  # fmt: skip
     if picture.teacher is not None:
         _draw(panels[1], picture.teacher, (INK, ":", "D"), "last exit alone")
         panels[1].set_xscale("log")

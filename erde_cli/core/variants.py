@@ -14,6 +14,7 @@ from itertools import product
 from erde_cli.core.errors import InputError
 
 METHODS = ("erde", "kd", "cross_entropy")  # each is compared with those after it
+STATIC = "static"  # asked for like a method: networks without early exits, as rivals
 _PREFIX = "distillation."
 _OPEN = (_PREFIX, "training.student.")
 _FIXED = ("distillation.method", "distillation.teacher_cache")
@@ -41,62 +42,84 @@ class Variant:
         return "+".join([self.method, *(re.sub(r"[^\w.=-]+", "_", part) for part in parts)])
 
 
-def parse_methods(text: str) -> list[str]:
-    """Read methods such as "erde,kd", in the order in which they are compared.
+def parse_methods(text: str) -> tuple[list[str], bool]:
+    """Read methods such as "erde,kd,static", in the order in which they are compared.
+
+    Returns:
+        The methods, and whether static rivals are wanted beside them.
 
     Raises:
-        InputError: one is unknown or named twice.
+        InputError: one is unknown or named twice, or there are rivals alone.
     """
     given = [part.strip() for part in text.split(",")]
-    if len(set(given)) < len(given) or not set(given) <= set(METHODS):
+    known = {*METHODS, STATIC}
+    if len(set(given)) < len(given) or not set(given) <= known or given == [STATIC]:
         raise InputError(
             "Methods are named once each, with commas between them.",
             got=f"--methods {text}",
-            expected=f"some of {','.join(METHODS)}",
+            expected=f"some of {','.join(METHODS)}, and {STATIC} beside them",
         )
-    return [method for method in METHODS if method in given]
+    return [method for method in METHODS if method in given], STATIC in given
 
 
-def variants_of(methods: Sequence[str], grid: Sequence[str]) -> list[Variant]:
-    """Every method with every combination of the grid's values, each once.
+def variants_of(
+    methods: Sequence[str], grid: Sequence[str], vary: Sequence[str] = ()
+) -> list[Variant]:
+    """Every method with every combination of the grid's values, and with single changes, each once.
 
     Args:
         methods: from `parse_methods`.
         grid: texts `section.key=value,value`; commas inside brackets belong to a value.
+        vary: the same, but each value is tried alone, beside the rest.
 
     Raises:
         InputError: a text has no values, or its key would make the students incomparable.
     """
-    lines = [_line(text) for text in grid]
+    axes, single = _lines(grid, "--grid"), _lines(vary, "--vary")
+    found: dict[Variant, None] = {}
+    for method in methods:
+        combined = product(*_read_by(method, axes))
+        alone = [(setting,) for axis in _read_by(method, single) for setting in axis]
+        found |= dict.fromkeys(Variant(method, settings) for settings in [*combined, *alone])
+    return list(found)
+
+
+def _read_by(method: str, lines: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
+    """Settings of each key that a method reads."""
+    unread = _UNREAD[method] or ("\0",)
+    return [
+        [f"{key}={value}" for value in values]
+        for key, values in lines
+        if not key.startswith(unread)
+    ]
+
+
+def _lines(texts: Sequence[str], option: str) -> list[tuple[str, list[str]]]:
+    lines = [_line(text, option) for text in texts]
     keys = [key for key, _ in lines]
     if len(set(keys)) < len(keys):
         raise InputError(
-            "A key has one --grid.",
+            f"A key has one {option}.",
             got=", ".join(keys),
-            hint="give all its values in one: --grid KEY=1,3,10",
+            hint=f"give all its values in one: {option} KEY=1,3,10",
         )
-    found = []
-    for method in methods:
-        read = [line for line in lines if not line[0].startswith(_UNREAD[method] or ("\0",))]
-        axes = [[f"{key}={value}" for value in values] for key, values in read]
-        found += [Variant(method, settings) for settings in product(*axes)]
-    return found
+    return lines
 
 
-def _line(text: str) -> tuple[str, list[str]]:
+def _line(text: str, option: str) -> tuple[str, list[str]]:
     key, equals, values = (part.strip() for part in text.partition("="))
     found = [value.strip() for value in re.split(r",(?![^\[{]*[\]}])", values)]
     if not equals or not all(found) or len(set(found)) < len(found):
         raise InputError(
-            "A grid is a key of the recipe and its values, each once.",
-            got=f"--grid {text}",
-            expected="--grid SECTION.KEY=VALUE,VALUE",
+            f"{option} takes a key of the recipe and its values, each once.",
+            got=f"{option} {text}",
+            expected=f"{option} SECTION.KEY=VALUE,VALUE",
         )
     if not key.startswith(_OPEN) or key.startswith(_FIXED):
         raise InputError(
-            "A grid changes how a student learns, and nothing else: students of one seed share "
+            f"{option} changes how a student learns, and nothing else: students of one seed share "
             "images, teacher, weights to begin with and cost.",
-            got=f"--grid {text}",
+            got=f"{option} {text}",
             expected="a key of distillation (but method and teacher_cache) or training.student",
             hint="name methods with --methods, and change all students alike with --set",
         )

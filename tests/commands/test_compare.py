@@ -15,7 +15,9 @@ from safetensors.numpy import load_file
 from erde_cli.app import main
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.paired import holm
+from erde_cli.core.recipe import load_recipe
 from erde_cli.core.workflows import compare as module
+from erde_cli.core.workflows.compare_rivals import static_rivals
 from erde_cli.core.workflows.compare_words import statement
 
 from ..conftest import Cli
@@ -23,7 +25,7 @@ from ..conftest import Cli
 FEW = ("--set", "training.student.epochs=1", "--set", "training.teacher.epochs=2")
 RESULT_KEYS = {
     "recipe", "seeds", "methods", "shared_teacher", "calibration_images", "test_images", "budgets",
-    "draws", "teachers", "students", "summary", "primary", "differences", "failed",
+    "draws", "teachers", "students", "summary", "primary", "differences", "static_rivals", "failed",
 }  # fmt: skip
 NETWORK_KEYS = {
     "seed", "bundle", "full_macs", "static_macs", "least_cost", "auc", "at_budgets", "points",
@@ -362,3 +364,87 @@ def test_the_tables_say_what_was_found(copy: Path, tiny_recipe: Path, cli: Cli) 
     assert "95 % interval" in out
     assert "Everything else is descriptive." in out
     assert "0 of 2" in out
+
+
+@pytest.fixture(scope="module")
+def rivalled(
+    finished: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    run = shutil.copytree(finished, tmp_path_factory.mktemp("rivals") / "run")
+    arguments = ["--methods", "erde,kd,static", "--seeds", "2", "--out", str(run), "-q", *FEW]
+    assert main(["compare", str(tiny_recipe), *arguments]) == 0
+    found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    return found
+
+
+def test_static_rivals_are_no_students_and_have_no_early_exits(rivalled: dict[str, Any]) -> None:
+    assert rivalled["methods"] == ["erde", "kd"]
+    assert {one["method"] for one in rivalled["students"]} == {"erde", "kd"}
+    full = rivalled["students"][0]["full_macs"]
+    (rival,) = rivalled["static_rivals"]  # so narrow a student has one width for both
+    assert rival["label"] == f"static-{100 * rival['macs'] / full:.0f}"
+    for path in rival["bundles"]:
+        document = json.loads((Path(path) / "bundle.json").read_text())
+        assert document["architecture"]["cuts"] == []
+        assert document["recipe"]["distillation"]["method"] == "kd"
+        assert document["recipe"]["distillation"]["pairing"] == [2]  # the teacher's last
+
+
+def test_rivals_cost_as_near_to_half_and_seven_tenths_as_a_width_comes() -> None:
+    recipe = load_recipe("cifar10-cpu", ["student.stem=32"])
+    rivals = static_rivals(recipe, 10)
+    assert [rival.label for rival in rivals] == ["static-48", "static-67"]
+    assert [rival.recipe.student.width for rival in rivals] == [11, 13]
+    assert [rival.recipe.student.stem for rival in rivals] == [22, 26]
+
+
+def test_a_rival_meets_every_method_at_its_own_cost(rivalled: dict[str, Any]) -> None:
+    rival = rivalled["static_rivals"][0]
+    assert rival["seeds"] == [3, 4]
+    assert [one["method"] for one in rival["against"]] == ["erde", "kd"]
+    for against in rival["against"]:
+        for place, seed in enumerate(rival["seeds"]):
+            student = next(
+                one for one in rivalled["students"]
+                if (one["seed"], one["method"]) == (seed, against["method"])
+            )  # fmt: skip
+            costs = [point["cost"] * student["full_macs"] for point in student["points"]]
+            shares = [point["accuracy"] for point in student["points"]]
+            order = np.argsort(costs, kind="stable")
+            there = np.interp(rival["macs"], np.array(costs)[order], np.array(shares)[order])
+            assert against["accuracy"][place] == pytest.approx(there)
+            difference = against["difference"]["of_seeds"][place]
+            assert difference == pytest.approx(there - rival["accuracy"][place])
+        low, high = against["difference"]["interval"]
+        assert low < against["difference"]["mean"] < high
+
+
+def test_rivals_stand_in_the_paper_and_on_the_screen(
+    rivalled: dict[str, Any], tiny_recipe: Path, cli: Cli
+) -> None:
+    run = Path(rivalled["static_rivals"][0]["bundles"][0]).parents[2]
+    text = (run / "results.md").read_text()
+    assert "| rival | MACs | accuracy % |" in text
+    assert text.count(f"| {rivalled['static_rivals'][0]['label']} |") == 2
+    code, out, _ = cli(
+        "compare", tiny_recipe, "--methods", "erde,kd,static", "--seeds", 2, "--out", run, *FEW,
+        "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    assert "Static rivals" in out
+
+
+def test_a_single_change_stands_beside_the_rest(copy: Path, tiny_recipe: Path, cli: Cli) -> None:
+    shutil.rmtree(copy / "seed-4")
+    both = "{cross_entropy: true, distillation: true}"
+    code, out, err = cli(
+        "compare", tiny_recipe, "--methods", "erde,kd", "--seeds", 1, "--out", copy, "--json", *FEW,
+        "--vary", "distillation.weights.entropy=0", "--vary", f"distillation.teacher_wrong={both}",
+    )  # fmt: skip
+    assert code == 0, err
+    added = "erde+teacher_wrong=_cross_entropy_true_distillation_true_"
+    assert json.loads(out)["methods"] == ["erde", "erde+weights.entropy=0", added, "kd"]
+    document = json.loads((copy / f"seed-3/{added}/student/bundle.json").read_text())
+    wanted = document["recipe"]["distillation"]
+    assert wanted["teacher_wrong"] == {"cross_entropy": True, "distillation": True}
+    assert wanted["weights"]["entropy"] == 1  # of the other change, nothing

@@ -7,8 +7,9 @@ from erde_cli.core.variants import Variant, parse_methods, variants_of
 
 
 def test_methods_come_in_the_order_they_are_compared_in() -> None:
-    assert parse_methods("kd, erde") == ["erde", "kd"]
-    for text in ("kd,kd", "kd,sgd", "", "erde,"):
+    assert parse_methods("kd, erde") == (["erde", "kd"], False)
+    assert parse_methods("static,kd") == (["kd"], True)
+    for text in ("kd,kd", "kd,sgd", "", "erde,", "static", "kd,static,static"):
         with pytest.raises(InputError, match="named once each"):
             parse_methods(text)
 
@@ -55,6 +56,21 @@ def test_commas_inside_brackets_belong_to_a_value() -> None:
 def test_a_grid_that_would_compare_unlike_students_is_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         variants_of(["erde"], [text])
+
+
+def test_single_changes_are_not_multiplied() -> None:
+    vary = ["distillation.weights.entropy=0,3", "distillation.temperature=4"]
+    found = variants_of(["erde", "kd", "cross_entropy"], [], vary)
+    assert [one.label for one in found] == [
+        "erde", "erde+weights.entropy=0", "erde+weights.entropy=3", "erde+temperature=4",
+        "kd", "kd+temperature=4", "cross_entropy",
+    ]  # fmt: skip
+    same = ["distillation.temperature=2"]
+    assert len(variants_of(["erde"], same, same)) == 1
+    with pytest.raises(InputError, match="one --vary"):
+        variants_of(["erde"], [], ["distillation.temperature=2", "distillation.temperature=4"])
+    with pytest.raises(InputError, match="--vary changes how a student learns"):
+        variants_of(["erde"], [], ["seed=1"])
 
 
 def test_a_key_has_one_grid() -> None:

@@ -21,6 +21,11 @@ from erde_cli.core.recipe.yaml_text import parse_yaml
 Overrides = dict[str, Any]
 
 _COMMAND_LINE = "command line"
+_LABEL_MIXING = ("mixup", "cutmix", "label_mixing", "mixup_alpha", "cutmix_alpha")
+_NO_MIXING = (
+    "mixes the labels of images, so whether the teacher is right on one is not defined: erde has "
+    "crop, flip and cutout"
+)
 
 
 def load_recipe(
@@ -211,6 +216,8 @@ def _problem(item: Mapping[str, Any], path: str, origin: str, key: str, rule: st
     shown = "" if isinstance(value, dict | BaseModel) else _shorten(value)
     if kind == "missing":
         return Problem(origin, path, "", "is required")
+    if kind == "extra_forbidden" and path.rpartition(".")[2] in _LABEL_MIXING:
+        return Problem(origin, path, shown, _NO_MIXING)
     if kind == "extra_forbidden":
         return Problem(origin, path, shown, "no such key", _nearest_path(path))
     if kind == "literal_error":

@@ -17,6 +17,7 @@ from erde_cli.core.workflows.compare_answers import Images, Seen, seen_by
 from erde_cli.core.workflows.compare_files import write_results
 from erde_cli.core.workflows.compare_plan import Plan, claim
 from erde_cli.core.workflows.compare_results import Failed, Found, results
+from erde_cli.core.workflows.compare_rivals import static_rivals
 from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
@@ -69,22 +70,23 @@ def compare(plan: Plan, options: Options) -> Compared:
     if plan.teacher is not None:
         check_splits(plan.teacher, dataset)
     claim(plan)
-    trained = _train_all(plan, dataset, options)
-    if not trained.students:
+    rivals = static_rivals(plan.recipe, len(dataset.class_names)) if plan.static else ()
+    trained = _train_all(plan, rivals, dataset, options)
+    found = _answers(plan, trained, dataset, options)
+    if not found.students:
         raise trained.errors[0]
-    document = results(plan, _answers(plan, trained, dataset, options))
+    document = results(plan, found)
     write_results(plan.run, document)
     return Compared(document, plan.run)
 
 
-def _train_all(plan: Plan, dataset: Dataset, options: Options) -> _Trained:
+def _train_all(plan: Plan, rivals: tuple[Arm, ...], dataset: Dataset, options: Options) -> _Trained:
     trained = _Trained()
+    arms = [*plan.arms, *rivals]
     for seed in plan.seeds:
         teacher = _teacher(plan, seed, dataset, trained, options)
-        for number, arm in enumerate(plan.arms, 1):
-            options.observer.phase(
-                f"Seed {seed}, student {number} of {len(plan.arms)}: {arm.label}"
-            )
+        for number, arm in enumerate(arms, 1):
+            options.observer.phase(f"Seed {seed}, student {number} of {len(arms)}: {arm.label}")
             _student(plan, seed, arm, teacher, dataset, trained, options)
     return trained
 
@@ -177,7 +179,10 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
         students[seed, label] = seen_by(bundle, images, path)
         options.observer.progress("Answering", done, total)
     wrong = {seed: _wrong_on_train(plan, seed) for seed in teachers}
-    return Found(teachers, students, wrong, trained.failed)
+    known = {arm.label for arm in plan.arms}
+    rivals = {key: seen for key, seen in students.items() if key[1] not in known}
+    students = {key: seen for key, seen in students.items() if key[1] in known}
+    return Found(teachers, students, rivals, wrong, trained.failed)
 
 
 def _wrong_on_train(plan: Plan, seed: int) -> list[float] | None:

@@ -65,12 +65,15 @@ def _picture(document: Json) -> ComparisonPicture:
             drawn.append(_drawn(label, mine))
     teachers = list({one["bundle"]: one for one in document["teachers"]}.values())
     teacher = _drawn("teacher", teachers, last_only=True) if teachers else None
+    rivals = [
+        Point(one["macs"], float(np.mean(one["accuracy"]))) for one in document["static_rivals"]
+    ]
     seeds = len(document["seeds"])
     title = (
         f"{document['recipe']}: {document['test_images']:,} test images, "
         f"{seeds} seed{'s' if seeds > 1 else ''} (band: lowest to highest)"
     )
-    return ComparisonPicture(title, drawn, teacher)
+    return ComparisonPicture(title, drawn, teacher, rivals)
 
 
 def _drawn(label: str, networks: list[Json], *, last_only: bool = False) -> Drawn:

@@ -18,13 +18,17 @@ FILE = "compare.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a comparison needs; `teacher` is the one that all seeds share, if they do."""
+    """All that a comparison needs; `teacher` is the one that all seeds share, if they do.
+
+    static: whether static rivals are trained as well.
+    """
 
     recipe: Recipe
     run: Path
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
     teacher: Bundle | None = None
+    static: bool = False
 
     def of_seed(self, seed: int) -> Path:
         """Folder of one seed."""

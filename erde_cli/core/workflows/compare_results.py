@@ -14,6 +14,7 @@ from erde_cli.core.paired import Difference, difference, holm, verdict
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.compare_answers import Seen
 from erde_cli.core.workflows.compare_plan import Plan
+from erde_cli.core.workflows.compare_rivals import rivals_document
 from erde_cli.core.workflows.options import Json
 
 PRIMARY = ("erde", "kd")
@@ -36,6 +37,7 @@ class Found:
 
     teachers: dict[int, Seen]
     students: dict[Key, Seen]
+    rivals: dict[Key, Seen]
     wrong_on_train: dict[int, list[float] | None]
     failed: list[Failed]
 
@@ -62,6 +64,7 @@ def results(plan: Plan, found: Found) -> Json:
         "summary": [_summary(arm.label, students) for arm in plan.arms],
         "primary": next((one for one in differences if one["primary"]), None),
         "differences": differences,
+        "static_rivals": rivals_document(plan, found.students, found.rivals),
         "failed": [asdict(one) for one in found.failed],
     }
 

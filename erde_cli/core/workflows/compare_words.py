@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean, stdev
 
 from erde_cli.core.workflows.options import Json
+
+RIVALS = (
+    "Networks without early exits, distilled by kd, beside the adaptive students at the same MACs; "
+    "descriptive."
+)
+RIVAL_HEAD = ("rival", "MACs", "accuracy %", "method", "there %", "points", "95 % interval")
 
 
 def statement(one: Json) -> str:
@@ -57,6 +64,7 @@ def markdown(document: Json) -> str:
     parts = [
         equal_cost, _budgets(document), paired, _differences(document), needed, _savings(document),
     ]  # fmt: skip
+    parts += [RIVALS, _rivals(document)] if document["static_rivals"] else []
     missing = [
         f"- seed {one['seed']}, {one['method']}: {one['reason']}" for one in document["failed"]
     ]
@@ -103,6 +111,34 @@ def _savings(document: Json) -> str:
         for saved in one["savings"]
     ]
     return _table(head, rows)
+
+
+def rival_rows(document: Json) -> list[list[str]]:
+    """Each static rival beside every plain method at the rival's own cost."""
+    rows = []
+    for rival in document["static_rivals"]:
+        for one in rival["against"]:
+            found = one["difference"]
+            cells = ["-", "-", "not reachable"]
+            if found is not None:
+                interval = found["interval"]
+                cells = [
+                    _mean(one["accuracy"]), points(found["mean"]),
+                    "one seed" if interval is None else " to ".join(map(points, interval)),
+                ]  # fmt: skip
+            macs = f"{rival['macs'] / 1e6:.2f} M"
+            rows.append([rival["label"], macs, _mean(rival["accuracy"]), one["method"], *cells])
+    return rows
+
+
+def _rivals(document: Json) -> str:
+    return _table(RIVAL_HEAD, rival_rows(document))
+
+
+def _mean(shares: Sequence[float]) -> str:
+    """Mean ± standard deviation over seeds, in per cent."""
+    mean = f"{100 * fmean(shares):.2f}"
+    return mean if len(shares) < 2 else f"{mean} ± {100 * stdev(shares):.2f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from erde_cli.core.errors import RecipeError
+from erde_cli.core.errors import Problem, RecipeError
 from erde_cli.core.recipe import Calibration, Data, Network, Recipe
 
 Changed = Callable[[dict[str, Any]], Recipe]
@@ -414,3 +414,12 @@ def test_a_family_decides_the_blocks_and_the_usual_width(
 )
 def test_digits_are_not_mirrored_and_pictures_are(dataset: str, flips: bool) -> None:
     assert Data(dataset=dataset).flips is flips
+
+
+@pytest.mark.parametrize("dotted", ["data.augmentation.mixup", "training.student.cutmix"])
+def test_mixed_labels_are_refused_with_the_reason(
+    dotted: str, document: dict[str, Any], write: Callable[[Any], str],
+    problems: Callable[..., dict[str, Problem]],
+) -> None:  # fmt: skip
+    found = problems(write(document), f"{dotted}=0.2")
+    assert "whether the teacher is right on one is not defined" in str(found[dotted])
