@@ -31,11 +31,13 @@ class Drawn:
 
     seeds: one curve each, [points] of MACs and of accuracy (fractions).
     exits: each exit alone, without earlier heads, mean over seeds.
+    plain: a variant is a thin line alone; bands and marks of a dozen could not be told apart.
     """
 
     label: str
     seeds: Sequence[tuple[FloatArray, FloatArray]]
     exits: Sequence[Point]
+    plain: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,10 @@ def _draw(axes: Axes, one: Drawn, style: tuple[str, str, str], exits: str) -> No
     """One kind of network: mean over seeds, a band from lowest to highest, its exits as marks."""
     colour, line, marker = style
     macs, shares = band(one.seeds)
-    axes.plot(macs, 100 * shares.mean(axis=0), color=colour, ls=line, lw=1.8, label=one.label)
+    width = 1.8 if one.plain else 0.9
+    axes.plot(macs, 100 * shares.mean(axis=0), color=colour, ls=line, lw=width, label=one.label)
+    if not one.plain:
+        return
     low, high = 100 * shares.min(axis=0), 100 * shares.max(axis=0)
     axes.fill_between(macs, low, high, color=colour, alpha=0.15, lw=0)
     axes.scatter(

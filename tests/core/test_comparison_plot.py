@@ -45,3 +45,15 @@ def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
         assert first.read_bytes() == second.read_bytes()
     with Image.open(tmp_path / "1.png") as image:
         assert min(image.size) > 500
+
+
+def test_a_variant_is_a_line_alone_and_rivals_are_marked(tmp_path: Path) -> None:
+    path = tmp_path / "picture.svg"
+    one = drawn("erde+weights.entropy=0")
+    variant = Drawn(one.label, one.seeds, one.exits, plain=False)
+    rivals = [Point(5e5, 0.6)]
+    draw_comparison(path, ComparisonPicture("t", [drawn("erde"), variant], None, rivals))
+    text = path.read_text()
+    assert "<!-- erde+weights.entropy=0 -->" in text
+    assert "<!-- erde+weights.entropy=0: each exit alone -->" not in text
+    assert "<!-- static: no early exits, kd -->" in text

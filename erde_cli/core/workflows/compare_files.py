@@ -11,6 +11,7 @@ import numpy as np
 from erde_cli.core.comparison_plot import ComparisonPicture, Drawn, draw_comparison
 from erde_cli.core.files import write_json, write_text
 from erde_cli.core.plots import Point
+from erde_cli.core.variants import METHODS
 from erde_cli.core.workflows.compare_words import markdown
 from erde_cli.core.workflows.options import Json
 
@@ -62,7 +63,7 @@ def _picture(document: Json) -> ComparisonPicture:
     for label in document["methods"]:
         mine = [one for one in document["students"] if one["method"] == label]
         if mine:
-            drawn.append(_drawn(label, mine))
+            drawn.append(_drawn(label, mine, plain=label in METHODS))
     teachers = list({one["bundle"]: one for one in document["teachers"]}.values())
     teacher = _drawn("teacher", teachers, last_only=True) if teachers else None
     rivals = [
@@ -76,7 +77,9 @@ def _picture(document: Json) -> ComparisonPicture:
     return ComparisonPicture(title, drawn, teacher, rivals)
 
 
-def _drawn(label: str, networks: list[Json], *, last_only: bool = False) -> Drawn:
+def _drawn(
+    label: str, networks: list[Json], *, plain: bool = True, last_only: bool = False
+) -> Drawn:
     curves = []
     for one in networks:
         cost = np.array([point["cost"] for point in one["points"]])
@@ -90,4 +93,4 @@ def _drawn(label: str, networks: list[Json], *, last_only: bool = False) -> Draw
         )
         for e in range(count - 1 if last_only else 0, count)
     ]
-    return Drawn(label, curves, exits)
+    return Drawn(label, curves, exits, plain)
