@@ -65,6 +65,15 @@ def compare(
             help="Train a student for each value alone, beside the rest; may be repeated.",
         ),
     ] = None,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--own",
+            metavar="METHOD:SECTION.KEY=VALUE",
+            show_default=False,
+            help="Give one method alone a value, such as one it was tuned to; may be repeated.",
+        ),
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -79,17 +88,18 @@ def compare(
 
     Example: [bold]erde compare digits --seeds 3[/bold]
     """
-    from erde_cli.core.variants import parse_methods, variants_of
+    from erde_cli.core.variants import own_settings, parse_methods, variants_of
 
     named, static = parse_methods(methods)
     variants = variants_of(named, grid or (), vary or ())
+    alone = own_settings(own or (), named)
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.arms import arms_of
     from erde_cli.core.recipe import load_recipe
 
     section = None if teacher is None else _section(teacher)
     loaded = load_recipe(recipe, overrides or (), teacher=section)
-    arms = arms_of(recipe, overrides or (), variants, section)
+    arms = arms_of(recipe, overrides or (), variants, section, alone)
     from erde_cli.commands.comparison_tables import comparison_pieces
     from erde_cli.core.bundle import load_bundle
     from erde_cli.core.workflows.compare import compare
@@ -99,7 +109,7 @@ def compare(
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))
     shared = None if teacher is None else load_bundle(teacher)
     with working(quiet, device, threads) as options:
-        found = compare(Plan(loaded, run, of_seeds, arms, shared, static), options)
+        found = compare(Plan(loaded, run, of_seeds, arms, shared, static, alone), options)
     show(found.to_json(), as_json, *comparison_pieces(found))
     if found.failed:
         raise typer.Exit(1)

@@ -31,6 +31,7 @@ def arms_of(
     overrides: Sequence[str],
     variants: Sequence[Variant],
     teacher: Mapping[str, Any] | None = None,
+    own: Mapping[str, Sequence[str]] | None = None,
 ) -> tuple[Arm, ...]:
     """The students' recipes, each once: what equals a method's plain recipe is called by it.
 
@@ -39,6 +40,7 @@ def arms_of(
         overrides: of all students, as `--set` takes them.
         variants: methods, and what a grid changes.
         teacher: takes the place of the recipe's teacher section.
+        own: of one method alone, by method; its plain recipe has them.
 
     Raises:
         InputError: two of them would have one name.
@@ -47,8 +49,9 @@ def arms_of(
     found: dict[str, Arm] = {}
     for variant in variants:
         method = f"distillation.method={variant.method}"
-        plain = load_recipe(reference, [*overrides, method], teacher=teacher)
-        recipe = load_recipe(reference, [*overrides, method, *variant.settings], teacher=teacher)
+        shared = [*overrides, method, *(own or {}).get(variant.method, ())]
+        plain = load_recipe(reference, shared, teacher=teacher)
+        recipe = load_recipe(reference, [*shared, *variant.settings], teacher=teacher)
         label = variant.method if recipe == plain else variant.label
         if (label in found and found[label].recipe != recipe) or len(label) > _LONGEST:
             raise InputError(

@@ -84,6 +84,32 @@ def variants_of(
     return list(found)
 
 
+def own_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Settings of one method alone, such as "kd:training.student.weight_decay=1e-3", by method.
+
+    Raises:
+        InputError: the method is not compared, or the key would make the students incomparable.
+    """
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(methods, ())
+    for text in texts:
+        method, colon, setting = text.partition(":")
+        if not colon or method not in found:
+            raise InputError(
+                "--own takes a method that is compared, and what it alone is given.",
+                got=f"--own {text}",
+                expected=f"--own METHOD:SECTION.KEY=VALUE, a method of {','.join(methods)}",
+            )
+        key, values = _line(setting, "--own")
+        if len(values) > 1:
+            raise InputError(
+                "--own takes one value.", got=f"--own {text}", hint="try several with --vary"
+            )
+        if key.startswith(_UNREAD[method] or ("\0",)):
+            raise InputError(f"{method} does not read {key}.", got=f"--own {text}")
+        found[method] += (f"{key}={values[0]}",)
+    return found
+
+
 def _read_by(method: str, lines: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
     """Settings of each key that a method reads."""
     unread = _UNREAD[method] or ("\0",)

@@ -24,8 +24,9 @@ from ..conftest import Cli
 
 FEW = ("--set", "training.student.epochs=1", "--set", "training.teacher.epochs=2")
 RESULT_KEYS = {
-    "recipe", "seeds", "methods", "shared_teacher", "calibration_images", "test_images", "budgets",
-    "draws", "teachers", "students", "summary", "primary", "differences", "static_rivals", "failed",
+    "recipe", "seeds", "methods", "own", "shared_teacher", "calibration_images", "test_images",
+    "budgets", "draws", "teachers", "students", "summary", "primary", "differences",
+    "static_rivals", "failed",
 }  # fmt: skip
 NETWORK_KEYS = {
     "seed", "bundle", "full_macs", "static_macs", "least_cost", "auc", "at_budgets", "points",
@@ -448,3 +449,27 @@ def test_a_single_change_stands_beside_the_rest(copy: Path, tiny_recipe: Path, c
     wanted = document["recipe"]["distillation"]
     assert wanted["teacher_wrong"] == {"cross_entropy": True, "distillation": True}
     assert wanted["weights"]["entropy"] == 1  # of the other change, nothing
+
+
+def test_a_value_of_one_method_alone_is_part_of_its_plain_student(
+    copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    shutil.rmtree(copy / "seed-4")
+    code, out, err = cli(
+        "compare", tiny_recipe, "--methods", "erde,kd,static", "--seeds", 1, "--out", copy,
+        "--json", *FEW, "--own", "kd:distillation.temperature=5",
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["methods"] == ["erde", "kd"]
+    assert found["own"] == {"kd": ["distillation.temperature=5"]}
+    temperatures = {
+        path.parents[1].name: json.loads(path.read_text())["recipe"]["distillation"]["temperature"]
+        for path in copy.glob("seed-3/*/student/bundle.json")
+    }
+    rival = found["static_rivals"][0]["label"]
+    assert (temperatures["erde"], temperatures["kd"], temperatures[rival]) == (2, 5, 5)
+    assert (
+        "Given to one method alone: kd: distillation.temperature=5."
+        in (copy / "results.md").read_text()
+    )

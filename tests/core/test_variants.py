@@ -3,7 +3,7 @@
 import pytest
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.variants import Variant, parse_methods, variants_of
+from erde_cli.core.variants import Variant, own_settings, parse_methods, variants_of
 
 
 def test_methods_come_in_the_order_they_are_compared_in() -> None:
@@ -77,3 +77,26 @@ def test_a_key_has_one_grid() -> None:
     grid = ["distillation.temperature=2", "distillation.temperature=4"]
     with pytest.raises(InputError, match="one --grid"):
         variants_of(["erde"], grid)
+
+
+def test_one_method_alone_is_given_a_value() -> None:
+    texts = ["kd:distillation.temperature=4", "kd:training.student.momentum=0"]
+    found = own_settings(texts, ["erde", "kd"])
+    assert found == {
+        "erde": (), "kd": ("distillation.temperature=4", "training.student.momentum=0"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("distillation.temperature=4", "a method that is compared"),
+        ("cross_entropy:training.student.momentum=0", "a method that is compared"),
+        ("kd:distillation.temperature=2,4", "takes one value"),
+        ("kd:distillation.weights.entropy=2", "does not read"),
+        ("kd:seed=2", "nothing else"),
+    ],
+)
+def test_what_one_method_cannot_be_given(text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        own_settings([text], ["erde", "kd"])

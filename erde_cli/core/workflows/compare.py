@@ -70,7 +70,7 @@ def compare(plan: Plan, options: Options) -> Compared:
     if plan.teacher is not None:
         check_splits(plan.teacher, dataset)
     claim(plan)
-    rivals = static_rivals(plan.recipe, len(dataset.class_names)) if plan.static else ()
+    rivals = static_rivals(plan.of_kd, len(dataset.class_names)) if plan.static else ()
     trained = _train_all(plan, rivals, dataset, options)
     found = _answers(plan, trained, dataset, options)
     if not found.students:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from erde_cli.core.arms import Arm
@@ -20,7 +21,7 @@ FILE = "compare.json"
 class Plan:
     """All that a comparison needs; `teacher` is the one that all seeds share, if they do.
 
-    static: whether static rivals are trained as well.
+    static: whether static rivals are trained as well. own: settings of one method alone.
     """
 
     recipe: Recipe
@@ -29,10 +30,17 @@ class Plan:
     arms: tuple[Arm, ...]
     teacher: Bundle | None = None
     static: bool = False
+    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def of_seed(self, seed: int) -> Path:
         """Folder of one seed."""
         return self.run / f"seed-{seed}"
+
+    @property
+    def of_kd(self) -> Recipe:
+        """The recipe of plain `kd`, its own settings included, where it is compared."""
+        found = (arm.recipe for arm in self.arms if arm.plain and arm.method == "kd")
+        return next(found, self.recipe)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:

@@ -54,6 +54,7 @@ def results(plan: Plan, found: Found) -> Json:
         "recipe": plan.recipe.name,
         "seeds": list(plan.seeds),
         "methods": [arm.label for arm in plan.arms],
+        "own": {method: list(settings) for method, settings in plan.own.items() if settings},
         "shared_teacher": None if plan.teacher is None else str(plan.teacher.path),
         "calibration_images": len(first.calibration),
         "test_images": len(first.test),

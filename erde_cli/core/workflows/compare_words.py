@@ -61,6 +61,8 @@ def markdown(document: Json) -> str:
         "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
         "chosen on calibration images, figures of test images."
     )
+    own = [f"{method}: {', '.join(values)}" for method, values in document["own"].items()]
+    equal_cost += f" Given to one method alone: {'; '.join(own)}." if own else ""
     parts = [
         equal_cost, _budgets(document), paired, _differences(document), needed, _savings(document),
     ]  # fmt: skip
