@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from hypothesis import given
@@ -100,6 +101,18 @@ def test_every_backbone_answers_as_route_does(
             assert found.labels.tolist() == routed.logits.argmax(dim=-1).tolist()
             shown |= set(found.exits.tolist())
     assert shown == set(range(len(cuts) + 1))
+
+
+def test_a_score_at_the_threshold_does_not_leave(tmp_path: Path) -> None:
+    model = trained_like(Architecture("resnet", 8, 4, (1,), "gap", classes=5, image_size=16))
+    exported = export_network(model, record_of([0.5]))
+    write_onnx_file(exported, tmp_path / "one.onnx")
+    write_stages(exported, tmp_path)
+    first = onnxruntime.InferenceSession(tmp_path / "stage0.onnx")
+    score = first.run(["score"], {"image": PIXELS[:1]})[0][0]
+    for opened in (open_exported(tmp_path / "one.onnx"), open_exported(tmp_path)):
+        for nats, exit_ in ((score, 1), (np.nextafter(score, np.float32(9)), 0)):
+            assert opened.answer(PIXELS[:1], [float(nats)]).exits == exit_
 
 
 def test_the_network_stays_as_it_is() -> None:
