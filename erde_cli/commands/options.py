@@ -41,7 +41,7 @@ RuntimeOption = Annotated[
         "--runtime",
         metavar="RUNTIME",
         show_default=False,
-        help="What computes: torch, or onnx for ONNX Runtime; torch if absent.",
+        help="What computes: torch, or onnx for ONNX Runtime. A bundle: torch if absent.",
     ),
 ]
 RunOption = Annotated[

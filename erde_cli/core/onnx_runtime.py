@@ -66,7 +66,7 @@ class OneFile(OnnxNetwork):
     """One file, one image at a time; the file decides."""
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        self._session = _session(path, threads)
+        self._session = open_session(path, threads)
         super().__init__(_record_of(self._session, path))
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
@@ -93,7 +93,7 @@ class Staged(OnnxNetwork):
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         manifest = read_manifest(folder)
-        self._sessions = [_session(folder / stage.file, threads) for stage in manifest.stages]
+        self._sessions = [open_session(folder / stage.file, threads) for stage in manifest.stages]
         super().__init__(manifest.network)
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
@@ -148,7 +148,12 @@ def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
     return OneFile(path, threads)
 
 
-def _session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    """Open one ONNX file on the CPU.
+
+    Raises:
+        BundleError: it is damaged, or no ONNX file.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.inter_op_num_threads = 1
