@@ -55,9 +55,7 @@ def main() -> None:
     given = parser.parse_args()
     options = Options(threads=given.threads)
     dataset = open_dataset(load_recipe(given.recipe, given.overrides).data)
-    trials = {
-        method: _tune(method, own, given, dataset, options) for method, own in _OWN.items()
-    }
+    trials = {method: _tune(method, own, given, dataset, options) for method, own in _OWN.items()}
     rows = [
         [method, ", ".join(trial["changed"]) or "as the recipe", f"{100 * trial['auc']:.2f}",
          " ".join(f"{100 * share:.1f}" for share in trial["exits"])]
@@ -67,7 +65,7 @@ def main() -> None:
     tell("Tuning on half A", columns, rows, given.json, {"trials": trials})
 
 
-def _tune(method, own, given, dataset: Dataset, options: Options):  # noqa: ANN001, ANN202
+def _tune(method, own, given, dataset: Dataset, options: Options):
     """Every trial of one method, in the order it was made."""
     best: list[str] = []
     trials = [_trial(method, best, given, dataset, options)]
@@ -83,7 +81,7 @@ def _tune(method, own, given, dataset: Dataset, options: Options):  # noqa: ANN0
     return trials
 
 
-def _trial(method, changed: list[str], given, dataset: Dataset, options: Options):  # noqa: ANN001, ANN202
+def _trial(method, changed: list[str], given, dataset: Dataset, options: Options):
     overrides = [*given.overrides, f"distillation.method={method}", *changed]
     recipe = load_recipe(given.recipe, overrides)
     folder = given.out / digest_of(recipe.model_dump())[:12]

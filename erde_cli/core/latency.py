@@ -244,10 +244,10 @@ def static_network(model: EarlyExitNet, exit_: int) -> nn.Module:
 
 def _ratio(one: FloatArray, other: FloatArray) -> float:
     """Median over rounds of one side's time for a call over the other's."""
-    return float(np.median(_by_round(one) / _by_round(other)))
+    return float(np.median(by_round(one) / by_round(other)))
 
 
-def _by_round(seconds: FloatArray) -> FloatArray:
+def by_round(seconds: FloatArray) -> FloatArray:
     """Mean seconds of a call in each round [rounds], without the bursts that single calls meet."""
     usual = np.median(seconds, axis=0)
     pace: FloatArray = np.median(seconds / usual, axis=1)
