@@ -17,6 +17,8 @@ from erde_cli.core.workflows import latency as workflow
 from ..conftest import Cli
 
 JsonOf = Callable[..., dict[str, Any]]
+Opened = list[tuple[str, int]]
+FILES = {"exit0.onnx", "exit1.onnx", "exit2.onnx"}
 ONNX = ("--latency", "--runtime", "onnx", "--repeats", 3, "--threads", 1)
 
 
@@ -27,23 +29,28 @@ def student(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return copy
 
 
-def test_the_same_figures_are_measured_through_onnx_runtime(
-    student: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    json_of("calibrate", student, "--max-macs", 0.8)
-    whole = json_of("evaluate", student, "--split", "calibration")
-    opened, threads = [], []
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    """Names and threads of the sessions that are opened."""
+    found: Opened = []
     real = onnxruntime.InferenceSession
 
     def open_session(path: Path, options: Any, **more: Any) -> Any:
-        opened.append(Path(path).name)
-        threads.append(options.intra_op_num_threads)
+        found.append((path.name, options.intra_op_num_threads))
         return real(path, options, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    return found
+
+
+def test_the_same_figures_are_measured_through_onnx_runtime(
+    student: Path, opened: Opened, json_of: JsonOf
+) -> None:
+    json_of("calibrate", student, "--max-macs", 0.8)
+    whole = json_of("evaluate", student, "--split", "calibration")
     found = json_of("profile", student, *ONNX, "--batch", "1,16")
-    assert set(threads) == {1}
-    assert {"exit0.onnx", "exit2.onnx", "stage0.onnx", "stage2.onnx"} < set(opened)
+    assert {threads for _, threads in opened} == {1}
+    assert FILES | {"model.onnx", "stage0.onnx", "stage2.onnx"} <= {name for name, _ in opened}
     latency = found["latency"]
     assert (latency["runtime"], latency["device"], latency["threads"]) == ("onnx", "cpu", 1)
     assert latency["weights"]["placed_bytes"] is None
@@ -64,7 +71,7 @@ def test_the_same_figures_are_measured_through_onnx_runtime(
 
 
 def test_table_and_picture_name_the_runtime_and_say_what_is_not_measured(
-    student: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    student: Path, opened: Opened, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     titles = []
 
@@ -83,8 +90,9 @@ def test_table_and_picture_name_the_runtime_and_say_what_is_not_measured(
     assert "Better than one of its exits alone?" in out
     with Image.open(tmp_path / "profile.png") as image:
         assert image.format == "PNG"
-    assert "stage0" not in err  # only what the batch size needs is exported
-    assert err.count("Exporting") == 1
+    assert err.count("Exporting") == 1  # only what the batch size needs
+    names = {name for name, _ in opened if not name.startswith(".")}
+    assert names == FILES | {"model.onnx"}  # single images: the file that stops early
 
 
 def test_what_cannot_be_exported_cannot_be_timed(student: Path, tmp_path: Path, cli: Cli) -> None:
