@@ -60,7 +60,7 @@ def compare(bundle: Path, count: int, folder: Path) -> None:
         seconds, answers = [], []
         for at in range(count):
             start = perf_counter()
-            answers.append(network.run(pixels[at : at + 1], thresholds or None))
+            answers.append(network.answer(pixels[at : at + 1], thresholds or None))
             seconds.append(perf_counter() - start)
         assert found["exit"] == [int(one.exits[0]) for one in answers]
         assert found["label"] == [int(one.labels[0]) for one in answers]

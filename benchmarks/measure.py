@@ -21,9 +21,13 @@ import torch
 Measure = Callable[[], float]
 
 
-def arguments(description: str, **more: Mapping[str, Any]) -> argparse.Namespace:
-    """Options that all benchmarks share: repeats, threads, --json, and those of `more`."""
+def arguments(
+    description: str, paths: Sequence[str] = (), **more: Mapping[str, Any]
+) -> argparse.Namespace:
+    """Options that all benchmarks share: repeats, threads, --json; before them `paths`; `more`."""
     parser = argparse.ArgumentParser(description=description)
+    for name in paths:
+        parser.add_argument(name, type=Path, metavar=name.upper())
     parser.add_argument("--repeats", type=int, default=5, help="rounds (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="threads of the CPU (default: all cores)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from erde_cli.app import main
+from erde_cli.core.bundle import load_bundle
+from erde_cli.core.data import open_dataset
 
 TINY = """\
 seed: 3
@@ -84,6 +86,18 @@ def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) ->
     run = tmp_path_factory.mktemp("runs") / "tiny"
     assert main(["run", str(tiny_recipe), "--out", str(run), "--quiet"]) == 0
     return run
+
+
+@pytest.fixture(scope="session")
+def digit_files(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test split as files, in subfolders, in the order of the split."""
+    folder = tmp_path_factory.mktemp("digits")
+    store = open_dataset(load_bundle(finished_run / "student").recipe.data).load("test")
+    for number, pixels in enumerate(store.part(0, len(store)).numpy()):
+        path = folder / f"{number // 100}" / f"{number:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return folder
 
 
 @pytest.fixture

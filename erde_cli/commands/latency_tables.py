@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from erde_cli.commands.tables import exit_name, table
+from erde_cli.core.runtimes import NAMES
 
 if TYPE_CHECKING:
     from erde_cli.core.profiling import Profile
@@ -19,18 +20,17 @@ def milliseconds(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def size(count: int) -> str:
-    """A number of bytes in kB or MB."""
+def size(count: int | None) -> str:
+    """A number of bytes in kB or MB; "-" where it is not known."""
+    if count is None:
+        return "-"
     return f"{count / 1e6:,.1f} MB" if count >= 1e6 else f"{count / 1e3:,.0f} kB"
 
 
 def latency_table(measured: MeasuredLatency) -> Table:
     """What leaving at each exit takes in each batch size, deciding included."""
-    context = measured.context
-    threads = f"{context.threads} thread{'' if context.threads == 1 else 's'}"
-    where = threads if context.device.type == "cpu" else context.device.type
     made = table(
-        f"Leaving at each exit, ms per image ({context.precision}, {where})",
+        f"Leaving at each exit, ms per image ({measured.where})",
         "batch", "exit", "median", "p5", "p95", "ms a batch", "exit alone",
     )  # fmt: skip
     for one in measured.batches:
@@ -75,11 +75,15 @@ def mix_table(measured: MeasuredLatency, profile: Profile) -> Table:
 
 def weights_line(measured: MeasuredLatency) -> str:
     """Bytes of the weights, as stored and as used; what the tables were measured with."""
+    memory = f"{size(measured.weights_placed_bytes)} in memory, norms folded"
+    peak = "live tensors of a pass, without weights"
+    if measured.weights_placed_bytes is None:
+        memory = "norms folded"
+        peak = f"{NAMES[measured.runtime]} does not tell what its tensors take"
     return (
-        f"weights: {size(measured.weights_file_bytes)} in the bundle, "
-        f"{size(measured.weights_placed_bytes)} in memory, norms folded; "
+        f"weights: {size(measured.weights_file_bytes)} in the bundle, {memory}; "
         f"{measured.repeats} rounds on calibration images, deciding included except for an exit "
         "alone; calibrated mix, this mix: exit rates of calibration, and of the images measured, "
-        "times the medians above; ratio = this mix % / MACs %; peak: live tensors of a pass, "
-        "without weights"
+        "times the medians above; ratio = this mix % / MACs %; peak: "
+        f"{peak}"
     )

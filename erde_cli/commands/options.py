@@ -27,6 +27,23 @@ BundleArgument = Annotated[
     Path,
     typer.Argument(metavar="BUNDLE", show_default=False, help="Folder of a trained model."),
 ]
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        show_default=False,
+        help="Folder of a trained model, or an ONNX file or folder of stages from erde export.",
+    ),
+]
+RuntimeOption = Annotated[
+    Literal["torch", "onnx"] | None,
+    typer.Option(
+        "--runtime",
+        metavar="RUNTIME",
+        show_default=False,
+        help="What computes: torch, or onnx for ONNX Runtime. A bundle: torch if absent.",
+    ),
+]
 RunOption = Annotated[
     Path | None,
     typer.Option(

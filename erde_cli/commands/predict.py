@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from erde_cli.commands.options import (
-    BundleArgument,
     DeviceOption,
     JsonOption,
+    ModelArgument,
     QuietOption,
+    RuntimeOption,
     ThreadsOption,
 )
 
 if TYPE_CHECKING:
+    from erde_cli.core.runtimes import Runtime
     from erde_cli.core.targets import Target
 
 
 def predict(
-    bundle: BundleArgument,
+    model: ModelArgument,
     paths: Annotated[
         list[str],
         typer.Argument(
@@ -62,6 +64,7 @@ def predict(
             metavar="FILE", show_default=False, help="Write the rows into this file, as CSV."
         ),
     ] = None,
+    runtime: RuntimeOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -70,11 +73,12 @@ def predict(
     """Say what images show: class, confidence, and the exit each image left at.
 
     Rows are written as they come. A file that is no image is reported, the rest goes
-    on, and the exit code is 1 at the end. The bundle stays as it is.
+    on, and the exit code is 1 at the end. The model stays as it is.
 
     Example: [bold]erde predict runs/digits/student photos/[/bold]
     """  # fmt: skip
     target = _checked(threshold, pick, csv)
+    computes = _runtime(model, runtime, device)
     from erde_cli.commands.prediction_rows import Printed, totals_pieces
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.data.named_paths import LIST, count_of_files, named_images
@@ -86,11 +90,12 @@ def predict(
     bars = (csv is not None and not as_json) or not out.isatty()
     with (
         Printed(out, as_json, csv) as printed,
-        working(quiet, device, threads, bars=bars) as options,
+        working(quiet, "cpu" if computes == "onnx" else device, threads, bars=bars) as options,
     ):
         totals = predict_images(
-            bundle, named_images(paths, listed), options, printed.write,
+            model, named_images(paths, listed), options, printed.write,
             threshold=threshold, pick=target, batch=batch, total=count_of_files(paths),
+            runtime=computes,
         )  # fmt: skip
     document = totals.to_json()
     printed.end(document)
@@ -98,6 +103,13 @@ def predict(
         show({}, False, *totals_pieces(document))
     if totals.failed:
         raise typer.Exit(1)
+
+
+def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
+    """What computes, before anything heavy is imported."""
+    from erde_cli.core.runtimes import runtime_of
+
+    return runtime_of(model, named, device)
 
 
 def _checked(threshold: str | None, pick: str | None, csv: Path | None) -> Target | None:

@@ -12,9 +12,11 @@ from erde_cli.commands.options import (
     DeviceOption,
     JsonOption,
     QuietOption,
+    RuntimeOption,
     ThreadsOption,
 )
 from erde_cli.core.errors import InputError
+from erde_cli.core.runtimes import require_onnx
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,6 +54,7 @@ def profile(
             help="Folder for profile.png; BUNDLE/profile if absent.",
         ),
     ] = None,
+    runtime: RuntimeOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -65,18 +68,24 @@ def profile(
     Example: [bold]erde profile runs/digits/student --latency[/bold]
     """
     sizes = None if batch is None else _batch_sizes(batch)
-    if not latency and any(given is not None for given in (batch, repeats, out)):
+    if not latency and any(given is not None for given in (batch, repeats, out, runtime)):
         raise InputError(
-            "--batch, --repeats and --out say how latency is measured, which is not asked for.",
+            "--batch, --repeats, --out and --runtime say how latency is measured, "
+            "which is not asked for.",
             expected="--latency beside them",
             hint=f"erde profile {bundle} --latency",
         )
+    if runtime == "onnx":
+        require_onnx(device)
+        device = "cpu"
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.latency import ROUNDS
     from erde_cli.core.workflows.latency import BATCHES, LatencyRequest
     from erde_cli.core.workflows.profile import profile_bundle
 
-    request = LatencyRequest(sizes or BATCHES, repeats or ROUNDS, out) if latency else None
+    request = None
+    if latency:
+        request = LatencyRequest(sizes or BATCHES, repeats or ROUNDS, out, runtime or "torch")
     with working(quiet, device, threads) as options:
         found = profile_bundle(bundle, options, request)
     show(found.to_json(), as_json, *_pieces(found))

@@ -1,4 +1,4 @@
-"""Where erde keeps what it can make again: decoded images and teachers' logits."""
+"""Where erde keeps what it can make again: decoded images, teachers' logits, exported stages."""
 
 from __future__ import annotations
 

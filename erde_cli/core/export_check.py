@@ -93,7 +93,7 @@ def _compare(
     found = exported.answer(pixels, None if default else thresholds)
     exits = first_exit(torch.from_numpy(expected.scores), thresholds).numpy()
     rows = np.arange(len(exits))
-    near = _near(expected.scores, thresholds, exits)
+    near = near_threshold(expected.scores, thresholds, exits)
     labels = expected.predictions[rows, exits]
     elsewhere = (found.exits != exits) & ~near
     other = (found.labels != labels) & ~near & ~elsewhere
@@ -113,7 +113,7 @@ def _compare(
     return Check(tuple(thresholds), len(rows), tuple(counts.tolist()), int(near.sum()), largest)
 
 
-def _near(
+def near_threshold(
     scores: NDArray[np.float64], thresholds: Sequence[float], exits: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
     """Which images come too close to a threshold on their way to the exit they take, [images].

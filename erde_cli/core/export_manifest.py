@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.export_record import ExportRecord
 from erde_cli.core.files import digest_of_file, read_json, write_json
+from erde_cli.core.runtimes import MANIFEST
 
-MANIFEST = "manifest.json"
 _AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
 
 

@@ -29,12 +29,14 @@ _PREFIX = "erde."
 class ExportedAnswers:
     """labels: int64 [images]. exits: int64 [images]. probabilities: float32 [images, classes].
 
-    Probabilities are those of the exit taken, at its temperature where it has one.
+    Probabilities are those of the exit taken, at its temperature where it has one; so are scores,
+    float32 [images] in nats, of what tells them.
     """
 
     labels: NDArray[np.int64]
     exits: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    scores: NDArray[np.float32] | None = None
 
 
 class NormalisationRecord(BaseModel):
@@ -50,6 +52,7 @@ class ExportRecord(BaseModel):
     """What is told of an exported network.
 
     preprocessing: it takes uint8 [batch, height, width, 3] and normalises them itself.
+    cumulative_macs: multiply-adds of leaving at each exit.
     calibration: what `thresholds.json` held.
     """
 
@@ -61,6 +64,7 @@ class ExportRecord(BaseModel):
     preprocessing: bool
     normalisation: NormalisationRecord
     weights_digest: str
+    cumulative_macs: list[Annotated[int, Field(gt=0)]]
     calibration: ThresholdsDocument
     versions: dict[str, str]
 
@@ -71,6 +75,8 @@ class ExportRecord(BaseModel):
             raise ValueError(f"calibration.thresholds: {exits - 1} expected")
         if temperatures is not None and len(temperatures) != exits:
             raise ValueError(f"calibration.temperatures: {exits} expected")
+        if len(self.cumulative_macs) != exits:
+            raise ValueError(f"cumulative_macs: {exits} expected")
         return self
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -107,6 +107,54 @@ class BatchLatency:
         return Shares(macs, self.expected / last, self.end_to_end.mean / last)
 
 
+class Runs(Protocol):
+    """Ways to run one network on normalised images [batch, 3, height, width], to be timed."""
+
+    @property
+    def exit_count(self) -> int:
+        """Number of exits, the last included."""
+
+    def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], object]:
+        """What lets images leave under thresholds, in nats."""
+
+    def alone(self, exit_: int) -> Callable[[Tensor], object]:
+        """What runs an exit as a static network."""
+
+    def exits(self, thresholds: Sequence[float], images: Tensor) -> NDArray[np.int64]:
+        """Where images leave, int64 [batch]."""
+
+
+@dataclass(frozen=True)
+class TorchRuns:
+    """A network made ready for inference, run by torch; `autocast` is entered where exits count."""
+
+    model: EarlyExitNet
+    temperatures: Sequence[float] | None = None
+    autocast: Autocast = nullcontext
+
+    @property
+    def exit_count(self) -> int:
+        """Number of exits, the last included."""
+        return self.model.exit_count
+
+    def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], Routed]:
+        """What lets images leave under thresholds, in nats."""
+        settings: dict[str, Any] = {"thresholds": list(thresholds)}
+        if self.temperatures is not None:
+            settings["temperatures"] = list(self.temperatures)
+        return lambda images: route(self.model, images, **settings)
+
+    def alone(self, exit_: int) -> Callable[[Tensor], object]:
+        """What runs an exit as a static network."""
+        return static_network(self.model, exit_)
+
+    def exits(self, thresholds: Sequence[float], images: Tensor) -> NDArray[np.int64]:
+        """Where images leave, int64 [batch]."""
+        with self.autocast():
+            found: NDArray[np.int64] = self.leaving(thresholds)(images).exit.cpu().numpy()
+        return found
+
+
 def measure_latency(
     model: EarlyExitNet,
     images: Tensor,
@@ -118,27 +166,43 @@ def measure_latency(
     autocast: Autocast = nullcontext,
     tell: Tell = untold,
 ) -> BatchLatency:
+    """`measure_runs` of a network made ready for inference, run by torch."""
+    runs = TorchRuns(model, temperatures, autocast)
+    return measure_runs(
+        runs, images, batch, thresholds, repeats=repeats, autocast=autocast, tell=tell
+    )
+
+
+def measure_runs(
+    runs: Runs,
+    images: Tensor,
+    batch: int,
+    thresholds: Sequence[float] | None = None,
+    *,
+    repeats: int = ROUNDS,
+    autocast: Autocast = nullcontext,
+    tell: Tell = untold,
+) -> BatchLatency:
     """Measure leaving at each exit, each exit as a static network, and the mix at thresholds.
 
     Args:
-        model: network made ready for inference.
+        runs: the network, in what computes it.
         images: real ones, normalised, [n, 3, height, width]; those that fill no batch are left out.
         batch: images in one call.
         thresholds: θ of the early exits in nats; None: no end to end.
-        temperatures: of every exit, for a `route` that knows them.
         repeats: rounds that count.
         autocast: what is entered around every call.
         tell: is told how many rounds are done, of how many.
     """
     parts = _whole_batches(images, batch)
-    count = model.exit_count
-    sides = _leaving_sides(model, parts, temperatures)
-    sides += [Side(static_network(model, index), _few(parts)) for index in range(count)]
+    count = runs.exit_count
+    sides = _leaving_sides(runs, parts)
+    sides += [Side(runs.alone(index), _few(parts)) for index in range(count)]
     rates: tuple[float, ...] = ()
     if thresholds is not None:
-        routed = _router(model, thresholds, temperatures)
-        rates = exit_rates(_exits(routed, parts, autocast), count)
-        sides.append(Side(routed, parts))
+        left = np.concatenate([runs.exits(thresholds, part) for part in parts])
+        rates = exit_rates(left, count)
+        sides.append(Side(runs.leaving(thresholds), parts))
     seconds = seconds_in_rounds(sides, repeats, autocast, tell)
     timings = [Timing.of(found, batch) for found in seconds]
     end_to_end = None
@@ -163,7 +227,7 @@ def exit_latencies(
     As measured: a later exit can come out faster than one before it, where the machine is restless
     or a stage takes next to nothing. Arguments as in `measure_latency`.
     """
-    sides = _leaving_sides(model, _whole_batches(images, batch), temperatures)
+    sides = _leaving_sides(TorchRuns(model, temperatures), _whole_batches(images, batch))
     seconds = seconds_in_rounds(sides, repeats, autocast)
     return [Timing.of(found, batch).median for found in seconds]
 
@@ -180,31 +244,20 @@ def static_network(model: EarlyExitNet, exit_: int) -> nn.Module:
 
 def _ratio(one: FloatArray, other: FloatArray) -> float:
     """Median over rounds of one side's time for a call over the other's."""
-    return float(np.median(_by_round(one) / _by_round(other)))
+    return float(np.median(by_round(one) / by_round(other)))
 
 
-def _by_round(seconds: FloatArray) -> FloatArray:
+def by_round(seconds: FloatArray) -> FloatArray:
     """Mean seconds of a call in each round [rounds], without the bursts that single calls meet."""
     usual = np.median(seconds, axis=0)
     pace: FloatArray = np.median(seconds / usual, axis=1)
     return pace * float(usual.mean())
 
 
-def _leaving_sides(
-    model: EarlyExitNet, parts: Sequence[Tensor], temperatures: Sequence[float] | None
-) -> list[Side]:
-    count = model.exit_count
-    routers = [_router(model, leaving_at(index, count), temperatures) for index in range(count)]
-    return [Side(router, _few(parts)) for router in routers]
-
-
-def _router(
-    model: EarlyExitNet, thresholds: Sequence[float], temperatures: Sequence[float] | None
-) -> Callable[[Tensor], Routed]:
-    settings: dict[str, Any] = {"thresholds": list(thresholds)}
-    if temperatures is not None:
-        settings["temperatures"] = list(temperatures)
-    return lambda images: route(model, images, **settings)
+def _leaving_sides(runs: Runs, parts: Sequence[Tensor]) -> list[Side]:
+    count = runs.exit_count
+    limits = [leaving_at(index, count) for index in range(count)]
+    return [Side(runs.leaving(thresholds), _few(parts)) for thresholds in limits]
 
 
 def _whole_batches(images: Tensor, batch: int) -> list[Tensor]:
@@ -216,13 +269,3 @@ def _whole_batches(images: Tensor, batch: int) -> list[Tensor]:
 def _few(parts: Sequence[Tensor]) -> Sequence[Tensor]:
     """As many batches as do for one exit in one round: its cost is the same for every image."""
     return parts[: min(_PROBE_CALLS, max(1, _PROBE_IMAGES // len(parts[0])))]
-
-
-def _exits(
-    run: Callable[[Tensor], Routed], parts: Sequence[Tensor], autocast: Autocast
-) -> NDArray[np.int64]:
-    found = []
-    for part in parts:
-        with autocast():
-            found.append(run(part).exit.cpu())
-    return torch.cat(found).numpy()

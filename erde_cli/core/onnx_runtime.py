@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,22 @@ from numpy.typing import NDArray
 
 from erde_cli.core.context import images_at_once
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.export_manifest import MANIFEST, read_manifest
+from erde_cli.core.export_manifest import read_manifest
 from erde_cli.core.export_record import (
     ExportedAnswers,
     ExportRecord,
     float32_thresholds,
 )
+from erde_cli.core.runtimes import MANIFEST
 
 Pixels = NDArray[np.uint8]
 Array = NDArray[Any]
 
 _ERRORS_ONLY = 3  # severity of what ONNX Runtime says on stderr
 _AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
+
+
+Run = Callable[[Array], ExportedAnswers]
 
 
 class OnnxNetwork(ABC):
@@ -51,31 +55,37 @@ class OnnxNetwork(ABC):
                 got=str(len(thresholds)),
                 expected=str(early),
             )
-        return self.run(self.record.inputs(pixels), thresholds)
+        return self.under(thresholds)(self.record.inputs(pixels))
 
     @abstractmethod
-    def run(self, inputs: Array, thresholds: Sequence[float] | None) -> ExportedAnswers:
-        """`answer` without what comes before the network; for whoever times it."""
+    def under(self, thresholds: Sequence[float] | None) -> Run:
+        """`answer` under thresholds, without what comes before the network."""
 
 
 class OneFile(OnnxNetwork):
     """One file, one image at a time; the file decides."""
 
     def __init__(self, path: Path, threads: int | None) -> None:
-        self._session = _session(path, threads)
+        self._session = open_session(path, threads)
         super().__init__(_record_of(self._session, path))
 
-    def run(self, inputs: Array, thresholds: Sequence[float] | None) -> ExportedAnswers:
-        """`answer` without what comes before the network."""
+    def under(self, thresholds: Sequence[float] | None) -> Run:
+        """`answer` under thresholds, without what comes before the network; it tells no scores."""
         given = {}
         if thresholds is not None and len(thresholds):
             given = {"thresholds": float32_thresholds(thresholds)}
         names = ["label", "exit", "probabilities"]
-        found = [
-            self._session.run(names, {"image": inputs[at : at + 1], **given})
-            for at in range(len(inputs))
-        ]
-        return ExportedAnswers(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+        def run(inputs: Array) -> ExportedAnswers:
+            found = [
+                self._session.run(names, {"image": inputs[at : at + 1], **given})
+                for at in range(len(inputs))
+            ]
+            if len(found) == 1:
+                return ExportedAnswers(*found[0])
+            return ExportedAnswers(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+        return run
 
 
 class Staged(OnnxNetwork):
@@ -83,44 +93,40 @@ class Staged(OnnxNetwork):
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         manifest = read_manifest(folder)
-        self._sessions = [_session(folder / stage.file, threads) for stage in manifest.stages]
+        self._sessions = [open_session(folder / stage.file, threads) for stage in manifest.stages]
         super().__init__(manifest.network)
 
-    def run(self, inputs: Array, thresholds: Sequence[float] | None) -> ExportedAnswers:
-        """`answer` without what comes before the network; as many images at once as suit a CPU."""
+    def under(self, thresholds: Sequence[float] | None) -> Run:
+        """`answer` under thresholds, without what comes before; so many at once as suit a CPU."""
         limits = self.record.thresholds if thresholds is None else thresholds
         size = images_at_once(self.record.image_size, torch.device("cpu"))
-        starts = range(0, len(inputs), size)
-        parts = [self._batch(inputs[at : at + size], limits) for at in starts]
-        return ExportedAnswers(
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.exits for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-        )
 
-    def _batch(self, inputs: Array, thresholds: Sequence[float]) -> ExportedAnswers:
+        def run(inputs: Array) -> ExportedAnswers:
+            starts = range(0, len(inputs), size)
+            parts = [self._batch(inputs[at : at + size], limits) for at in starts]
+            return ExportedAnswers(*map(np.concatenate, zip(*parts, strict=True)))
+
+        return run
+
+    def _batch(self, inputs: Array, thresholds: Sequence[float]) -> tuple[Array, ...]:
         count, classes = len(inputs), len(self.record.class_names)
-        answers = ExportedAnswers(
-            np.empty(count, np.int64),
-            np.empty(count, np.int64),
-            np.empty((count, classes), np.float32),
-        )
+        exits, labels = np.empty(count, np.int64), np.empty(count, np.int64)
+        sure, nats = np.empty((count, classes), np.float32), np.empty(count, np.float32)
         waiting, features = np.arange(count), inputs
         for index, session in enumerate(self._sessions):
             name = session.get_inputs()[0].name
-            probabilities, labels, scores, *passed_on = session.run(None, {name: features})
+            probabilities, label, scores, *passed_on = session.run(None, {name: features})
             leaves = np.ones(len(waiting), dtype=bool)
             if passed_on:
                 leaves = scores.astype(np.float64) < thresholds[index]
             gone = waiting[leaves]
-            answers.labels[gone] = labels[leaves]
-            answers.exits[gone] = index
-            answers.probabilities[gone] = probabilities[leaves]
+            exits[gone], labels[gone] = index, label[leaves]
+            sure[gone], nats[gone] = probabilities[leaves], scores[leaves]
             waiting = waiting[~leaves]
             if not len(waiting):
                 break
             features = passed_on[0][~leaves] if len(gone) else passed_on[0]
-        return answers
+        return labels, exits, sure, nats
 
 
 def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
@@ -142,7 +148,12 @@ def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
     return OneFile(path, threads)
 
 
-def _session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    """Open one ONNX file on the CPU.
+
+    Raises:
+        BundleError: it is damaged, or no ONNX file.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.inter_op_num_threads = 1

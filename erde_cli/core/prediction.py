@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -108,6 +108,38 @@ def rule_of(
     )
 
 
+class Answering(Protocol):
+    """What answers decoded images, whatever computes; its arguments are those of `Predictor`."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+
+    @property
+    def cumulative_macs(self) -> tuple[int, ...]:
+        """Multiply-adds of leaving at each exit, [exits]."""
+
+    def batch_size(self, batch: int | None) -> int:
+        """How many images the network is given at once."""
+
+    def answer(self, pixels: Tensor, rule: ExitRule, batch: int | None = None) -> Predicted:
+        """Let decoded images leave where the rule says."""
+
+
+def rows_of(answering: Answering, found: Predicted) -> list[Prediction]:
+    """One object per image."""
+    names, macs = answering.class_names, answering.cumulative_macs
+    columns = (found.labels, found.confidences, found.entropies, found.exits)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [
+        Prediction(label, names[label], sure, nats, at, macs[at]) for label, sure, nats, at in rows
+    ]
+
+
 @dataclass(frozen=True)
 class Predictor:
     """A network made ready on a device, and what it takes to answer decoded images.
@@ -139,7 +171,7 @@ class Predictor:
             )
         found: list[Prediction] = []
         for pixels in pixels_of(images, self.image_size, self.batch_size(batch)):
-            found += self.rows(self.answer(pixels, rule, batch))
+            found += rows_of(self, self.answer(pixels, rule, batch))
         return found
 
     @torch.inference_mode()
@@ -154,15 +186,6 @@ class Predictor:
         parts = [self._part(part, rule) for part in torch.split(pixels, self.batch_size(batch))]
         together = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
         return Predicted(*together)
-
-    def rows(self, found: Predicted) -> list[Prediction]:
-        """One object per image."""
-        columns = (found.labels, found.confidences, found.entropies, found.exits)
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        return [
-            Prediction(label, self.class_names[label], sure, nats, at, self.cumulative_macs[at])
-            for label, sure, nats, at in rows
-        ]
 
     def _part(self, pixels: Tensor, rule: ExitRule) -> tuple[Tensor, ...]:
         images = self.normalise(self.context.to_device(pixels))

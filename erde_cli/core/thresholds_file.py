@@ -159,6 +159,16 @@ def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> Thresholds
             expected=weights_digest[:12],
             hint=hint,
         )
+    check_document(document, path, exits, hint)
+    return document
+
+
+def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
+    """See that a calibration fits a number of exits, and that its promise is the one it was given.
+
+    Raises:
+        BundleError: it does not, or it is not.
+    """
     _check_lengths(document, path, exits, hint)
     if document.certified and document.seal != _seal(document.model_dump()):
         raise BundleError(
@@ -166,7 +176,6 @@ def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> Thresholds
             expected="what erde calibrate wrote, or certified: false",
             hint=hint,
         )
-    return document
 
 
 def thresholds_document(content: dict[str, Any]) -> ThresholdsDocument:

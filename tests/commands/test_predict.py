@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from erde_cli.commands import prediction_rows, terminal
 from erde_cli.core.bundle import load_bundle
@@ -34,25 +33,13 @@ ROOT = Path(__file__).parents[2]
 ROW = {"path", "class_name", "label", "confidence", "entropy", "exit", "macs"}
 TOTALS = {
     "images", "failed", "seconds", "images_per_second", "exit_rates", "expected_macs",
-    "cumulative_macs", "full_macs", "macs_saved", "thresholds", "target", "certified",
+    "cumulative_macs", "full_macs", "macs_saved", "thresholds", "target", "certified", "runtime",
 }  # fmt: skip
 
 
 @pytest.fixture
 def student(run_copy: Path) -> Path:
     return run_copy / "student"
-
-
-@pytest.fixture(scope="session")
-def digit_files(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The test split as files, in subfolders, in the order of the split."""
-    folder = tmp_path_factory.mktemp("digits")
-    store = open_dataset(load_bundle(finished_run / "student").recipe.data).load("test")
-    for number, pixels in enumerate(store.part(0, len(store)).numpy()):
-        path = folder / f"{number // 100}" / f"{number:03}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    return folder
 
 
 @pytest.fixture

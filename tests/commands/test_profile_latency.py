@@ -44,7 +44,7 @@ def test_the_documented_keys_and_sane_figures(measured: dict[str, Any], student:
     }  # fmt: skip
     latency = measured["latency"]
     assert set(latency) == {
-        "device", "precision", "threads", "repeats", "split", "exit_accuracy", "weights",
+        "runtime", "device", "precision", "threads", "repeats", "split", "exit_accuracy", "weights",
         "batches", "picture",
     }  # fmt: skip
     assert (latency["precision"], latency["threads"], latency["repeats"]) == ("float32", 1, 3)

@@ -51,6 +51,7 @@ def record_of(
         "image_size": 16, "preprocessing": True,
         "normalisation": {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.1]},
         "weights_digest": "d", "calibration": calibration.model_dump(), "versions": {},
+        "cumulative_macs": list(range(1, exits + 1)),
     }  # fmt: skip
     return ExportRecord.model_validate({**content, **changed})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from erde_cli.core.bundle import Bundle
 from erde_cli.core.errors import BundleError
 from erde_cli.core.prediction import ExitRule, rule_of
 from erde_cli.core.targets import Target
 from erde_cli.core.thresholds_file import ThresholdsDocument, target_to_json
+from erde_cli.core.workflows.opened import Opened
 from erde_cli.core.workflows.options import Json, Options
 
 
@@ -21,40 +21,37 @@ class Chosen:
     target: Json
 
 
-def choose(bundle: Bundle, options: Options, threshold: str | None, pick: Target | None) -> Chosen:
+def choose(model: Opened, options: Options, threshold: str | None, pick: Target | None) -> Chosen:
     """Thresholds for this time, and whether they are certified.
 
     Raises:
         BundleError: it has no thresholds and none are given, or what a target needs was not
             measured.
     """
-    document = bundle.thresholds()
-    exits = bundle.model.exit_count
+    document, exits = model.calibration, model.exit_count
     if threshold is not None:
         rule = rule_of(document, threshold, exits)
         return Chosen(rule, False, target_to_json(Target("threshold", rule.thresholds[0]), "given"))
     if document is None:
         raise BundleError(
-            f"{bundle.path} has no thresholds, so no image can leave early.",
-            hint=f"choose them with: erde calibrate {bundle.path} --max-drop 1, or name one θ for "
+            f"{model.bundle} has no thresholds, so no image can leave early.",
+            hint=f"choose them with: erde calibrate {model.bundle} --max-drop 1, or name one θ for "
             "this time with --threshold 0.5",
         )
     if pick is None:
-        device = options.context("float32").device.type
-        certified = document.certified_on(device)
+        certified = document.certified_on(model.device)
         return Chosen(rule_of(document, None, exits), certified, document.target)
-    return _picked(bundle, document, pick, options)
+    return _picked(model, document, pick, options)
 
 
-def _picked(bundle: Bundle, document: ThresholdsDocument, pick: Target, options: Options) -> Chosen:
+def _picked(model: Opened, document: ThresholdsDocument, pick: Target, options: Options) -> Chosen:
     # Choosing among points needs no picture, but that module draws them; matplotlib takes a while.
     from erde_cli.core.workflows.pick import choose_point
 
-    context = options.inference_context(document.precision)
-    full = float(bundle.predictor(context).cumulative_macs[-1])
-    point, target, certified = choose_point(bundle.path, document, pick, full, options)
-    certified = certified and document.device == context.device.type
-    rule = rule_of(document, None, bundle.model.exit_count)
+    full = float(model.answering.cumulative_macs[-1])
+    point, target, certified = choose_point(model.bundle, document, pick, full, options)
+    certified = certified and document.device == model.device
+    rule = rule_of(document, None, model.exit_count)
     values = document.model_copy(update={"thresholds": point.thresholds}).values
     return Chosen(
         replace(rule, thresholds=tuple(values)), certified, target_to_json(target, "picked")

@@ -14,12 +14,13 @@ from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.data import Dataset, ImageStore, open_unlabelled_folder
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.export_check import Check, Exported, verify
-from erde_cli.core.export_manifest import MANIFEST
 from erde_cli.core.export_network import ExportNetwork, export_network
 from erde_cli.core.export_record import FORMAT, ExportRecord, versions_of
 from erde_cli.core.files import make_folder, replaced_file, replaced_folder
 from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.profiling import profile_model
 from erde_cli.core.randomness import permutation
+from erde_cli.core.runtimes import MANIFEST
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.thresholds_file import ThresholdsDocument
 from erde_cli.core.workflows.images import dataset_of, load_split
@@ -35,13 +36,14 @@ class ExportRequest:
     """What is to be written where.
 
     preprocessing: normalisation inside. data: folder of images to verify on, in the place of the
-    calibration split.
+    calibration split. instead: what to do without that split, as the error says it.
     """
 
     format: Format
     out: Path
     preprocessing: bool = True
     data: Path | None = None
+    instead: str = "verify on others: --data FOLDER"
 
 
 @dataclass(frozen=True)
@@ -89,10 +91,12 @@ def export_bundle(path: Path, request: ExportRequest, options: Options) -> Expor
         InputError: something is in the way.
         ErdeError: the verification failed.
     """
-    bundle = load_bundle(path)
-    thresholds = bundle.require_thresholds()
-    _require_float32(bundle, thresholds)
-    record = _record(bundle, thresholds, request)
+    return export_loaded(load_bundle(path), request, options)
+
+
+def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> ExportedBundle:
+    """`export_bundle` of a bundle that has been read."""
+    record = record_of(bundle, request)
     store = _images(bundle, request, options)
     places = np.sort(permutation(len(store), 0, "export")[:_VERIFIED])
     store = store.only(places)
@@ -119,7 +123,14 @@ def _require_float32(bundle: Bundle, thresholds: ThresholdsDocument) -> None:
         )
 
 
-def _record(bundle: Bundle, thresholds: ThresholdsDocument, request: ExportRequest) -> ExportRecord:
+def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
+    """What an export of a bundle will say of itself.
+
+    Raises:
+        BundleError: the bundle is not calibrated, or not in float32.
+    """
+    thresholds = bundle.require_thresholds()
+    _require_float32(bundle, thresholds)
     packages = ("onnx", "onnxscript") if request.format != "torch-export" else ()
     content = {
         "format": FORMAT,
@@ -128,6 +139,7 @@ def _record(bundle: Bundle, thresholds: ThresholdsDocument, request: ExportReque
         "preprocessing": request.preprocessing,
         "normalisation": bundle.normalisation.to_json(),
         "weights_digest": bundle.document.weights_digest,
+        "cumulative_macs": profile_model(bundle.model, bundle.image_size).cumulative_macs,
         "calibration": thresholds.model_dump(),
         "versions": versions_of("erde-cli", "torch", *packages),
     }
@@ -138,8 +150,7 @@ def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageSt
     """Images to verify on; labels do not matter."""
     dataset: Dataset
     if request.data is None:
-        instead = "verify on others: --data FOLDER"
-        dataset = dataset_of(bundle, options, instead=instead)
+        dataset = dataset_of(bundle, options, instead=request.instead)
     else:
         settings = bundle.recipe.data
         dataset = open_unlabelled_folder(

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.bundle_format import WEIGHTS
 from erde_cli.core.context import Context
-from erde_cli.core.data import ImageStore, Normaliser
-from erde_cli.core.exits import route
+from erde_cli.core.data import ImageStore
 from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.latency import ROUNDS, BatchLatency, Timing, leaving_at, measure_latency
-from erde_cli.core.models import EarlyExitNet
-from erde_cli.core.peak_memory import peak_bytes, weight_bytes
+from erde_cli.core.latency import ROUNDS, BatchLatency, Timing, measure_runs
 from erde_cli.core.profile_plot import ProfilePicture, draw_profile
 from erde_cli.core.profiling import Profile
 from erde_cli.core.randomness import permutation
+from erde_cli.core.runtimes import NAMES, Runtime
 from erde_cli.core.thresholds_file import ThresholdsDocument
 from erde_cli.core.verdict import LatencyCosts
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.timed import Timed, timed_in
 
 BATCHES = (1, 32, 256)
 _CALLS, _IMAGES = 256, 1024  # of a routed pass, at most
@@ -36,42 +33,44 @@ _PIXELS = _CALLS * 224**2  # of the images of a pass: 150 MB as float32
 
 @dataclass(frozen=True)
 class LatencyRequest:
-    """Batch sizes and rounds to measure, and the picture's folder (None: the bundle's)."""
+    """Batch sizes and rounds to measure, picture's folder (None: the bundle's), what computes."""
 
     batches: Sequence[int] = BATCHES
     repeats: int = ROUNDS
     out: Path | None = None
-
-
-@dataclass(frozen=True)
-class Routing:
-    """Thresholds of the early exits in nats, and the temperature of every exit."""
-
-    thresholds: list[float]
-    temperatures: list[float] | None
+    runtime: Runtime = "torch"
 
 
 @dataclass(frozen=True)
 class MeasuredBatch:
-    """One batch size: times, how many different images stand behind them, peak memory in bytes."""
+    """One batch size: times, different images behind them, peak bytes (None: not told)."""
 
     latency: BatchLatency
     distinct_images: int
-    peak_bytes: int
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True)
 class MeasuredLatency:
     """A bundle's times, memory and accuracy of each exit on its calibration split."""
 
+    runtime: Runtime
     context: Context
     repeats: int
     batches: tuple[MeasuredBatch, ...]
     weights_file_bytes: int
-    weights_placed_bytes: int
+    weights_placed_bytes: int | None
     exit_accuracy: list[float]
     calibrated_rates: list[float] | None
     picture: Path
+
+    @property
+    def where(self) -> str:
+        """Runtime, precision, and threads or device, in words."""
+        threads = f"{self.context.threads} thread{'' if self.context.threads == 1 else 's'}"
+        device = self.context.device.type
+        place = threads if device == "cpu" else device
+        return f"{NAMES[self.runtime]}, {self.context.precision}, {place}"
 
     @property
     def costs(self) -> list[LatencyCosts]:
@@ -96,6 +95,7 @@ class MeasuredLatency:
     def to_json(self, profile: Profile) -> Json:
         """The object `latency` of `erde profile --json`."""
         return {
+            "runtime": self.runtime,
             "device": self.context.device.type,
             "precision": self.context.precision,
             "threads": self.context.threads,
@@ -121,57 +121,55 @@ def measure_bundle(
     """Measure a bundle in the precision of its thresholds, and draw the picture.
 
     Raises:
-        BundleError: its images are no longer the same.
+        BundleError: its images are no longer the same, or it cannot be exported for its runtime.
         DataError: its images are missing.
     """
     store = load_split(dataset_of(bundle, options), "calibration", options)
-    context = options.inference_context(thresholds.precision if thresholds else "float32")
-    model = ready(bundle.model, context)
-    routing = Routing(thresholds.values, thresholds.temperatures) if thresholds else None
-    batches = []
-    for batch in request.batches:
-        options.observer.phase(f"Measuring latency at batch {batch}")
-        batches.append(
-            _measure_batch(bundle, model, store, batch, routing, request.repeats, context, options)
-        )
+    with timed_in(request.runtime, bundle, thresholds, options) as timed:
+        values = thresholds.values if thresholds else None
+        batches = [
+            _measure_batch(timed, store, batch, values, request.repeats, options)
+            for batch in request.batches
+        ]
     options.observer.phase("Evaluating every exit on the calibration split")
+    # By torch in any case: an export that answered otherwise would not have been kept.
+    context = options.inference_context(timed.context.precision)
+    model = ready(bundle.model, context)
     accuracy = answer_all(model, store, bundle.normalisation, context).accuracy
-    picture = (request.out or bundle.path / "profile") / "profile.png"
-    _draw(picture, bundle, profile, thresholds, context, [one.latency for one in batches])
-    size = (bundle.path / WEIGHTS).stat().st_size
-    return MeasuredLatency(
-        context,
+    found = MeasuredLatency(
+        request.runtime,
+        timed.context,
         request.repeats,
         tuple(batches),
-        size,
-        weight_bytes(model),
+        (bundle.path / WEIGHTS).stat().st_size,
+        timed.weight_bytes,
         accuracy,
         thresholds.exit_rates if thresholds else None,
-        picture,
+        (request.out or bundle.path / "profile") / "profile.png",
     )
+    _draw(found, bundle, profile, thresholds)
+    return found
 
 
 def _measure_batch(
-    bundle: Bundle,
-    model: EarlyExitNet,
+    timed: Timed,
     store: ImageStore,
     batch: int,
-    routing: Routing | None,
+    thresholds: list[float] | None,
     repeats: int,
-    context: Context,
     options: Options,
 ) -> MeasuredBatch:
-    places = image_places(len(store), bundle.image_size, batch)
-    normalise = Normaliser(bundle.normalisation, store.images.shape[2], context)
-    images = normalise(context.to_device(store.take(store.places(places))))
-    found = measure_latency(
-        model,
+    runs = timed.runs(batch)
+    options.observer.phase(f"Measuring latency at batch {batch}")
+    places = image_places(len(store), store.images.shape[2], batch)
+    images = timed.images(timed.context.to_device(store.take(store.places(places))))
+    found = measure_runs(
+        runs,
         images,
         batch,
-        routing.thresholds if routing else None,
-        temperatures=routing.temperatures if routing else None,
+        thresholds,
         repeats=repeats,
-        autocast=context.autocast,
+        autocast=timed.context.autocast,
         tell=partial(options.observer.progress, f"Rounds at batch {batch}"),
     )
     if not found.increasing:
@@ -179,7 +177,7 @@ def _measure_batch(
             f"At batch {batch} a later exit came out faster than one before it: the machine is "
             "restless, or the stage takes next to nothing. More --repeats tell."
         )
-    peak = peak_bytes(model, _to_the_end(model, context), images[:batch])
+    peak = timed.peak_bytes(images[:batch])
     return MeasuredBatch(found, min(len(store), len(places)), peak)
 
 
@@ -193,36 +191,17 @@ def image_places(count: int, side: int, batch: int) -> NDArray[np.int64]:
     return np.resize(permutation(count, 0, "latency"), wanted)
 
 
-def _to_the_end(model: EarlyExitNet, context: Context) -> Callable[[Tensor], object]:
-    """Route images to the last exit: the pass that needs most."""
-    never = leaving_at(model.exit_count - 1, model.exit_count)
-
-    def run(images: Tensor) -> Tensor:
-        with context.autocast(), torch.inference_mode():
-            return route(model, images, never).logits
-
-    return run
-
-
 def _draw(
-    path: Path,
-    bundle: Bundle,
-    profile: Profile,
-    thresholds: ThresholdsDocument | None,
-    context: Context,
-    latencies: list[BatchLatency],
+    found: MeasuredLatency, bundle: Bundle, profile: Profile, thresholds: ThresholdsDocument | None
 ) -> None:
-    threads = f"{context.threads} thread{'' if context.threads == 1 else 's'}"
-    where = threads if context.device.type == "cpu" else context.device.type
     picture = ProfilePicture(
-        f"{bundle.document.recipe.get('name', '')}: cost of each exit ({context.precision}, "
-        f"{where})",
+        f"{bundle.document.recipe.get('name', '')}: cost of each exit ({found.where})",
         profile.cumulative_macs,
         profile.static_macs_of_exits,
         thresholds.expected_macs if thresholds else None,
-        latencies,
+        [one.latency for one in found.batches],
     )
-    draw_profile(path, picture)
+    draw_profile(found.picture, picture)
 
 
 def _batch_to_json(one: MeasuredBatch, profile: Profile, calibrated: float | None) -> Json:

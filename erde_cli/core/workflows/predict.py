@@ -1,4 +1,4 @@
-"""`erde predict`: what a bundle says of images, as they come, in memory that does not grow."""
+"""`erde predict`: what a model says of images, as they come, in memory that does not grow."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from erde_cli.core.bundle import load_bundle
 from erde_cli.core.data.decoders import decode_stream
 from erde_cli.core.data.named_paths import Named
 from erde_cli.core.decoding import Decoded
 from erde_cli.core.errors import DataError
-from erde_cli.core.prediction import ExitRule, Prediction, Predictor
+from erde_cli.core.prediction import Answering, ExitRule, Prediction, rows_of
+from erde_cli.core.runtimes import Runtime
 from erde_cli.core.targets import Target
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.chosen import Chosen, choose
+from erde_cli.core.workflows.opened import open_model
 from erde_cli.core.workflows.options import Json, Options
 
 TITLE = "Predicting"
@@ -40,7 +41,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Totals:
-    """All images together; `seconds` start after the bundle has been loaded.
+    """All images together; `seconds` start after the model has been loaded.
 
     counts: images that left at each exit, [exits]. cumulative_macs: [exits].
     """
@@ -50,6 +51,7 @@ class Totals:
     failed: int
     seconds: float
     cumulative_macs: tuple[int, ...]
+    runtime: Runtime
 
     @property
     def images(self) -> int:
@@ -79,6 +81,7 @@ class Totals:
             "thresholds": [write_threshold(value) for value in self.chosen.rule.thresholds],
             "target": self.chosen.target,
             "certified": self.chosen.certified,
+            "runtime": self.runtime,
         }
 
 
@@ -92,11 +95,12 @@ def predict_images(
     pick: Target | None = None,
     batch: int | None = None,
     total: int | None = None,
+    runtime: Runtime = "torch",
 ) -> Totals:
     """Predict images as they are found, and hand the rows on as they are there.
 
     Args:
-        path: the bundle.
+        path: the bundle, or what was exported from it.
         images: taken a little ahead of the rows, and no further.
         options: device, threads, observer.
         write: is given the rows in the order of the images.
@@ -104,9 +108,10 @@ def predict_images(
         pick: the target of a stored point to use in their place; the bundle stays as it is.
         batch: how many images the network is given at once.
         total: how many images there are, where it is known.
+        runtime: what computes; with ONNX Runtime, a bundle is exported first.
 
     Raises:
-        BundleError: the bundle is unusable, or has no thresholds and none are given.
+        BundleError: the model is unusable, or has no thresholds and none are given.
         DataError: the paths lead to no file at all; nothing has been written then.
     """
     lost: deque[Named] = deque()
@@ -114,14 +119,13 @@ def predict_images(
     first = next(files, None)
     if first is None:
         raise _nothing(lost)
-    bundle = load_bundle(path)
-    chosen = choose(bundle, options, threshold, pick)
-    context = options.inference_context(chosen.rule.precision)
-    work = _Work(bundle.predictor(context), chosen.rule, batch, options, total)
+    model = open_model(path, runtime, options)
+    chosen = choose(model, options, threshold, pick)
+    work = _Work(model.answering, chosen.rule, batch, options, total)
     options.observer.phase(TITLE)
     start = perf_counter()
     paths = chain([first], files)
-    size, multiple = bundle.image_size, work.predictor.batch_size(batch)
+    size, multiple = model.answering.image_size, model.answering.batch_size(batch)
     with closing(decode_stream(paths, size, multiple)) as chunks:
         for some, found in chunks:
             write(work.rows(list(some), found, lost))
@@ -132,7 +136,8 @@ def predict_images(
         tuple(work.counts.tolist()),
         work.failed,
         perf_counter() - start,
-        work.predictor.cumulative_macs,
+        model.answering.cumulative_macs,
+        runtime,
     )
     work.told(totals.images + totals.failed)
     return totals
@@ -143,14 +148,14 @@ class _Work:
 
     def __init__(
         self,
-        predictor: Predictor,
+        answering: Answering,
         rule: ExitRule,
         batch: int | None,
         options: Options,
         total: int | None,
     ) -> None:
-        self.predictor = predictor
-        self.counts = np.zeros(len(predictor.cumulative_macs), dtype=np.int64)
+        self.answering = answering
+        self.counts = np.zeros(len(answering.cumulative_macs), dtype=np.int64)
         self.failed = 0
         self._rule, self._batch = rule, batch
         self._observer, self._total = options.observer, total
@@ -173,7 +178,7 @@ class _Work:
             self._observer.count(TITLE, done)
         elif done < self._total:
             self._observer.progress(TITLE, done, self._total)
-        return Rows(paths, predictions, failed, self.predictor.class_names, len(self.counts))
+        return Rows(paths, predictions, failed, self.answering.class_names, len(self.counts))
 
     def told(self, done: int) -> None:
         """Tell that all is done."""
@@ -182,15 +187,15 @@ class _Work:
     def _answers(self, decoded: Decoded, good: list[int]) -> list[Prediction]:
         if not good:
             return []
-        size = self.predictor.image_size
+        size = self.answering.image_size
         # The bytes may be read only; torch wants memory that it could write to.
         pixels = torch.frombuffer(bytearray(decoded.pixels), dtype=torch.uint8)
         pixels = pixels.view(-1, size, size, 3)
         if len(good) < len(pixels):
             pixels = pixels[torch.tensor(good)]
-        found = self.predictor.answer(pixels, self._rule, self._batch)
+        found = self.answering.answer(pixels, self._rule, self._batch)
         self.counts += np.bincount(found.exits.numpy(), minlength=len(self.counts))
-        return self.predictor.rows(found)
+        return rows_of(self.answering, found)
 
 
 def _files(images: Iterable[Named], lost: deque[Named]) -> Iterator[str]:

@@ -1,0 +1,212 @@
+"""A bundle through ONNX Runtime and through eager PyTorch: the same answers, and how fast.
+
+python -m benchmarks.deployment BUNDLE IMAGES [--images 1000] [--repeats 7] [--json]
+
+IMAGES is a folder. torch, the exported stages and the exported file that stops early answer the
+same images: how many answers differ, and how many of those images come within 1e-5 nats of a
+threshold on their way. Then, on one thread, the time of these images at the bundle's thresholds
+over that with every threshold at `never`, beside the ratio of multiply-adds: one by one (the file
+that stops early), and at batch 64 (the stages). Both runtimes are timed on normalised images.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from benchmarks.measure import arguments, ratios, show, spread, tell
+from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.data.given_images import pixels_of
+from erde_cli.core.data.named_paths import named_images
+from erde_cli.core.exits import all_scores, first_exit
+from erde_cli.core.export_check import near_threshold
+from erde_cli.core.export_record import ExportedAnswers
+from erde_cli.core.latency import by_round
+from erde_cli.core.metrics import exit_rates
+from erde_cli.core.onnx_runtime import open_exported
+from erde_cli.core.prediction import Predicted, rule_of
+from erde_cli.core.profiling import profile_model
+from erde_cli.core.rounds import Side, seconds_in_rounds
+from erde_cli.core.runtimes import NAMES, Runtime
+from erde_cli.core.workflows.export import ExportRequest, Format, export_loaded
+from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.timed import Timed, timed_in
+
+BATCHES = (1, 64)
+RUNTIMES: tuple[Runtime, ...] = ("onnx", "torch")
+FORMS: dict[Format, str] = {"onnx-staged": "stages", "onnx": "one file"}
+
+
+class Bench(NamedTuple):
+    """A calibrated bundle, and the images it is given: uint8 [images, height, width, 3]."""
+
+    bundle: Bundle
+    pixels: Tensor
+    options: Options
+
+    @property
+    def thresholds(self) -> list[float]:
+        """θ of the early exits in nats."""
+        return self.bundle.require_thresholds().values
+
+
+def images_in(folder: Path, count: int, side: int) -> Tensor:
+    """The first images in a folder, at the network's size."""
+    paths = [one.path for one in islice(named_images([str(folder)]), count) if not one.reason]
+    if not paths:
+        raise SystemExit(f"{folder} holds no image.")
+    return torch.cat(list(pixels_of(paths, side, 256)))
+
+
+def differences(bench: Bench, folder: Path) -> list[dict[str, Any]]:
+    """What each form of export says otherwise than torch, of the same images."""
+    expected, near = by_torch(bench), images_near(bench)
+    found = []
+    for form, name in FORMS.items():
+        export_loaded(bench.bundle, ExportRequest(form, folder / form), bench.options)
+        answers = open_exported(folder / form, threads=1).answer(bench.pixels.numpy())
+        found.append({"form": name, "images": len(near), **compared(answers, expected, near)})
+    return found
+
+
+def by_torch(bench: Bench) -> Predicted:
+    """What the bundle itself says, each image from the exit it leaves at."""
+    bundle, pixels, options = bench
+    rule = rule_of(bundle.require_thresholds(), None, bundle.model.exit_count)
+    return bundle.predictor(options.inference_context("float32")).answer(pixels, rule)
+
+
+def images_near(bench: Bench) -> NDArray[np.bool_]:
+    """Which images come within 1e-5 nats of a threshold on their way, bool [images]."""
+    bundle, pixels, options = bench
+    predictor = bundle.predictor(options.inference_context("float32"))
+    with torch.inference_mode():
+        logits = predictor.network(predictor.normalise(pixels))
+        scores = all_scores(logits, bundle.require_thresholds().temperatures)
+    exits = first_exit(scores, bench.thresholds).numpy()
+    return near_threshold(scores.double().numpy(), bench.thresholds, exits)
+
+
+def compared(
+    found: ExportedAnswers, expected: Predicted, near: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Counts of images: another label, another exit, either; of those, near a threshold."""
+    labels = found.labels != expected.labels.numpy()
+    exits = found.exits != expected.exits.numpy()
+    sure = found.probabilities[np.arange(len(found.labels)), found.labels]
+    same = ~(labels | exits)
+    gaps = np.abs(sure - expected.confidences.numpy())[same]
+    return {
+        "other_label": int(labels.sum()),
+        "other_exit": int(exits.sum()),
+        "different": int((~same).sum()),
+        "different_near_threshold": int((~same & near).sum()),
+        "near_threshold": int(near.sum()),
+        "largest_difference_of_confidence": float(gaps.max(initial=0.0)),
+    }
+
+
+def milliseconds(
+    bench: Bench, timed: dict[Runtime, Timed], batch: int, repeats: int
+) -> dict[str, list[float]]:
+    """Per image in each round: each runtime at the thresholds, and never leaving early.
+
+    Without the bursts that single calls meet: of each call, the median over the rounds counts.
+    """
+    never = [0.0] * len(bench.thresholds)
+    sides = {}
+    for runtime, side in timed.items():
+        runs = side.runs(batch)
+        parts = torch.split(side.images(bench.pixels), batch)
+        sides[f"{runtime} mix"] = Side(runs.leaving(bench.thresholds), parts)
+        sides[f"{runtime} full"] = Side(runs.leaving(never), parts)
+    seconds = seconds_in_rounds(list(sides.values()), repeats, nullcontext)
+    calls_per_image = 1000 * len(parts) / len(bench.pixels)
+    return {
+        name: (by_round(found) * calls_per_image).tolist()
+        for name, found in zip(sides, seconds, strict=True)
+    }
+
+
+def told(bench: Bench, found: dict[str, list[float]], batch: int) -> list[dict[str, Any]]:
+    """Shares of the full network's time and multiply-adds, one row a runtime."""
+    macs = profile_model(bench.bundle.model, bench.bundle.image_size).cumulative_macs
+    rates = exit_rates(by_torch(bench).exits.numpy(), len(macs))
+    return [
+        {
+            "runtime": runtime,
+            "batch": batch,
+            "exit_rates": list(rates),
+            "mix_ms": spread(found[f"{runtime} mix"]),
+            "full_ms": spread(found[f"{runtime} full"]),
+            "share": ratios(found[f"{runtime} mix"], found[f"{runtime} full"]),
+            "share_by_macs": float(np.dot(rates, macs)) / macs[-1],
+            "over_torch": ratios(found[f"{runtime} mix"], found["torch mix"]),
+        }
+        for runtime in RUNTIMES
+    ]
+
+
+def measured(bench: Bench, repeats: int) -> list[dict[str, Any]]:
+    """Both runtimes at both batch sizes, in interleaved rounds."""
+    bundle, _, options = bench
+    calibration = bundle.require_thresholds()
+    opened = partial(timed_in, bundle=bundle, thresholds=calibration, options=options)
+    with opened("onnx") as onnx, opened("torch") as eager:
+        timed: dict[Runtime, Timed] = {"onnx": onnx, "torch": eager}
+        return [
+            row
+            for batch in BATCHES
+            for row in told(bench, milliseconds(bench, timed, batch, repeats), batch)
+        ]
+
+
+def main() -> None:
+    """Compare the answers, then measure."""
+    given = arguments(
+        __doc__ or "",
+        ["bundle", "folder"],
+        images={"type": int, "default": 1000, "help": "images taken (default: %(default)s)"},
+    )
+    bundle = load_bundle(given.bundle)
+    pixels = images_in(given.folder, given.images, bundle.image_size)
+    bench = Bench(bundle, pixels, Options("cpu", given.threads or 1))
+    with TemporaryDirectory() as folder:
+        answers = differences(bench, Path(folder))
+    times = measured(bench, given.repeats)
+    document = {"answers": answers, "times": times, "onnxruntime": version("onnxruntime")}
+    if given.json:
+        tell("", [], [], True, document)
+        return
+    for row in answers:
+        print(
+            f"{row['form']}, {row['images']:,} images: {row['other_exit']} leave at another exit, "
+            f"{row['other_label']} have another label than with torch; "
+            f"{row['different_near_threshold']} of the {row['different']} that differ are within "
+            f"1e-5 nats of a threshold ({row['near_threshold']} of all); confidences differ by up "
+            f"to {row['largest_difference_of_confidence']:.1e}"
+        )
+    columns = ["runtime", "batch", "at the thresholds, ms", "full network, ms", "share of time",
+               "share of MACs", "time over torch's"]  # fmt: skip
+    rows = [
+        [NAMES[row["runtime"]], str(row["batch"]), show(row["mix_ms"], 4), show(row["full_ms"], 4),
+         show(row["share"], 3), f"{row['share_by_macs']:.3f}", show(row["over_torch"], 3)]
+        for row in times
+    ]  # fmt: skip
+    tell(
+        f"Milliseconds per image, ONNX Runtime {document['onnxruntime']}", columns, rows, False, {}
+    )
+
+
+if __name__ == "__main__":
+    main()
