@@ -109,6 +109,8 @@ def test_a_wrong_option_imports_nothing_heavy(path: tuple[str, ...]) -> None:
         "predict runs/x a.png --pick max-macs=0.4 --threshold 0.5",
         "predict runs/x a.png --batch 0",
         "predict runs/x a.png --csv no/such/folder/rows.csv",
+        "export runs/x --format onnx --int8 --out x.onnx",
+        "export runs/x --format torch-export --int8 --out x.pt2",
         "tune digits --role pupil",
         "tune digits --threads 1,many",
         "tune digits --repeats 1",
