@@ -133,7 +133,7 @@ def test_weights_are_int8_and_what_decides_is_not(exported: Exported) -> None:
 
 def test_the_files_are_small_and_the_manifest_says_int8(exported: Exported) -> None:
     manifest = read_manifest(exported.folder)
-    half = exported.json["int8"]["range_images"]
+    half = exported.json["quantised"]["range_images"]
     assert manifest.quantisation is not None
     assert manifest.quantisation.model_dump() == {
         "weights": "int8", "activations": "uint8", "operators": ["Conv", "Gemm"],
@@ -144,7 +144,7 @@ def test_the_files_are_small_and_the_manifest_says_int8(exported: Exported) -> N
         "manifest.json", "stage0.onnx", "stage1.onnx", "stage2.onnx"
     ]  # fmt: skip
     sizes = sum(path.stat().st_size for path in exported.folder.glob("*.onnx"))
-    assert exported.json["int8"]["int8"]["bytes"] == sizes
+    assert exported.json["quantised"]["int8"]["bytes"] == sizes
 
 
 def test_thresholds_are_chosen_again_on_the_quantised_scores(
@@ -180,9 +180,9 @@ def test_the_runner_leaves_where_the_scores_say(
     assert found.exits.tolist() == exits.tolist()
     assert found.labels.tolist() == labels[np.arange(len(exits)), exits].tolist()
     rates = np.bincount(exits, minlength=3) / len(exits)
-    assert exported.json["int8"]["int8"]["exit_rates"] == pytest.approx(rates.tolist())
+    assert exported.json["quantised"]["int8"]["exit_rates"] == pytest.approx(rates.tolist())
     assert sum(rate > 0 for rate in rates) > 1
-    checks = exported.json["int8"]["checks"]
+    checks = exported.json["quantised"]["checks"]
     assert [check["exits"] for check in checks[1:]] == [
         [len(store) if exit_ == taken else 0 for exit_ in range(3)] for taken in range(3)
     ]
@@ -196,13 +196,13 @@ def test_only_half_a_measures_ranges_and_no_test_image_is_read(
     half_a, _ = halves(len(store), fingerprint)
     expected = store.only(np.sort(half_a)).part(0, len(half_a)).numpy()
     assert np.array_equal(np.concatenate(exported.ranges), expected)
-    assert exported.json["int8"]["range_images"] == len(half_a) < len(store)
+    assert exported.json["quantised"]["range_images"] == len(half_a) < len(store)
 
 
 def test_what_it_costs_is_told(
     exported: Exported, store: ImageStore, every_exit: tuple[NDArray[Any], NDArray[Any]]
 ) -> None:
-    found = exported.json["int8"]
+    found = exported.json["quantised"]
     assert set(found) == {
         "source", "images", "range_images", "target", "met", "met_where_chosen", "certified",
         "float32", "int8", "int8_at_float_thresholds", "accuracy_drop", "accuracy_drop_interval",
@@ -237,7 +237,7 @@ def bundle_inputs(exported: Exported, pixels: NDArray[np.uint8]) -> NDArray[Any]
 
 
 def test_latency_stands_side_by_side(exported: Exported) -> None:
-    latency = exported.json["int8"]["latency"]
+    latency = exported.json["quantised"]["latency"]
     assert latency["threads"] == 1
     assert [one["batch"] for one in latency["batches"]] == [1, 64]
     for one in latency["batches"]:

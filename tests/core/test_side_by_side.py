@@ -45,8 +45,8 @@ def test_the_first_stays_the_first_and_the_ratio_is_second_over_first() -> None:
         assert 1.2 < pair.ratio < 4
     assert found.pairs[2].first.timing.calls == 6
     assert found.pairs[2].first.mean == pytest.approx(found.pairs[2].first.timing.median, rel=0.5)
-    assert {given for given in first.given} == {(4, (np.inf,)), (4, (0.0,)), (4, (0.25,))}
-    assert {given for given in second.given} == {(4, (np.inf,)), (4, (0.0,)), (4, (0.5,))}
+    assert set(first.given) == {(4, (np.inf,)), (4, (0.0,)), (4, (0.25,))}
+    assert set(second.given) == {(4, (np.inf,)), (4, (0.0,)), (4, (0.5,))}
     assert told[-1] == (4, 4)
 
 

@@ -81,7 +81,7 @@ class ExportedBundle:
                 "largest_difference": self.largest_difference,
                 "checks": [check.to_json() for check in self.checks],
             },
-            "int8": None if self.int8 is None else self.int8.to_json(),
+            "quantised": None if self.int8 is None else self.int8.to_json(),
         }
 
 

@@ -108,7 +108,7 @@ class Int8Cost:
         return self.before.held_out if same else None, self.after.held_out
 
     def to_json(self) -> Json:
-        """The object `int8` of `erde export --json`."""
+        """The object `quantised` of `erde export --json`."""
         after = self.after
         held = [None if one is None else one.model_dump() for one in self.held_out]
         return {
