@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from erde_cli.core.observations import Observations
 from erde_cli.core.onnx_runtime import open_exported
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.workflows import export_int8
+from erde_cli.core.workflows.int8_images import Int8Images
 
 from ..conftest import Cli
 
@@ -168,6 +170,35 @@ def test_thresholds_are_chosen_again_on_the_quantised_scores(
     assert after["held_out"]["accuracy"] == pytest.approx(fresh.held_out.accuracy)
     assert after["exit_accuracy"] == pytest.approx(correct.mean(axis=0).tolist())
     assert after["split_fingerprint"] == before["split_fingerprint"]
+
+
+@pytest.mark.parametrize("risk", ["disagreement", "accuracy-gap"])
+def test_a_promise_becomes_an_estimate_of_the_same_risk(
+    exported: Exported,
+    store: ImageStore,
+    every_exit: tuple[NDArray[Any], NDArray[Any]],
+    risk: str,
+) -> None:
+    scores, labels = every_exit
+    agrees = labels == labels[:, -1:]
+    macs = np.array([1.0, 2.0, 3.0])
+    seen = Observations(scores, labels == store.labels.numpy()[:, None], macs, agrees)
+    disagreement = calibrate(replace(seen, correct=agrees, labelled=False), Target("max_drop", 30))
+    gap = calibrate(seen, Target("max_drop", 30))
+    assert disagreement.thresholds != gap.thresholds
+    promised = {
+        "kind": "max_risk", "value": 0.3, "unit": "share of images", "risk": risk,
+        "confidence": 0.9, "how": "searched",
+    }  # fmt: skip
+    bundle = load_bundle(exported.student)
+    before = bundle.require_thresholds().model_copy(update={"target": promised})
+    half_a, half_b = halves(len(store), bundle.document.split_fingerprint)
+    images = Int8Images(store, "calibration split", "0" * 64, half_a, half_b)
+    after = export_int8.recalibrated(before, seen, images)
+    expected = disagreement if risk == "disagreement" else gap
+    assert tuple(after.values) == expected.thresholds
+    assert after.target == {name: promised[name] for name in promised if name != "confidence"}
+    assert (after.certified, after.certificate) == (False, None)
 
 
 def test_the_runner_leaves_where_the_scores_say(

@@ -87,7 +87,7 @@ def export_int8(
         for one in done.answers
     ]  # fmt: skip
     timed = _latencies(done, images) if target_of(before).kind == "max_latency" else None
-    after = _recalibrated(before, replace(seen[1], latencies=timed), images)
+    after = recalibrated(before, replace(seen[1], latencies=timed), images)
     if before.certificate is not None:
         options.observer.warning(
             f"What was promised of {bundle.path} does not hold for its int8 stages: their "
@@ -133,7 +133,7 @@ def _quantise(
     return _Quantised(folder, record, float_network, files, sizes, (float_answers, answers))
 
 
-def _recalibrated(
+def recalibrated(
     before: ThresholdsDocument, seen: Observations, images: Int8Images
 ) -> ThresholdsDocument:
     """The same target on the quantised scores; a promise becomes an estimate of its risk."""
