@@ -121,6 +121,8 @@ def test_a_wrong_option_imports_nothing_heavy(path: tuple[str, ...]) -> None:
         "export runs/x --format tflite --out x",
         "export runs/x --format torch-export --out x.onnx",
         "export runs/x --format onnx --out x.onnx --data no/such/folder",
+        "export runs/x --format onnx --int8 --out x.onnx",
+        "export runs/x --format torch-export --int8 --out x.pt2",
         "tune digits --role pupil",
         "tune digits --threads 1,many",
         "tune digits --repeats 1",

@@ -63,6 +63,13 @@ def export(
             help="Images to verify on, not the calibration split; labels are not needed.",
         ),
     ] = None,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="Of onnx-staged: quantise, choose the thresholds again, tell what it costs.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     threads: ThreadsOption = None,
@@ -74,21 +81,28 @@ def export(
 
     Example: [bold]erde export runs/digits/student --format onnx --out digits.onnx[/bold]
     """  # fmt: skip
-    _check(format_, out, data)
+    _check(format_, out, data, int8)
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.workflows.export import ExportRequest, export_bundle
 
-    request = ExportRequest(format_, out, not no_preprocessing, data)
+    request = ExportRequest(format_, out, not no_preprocessing, data, int8)
     with working(quiet, "cpu", threads) as options:
         found = export_bundle(bundle, request, options)
     show(found.to_json(), as_json, *_pieces(found))
 
 
-def _check(format_: str, out: Path, data: Path | None) -> None:
+def _check(format_: str, out: Path, data: Path | None, int8: bool) -> None:
     """See that the options can be used, before anything heavy is imported."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.extras import require_extra
 
+    if int8 and format_ != "onnx-staged":
+        raise InputError(
+            "--int8 quantises stages.",
+            got=f"--format {format_}",
+            expected="--format onnx-staged",
+            hint="leave --int8 out, or export stages",
+        )
     if format_ == "torch-export" and out.suffix != ".pt2":
         raise InputError(
             "A file of torch.export ends in .pt2.", got=str(out), hint="give another --out"
@@ -109,8 +123,9 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
     from erde_cli.core.thresholds import write_threshold
 
     source = "calibration images" if found.request.data is None else "images of --data"
+    what = "Before quantising, verified" if found.int8 else "Verified"
     checks = table(
-        f"Verified on {found.images:,} {source}: same exits, same labels",
+        f"{what} on {found.images:,} {source}: same exits, same labels",
         "θ, nats",
         "left at each exit",
         "too close to θ",
@@ -125,4 +140,9 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
             f"{check.largest_difference:.1e}",
         )
     kind = found.request.format
-    return [checks, f"{escape(str(found.request.out))}: {found.size / 1e3:,.0f} kB, {_ABOUT[kind]}"]
+    line = f"{escape(str(found.request.out))}: {found.size / 1e3:,.0f} kB, {_ABOUT[kind]}"
+    if found.int8 is None:
+        return [checks, line]
+    from erde_cli.commands.int8_tables import int8_pieces
+
+    return [checks, *int8_pieces(found.int8), line]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,13 +25,28 @@ class StageRecord(BaseModel):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Quantisation(BaseModel):
+    """How stages were quantised, and on how many images the ranges of activations were measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: Literal["int8"]
+    activations: Literal["uint8"]
+    operators: list[str]
+    range_images: int
+
+
 class Manifest(BaseModel):
-    """What a folder of stages holds, and what is told of the network."""
+    """What a folder of stages holds, and what is told of the network.
+
+    quantisation: None where all is float32.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stages: list[StageRecord]
     network: ExportRecord
+    quantisation: Quantisation | None = None
 
     @model_validator(mode="after")
     def _a_stage_for_each_exit(self) -> Self:
@@ -40,10 +55,13 @@ class Manifest(BaseModel):
         return self
 
 
-def write_manifest(folder: Path, files: list[str], record: ExportRecord) -> None:
+def write_manifest(
+    folder: Path, files: list[str], record: ExportRecord, quantisation: Quantisation | None = None
+) -> None:
     """Write the manifest of files that are there already."""
     stages = [StageRecord(file=name, digest=digest_of_file(folder / name)) for name in files]
-    write_json(folder / MANIFEST, Manifest(stages=stages, network=record).model_dump(mode="json"))
+    manifest = Manifest(stages=stages, network=record, quantisation=quantisation)
+    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def read_manifest(folder: Path) -> Manifest:

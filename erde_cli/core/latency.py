@@ -208,7 +208,7 @@ def measure_runs(
     end_to_end = None
     if thresholds is not None:
         mean = float(np.median(seconds[-1], axis=0).mean()) * 1000 / batch
-        over = tuple(_ratio(seconds[-1], alone) for alone in seconds[count : 2 * count])
+        over = tuple(paired_ratio(seconds[-1], alone) for alone in seconds[count : 2 * count])
         end_to_end = EndToEnd(rates, mean, timings[-1], over)
     exits, static = tuple(timings[:count]), tuple(timings[count : 2 * count])
     return BatchLatency(batch, len(parts) * batch, exits, static, end_to_end)
@@ -242,7 +242,7 @@ def static_network(model: EarlyExitNet, exit_: int) -> nn.Module:
     return nn.Sequential(*model.stages[: exit_ + 1], model.heads[exit_])
 
 
-def _ratio(one: FloatArray, other: FloatArray) -> float:
+def paired_ratio(one: FloatArray, other: FloatArray) -> float:
     """Median over rounds of one side's time for a call over the other's."""
     return float(np.median(by_round(one) / by_round(other)))
 

@@ -6,21 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.calibration import Calibrated, Target, calibrate, one_target
+from erde_cli.core.calibration import Target, calibrate, one_target
 from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset
 from erde_cli.core.errors import BundleError
 from erde_cli.core.frontier_plot import Curve, FrontierPicture, draw_frontier
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
-from erde_cli.core.thresholds import read_threshold, write_threshold
 from erde_cli.core.thresholds_file import (
     ThresholdsDocument,
-    figures_to_json,
-    target_to_json,
     thresholds_document,
     write_thresholds,
 )
@@ -32,6 +27,7 @@ from erde_cli.core.workflows.calibration_images import (
     refuse_tuned_on_all,
 )
 from erde_cli.core.workflows.certify import certified_content, with_earlier
+from erde_cli.core.workflows.estimate import add_half_b, estimated_content
 from erde_cli.core.workflows.options import Json, Options
 
 PICTURE = "frontier.png"
@@ -107,10 +103,9 @@ def calibrate_bundle(
         told = None if seen.temperatures is None else _reports(seen)
     else:
         found = calibrate(seen.observations, target)
-        content = _content(found)
+        content = estimated_content(found)
         told = None if seen.temperatures is None else _compared(seen, target)
-    for point in [content, *content["frontier"]]:
-        point["half_b_exits"] = _half_b(seen, point["thresholds"])
+    add_half_b(content, seen.observations, seen.half_b)
     document = thresholds_document({**_about(bundle, source, seen, precision, context), **content})
     document = with_earlier(document, bundle, options)
     _draw(bundle, document, seen.profile, told)
@@ -142,31 +137,6 @@ def rewritten(found: Thresholds, content: dict[str, Any]) -> Thresholds:
     return replace(found, document=document)
 
 
-def _content(found: Calibrated) -> Json:
-    """What a search for an estimate puts into `thresholds.json`."""
-    return {
-        **figures_to_json(found.chosen),
-        "thresholds": [write_threshold(value) for value in found.thresholds],
-        "target": target_to_json(found.target),
-        "images": found.images,
-        "met": found.met,
-        "met_where_chosen": found.met_where_chosen,
-        "certified": False,
-        "held_out": figures_to_json(found.held_out),
-        "certificate": None,
-        "frontier": [
-            {
-                **figures_to_json(point.figures),
-                "thresholds": [write_threshold(value) for value in point.thresholds],
-                "held_out": figures_to_json(point.held_out),
-                "certified": False,
-                "bounds": None,
-            }
-            for point in found.frontier
-        ],
-    }
-
-
 def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: Context) -> Json:
     """What `thresholds.json` says of the images, the weights and the machine."""
     latencies = seen.observations.latencies
@@ -187,20 +157,13 @@ def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: 
     }
 
 
-def _half_b(seen: Seen, thresholds: list[Any]) -> list[int]:
-    """How many images of half B leave at each exit: what `evaluate` compares later images with."""
-    half = seen.observations.only(seen.half_b)
-    exits = half.exits([read_threshold(value) for value in thresholds])
-    return [int(count) for count in np.bincount(exits, minlength=len(half.cumulative_macs))]
-
-
 def _reports(seen: Seen) -> Json:
     return {"exits": [asdict(report) for report in seen.reports], "without": None, "frontier": None}
 
 
 def _compared(seen: Seen, target: Target) -> Json:
     """What temperatures did to probabilities, and the trade-off without them."""
-    without = _content(calibrate(seen.plain, target))
+    without = estimated_content(calibrate(seen.plain, target))
     names = ("accuracy", "agreement", "expected_macs", "exit_rates")
     return {
         **_reports(seen),

@@ -104,7 +104,7 @@ def look(
     latency: bool,
 ) -> Seen:
     """Run the images through every exit; fit temperatures (on half A), time exits where asked."""
-    dataset = _open(bundle, source, dataset, options)
+    dataset = open_source(bundle, source, dataset, options)
     store = load_split(dataset, "calibration", options)
     if len(store) < 2:
         raise InputError(
@@ -181,7 +181,15 @@ def look_out_for_training(bundle: Bundle, source: Source, target: Target, option
     options.observer.warning(text)
 
 
-def _open(bundle: Bundle, source: Source, dataset: Dataset | None, options: Options) -> Dataset:
+def open_source(
+    bundle: Bundle, source: Source, dataset: Dataset | None, options: Options
+) -> Dataset:
+    """Open the images, or check those that are open already.
+
+    Raises:
+        BundleError: the bundle's own have changed.
+        DataError: they are missing, or a folder is not of the right form.
+    """
     settings = bundle.recipe.data
     skip, limit = settings.unreadable == "skip", settings.memory_limit
     if source.data is not None:

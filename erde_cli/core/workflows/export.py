@@ -24,6 +24,8 @@ from erde_cli.core.runtimes import MANIFEST
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.thresholds_file import ThresholdsDocument
 from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.int8_cost import Int8Cost
+from erde_cli.core.workflows.int8_images import open_images
 from erde_cli.core.workflows.options import Json, Options
 
 Format = Literal["onnx", "onnx-staged", "torch-export"]
@@ -36,7 +38,8 @@ class ExportRequest:
     """What is to be written where.
 
     preprocessing: normalisation inside. data: folder of images to verify on, in the place of the
-    calibration split. instead: what to do without that split, as the error says it.
+    calibration split. instead: what to do without that split, as the error says it. int8: quantise
+    the stages, and choose their thresholds again.
     """
 
     format: Format
@@ -44,11 +47,12 @@ class ExportRequest:
     preprocessing: bool = True
     data: Path | None = None
     instead: str = "verify on others: --data FOLDER"
+    int8: bool = False
 
 
 @dataclass(frozen=True)
 class ExportedBundle:
-    """What was written, and what it was verified on."""
+    """What was written, what it was verified on, and what int8 costs, where it was asked for."""
 
     bundle: Bundle
     request: ExportRequest
@@ -56,6 +60,7 @@ class ExportedBundle:
     size: int
     images: int
     checks: list[Check]
+    int8: Int8Cost | None = None
 
     @property
     def largest_difference(self) -> float:
@@ -79,6 +84,7 @@ class ExportedBundle:
                 "largest_difference": self.largest_difference,
                 "checks": [check.to_json() for check in self.checks],
             },
+            "quantised": None if self.int8 is None else self.int8.to_json(),
         }
 
 
@@ -97,7 +103,8 @@ def export_bundle(path: Path, request: ExportRequest, options: Options) -> Expor
 def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> ExportedBundle:
     """`export_bundle` of a bundle that has been read."""
     record = record_of(bundle, request)
-    store = _images(bundle, request, options)
+    images = open_images(bundle, request.data, options) if request.int8 else None
+    store = images.store if images else _images(bundle, request, options)
     places = np.sort(permutation(len(store), 0, "export")[:_VERIFIED])
     store = store.only(places)
     context = options.inference_context("float32")
@@ -111,7 +118,13 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
         options.observer.phase(f"Verifying on {len(store)} images")
         pixels = store.part(0, len(store)).numpy()
         checks = verify(exported, pixels, expected, record.thresholds, record.temperatures)
-    return ExportedBundle(bundle, request, record, _bytes(request.out), len(store), checks)
+        cost = None
+        if images is not None:
+            from erde_cli.core.workflows.export_int8 import export_int8  # an extra, as below
+
+            record, cost = export_int8(place, bundle, record, images, options)
+    size = _bytes(request.out)
+    return ExportedBundle(bundle, request, record, size, len(store), checks, cost)
 
 
 def _require_float32(bundle: Bundle, thresholds: ThresholdsDocument) -> None:
