@@ -87,8 +87,8 @@ def _sentences(cost: Int8Cost) -> list[str]:
     if cost.drop is not None:
         points, low, high = cost.drop
         lines.append(
-            f"Accuracy under θ: {points:.2f} points lost (95 %: {low:.2f} to {high:.2f}) on the "
-            "images that chose both thresholds."
+            f"Accuracy under θ, float less int8: {points:.2f} points (95 %: {low:.2f} to "
+            f"{high:.2f}), on the images that chose both thresholds."
         )
     met = "is met" if cost.after.met else "is not met"
     lines.append(
