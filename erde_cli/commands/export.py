@@ -85,7 +85,7 @@ def export(
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.workflows.export import ExportRequest, export_bundle
 
-    request = ExportRequest(format_, out, not no_preprocessing, data, int8)
+    request = ExportRequest(format_, out, not no_preprocessing, data, int8=int8)
     with working(quiet, "cpu", threads) as options:
         found = export_bundle(bundle, request, options)
     show(found.to_json(), as_json, *_pieces(found))
