@@ -126,6 +126,7 @@ def train_epoch(
                 observer.step(log.step_event(state.epoch + 1, settings.epochs, done, len(batches)))
             after_step(state)
     state.epoch, state.log = state.epoch + 1, None
+    rate = learning_rate(settings, state.step - 1, len(batches))  # also where no step was left
     _check_scale(state)
     seconds = log.seconds
     means = log.means()
