@@ -15,6 +15,7 @@ from erde_cli.commands.compare import compare
 from erde_cli.commands.data import data
 from erde_cli.commands.distill import distill
 from erde_cli.commands.evaluate import evaluate
+from erde_cli.commands.export import export
 from erde_cli.commands.json_stream import print_object
 from erde_cli.commands.predict import predict
 from erde_cli.commands.printable import printable
@@ -41,6 +42,7 @@ app.command("calibrate")(calibrate)
 app.command("profile")(profile)
 app.command("evaluate")(evaluate)
 app.command("predict")(predict)
+app.command("export")(export)
 app.command("tune")(tune)
 app.command("compare")(compare)
 app.add_typer(recipes, name="recipes")

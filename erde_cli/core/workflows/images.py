@@ -21,8 +21,19 @@ from erde_cli.core.workflows.options import Json, Options
 _NAMED = 10  # unreadable files named in a warning
 
 
-def dataset_of(bundle: Bundle, options: Options, dataset: Dataset | None = None) -> Dataset:
+def dataset_of(
+    bundle: Bundle,
+    options: Options,
+    dataset: Dataset | None = None,
+    instead: str = "evaluate others: erde evaluate {bundle} --data FOLDER",
+) -> Dataset:
     """Open the images that a bundle was trained on, or check those that are open already.
+
+    Args:
+        bundle: whose images.
+        options: observer.
+        dataset: what is open already.
+        instead: what can be done without those images, as the error says it.
 
     Raises:
         BundleError: they have changed since, so the splits are no longer the same.
@@ -37,7 +48,7 @@ def dataset_of(bundle: Bundle, options: Options, dataset: Dataset | None = None)
             error.message,
             got=error.got,
             expected=error.expected,
-            hint=f"{back}, or evaluate others: erde evaluate {bundle.path} --data FOLDER",
+            hint=f"{back}, or {instead.format(bundle=bundle.path)}",
         ) from error
     if dataset.fingerprint != bundle.document.split_fingerprint:
         raise BundleError(
@@ -45,7 +56,7 @@ def dataset_of(bundle: Bundle, options: Options, dataset: Dataset | None = None)
             "longer the same.",
             got=f"split fingerprint {dataset.fingerprint[:12]}",
             expected=f"split fingerprint {bundle.document.split_fingerprint[:12]}",
-            hint="put the images back, or train again",
+            hint=f"put the images back, or {instead.format(bundle=bundle.path)}",
         )
     return dataset
 

@@ -1,0 +1,87 @@
+"""An exported file in Node, by onnxruntime-web's WebAssembly, against the same file in Python.
+
+python -m benchmarks.javascript BUNDLE [--images 100]
+
+It needs node and npm, and installs what docs/examples/package.json names into a temporary folder.
+The answers must be the same; the times are medians of one image, each on one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from erde_cli.core.export_record import float32_thresholds
+from erde_cli.core.onnx_runtime import open_exported
+from erde_cli.core.workflows.export import ExportRequest, export_bundle
+from erde_cli.core.workflows.options import Options
+
+EXAMPLES = Path(__file__).parents[1] / "docs/examples"
+
+
+def in_node(
+    examples: Path, model: Path, pixels: np.ndarray[Any, Any], thresholds: Sequence[float]
+) -> dict[str, Any]:
+    """What run.mjs prints of some images, under the file's own thresholds where none are given."""
+    raw = model.with_suffix(".raw")
+    raw.write_bytes(pixels.tobytes())
+    words = [str(value).replace("inf", "Infinity") for value in thresholds]
+    command = ["node", "run.mjs", str(model), str(raw), str(pixels.shape[1]), *words]
+    done = subprocess.run(command, cwd=examples, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def compare(bundle: Path, count: int, folder: Path) -> None:
+    """Export, run both, print one line for each set of thresholds."""
+    examples = folder / "examples"
+    shutil.copytree(EXAMPLES, examples, ignore=shutil.ignore_patterns("node_modules"))
+    npm = shutil.which("npm") or "npm"
+    subprocess.run([npm, "install", "--silent", "--ignore-scripts"], cwd=examples, check=True)
+    model = folder / "model.onnx"
+    export_bundle(bundle, ExportRequest("onnx", model), Options("cpu", 1))
+    network = open_exported(model, threads=1)
+    side, early = network.record.image_size, network.record.exit_count - 1
+    pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+    settings: list[list[float]] = [[]]
+    settings += [[0.0] * exit_ + [np.inf] * (early - exit_) for exit_ in range(early + 1)]
+    for thresholds in settings:
+        found = in_node(examples, model, pixels, float32_thresholds(thresholds).tolist())
+        seconds, answers = [], []
+        for at in range(count):
+            start = perf_counter()
+            answers.append(network.run(pixels[at : at + 1], thresholds or None))
+            seconds.append(perf_counter() - start)
+        assert found["exit"] == [int(one.exits[0]) for one in answers]
+        assert found["label"] == [int(one.labels[0]) for one in answers]
+        expected = np.concatenate([one.probabilities for one in answers])
+        difference = np.abs(np.array(found["probabilities"]) - expected).max()
+        print(
+            f"thresholds {thresholds or 'calibrated'}: same exits and labels of {count} images, "
+            f"probabilities within {difference:.1e}; node {median(found['milliseconds']):.3f} ms, "
+            f"Python {1e3 * median(seconds):.3f} ms"
+        )
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--images", type=int, default=100)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        compare(given.bundle, given.images, Path(folder))
+
+
+if __name__ == "__main__":
+    main()

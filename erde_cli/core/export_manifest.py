@@ -1,0 +1,73 @@
+"""`manifest.json` of a folder of stages, validated when written and when read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.export_record import ExportRecord
+from erde_cli.core.files import digest_of_file, read_json, write_json
+
+MANIFEST = "manifest.json"
+_AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
+
+
+class StageRecord(BaseModel):
+    """One stage: a file beside the manifest, and the SHA-256 of its bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # A name and no path: nothing outside of the folder is ever opened.
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.onnx$")]
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(BaseModel):
+    """What a folder of stages holds, and what is told of the network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stages: list[StageRecord]
+    network: ExportRecord
+
+    @model_validator(mode="after")
+    def _a_stage_for_each_exit(self) -> Self:
+        if len(self.stages) != self.network.exit_count:
+            raise ValueError(f"{self.network.exit_count} stages expected")
+        return self
+
+
+def write_manifest(folder: Path, files: list[str], record: ExportRecord) -> None:
+    """Write the manifest of files that are there already."""
+    stages = [StageRecord(file=name, digest=digest_of_file(folder / name)) for name in files]
+    write_json(folder / MANIFEST, Manifest(stages=stages, network=record).model_dump(mode="json"))
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest, and see that its files are there and as they were.
+
+    Raises:
+        BundleError: a file is missing or damaged, or the manifest is not what erde writes.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest.model_validate(read_json(path))
+    except (ValidationError, InputError) as error:
+        raise BundleError(
+            f"{path} is not what erde writes.", got=str(error), hint=_AGAIN
+        ) from error
+    for stage in manifest.stages:
+        file = folder / stage.file
+        if not file.is_file():
+            raise BundleError(f"{folder} has no {stage.file}.", hint=_AGAIN)
+        if (digest := digest_of_file(file)) != stage.digest:
+            raise BundleError(
+                f"{file} is damaged, or was changed after it was exported.",
+                got=f"digest {digest[:12]}",
+                expected=f"digest {stage.digest[:12]}",
+                hint=_AGAIN,
+            )
+    return manifest

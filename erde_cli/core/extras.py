@@ -1,0 +1,23 @@
+"""Packages that only some commands need, and what to type to get them; imports none of them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from erde_cli.core.errors import InputError
+
+_EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+
+
+def require_extra(extra: str, purpose: str) -> None:
+    """See that the packages of an extra are installed.
+
+    Raises:
+        InputError: one is not.
+    """
+    missing = [name for name in _EXTRAS[extra] if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"{purpose} needs {', '.join(missing)}, which an extra of erde brings.",
+            hint=f"pip install 'erde-cli[{extra}]'",
+        )

@@ -1,0 +1,164 @@
+"""Exported networks in ONNX Runtime: one file that stops early, or a folder of stages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from erde_cli.core.context import images_at_once
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.export_manifest import MANIFEST, read_manifest
+from erde_cli.core.export_record import (
+    ExportedAnswers,
+    ExportRecord,
+    float32_thresholds,
+)
+
+Pixels = NDArray[np.uint8]
+Array = NDArray[Any]
+
+_ERRORS_ONLY = 3  # severity of what ONNX Runtime says on stderr
+_AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
+
+
+class OnnxNetwork(ABC):
+    """An exported network that is ready to answer."""
+
+    def __init__(self, record: ExportRecord) -> None:
+        self.record = record
+
+    def answer(self, pixels: Pixels, thresholds: Sequence[float] | None = None) -> ExportedAnswers:
+        """Let images leave at their exits.
+
+        Args:
+            pixels: uint8 [images, height, width, 3] of the network's size, at least one.
+            thresholds: θ of the early exits in nats; those in the file where left out.
+
+        Raises:
+            InputError: there are too few or too many thresholds.
+        """
+        early = self.record.exit_count - 1
+        if thresholds is not None and len(thresholds) != early:
+            raise InputError(
+                "There must be one threshold for each early exit.",
+                got=str(len(thresholds)),
+                expected=str(early),
+            )
+        return self.run(self.record.inputs(pixels), thresholds)
+
+    @abstractmethod
+    def run(self, inputs: Array, thresholds: Sequence[float] | None) -> ExportedAnswers:
+        """`answer` without what comes before the network; for whoever times it."""
+
+
+class OneFile(OnnxNetwork):
+    """One file, one image at a time; the file decides."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        self._session = _session(path, threads)
+        super().__init__(_record_of(self._session, path))
+
+    def run(self, inputs: Array, thresholds: Sequence[float] | None) -> ExportedAnswers:
+        """`answer` without what comes before the network."""
+        given = {}
+        if thresholds is not None and len(thresholds):
+            given = {"thresholds": float32_thresholds(thresholds)}
+        names = ["label", "exit", "probabilities"]
+        found = [
+            self._session.run(names, {"image": inputs[at : at + 1], **given})
+            for at in range(len(inputs))
+        ]
+        return ExportedAnswers(*(np.concatenate(column) for column in zip(*found, strict=True)))
+
+
+class Staged(OnnxNetwork):
+    """A file per stage, and batches that shrink from stage to stage."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        manifest = read_manifest(folder)
+        self._sessions = [_session(folder / stage.file, threads) for stage in manifest.stages]
+        super().__init__(manifest.network)
+
+    def run(self, inputs: Array, thresholds: Sequence[float] | None) -> ExportedAnswers:
+        """`answer` without what comes before the network; as many images at once as suit a CPU."""
+        limits = self.record.thresholds if thresholds is None else thresholds
+        size = images_at_once(self.record.image_size, torch.device("cpu"))
+        starts = range(0, len(inputs), size)
+        parts = [self._batch(inputs[at : at + size], limits) for at in starts]
+        return ExportedAnswers(
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.exits for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+        )
+
+    def _batch(self, inputs: Array, thresholds: Sequence[float]) -> ExportedAnswers:
+        count, classes = len(inputs), len(self.record.class_names)
+        answers = ExportedAnswers(
+            np.empty(count, np.int64),
+            np.empty(count, np.int64),
+            np.empty((count, classes), np.float32),
+        )
+        waiting, features = np.arange(count), inputs
+        for index, session in enumerate(self._sessions):
+            name = session.get_inputs()[0].name
+            probabilities, labels, scores, *passed_on = session.run(None, {name: features})
+            leaves = np.ones(len(waiting), dtype=bool)
+            if passed_on:
+                leaves = scores.astype(np.float64) < thresholds[index]
+            gone = waiting[leaves]
+            answers.labels[gone] = labels[leaves]
+            answers.exits[gone] = index
+            answers.probabilities[gone] = probabilities[leaves]
+            waiting = waiting[~leaves]
+            if not len(waiting):
+                break
+            features = passed_on[0][~leaves] if len(gone) else passed_on[0]
+        return answers
+
+
+def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
+    """Open what `erde export` wrote: an ONNX file, or a folder of stages with its manifest.
+
+    Args:
+        path: the file or the folder.
+        threads: of ONNX Runtime; as many as there are cores where left out.
+
+    Raises:
+        BundleError: it is missing, damaged, or was not written by erde.
+    """
+    if path.is_dir():
+        if not (path / MANIFEST).is_file():
+            raise BundleError(f"{path} has no {MANIFEST}.", expected="a folder of stages")
+        return Staged(path, threads)
+    if not path.is_file():
+        raise BundleError(f"There is no file {path}.", hint=_AGAIN)
+    return OneFile(path, threads)
+
+
+def _session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(
+            f"{path} cannot be run: {error}", expected="a file written by erde export", hint=_AGAIN
+        ) from error
+
+
+def _record_of(session: onnxruntime.InferenceSession, path: Path) -> ExportRecord:
+    try:
+        return ExportRecord.from_metadata(session.get_modelmeta().custom_metadata_map)
+    except ValueError as error:  # pydantic's and json's are both of this kind
+        raise BundleError(
+            f"{path} does not say what erde export writes.", got=str(error), hint=_AGAIN
+        ) from error

@@ -1,0 +1,193 @@
+"""`erde export`: a bundle in a form that other runtimes read, verified before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.data import Dataset, ImageStore, open_unlabelled_folder
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.export_check import Check, Exported, verify
+from erde_cli.core.export_manifest import MANIFEST
+from erde_cli.core.export_network import ExportNetwork, export_network
+from erde_cli.core.export_record import FORMAT, ExportRecord, versions_of
+from erde_cli.core.files import make_folder, replaced_file, replaced_folder
+from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.randomness import permutation
+from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds_file import ThresholdsDocument
+from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.options import Json, Options
+
+Format = Literal["onnx", "onnx-staged", "torch-export"]
+
+_VERIFIED = 512  # images, at most
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is to be written where.
+
+    preprocessing: normalisation inside. data: folder of images to verify on, in the place of the
+    calibration split.
+    """
+
+    format: Format
+    out: Path
+    preprocessing: bool = True
+    data: Path | None = None
+
+
+@dataclass(frozen=True)
+class ExportedBundle:
+    """What was written, and what it was verified on."""
+
+    bundle: Bundle
+    request: ExportRequest
+    record: ExportRecord
+    size: int
+    images: int
+    checks: list[Check]
+
+    @property
+    def largest_difference(self) -> float:
+        """Of any probability, over all checks."""
+        return max(check.largest_difference for check in self.checks)
+
+    def to_json(self) -> Json:
+        """The object that `--json` prints."""
+        data = self.request.data
+        return {
+            "bundle": str(self.bundle.path),
+            "format": self.request.format,
+            "out": str(self.request.out),
+            "bytes": self.size,
+            "preprocessing": self.request.preprocessing,
+            "thresholds": [write_threshold(value) for value in self.record.thresholds],
+            "temperatures": self.record.temperatures,
+            "verified": {
+                "source": "calibration split" if data is None else str(data),
+                "images": self.images,
+                "largest_difference": self.largest_difference,
+                "checks": [check.to_json() for check in self.checks],
+            },
+        }
+
+
+def export_bundle(path: Path, request: ExportRequest, options: Options) -> ExportedBundle:
+    """Export a calibrated bundle; what does not answer as the bundle does is not kept.
+
+    Raises:
+        BundleError: the bundle is unusable, not calibrated, or not in float32.
+        DataError: there are no images to verify on.
+        InputError: something is in the way.
+        ErdeError: the verification failed.
+    """
+    bundle = load_bundle(path)
+    thresholds = bundle.require_thresholds()
+    _require_float32(bundle, thresholds)
+    record = _record(bundle, thresholds, request)
+    store = _images(bundle, request, options)
+    places = np.sort(permutation(len(store), 0, "export")[:_VERIFIED])
+    store = store.only(places)
+    context = options.inference_context("float32")
+    expected = answer_all(
+        ready(bundle.model, context), store, bundle.normalisation, context,
+        record.temperatures, keep_logits=True,
+    )  # fmt: skip
+    options.observer.phase("Exporting")
+    with _beside(request) as place:
+        exported = _write(request.format, export_network(bundle.model, record), place, options)
+        options.observer.phase(f"Verifying on {len(store)} images")
+        pixels = store.part(0, len(store)).numpy()
+        checks = verify(exported, pixels, expected, record.thresholds, record.temperatures)
+    return ExportedBundle(bundle, request, record, _bytes(request.out), len(store), checks)
+
+
+def _require_float32(bundle: Bundle, thresholds: ThresholdsDocument) -> None:
+    if thresholds.precision != "float32":
+        raise BundleError(
+            f"The thresholds of {bundle.path} belong to scores in {thresholds.precision}; an "
+            "exported network computes in float32.",
+            hint=f"choose them again with: erde calibrate {bundle.path} --max-drop 1",
+        )
+
+
+def _record(bundle: Bundle, thresholds: ThresholdsDocument, request: ExportRequest) -> ExportRecord:
+    packages = ("onnx", "onnxscript") if request.format != "torch-export" else ()
+    content = {
+        "format": FORMAT,
+        "class_names": list(bundle.class_names),
+        "image_size": bundle.image_size,
+        "preprocessing": request.preprocessing,
+        "normalisation": bundle.normalisation.to_json(),
+        "weights_digest": bundle.document.weights_digest,
+        "calibration": thresholds.model_dump(),
+        "versions": versions_of("erde-cli", "torch", *packages),
+    }
+    return ExportRecord.model_validate(content)
+
+
+def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageStore:
+    """Images to verify on; labels do not matter."""
+    dataset: Dataset
+    if request.data is None:
+        instead = "verify on others: --data FOLDER"
+        dataset = dataset_of(bundle, options, instead=instead)
+    else:
+        settings = bundle.recipe.data
+        dataset = open_unlabelled_folder(
+            request.data, bundle.image_size, split="calibration",
+            skip_unreadable=settings.unreadable == "skip", memory_limit=settings.memory_limit,
+            observer=options.observer,
+        )  # fmt: skip
+    return load_split(dataset, "calibration", options)
+
+
+@contextmanager
+def _beside(request: ExportRequest) -> Iterator[Path]:
+    """A place to write to, which becomes `out` only if nothing fails inside."""
+    out = request.out
+    if request.format != "onnx-staged":
+        make_folder(out.parent)
+        with replaced_file(out) as file:
+            yield file
+        return
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise InputError(
+            f"{out} is in the way: a folder of stages is to be written there.",
+            got=f"a folder that holds other things and no {MANIFEST}",
+            hint="give another folder with --out",
+        )
+    with replaced_folder(out) as folder:
+        yield folder
+
+
+def _write(kind: Format, network: ExportNetwork, place: Path, options: Options) -> Exported:
+    """Write a network, and open what was written."""
+    if kind == "torch-export":
+        from erde_cli.core.torch_export import TorchExported, write_torch_export
+
+        write_torch_export(network, place)
+        return TorchExported(place)
+    # Packages of an extra: whoever has not got them can still export a .pt2 file.
+    from erde_cli.core.onnx_file import write_onnx_file
+    from erde_cli.core.onnx_runtime import open_exported
+    from erde_cli.core.onnx_staged import write_stages
+
+    write: Callable[[ExportNetwork, Path], None] = (
+        write_onnx_file if kind == "onnx" else write_stages
+    )
+    write(network, place)
+    return open_exported(place, options.threads)
+
+
+def _bytes(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
