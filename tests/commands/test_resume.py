@@ -43,7 +43,7 @@ def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.
     monkeypatch.setattr(module.Keeper, "after_step", stop)
 
 
-@pytest.mark.parametrize("step", [1, 13, 22, 37])
+@pytest.mark.parametrize("step", [1, 20, 22, 37])
 def test_a_run_that_was_stopped_anywhere_gives_the_same_bytes(
     step: int, tiny_recipe: Path, finished_run: Path, tmp_path: Path, cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
@@ -90,7 +90,7 @@ def test_without_a_word_a_stopped_training_is_neither_lost_nor_taken_up(
 ) -> None:  # fmt: skip
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        stop_after(20, patch)
+        stop_after(22, patch)
         code, _, err = cli("train-teacher", tiny_recipe, "--out", run)
         assert code == 143
         assert "--resume" in err
