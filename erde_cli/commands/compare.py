@@ -102,13 +102,14 @@ def compare(
     arms = arms_of(recipe, overrides or (), variants, section, alone)
     from erde_cli.commands.comparison_tables import comparison_pieces
     from erde_cli.core.bundle import load_bundle
+    from erde_cli.core.run_lock import one_writer
     from erde_cli.core.workflows.compare import compare
     from erde_cli.core.workflows.compare_plan import Plan
 
     run = out or Path("runs") / f"{loaded.name}-compare"
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))
     shared = None if teacher is None else load_bundle(teacher)
-    with working(quiet, device, threads) as options:
+    with one_writer(run), working(quiet, device, threads, resume=True) as options:
         found = compare(Plan(loaded, run, of_seeds, arms, shared, static, alone), options)
     show(found.to_json(), as_json, *comparison_pieces(found))
     if found.failed:

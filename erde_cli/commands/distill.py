@@ -12,6 +12,7 @@ from erde_cli.commands.options import (
     JsonOption,
     QuietOption,
     RecipeArgument,
+    ResumeOption,
     RunOption,
     SeedOption,
     SetOption,
@@ -30,6 +31,7 @@ def distill(
     ] = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    resume: ResumeOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -42,11 +44,13 @@ def distill(
     from erde_cli.commands.terminal import show, working
     from erde_cli.commands.trained import trained_pieces
     from erde_cli.core.recipe import load_recipe
+    from erde_cli.core.run_lock import one_writer
     from erde_cli.core.workflows.teachers import teacher_section
     from erde_cli.core.workflows.training import default_run, distill
 
     section = None if teacher is None else teacher_section(teacher)
     loaded = load_recipe(recipe, overrides or (), seed=seed, teacher=section)
-    with working(quiet, device, threads) as options:
-        trained = distill(loaded, out or default_run(loaded), teacher, options)
+    run_folder = out or default_run(loaded)
+    with one_writer(run_folder), working(quiet, device, threads, resume=resume) as options:
+        trained = distill(loaded, run_folder, teacher, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Student"))

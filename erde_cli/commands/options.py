@@ -63,6 +63,14 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", min=0, show_default=False, help="Use this seed, not the recipe's."),
 ]
+ResumeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--resume/--no-resume",
+        show_default=False,
+        help="Go on where this training was stopped, or begin it anew.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print exactly one JSON object on stdout, errors as well.")
 ]

@@ -47,11 +47,13 @@ def run(
     from erde_cli.core.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
+    from erde_cli.core.run_lock import one_writer
     from erde_cli.core.workflows.run import run_recipe
     from erde_cli.core.workflows.training import default_run
 
-    with working(quiet, device, threads) as options:
-        result = run_recipe(loaded, out or default_run(loaded), options, force=force)
+    run_folder = out or default_run(loaded)
+    with one_writer(run_folder), working(quiet, device, threads, resume=True) as options:
+        result = run_recipe(loaded, run_folder, options, force=force)
     show(result.to_json(), as_json, *_pieces(result))
 
 

@@ -116,7 +116,12 @@ class _Bars(_Lines):
 
 @contextmanager
 def working(
-    quiet: bool, device: str, threads: int | None, *, bars: bool = True
+    quiet: bool,
+    device: str,
+    threads: int | None,
+    *,
+    bars: bool = True,
+    resume: bool | None = None,
 ) -> Iterator[Options]:
     """Options of a command, with an observer that fits where stderr goes.
 
@@ -124,6 +129,7 @@ def working(
         quiet: show warnings only.
         device: where the network runs.
         threads: of the CPU.
+        resume: whether a training that was stopped goes on.
         bars: False where results are printed meanwhile, on the terminal that bars would be on.
     """
     from erde_cli.core.workflows.options import Options
@@ -131,10 +137,10 @@ def working(
     console = Console(stderr=True, highlight=False)
     if quiet or not bars or not console.is_terminal:
         observer = _Quiet(console) if quiet else _Lines(console)
-        yield Options(device, threads, observer)
+        yield Options(device, threads, observer, resume)
         return
     with Progress(*COLUMNS, console=console, transient=True, expand=True) as shown:
-        yield Options(device, threads, _Bars(console, shown))
+        yield Options(device, threads, _Bars(console, shown), resume)
 
 
 def show(document: dict[str, Any], as_json: bool, *pieces: RenderableType) -> None:

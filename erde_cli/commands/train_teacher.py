@@ -7,6 +7,7 @@ from erde_cli.commands.options import (
     JsonOption,
     QuietOption,
     RecipeArgument,
+    ResumeOption,
     RunOption,
     SeedOption,
     SetOption,
@@ -19,6 +20,7 @@ def train_teacher(
     out: RunOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
+    resume: ResumeOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -33,8 +35,10 @@ def train_teacher(
     from erde_cli.core.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
+    from erde_cli.core.run_lock import one_writer
     from erde_cli.core.workflows.training import default_run, train_teacher
 
-    with working(quiet, device, threads) as options:
-        trained = train_teacher(loaded, out or default_run(loaded), options)
+    run_folder = out or default_run(loaded)
+    with one_writer(run_folder), working(quiet, device, threads, resume=resume) as options:
+        trained = train_teacher(loaded, run_folder, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Teacher"))

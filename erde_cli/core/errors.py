@@ -1,6 +1,7 @@
 """Every error that erde raises on purpose.
 
     ErdeError                     exit code 1: the machine, not the user
+    ├── StoppedError              Ctrl-C or SIGTERM, all saved; exit code 130 or 143
     ├── TrainingError             training cannot go on (non-finite loss)
     ├── UnsupportedOperatorError  an operator whose multiply-adds are not known
     ├── DownloadError             a published data set cannot be downloaded
@@ -51,6 +52,14 @@ class ErdeError(Exception):
             "exit_code": self.exit_code,
         }
         return {"error": fields}
+
+
+class StoppedError(ErdeError):
+    """Ctrl-C or SIGTERM stopped the work, and what it came to is saved."""
+
+    def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = 128 + signal
 
 
 class TrainingError(ErdeError):

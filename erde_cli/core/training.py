@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, Protocol
 
 import torch
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batch, Batches
+from erde_cli.core.epoch_log import EpochLog
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.inference import Answers
 from erde_cli.core.models import EarlyExitNet
-from erde_cli.core.observer import EpochEvent, Observer, StepEvent
+from erde_cli.core.observer import EpochEvent, Observer
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Training
 from erde_cli.core.schedule import learning_rate
@@ -67,10 +67,12 @@ class TrainState:
         self.scaler = torch.amp.GradScaler(device, enabled=settings.precision == "float16")
         self.epoch = 0
         self.step = 0
+        self.log: EpochLog | None = None  # of an epoch under way
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on after a finished epoch."""
+        """Everything that is needed to go on after any step."""
         return {
+            "log": None if self.log is None else self.log.state_dict(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -85,6 +87,8 @@ class TrainState:
         self.scaler.load_state_dict(state["scaler"])
         self.epoch = state["epoch"]
         self.step = state["step"]
+        device = next(self.model.parameters()).device
+        self.log = None if state["log"] is None else EpochLog.from_state(state["log"], device)
 
 
 def train_epoch(
@@ -96,16 +100,21 @@ def train_epoch(
     context: Context,
     evaluate: Callable[[EarlyExitNet], Answers],
     observer: Observer,
+    after_step: Callable[[TrainState], object] = lambda state: None,
 ) -> EpochRecord:
-    """Train for one more epoch, then look at the calibration split (shown, never selected on).
+    """Train to the end of an epoch, then look at the calibration split (shown, never selected on).
+
+    `after_step` may save the state, and end it all by an exception: the next call goes on there.
 
     Raises:
         TrainingError: the loss is no longer finite, or float16 cannot hold the gradients.
     """
-    log = _Log(batches.batch_size)
+    log = state.log = state.log or EpochLog(batches.batch_size)
+    log.resume()
     state.model.train()
+    first = state.step - state.epoch * len(batches)
     with torch.random.fork_rng(devices=[]):
-        for batch in batches.epoch(state.epoch):
+        for batch in batches.epoch(state.epoch, first):
             # Dropout draws from the global generator: set anew, it depends on the step alone.
             torch.manual_seed(derive_seed(seed, "dropout", state.step, context.rank))
             rate = learning_rate(settings, state.step, len(batches))
@@ -115,7 +124,9 @@ def train_epoch(
             done = state.step - state.epoch * len(batches)
             if done % _STEPS_PER_EVENT == 0 or done == len(batches):
                 observer.step(log.step_event(state.epoch + 1, settings.epochs, done, len(batches)))
-    state.epoch += 1
+            after_step(state)
+    state.epoch, state.log = state.epoch + 1, None
+    rate = learning_rate(settings, state.step - 1, len(batches))  # also where no step was left
     _check_scale(state)
     seconds = log.seconds
     means = log.means()
@@ -229,61 +240,3 @@ def _tell_collapsed(answers: Answers, classes: int, observer: Observer) -> list[
             )
             collapsed.append(exit_)
     return collapsed
-
-
-class _Log:
-    """Running means of the loss and its terms over an epoch; reads the device only when asked."""
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._start = self._last = perf_counter()
-        self._steps = 0
-        self._recent_steps = 0
-        self._total: dict[str, Tensor] = {}
-        self._recent: dict[str, Tensor] = {}
-        self.loss = math.nan
-
-    @property
-    def images(self) -> int:
-        return self._steps * self._batch_size
-
-    @property
-    def seconds(self) -> float:
-        return perf_counter() - self._start
-
-    def add(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
-        self._recent_steps += 1
-        for name, value in {"loss": loss, **terms}.items():
-            self._recent[name] = self._recent[name] + value if name in self._recent else value
-
-    def step_event(self, epoch: int, epochs: int, step: int, steps: int) -> StepEvent:
-        """Means since the last event.
-
-        Raises:
-            TrainingError: the loss is no longer finite.
-        """
-        means = {
-            name: float(total.mean()) / self._recent_steps for name, total in self._recent.items()
-        }
-        now = perf_counter()
-        speed = self._recent_steps * self._batch_size / (now - self._last)
-        if not math.isfinite(means["loss"]):
-            raise TrainingError(
-                f"The loss is {means['loss']} in epoch {epoch}, step {step} of {steps}.",
-                expected="a finite loss",
-                hint="lower training.*.learning_rate, set gradient_clipping, or lower "
-                "distillation.temperature",
-            )
-        for name, value in self._recent.items():
-            self._total[name] = self._total[name] + value if name in self._total else value
-        self._steps += self._recent_steps
-        self._recent, self._recent_steps, self._last = {}, 0, now
-        loss = means.pop("loss")
-        return StepEvent(epoch, epochs, step, steps, loss, means, speed)
-
-    def means(self) -> dict[str, list[float]]:
-        """Means over the epoch, one number per exit; sets `loss`."""
-        means = {name: (total / self._steps).tolist() for name, total in self._total.items()}
-        self.loss = float(self._total["loss"]) / self._steps
-        del means["loss"]
-        return means

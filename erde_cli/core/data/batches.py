@@ -66,12 +66,12 @@ class Batches:
     def __len__(self) -> int:
         return len(self._store) // self.batch_size
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Give the batches of an epoch."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """Give the batches of an epoch, from number `first` on."""
         order = permutation(len(self._store), self._seed, "order", epoch)
         view = epoch if self._views is None else epoch % self._views
         size = self.batch_size
-        parts = [order[step * size : (step + 1) * size] for step in range(len(self))]
+        parts = [order[step * size : (step + 1) * size] for step in range(first, len(self))]
         if self._ahead:
             yield from self._prepared_ahead(parts, view)
             return
@@ -80,6 +80,8 @@ class Batches:
 
     def _prepared_ahead(self, parts: list[NDArray[np.int64]], view: int) -> Iterator[Batch]:
         """Prepare the next batch while the model works on this one."""
+        if not parts:
+            return
         with ThreadPoolExecutor(1, "next batch") as beside:
             coming = beside.submit(self._batch, parts[0], view)
             for part in parts[1:]:

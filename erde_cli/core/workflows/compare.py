@@ -11,7 +11,7 @@ from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import DOCUMENT
 from erde_cli.core.data import Dataset, open_dataset
-from erde_cli.core.errors import ErdeError
+from erde_cli.core.errors import ErdeError, StoppedError
 from erde_cli.core.recipe import Recipe
 from erde_cli.core.workflows.compare_answers import Images, Seen, seen_by
 from erde_cli.core.workflows.compare_files import write_results
@@ -156,6 +156,8 @@ def _attempt(
     """A network, or None with the reason kept: one that fails must not cost the others."""
     try:
         return make()
+    except StoppedError:
+        raise
     except ErdeError as error:
         options.observer.warning(f"Seed {seed}, {label} failed, the others go on: {error}")
         trained.failed.append(Failed(seed, label, error.message))

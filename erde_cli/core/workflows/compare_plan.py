@@ -11,6 +11,7 @@ from erde_cli.core.bundle import Bundle
 from erde_cli.core.errors import RunError
 from erde_cli.core.files import read_json, write_json
 from erde_cli.core.recipe import Recipe, differences
+from erde_cli.core.run_lock import LOCK
 from erde_cli.core.workflows.options import Json
 from erde_cli.core.workflows.phases import WHEREABOUTS
 
@@ -79,7 +80,7 @@ def claim(plan: Plan) -> None:
                 f"{plan.run} was made by another comparison:\n{listed}",
                 hint="name another folder with --out",
             )
-    elif plan.run.is_dir() and any(plan.run.iterdir()):
+    elif plan.run.is_dir() and any(one.name != LOCK for one in plan.run.iterdir()):
         raise RunError(
             f"{plan.run} holds other things than a comparison.",
             expected=f"nothing, or the {FILE} of this comparison",

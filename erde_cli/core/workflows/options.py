@@ -15,6 +15,8 @@ from erde_cli.core.recipe import Training
 class Options:
     """Device, threads, and who is told of progress.
 
+    resume: whether a training that was stopped goes on; None: where there is one, that is an error.
+
     Raises:
         InputError: there is no such device, at once and not after an hour of decoding.
     """
@@ -22,6 +24,7 @@ class Options:
     device: str = "auto"
     threads: int | None = None
     observer: Observer = field(default_factory=Observer)
+    resume: bool | None = None
 
     def __post_init__(self) -> None:
         self.context("float32")

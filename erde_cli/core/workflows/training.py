@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Literal
 import torch
 
 from erde_cli.core.bundle import Bundle, check_target, save_bundle
+from erde_cli.core.checkpoints import Checkpoints
 from erde_cli.core.context import Context
 from erde_cli.core.data import (
     AugmentationPlan,
@@ -22,16 +22,16 @@ from erde_cli.core.data import (
     open_dataset,
 )
 from erde_cli.core.errors import InputError
-from erde_cli.core.files import make_folder, write_json, write_text
 from erde_cli.core.halves import tuning_half
-from erde_cli.core.inference import Answers, answer_all, ready
+from erde_cli.core.inference import answer_all, ready
 from erde_cli.core.losses import LossSettings
 from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
 from erde_cli.core.objectives import DistillationObjective, LabelObjective
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Network, Recipe, Training
-from erde_cli.core.training import EpochRecord, Objective, TrainState, train_epoch
+from erde_cli.core.training import EpochRecord, Objective, TrainState
+from erde_cli.core.workflows.epochs import Epochs, Keeper, train_epochs
 from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
@@ -164,6 +164,10 @@ class _Task:
     def logs(self) -> Path:
         return self.run / "logs" / self.role
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        return Checkpoints(self.run / "checkpoints" / self.role, self.inputs_digest)
+
 
 def _train(
     task: _Task,
@@ -197,7 +201,10 @@ def _train(
         f"{context.layout}, {context.threads} threads"
     )
     look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
-    speed = _epochs(task, state, batches, objective, seed, context, look, options)
+    wanted = Epochs(task.settings, batches, objective, seed, context, look)
+    keeper = Keeper(task.logs, task.checkpoints, context, task.recipe.model_dump(), options)
+    almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
+    speed = train_epochs(state, wanted, keeper, almost_kd, options)
     bundle = save_bundle(
         task.run / task.role,
         role=task.role,
@@ -210,34 +217,11 @@ def _train(
         inputs_digest=task.inputs_digest,
         context=context,
     )
+    keeper.finish()
     inference = options.inference_context("float32")
     answers = answer_all(ready(bundle.model, inference), seen, normalisation, inference)
     seconds = perf_counter() - start
     return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds)
-
-
-def _epochs(
-    task: _Task,
-    state: TrainState,
-    batches: Batches,
-    objective: Objective,
-    seed: int,
-    context: Context,
-    look: Callable[[EarlyExitNet], Answers],
-    options: Options,
-) -> float:
-    """Train for all epochs and keep the logs; images per second, looking left out."""
-    log = _LogFiles(task.logs, {**context.to_json(), "recipe": task.recipe.model_dump()})
-    images, busy = 0, 0.0
-    while state.epoch < task.settings.epochs:
-        record = train_epoch(
-            state, batches, objective, task.settings, seed, context, look, options.observer
-        )
-        log.add(record)
-        images, busy = images + record.timings["images"], busy + record.timings["seconds"]
-        if state.epoch == 1:
-            _tell_almost_kd(record, task.recipe, options)
-    return images / busy
 
 
 def loss_settings(recipe: Recipe) -> LossSettings:
@@ -278,19 +262,3 @@ def _tell_almost_kd(record: EpochRecord, recipe: Recipe, options: Options) -> No
             "The teacher is wrong on under 1 % of the train images at every early exit: "
             "erde is almost kd here."
         )
-
-
-class _LogFiles:
-    """`metrics.jsonl` (reproducible), `timings.jsonl` (not), and the context, before any step."""
-
-    def __init__(self, folder: Path, context: Json) -> None:
-        make_folder(folder)
-        write_json(folder / "context.json", context)
-        self._folder = folder
-        for name in ("metrics.jsonl", "timings.jsonl"):
-            write_text(folder / name, "")
-
-    def add(self, record: EpochRecord) -> None:
-        for name, row in (("metrics.jsonl", record.metrics), ("timings.jsonl", record.timings)):
-            with (self._folder / name).open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(row, allow_nan=False) + "\n")

@@ -1,0 +1,70 @@
+"""One writer at a time in a run folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from erde_cli.core.errors import RunError
+from erde_cli.core.files import make_folder
+
+LOCK = ".lock"
+
+
+@contextmanager
+def one_writer(run: Path) -> Iterator[None]:
+    """Hold a run folder, so that no other process writes into it.
+
+    The lock belongs to this process: it ends with it, however it ends, and processes that are
+    started from here do not inherit it. Where the system has no such locks, nothing is held.
+
+    Raises:
+        RunError: another process holds it; its number is named.
+    """
+    made = not run.exists()
+    make_folder(run)
+    handle = _locked(run)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            (run / LOCK).unlink(missing_ok=True)
+            os.close(handle)
+        if made:
+            with suppress(OSError):  # something is in it, as there should be
+                run.rmdir()
+
+
+def _locked(run: Path) -> int | None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    path = run / LOCK
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            holder = os.read(handle, 20).decode(errors="replace")
+            os.close(handle)
+            raise RunError(
+                f"Another erde is writing into {run}.",
+                got=f"process {holder or '?'}",
+                hint="wait for it, stop it, or name another folder with --out",
+            ) from error
+        if _is_file(path, handle):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            return handle
+        os.close(handle)  # whoever held it has removed it since
+
+
+def _is_file(path: Path, handle: int) -> bool:
+    """Whether an open file is still the one that the path names."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,190 @@
+"""Trainings that are stopped and go on: the same bytes as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from erde_cli.core.run_lock import LOCK, one_writer
+from erde_cli.core.workflows import epochs as module
+
+from ..conftest import Cli
+
+ERDE = (sys.executable, "-m", "erde_cli")
+CACHED = ("--set", "distillation.teacher_cache.views=2")
+
+
+def bytes_of(run: Path) -> dict[str, bytes]:
+    """What must not depend on a stop: weights, and all logs but the times."""
+    names = [*run.rglob("model.safetensors"), *run.rglob("metrics.jsonl")]
+    return {str(path.relative_to(run)): path.read_bytes() for path in names}
+
+
+def report_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "report.json").read_text())
+    return {name: value for name, value in found.items() if name != "seconds"}
+
+
+def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
+    """Send this process a signal after a step of the next training."""
+    after = module.Keeper.after_step
+
+    def stop(self: module.Keeper, state: Any) -> None:
+        if state.step == step:
+            os.kill(os.getpid(), number)
+        after(self, state)
+
+    monkeypatch.setattr(module.Keeper, "after_step", stop)
+
+
+@pytest.mark.parametrize("step", [1, 20, 22, 37])
+def test_a_run_that_was_stopped_anywhere_gives_the_same_bytes(
+    step: int, tiny_recipe: Path, finished_run: Path, tmp_path: Path, cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Stopped in the teacher and again in the student, inside an epoch and at its end."""
+    run = tmp_path / "tiny"
+    with monkeypatch.context() as patch:
+        stop_after(step, patch)
+        code, _, err = cli("run", tiny_recipe, "--out", run)
+        assert code == 128 + signal.SIGTERM
+        assert "nothing is lost" in err
+        assert f"after step {step} " in err
+    with monkeypatch.context() as patch:
+        stop_after(step - 1, patch)
+        code = cli("run", tiny_recipe, "--out", run)[0]
+        assert code in (0, 143)
+    code, _, err = cli("run", tiny_recipe, "--out", run)
+    assert code == 0, err
+    assert bytes_of(run) == bytes_of(finished_run)
+    assert report_of(run) == report_of(finished_run)
+    assert not (run / "checkpoints").exists() or not any((run / "checkpoints").iterdir())
+    assert not list(run.rglob(".*"))
+
+
+def test_the_teachers_cache_makes_no_difference(
+    tiny_recipe: Path, finished_run: Path, tmp_path: Path, cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
+    teacher = ("--teacher", finished_run / "teacher")
+    arguments = ("distill", tiny_recipe, *teacher, *CACHED, "-q")
+    assert cli(*arguments, "--out", straight)[0] == 0
+    monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as patch:
+        stop_after(20, patch, signal.SIGINT)
+        assert cli(*arguments, "--out", stopped)[0] == 130
+    assert cli(*arguments, "--out", stopped, "--resume")[0] == 0
+    assert bytes_of(stopped) == bytes_of(straight)
+
+
+def test_without_a_word_a_stopped_training_is_neither_lost_nor_taken_up(
+    tiny_recipe: Path, finished_run: Path, tmp_path: Path, cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(22, patch)
+        code, _, err = cli("train-teacher", tiny_recipe, "--out", run)
+        assert code == 143
+        assert "--resume" in err
+    before = sorted((run / "checkpoints/teacher").iterdir())
+    code, _, err = cli("train-teacher", tiny_recipe, "--out", run)
+    assert code == 2
+    assert "stopped in epoch 2" in err
+    assert "--resume, or begin anew with --no-resume" in err
+    assert sorted((run / "checkpoints/teacher").iterdir()) == before
+    code, _, err = cli("train-teacher", tiny_recipe, "--out", run, "--no-resume")
+    assert code == 0
+    assert "going on" not in err
+    weights = "teacher/model.safetensors"
+    assert (run / weights).read_bytes() == (finished_run / weights).read_bytes()
+
+
+def test_going_on_with_other_threads_is_told(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(3, patch)
+        assert cli("train-teacher", tiny_recipe, "--out", run, "--threads", 1)[0] == 143
+    code, _, err = cli("train-teacher", tiny_recipe, "--out", run, "--resume", "--threads", 2)
+    assert code == 0
+    assert "threads 1 there, 2 here" in err
+    cli("train-teacher", tiny_recipe, "--out", run, "--threads", 1)
+
+
+def test_another_recipe_does_not_take_up_a_state(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(20, patch)
+        assert cli("train-teacher", tiny_recipe, "--out", run)[0] == 143
+    rate = ("--set", "training.teacher.learning_rate=0.2")
+    code, _, err = cli("train-teacher", tiny_recipe, "--out", run, "--resume", *rate)
+    assert code == 0
+    assert "going on" not in err
+
+
+def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(
+    tiny_recipe: Path, finished_run: Path, tmp_path: Path, cli: Cli
+) -> None:
+    run = tmp_path / "tiny"
+    command = [*ERDE, "run", str(tiny_recipe), "--out", str(run), "--threads", "1"]
+    environment = {**os.environ, "ERDE_CHECKPOINT_SECONDS": "0"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        folder = run / "checkpoints/teacher"
+        while not list(folder.glob("step-*")) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert list(folder.glob("step-*"))
+    code, _, err = cli("run", tiny_recipe, "--out", run, "--threads", 1)
+    assert code == 0, err
+    assert "going on in epoch" in err
+    assert bytes_of(run) == bytes_of(finished_run)
+
+
+def test_a_second_writer_is_refused_while_the_first_one_lives(tmp_path: Path, cli: Cli) -> None:
+    run = tmp_path / "run"
+    hold = (
+        "import sys, time; from pathlib import Path\n"
+        "from erde_cli.core.run_lock import one_writer\n"
+        "with one_writer(Path(sys.argv[1])):\n"
+        "    print('held', flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(run)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        for command in ("run", "train-teacher", "distill", "compare"):
+            code, _, err = cli(command, "digits", "--out", run)
+            assert code == 2
+            assert "Another erde is writing" in err
+            assert f"process {process.pid}" in err
+        process.kill()
+    with one_writer(run):
+        assert (run / LOCK).read_text() == str(os.getpid())
+    assert not (run / LOCK).exists()
+
+
+def test_a_command_that_is_refused_leaves_no_folder(tmp_path: Path, cli: Cli) -> None:
+    assert cli("distill", "digits", "--out", tmp_path / "run")[0] == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_wrong_number_of_seconds_is_bad_input(
+    tiny_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERDE_CHECKPOINT_SECONDS", "often")
+    code, _, err = cli("train-teacher", tiny_recipe, "--out", tmp_path / "run")
+    assert code == 2
+    assert "$ERDE_CHECKPOINT_SECONDS" in err
