@@ -509,7 +509,7 @@ def test_the_examples_of_the_page_run(
     names: dict[str, Any] = {}
     for block in blocks:
         exec(compile(block, "docs/predict.md", "exec"), names)  # noqa: S102
-    lines = re.findall(r"^\$ erde (predict [^#|\n]*)", page, re.MULTILINE)
+    lines = re.findall(r"^\$ erde ((?:predict|export) [^#|\n]*)", page, re.MULTILINE)
     assert len(lines) >= 6
     for line in lines:
         code, out, err = cli(*shlex.split(line))
