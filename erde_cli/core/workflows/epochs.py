@@ -87,11 +87,11 @@ class Keeper:
             return
         self.save(state)
         if self.request.number is not None:
-            again = "the same command" + ("" if self._options.resume else " and --resume")
+            again = "the same command" + ("" if self._options.resume else " with --resume")
             raise StoppedError(
                 f"Stopped in epoch {state.epoch + 1}, after step {state.step} of the training; "
                 "nothing is lost.",
-                hint=f"go on with {again}",
+                hint=f"type {again} to go on",
                 signal=self.request.number,
             )
 
