@@ -10,12 +10,10 @@ import errno
 import io
 import json
 import os
-import shutil
 import sys
-import tempfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from mmap import MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 from pathlib import Path
@@ -28,6 +26,7 @@ from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
 from erde_cli.core.data.sources import ImageArray, IntArray
 from erde_cli.core.errors import InputError
 from erde_cli.core.observer import Observer
+from erde_cli.core.temporary import new_folder
 
 _IMAGES, _INDEX = "images.npy", "index.json"
 _BYTES_AT_ONCE = 16_000_000
@@ -107,7 +106,7 @@ def _keep(folder: Path, key: str, files: ImageFiles) -> str | None:
     except InputError as error:
         return error.message + (f" ({error.got})" if error.got else "")
     try:
-        with _workplace(folder) as workplace:
+        with new_folder(folder) as workplace:
             _write(workplace, key, files)
             return _put(workplace, folder, lambda: _read(folder, key, files) is not None)
     except OSError as error:
@@ -163,16 +162,6 @@ def _hold(files: ImageFiles) -> DecodedImages:
     return DecodedImages(images.reshape(files.shape), digest, unreadable)
 
 
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside another, which goes away at the end."""
-    workplace = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-    try:
-        yield workplace
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-
-
 def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | None:
     """Put what was made in its place, unless another process has put the same there."""
     for _ in range(3):
@@ -184,7 +173,7 @@ def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | N
                 raise
         if is_whole():
             return None
-        with _workplace(folder) as bin_, suppress(FileNotFoundError):
+        with new_folder(folder) as bin_, suppress(FileNotFoundError):
             folder.rename(bin_ / "damaged")
     return f"{folder} is in the way"
 

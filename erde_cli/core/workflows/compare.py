@@ -22,7 +22,7 @@ from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
-from erde_cli.core.workflows.training import distill, train_teacher
+from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
 
 _PRECISION = "float32"  # of inference, as in a whole run
 
@@ -146,6 +146,7 @@ def _kept(path: Path, digest: str, options: Options) -> Bundle | None:
     bundle = load_bundle(path) if (path / DOCUMENT).is_file() else None
     if bundle is None or bundle.document.inputs_digest != digest:
         return None
+    drop_checkpoints(path)
     options.observer.note("nothing has changed, kept")
     return bundle
 

@@ -73,9 +73,7 @@ class Keeper:
             self._take_up(state, saved)
         make_folder(self._logs)
         write_json(self._logs / "context.json", self._context)
-        for name, rows in self._rows.items():
-            text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-            write_text(self._logs / f"{name}.jsonl", text)
+        self._write_logs()
 
     def after_step(self, state: TrainState) -> None:
         """Save where it is time to, and stop where that was asked for.
@@ -99,8 +97,7 @@ class Keeper:
         """Keep a finished epoch."""
         for name, row in (("metrics", record.metrics), ("timings", record.timings)):
             self._rows[name].append(row)
-            with (self._logs / f"{name}.jsonl").open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(row, allow_nan=False) + "\n")
+        self._write_logs()
         self.save(state)
 
     def save(self, state: TrainState) -> None:
@@ -118,6 +115,12 @@ class Keeper:
         """Over all epochs, looking at the calibration split left out."""
         rows = self._rows["timings"]
         return float(sum(row["images"] for row in rows) / sum(row["seconds"] for row in rows))
+
+    def _write_logs(self) -> None:
+        """Write them whole: a line that was appended could be half a line."""
+        for name, rows in self._rows.items():
+            text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            write_text(self._logs / f"{name}.jsonl", text)
 
     def _take_up(self, state: TrainState, saved: Saved) -> None:
         state.load_state_dict(saved.state)

@@ -27,7 +27,7 @@ from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
-from erde_cli.core.workflows.training import distill, train_teacher
+from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
 
 _PRECISION = "float32"  # of inference, in a whole run
 _REPORT_KEYS = {
@@ -94,7 +94,10 @@ def _kept(path: Path, digest: str, force: bool, options: Options) -> Bundle | No
             ) from error
         options.observer.warning(f"{error.message} It is made again.")
         return None
-    return bundle if bundle.document.inputs_digest == digest else None
+    if bundle.document.inputs_digest != digest:
+        return None
+    drop_checkpoints(path)
+    return bundle
 
 
 def _teacher(
