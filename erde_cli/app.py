@@ -86,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(given, error.to_json(), str(error))
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
+    except OSError as error:  # a full disk, a lost one: no bug
+        failure = _of_machine(error)
+        return _fail(given, failure.to_json(), str(failure))
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
         return _fail_unexpected(given, error)
     if code == _STOPPED:  # Typer turns Ctrl-C into this code, without a word
@@ -94,6 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text += " Finished phases are kept: type the same command to go on."
         return _fail(given, _error("Stopped", text, _STOPPED), text)
     return code if isinstance(code, int) else 0
+
+
+def _of_machine(error: OSError) -> ErdeError:
+    """What the system refused, in words."""
+    where = f"{error.filename}: " if error.filename else ""
+    return ErdeError(
+        f"The system refused: {where}{error.strerror or error}.",
+        hint="see to it, then type the same command again",
+    )
 
 
 def _fail_unexpected(given: list[str], error: Exception) -> int:

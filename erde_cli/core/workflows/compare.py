@@ -174,12 +174,12 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
     teachers: dict[int, Seen] = {}
     for seed, bundle in trained.teachers.items():
         folder = plan.run if plan.teacher else plan.of_seed(seed)
-        teachers[seed] = seen_by(bundle, images, folder / "teacher.safetensors")
+        teachers[seed] = seen_by(bundle, images, folder / "teacher.safetensors", options.observer)
     students: dict[tuple[int, str], Seen] = {}
     total = len(trained.students)
     for done, ((seed, label), bundle) in enumerate(trained.students.items(), 1):
         path = plan.of_seed(seed) / label / "answers.safetensors"
-        students[seed, label] = seen_by(bundle, images, path)
+        students[seed, label] = seen_by(bundle, images, path, options.observer)
         options.observer.progress("Answering", done, total)
     wrong = {seed: _wrong_on_train(plan, seed) for seed in teachers}
     known = {arm.label for arm in plan.arms}

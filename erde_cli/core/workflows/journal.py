@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,11 +16,13 @@ from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import WHEREABOUTS, relevant
 
 RUN_FILE, REPORT = "run.json", "report.json"
+FORMAT = 1
 
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    format: Literal[1] = 1  # the first ones did not say it
     recipe: Json
     seconds: dict[str, float]
     evaluated: str | None
@@ -82,6 +85,7 @@ class Journal:
     def save(self) -> None:
         """Write `run.json`."""
         document = {
+            "format": FORMAT,
             "recipe": self._recipe_json(),
             "seconds": self.seconds,
             "evaluated": self.evaluated,
@@ -95,8 +99,17 @@ class Journal:
 def _read(path: Path) -> _Document | None:
     if not path.is_file():
         return None
+    content = read_json(path)
+    found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if found != FORMAT:
+        raise RunError(
+            f"{path} has a format that this version of erde does not read.",
+            got=f"format {found}",
+            expected=f"format {FORMAT}",
+            hint="use the version of erde that wrote it, or name another folder with --out",
+        )
     try:
-        return _Document.model_validate(read_json(path))
+        return _Document.model_validate(content)
     except ValidationError as error:
         raise RunError(
             f"{path} is not what erde writes.",

@@ -247,7 +247,7 @@ def test_a_damaged_cache_is_made_anew(
     damage(folder)
     dataset, told = opened(root)
     assert told.decoded
-    assert told.warnings == []
+    assert told.warnings == [f"{folder} is damaged: its images are decoded anew."]
     assert_pixels_are_those_of_the_files(dataset)
     assert made(cache) == [folder]
     assert not opened(root)[1].decoded
