@@ -96,5 +96,6 @@ def test_a_failure_of_the_machine_is_exit_code_1(
     )  # fmt: skip
     assert code == 1
     assert json.loads(out)["error"]["type"] == "TrainingError"
-    assert "The loss is nan" in err
+    assert "loss or gradients were not finite (epoch 2, step 10 of 20, learning rate 9" in err
+    assert f"was saved in {tmp_path / 'run/checkpoints/teacher'}" in err
     assert not (tmp_path / "run" / "teacher").exists()
