@@ -7,8 +7,6 @@ pass has changed by then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
@@ -45,12 +43,12 @@ class StepGuard:
             norm = nn.utils.clip_grad_norm_(self._parameters, clipping)
         return torch.isfinite(loss.detach()) & torch.isfinite(norm)
 
-    def step(self, finite: Tensor, step: Callable[[torch.optim.Optimizer], object]) -> None:
-        """Let `step` move the weights where all is finite, else undo what the forward pass did."""
+    def step(self, finite: Tensor) -> None:
+        """Move the weights where all is finite, else undo what the forward pass did."""
+        # The fused step looks here, on the device; a gradient scaler's own step knows no loss.
         self._optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
-        step(self._optimizer)
-        if hasattr(self._optimizer, "found_inf"):  # a gradient scaler has set and removed its own
-            del self._optimizer.found_inf
+        self._optimizer.step()
+        del self._optimizer.found_inf  # type: ignore[attr-defined]
         for now, was in self._statistics:
             torch.where(finite, now, was, out=now)
         before = self.in_a_row.to(finite.device, non_blocking=True)

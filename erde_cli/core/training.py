@@ -199,7 +199,7 @@ def train_step(
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     state.scaler.unscale_(state.optimizer)
     taken = state.guard.finite(loss, settings.gradient_clipping)
-    state.guard.step(taken, state.scaler.step)
+    state.guard.step(taken)
     state.scaler.update()
     return Step(loss.detach(), {name: term.detach() for name, term in terms.items()}, taken)
 

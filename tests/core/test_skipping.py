@@ -71,6 +71,8 @@ class Breaks:
         loss, terms = self._labels(logits, batch, step)
         if step in self._steps and self._how == "loss":
             return loss * math.inf, {name: term * math.nan for name, term in terms.items()}
+        if step in self._steps and self._how == "constant":  # its gradients are as they were
+            return loss + math.inf, terms
         if step in self._steps and self._how == "gradients":  # 0, but its slope is infinite
             return loss + (logits * 0).sum().abs().sqrt(), terms
         return loss, terms
@@ -113,7 +115,7 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 @PRECISIONS
 @pytest.mark.parametrize("clipping", [None, 1.0])
-@pytest.mark.parametrize("how", ["loss", "gradients", "activations"])
+@pytest.mark.parametrize("how", ["loss", "constant", "gradients", "activations"])
 def test_a_step_that_is_not_finite_leaves_no_trace(
     how: str, clipping: float | None, precision: str
 ) -> None:
