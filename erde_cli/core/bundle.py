@@ -90,7 +90,9 @@ class Bundle:
             return Recipe.model_validate(self.document.recipe)
         except ValidationError as error:
             raise BundleError(
-                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}"
+                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}",
+                expected="a recipe as this version of erde knows it",
+                hint="use the version of erde that wrote it, or train again",
             ) from error
 
     def thresholds(self) -> ThresholdsDocument | None:
@@ -121,6 +123,7 @@ class Bundle:
             raise BundleError(
                 f"{self.path} has no thresholds, so no image can leave early.",
                 hint=f"choose them with: erde calibrate {self.path} --max-drop 1",
+                expected="a calibrated bundle",
             )
         return thresholds
 
@@ -271,7 +274,9 @@ def load_bundle(path: str | Path) -> Bundle:
         model.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, InputError) as error:
         message = f"The weights in {weights} do not fit {path / DOCUMENT}: {error}"
-        raise BundleError(message, hint=hint) from error
+        raise BundleError(
+            message, hint=hint, expected="weights of the architecture that the bundle names"
+        ) from error
     return Bundle(path, document, model.eval())
 
 

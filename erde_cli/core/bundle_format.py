@@ -13,6 +13,8 @@ from erde_cli.core.files import read_json
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
 
+_HINT = "copy the folder again, or train it again"
+
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -73,7 +75,7 @@ def read_bundle_document(path: Path) -> BundleDocument:
             expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
             hint="make one with: erde run digits",
         )
-    content = _read(path / DOCUMENT, "copy the folder again, or train it again")
+    content = _read(path / DOCUMENT, _HINT)
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise BundleError(
@@ -85,11 +87,26 @@ def read_bundle_document(path: Path) -> BundleDocument:
     try:
         document = BundleDocument.model_validate(content)
     except ValidationError as error:
-        raise BundleError(f"{path / DOCUMENT} is not what erde writes: {error}") from error
+        raise not_what_erde_writes(path / DOCUMENT, error, _HINT) from error
     if len(document.class_names) != document.architecture.classes:
-        raise BundleError(f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
-                          f"{document.architecture.classes}.")  # fmt: skip
+        raise BundleError(
+            f"{path / DOCUMENT} names {len(document.class_names)} classes.",
+            expected=f"{document.architecture.classes}, as its architecture has",
+            hint=_HINT,
+        )
     return document
+
+
+def not_what_erde_writes(path: Path, error: ValidationError, hint: str) -> BundleError:
+    """A file of a bundle does not validate; the first reason, without pydantic's pages of them."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return BundleError(
+        f"{path} is not what erde writes.",
+        got=f"{where}: {first['msg']}".removeprefix(": "),
+        expected="the file as it was written",
+        hint=hint,
+    )
 
 
 def _found(path: Path) -> str:

@@ -116,6 +116,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             f"{path} is in the way: a folder is to be written there.",
             got="a file",
             hint="give another folder with --out",
+            expected="nothing, or a folder",
         )
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -144,7 +145,30 @@ def make_folder(path: Path) -> None:
         raise InputError(
             f"Cannot make the folder {path}: {error.strerror or error}.",
             hint="give another folder with --out",
+            expected="a folder that may be made there",
         ) from error
+
+
+def check_file_target(path: Path, option: str) -> None:
+    """See that a file may be put at a path, before anything is done for it.
+
+    A device would be replaced like a file, by whoever may: /dev/stdout would be one no more.
+
+    Raises:
+        InputError: something is there that is no file.
+    """
+    got = ""
+    if path.is_dir():
+        got = "a folder"
+    elif Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):
+        got = "a device or a pipe"
+    if got:
+        raise InputError(
+            f"{path} is in the way: a file is to be written there.",
+            got=got,
+            expected="nothing, or a file",
+            hint=f"give another file with {option}",
+        )
 
 
 def _flush(path: Path) -> None:

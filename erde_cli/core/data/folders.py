@@ -158,6 +158,7 @@ def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
         raise DataError(
             f"A classifier needs two classes or more; {train} has {len(names)}.",
             expected="one folder per class in it",
+            hint="make a folder for each class, and put its images there",
         )
     files, labels = list_classes(train, names)
     test = root / "test"
@@ -168,6 +169,7 @@ def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
             raise DataError(
                 f"The test split has classes that train lacks: {_some(unknown)}.",
                 expected=f"only classes of {train}",
+                hint=f"add images of them to {train}, or remove their folders from {test}",
             )
         test_files, test_labels = list_classes(test, names, may_lack=True)
         is_test = np.arange(len(files) + len(test_files)) >= len(files)

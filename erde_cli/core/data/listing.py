@@ -37,7 +37,11 @@ def list_classes(
         files += [str(inside) + "/" + "/".join(parts) for parts in found]
         labels += [label] * len(found)
     if not files:
-        raise DataError(f"There are no images in {folder}.", expected="<class>/* in it")
+        raise DataError(
+            f"There are no images in {folder}.",
+            expected="<class>/* in it",
+            hint="put images there, or give another folder",
+        )
     return files, np.array(labels, dtype=np.int64)
 
 
@@ -50,7 +54,9 @@ def list_images(folder: Path) -> list[str]:
     found = sorted(_image_files(str(folder), image_endings()))
     if not found:
         raise DataError(
-            f"There are no images in {folder}.", expected="image files, in subfolders or not"
+            f"There are no images in {folder}.",
+            expected="image files, in subfolders or not",
+            hint="put images there, or give another folder",
         )
     above = str(folder / "_")[:-1]
     return [above + "/".join(parts) for parts in found]

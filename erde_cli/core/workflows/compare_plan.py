@@ -71,7 +71,9 @@ def claim(plan: Plan) -> None:
         found = read_json(path)
         if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
             raise RunError(
-                f"{path} is not what erde writes.", hint="name another folder with --out"
+                f"{path} is not what erde writes.",
+                hint="name another folder with --out",
+                expected="what erde compare writes",
             )
         lines = differences(found, document)
         if lines and any(plan.run.glob("seed-*")):
@@ -79,6 +81,7 @@ def claim(plan: Plan) -> None:
             raise RunError(
                 f"{plan.run} was made by another comparison:\n{listed}",
                 hint="name another folder with --out",
+                expected="the comparison that made it",
             )
     elif plan.run.is_dir() and any(one.name != LOCK for one in plan.run.iterdir()):
         raise RunError(

@@ -60,6 +60,7 @@ class Journal:
                 f"{self.run} was made from another recipe:\n{listed}",
                 hint="name another folder with --out, or take this one over with --force: only "
                 "the phases that changed are done again",
+                expected="the recipe that made it",
             )
 
     def keep(self, phase: str, options: Options) -> None:
@@ -101,6 +102,7 @@ def _read(path: Path) -> _Document | None:
         raise RunError(
             f"{path} is not what erde writes.",
             hint="remove it; finished phases are found again by their bundles",
+            expected="what erde run writes",
         ) from error
 
 
@@ -118,4 +120,5 @@ def _part(made_by: Json, role: str) -> Json:
         raise RunError(
             f"The recipe in the {role}'s {DOCUMENT} cannot be read: {error}",
             hint="name another folder with --out, or take this one over with --force",
+            expected="a recipe as this version of erde knows it",
         ) from error
