@@ -24,7 +24,7 @@ from erde_cli.commands.recipes import recipes
 from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
-from erde_cli.core.errors import ErdeError
+from erde_cli.core.errors import ErdeError, InputError
 
 _STOPPED = 130  # 128 + SIGINT
 
@@ -84,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.main(given, prog_name="erde", standalone_mode=False)
     except ErdeError as error:
         return _fail(given, error.to_json(), str(error))
+    except PermissionError as error:
+        denied = _denied(error)
+        return _fail(given, denied.to_json(), str(denied))
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
@@ -94,6 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             text += " Finished phases are kept: type the same command to go on."
         return _fail(given, _error("Stopped", text, _STOPPED), text)
     return code if isinstance(code, int) else 0
+
+
+def _denied(error: PermissionError) -> InputError:
+    """The system lets nobody in, wherever that was noticed: no bug, and no failure of a machine."""
+    return InputError(
+        f"Cannot open {error.filename or 'a file'}: {error.strerror or error}.",
+        expected="a file or folder that you may read, and write to where something is written",
+        hint="change its permissions, or name another",
+    )
 
 
 def _fail_unexpected(given: list[str], error: Exception) -> int:

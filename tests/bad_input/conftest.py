@@ -79,16 +79,22 @@ def refused(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Refused:
 
 
 def lock(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing of this name be opened, listed, or made anything in."""
+    """Let nothing of this name be opened or listed, and nothing in it be looked at or made."""
 
-    def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(call: Callable[..., Any], itself: bool) -> Callable[..., Any]:
         def guard(path: Any, *arguments: Any, **options: Any) -> Any:
-            if not isinstance(path, int) and name in Path(os.fsdecode(path)).parts:
+            parts = () if isinstance(path, int) else Path(os.fsdecode(path)).parts
+            if name in (parts if itself else parts[:-1]):
                 raise PermissionError(13, "Permission denied", os.fsdecode(path))
             return call(path, *arguments, **options)
 
         return guard
 
-    for module, call in ((os, "open"), (os, "scandir"), (os, "listdir"), (os, "mkdir"),
-                         (io, "open"), (builtins, "open")):  # fmt: skip
-        monkeypatch.setattr(module, call, guarded(getattr(module, call)))
+    for module, calls, itself in (
+        (os, ("open", "scandir", "listdir"), True),
+        (os, ("stat", "lstat", "mkdir", "rename", "replace"), False),
+        (io, ("open",), True),
+        (builtins, ("open",), True),
+    ):
+        for call in calls:
+            monkeypatch.setattr(module, call, guarded(getattr(module, call), itself))
