@@ -73,7 +73,7 @@ def read_bundle_document(path: Path) -> BundleDocument:
             f"{path} is no bundle.",
             got=_found(path),
             expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
-            hint="make one with: erde run digits",
+            hint=_hint(path),
         )
     content = _read(path / DOCUMENT, _HINT)
     found = content.get("format") if isinstance(content, dict) else None
@@ -113,6 +113,14 @@ def _found(path: Path) -> str:
     if path.is_dir():
         return f"a folder without {DOCUMENT}"
     return "a file" if path.exists() else "no such folder"
+
+
+def _hint(path: Path) -> str:
+    """The bundles in a folder that is a run; else how to make one."""
+    inside = [path / role for role in ("student", "teacher") if (path / role / DOCUMENT).is_file()]
+    if inside:
+        return f"did you mean {' or '.join(map(str, inside))}?"
+    return "make one with: erde run digits"
 
 
 def _read(path: Path, hint: str) -> Any:

@@ -38,8 +38,10 @@ def read_json(path: Path) -> Any:
         InputError: the file is not JSON.
     """
     try:
+        if path.exists() and not path.is_file():  # to read from a pipe could take for ever
+            raise ValueError("it is no file")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as JSON: {error}.",
             expected="a file written by erde",

@@ -20,6 +20,11 @@ from .case import Case, check, snapshot
 
 SECONDS = 10  # after which a case is taken to hang
 
+
+class _HangsError(Exception):
+    """Not a TimeoutError: that one is an OSError, and would be told like a file that is missing."""
+
+
 Refused = Callable[[Case], None]
 
 
@@ -44,10 +49,10 @@ def trained(here: Path, finished_run: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _no_case_hangs() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"still at work after {SECONDS} seconds")
+        raise _HangsError
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS, SECONDS)
     yield
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, before)
