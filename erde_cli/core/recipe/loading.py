@@ -137,8 +137,13 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _name_of(path: Path) -> str:
-    """Name of a run, from the recipe's file name."""
-    return re.sub(r"[^\w.-]+", "-", path.stem).strip("-.")[:100] or "recipe"
+    """Name of a run, from the recipe's file name.
+
+    Letters and digits alone: what else is a part of words, such as ½, differs between Python and
+    the regular expressions that a name is checked by.
+    """
+    kept = (c if c.isalpha() or c.isdecimal() or c in "_.-" else " " for c in path.stem)
+    return re.sub(" +", "-", "".join(kept)).strip("-.")[:100] or "recipe"
 
 
 def _absolute(root: str, base: Path, file: str) -> str:
