@@ -67,7 +67,7 @@ TEXTS = [
     text("control characters", "seed: \x1b[31m3\n", "not readable as YAML"),
     text("5,000 levels", "{a: " * 5000, "not readable as YAML"),
     text("an endless number", "seed: " + "9" * 5000 + "\n", "not readable as YAML"),
-    text("half of a character", 'name: "\\ud83c"\n', "half of a character"),
+    text("half of a character", 'name: "\\ud83c"\n', "name", "valid string"),
     text("10 MB", b"# " + b"x" * 10_000_000, "10,000,002 bytes", "200,000"),
     text("10 MB of keys", b"".join(b"key%d: 1\n" % n for n in range(900_000)), "200,000"),
     text("a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "UTF-8"),

@@ -22,7 +22,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not allowed", mark)
         return super().compose_node(parent, index)
 
-    def construct_scalar(self, node: yaml.ScalarNode) -> Any:
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         """Join what JSON writes as two escapes, such as a flower in a name; PyYAML leaves them."""
         value = super().construct_scalar(node)
         if not isinstance(value, str) or value.isprintable():
@@ -30,8 +30,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return value.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError:
-            problem = "half of a character"
-            raise yaml.MarkedYAMLError(None, None, problem, node.start_mark) from None
+            return value  # half of a character: whoever needs it whole tells the key
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a key that stands twice; PyYAML keeps the last without a word."""
