@@ -6,6 +6,7 @@ never import torch.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from erde_cli.core.bundle import load_bundle as load
     from erde_cli.core.errors import ErdeError
     from erde_cli.core.prediction import Prediction
+
+# From 1.29 on, ONNX Runtime tells Microsoft of every process that imports it, and leaves an
+# identifier of the machine in the user's cache. Nobody who runs erde has asked for that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Bundle", "ErdeError", "Prediction", "__version__", "load"]
 

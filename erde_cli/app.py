@@ -24,7 +24,7 @@ from erde_cli.commands.recipes import recipes
 from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
-from erde_cli.core.errors import ErdeError
+from erde_cli.core.errors import ErdeError, InputError
 
 _STOPPED = 130  # 128 + SIGINT
 
@@ -86,9 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(given, error.to_json(), str(error))
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
-    except OSError as error:  # a full disk, a lost one: no bug
-        failure = _of_machine(error)
-        return _fail(given, failure.to_json(), str(failure))
+    except OSError as error:  # a full disk, a closed folder: no bug
+        refused = _refused(error)
+        return _fail(given, refused.to_json(), str(refused))
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
         return _fail_unexpected(given, error)
     if code == _STOPPED:  # Typer turns Ctrl-C into this code, without a word
@@ -99,8 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _of_machine(error: OSError) -> ErdeError:
-    """What the system refused, in words."""
+def _refused(error: OSError) -> ErdeError:
+    """What the system refused, wherever that was noticed: it lets nobody in, or it fails."""
+    if isinstance(error, PermissionError):
+        return InputError(
+            f"Cannot open {error.filename or 'a file'}: {error.strerror or error}.",
+            expected="a file or folder that you may read, and write to where something is written",
+            hint="change its permissions, or name another",
+        )
     where = f"{error.filename}: " if error.filename else ""
     return ErdeError(
         f"The system refused: {where}{error.strerror or error}.",

@@ -173,6 +173,17 @@ def test_python_m_and_version() -> None:
     assert re.fullmatch(r"erde \d+\.\d+\.\d+\n", done.stdout)
 
 
+def test_onnx_runtime_leaves_no_identifier_and_tells_nobody(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    subprocess.run(
+        [sys.executable, "-c", "import erde_cli.core.onnx_runtime"],
+        env={"HOME": str(tmp_path), "PATH": ""},
+        cwd=ROOT,
+        check=True,
+    )
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
+
+
 def test_the_wheel_holds_the_recipes_and_finds_them(tmp_path: Path) -> None:
     subprocess.run(
         [

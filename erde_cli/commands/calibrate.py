@@ -14,7 +14,7 @@ from erde_cli.commands.options import (
     PrecisionOption,
     QuietOption,
     ThreadsOption,
-    folder_of,
+    path_of,
 )
 
 
@@ -25,7 +25,7 @@ def _target(metavar: str, text: str) -> Any:
 
 
 def _folder(text: str) -> Any:
-    return typer.Option(metavar="FOLDER", show_default=False, parser=folder_of, help=text)
+    return typer.Option(metavar="FOLDER", show_default=False, parser=path_of, help=text)
 
 
 def calibrate(

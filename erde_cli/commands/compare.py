@@ -14,7 +14,10 @@ from erde_cli.commands.options import (
     RecipeArgument,
     SetOption,
     ThreadsOption,
+    path_of,
 )
+
+_MOST_SEEDS = 1000
 
 
 def compare(
@@ -28,7 +31,10 @@ def compare(
         ),
     ] = "erde,kd,cross_entropy",
     seeds: Annotated[
-        int, typer.Option("--seeds", min=1, help="How many, from the recipe's seed upwards.")
+        int,
+        typer.Option(
+            "--seeds", min=1, max=_MOST_SEEDS, help="How many, from the recipe's seed upwards."
+        ),
     ] = 3,
     out: Annotated[
         Path | None,
@@ -36,6 +42,7 @@ def compare(
             "--out",
             metavar="RUN",
             show_default=False,
+            parser=path_of,
             help="Folder of the comparison; runs/<recipe name>-compare if absent.",
         ),
     ] = None,
@@ -44,6 +51,7 @@ def compare(
         typer.Option(
             metavar="BUNDLE",
             show_default=False,
+            parser=path_of,
             help="One teacher for all seeds; one is trained for each if absent.",
         ),
     ] = None,

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from erde_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption
+from erde_cli.commands.options import (
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    ThreadsOption,
+    path_of,
+)
 
 data = typer.Typer(invoke_without_command=True)
 
@@ -51,6 +57,7 @@ def fetch_dataset(
         typer.Option(
             metavar="FOLDER",
             show_default=False,
+            parser=path_of,
             help="Where to; $ERDE_DATA if absent, else erde's folder in your cache.",
         ),
     ] = None,

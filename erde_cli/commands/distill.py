@@ -17,6 +17,7 @@ from erde_cli.commands.options import (
     SeedOption,
     SetOption,
     ThreadsOption,
+    path_of,
 )
 
 
@@ -26,7 +27,10 @@ def distill(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            metavar="BUNDLE", show_default=False, help="The teacher; RUN/teacher if absent."
+            metavar="BUNDLE",
+            show_default=False,
+            parser=path_of,
+            help="The teacher; RUN/teacher if absent.",
         ),
     ] = None,
     overrides: SetOption = None,

@@ -14,7 +14,7 @@ from erde_cli.commands.options import (
     PrecisionOption,
     QuietOption,
     ThreadsOption,
-    folder_of,
+    path_of,
 )
 
 SWEEP_NOTE = (
@@ -33,7 +33,7 @@ def evaluate(
         typer.Option(
             metavar="FOLDER",
             show_default=False,
-            parser=folder_of,
+            parser=path_of,
             help="Your own labelled images (<class>/* or test/<class>/*), not the bundle's.",
         ),
     ] = None,
@@ -42,6 +42,7 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             show_default=False,
+            parser=path_of,
             help="Folder for evaluation.json, sweep.csv and tradeoff.png; "
             "BUNDLE/evaluation/SPLIT if absent.",
         ),
@@ -51,6 +52,7 @@ def evaluate(
         typer.Option(
             metavar="BUNDLE",
             show_default=False,
+            parser=path_of,
             help="Teacher to mark in the picture; the run's own if absent.",
         ),
     ] = None,

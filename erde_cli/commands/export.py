@@ -12,7 +12,7 @@ from erde_cli.commands.options import (
     JsonOption,
     QuietOption,
     ThreadsOption,
-    folder_of,
+    path_of,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def export(
         typer.Option(
             metavar="PATH",
             show_default=False,
-            parser=folder_of,
+            parser=path_of,
             help="File to write; of onnx-staged, the folder.",
         ),
     ],
@@ -59,7 +59,7 @@ def export(
         typer.Option(
             metavar="FOLDER",
             show_default=False,
-            parser=folder_of,
+            parser=path_of,
             help="Images to verify on, not the calibration split; labels are not needed.",
         ),
     ] = None,
@@ -95,6 +95,7 @@ def _check(format_: str, out: Path, data: Path | None, int8: bool) -> None:
     """See that the options can be used, before anything heavy is imported."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.extras import require_extra
+    from erde_cli.core.files import check_file_target
 
     if int8 and format_ != "onnx-staged":
         raise InputError(
@@ -105,12 +106,19 @@ def _check(format_: str, out: Path, data: Path | None, int8: bool) -> None:
         )
     if format_ == "torch-export" and out.suffix != ".pt2":
         raise InputError(
-            "A file of torch.export ends in .pt2.", got=str(out), hint="give another --out"
+            "A file of torch.export ends in .pt2.",
+            got=str(out),
+            hint="give another --out",
+            expected="a name that ends in .pt2",
         )
-    if format_ != "onnx-staged" and out.is_dir():
-        raise InputError(f"{out} is in the way.", got="a folder", expected="a file to write")
+    if format_ != "onnx-staged":
+        check_file_target(out, "--out")
     if data is not None and not data.is_dir():
-        raise InputError(f"There is no folder {data}.", hint="give an existing one with --data")
+        raise InputError(
+            f"There is no folder {data}.",
+            hint="give an existing one with --data",
+            expected="a folder of images",
+        )
     if format_ != "torch-export":
         require_extra("onnx", f"--format {format_}")
 

@@ -7,12 +7,27 @@ from typing import Annotated, Literal
 
 import typer
 
+from erde_cli.core.errors import brief
 
-def folder_of(text: str) -> Path:
-    """Path of a folder; an empty text, as from a variable that is not set, is refused."""
+LARGEST_BATCH = 65_536  # images
+
+
+def path_of(text: str) -> Path:
+    """A path, from home where it begins with ~, which shells leave alone in --out=~/runs.
+
+    An empty text, as from a variable that is not set, is refused, and so is what no system takes.
+    """
     if not text.strip():
-        raise typer.BadParameter("the path of a folder is expected, got nothing")
-    return Path(text)
+        raise typer.BadParameter("a path is expected, got nothing")
+    try:
+        path = Path(text).expanduser()
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # whoever needs it there will tell
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise typer.BadParameter(f"{brief(repr(text))} is no usable path: {reason}") from error
+    return path
 
 
 RecipeArgument = Annotated[
@@ -25,13 +40,16 @@ RecipeArgument = Annotated[
 ]
 BundleArgument = Annotated[
     Path,
-    typer.Argument(metavar="BUNDLE", show_default=False, help="Folder of a trained model."),
+    typer.Argument(
+        metavar="BUNDLE", show_default=False, parser=path_of, help="Folder of a trained model."
+    ),
 ]
 ModelArgument = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
         show_default=False,
+        parser=path_of,
         help="Folder of a trained model, or an ONNX file or folder of stages from erde export.",
     ),
 ]
@@ -47,7 +65,11 @@ RuntimeOption = Annotated[
 RunOption = Annotated[
     Path | None,
     typer.Option(
-        "--out", metavar="RUN", show_default=False, help="Run folder; runs/<recipe name> if absent."
+        "--out",
+        metavar="RUN",
+        show_default=False,
+        parser=path_of,
+        help="Run folder; runs/<recipe name> if absent.",
     ),
 ]
 SetOption = Annotated[

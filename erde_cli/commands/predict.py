@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from erde_cli.commands.options import (
+    LARGEST_BATCH,
     DeviceOption,
     JsonOption,
     ModelArgument,
     QuietOption,
     RuntimeOption,
     ThreadsOption,
+    path_of,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def predict(
         typer.Option(
             metavar="N",
             min=1,
+            max=LARGEST_BATCH,
             show_default=False,
             help="Images the network is given at once; as many as suit the device if absent.",
         ),
@@ -61,7 +64,10 @@ def predict(
     csv: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", show_default=False, help="Write the rows into this file, as CSV."
+            metavar="FILE",
+            show_default=False,
+            parser=path_of,
+            help="Write the rows into this file, as CSV.",
         ),
     ] = None,
     runtime: RuntimeOption = None,
@@ -115,6 +121,7 @@ def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
 def _checked(threshold: str | None, pick: str | None, csv: Path | None) -> Target | None:
     """See that the options can be used, before anything heavy is imported; the target of --pick."""
     from erde_cli.core.errors import InputError
+    from erde_cli.core.files import check_file_target
     from erde_cli.core.targets import parse_pick
     from erde_cli.core.thresholds import read_threshold
 
@@ -125,12 +132,15 @@ def _checked(threshold: str | None, pick: str | None, csv: Path | None) -> Targe
             "Thresholds come from one place.",
             got=f"--threshold {threshold} and --pick {pick}",
             expected="one of them, or none for the bundle's own thresholds",
+            hint="leave one of them out",
         )
-    if csv is not None and (csv.is_dir() or not csv.parent.is_dir()):
-        raise InputError(
-            f"{csv} cannot be written.",
-            got="a folder" if csv.is_dir() else f"no folder {csv.parent}",
-            expected="a file in a folder that is there",
-            hint="give another file with --csv",
-        )
+    if csv is not None:
+        check_file_target(csv, "--csv")
+        if not csv.parent.is_dir():
+            raise InputError(
+                f"{csv} cannot be written.",
+                got=f"no folder {csv.parent}",
+                expected="a file in a folder that is there",
+                hint="give another file with --csv",
+            )
     return None if pick is None else parse_pick(pick)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from erde_cli.commands.options import (
+    LARGEST_BATCH,
     BundleArgument,
     DeviceOption,
     JsonOption,
     QuietOption,
     RuntimeOption,
     ThreadsOption,
+    path_of,
 )
 from erde_cli.core.errors import InputError
 from erde_cli.core.runtimes import require_onnx
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from erde_cli.core.workflows.profile import Profiled
 
-_LARGEST = 65_536  # images in a batch
+_MOST_ROUNDS = 10_000
 
 
 def profile(
@@ -44,13 +46,16 @@ def profile(
     ] = None,
     repeats: Annotated[
         int | None,
-        typer.Option(min=3, show_default=False, help="Rounds of measuring; 15 if absent."),
+        typer.Option(
+            min=3, max=_MOST_ROUNDS, show_default=False, help="Rounds of measuring; 15 if absent."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             show_default=False,
+            parser=path_of,
             help="Folder for profile.png; BUNDLE/profile if absent.",
         ),
     ] = None,
@@ -99,12 +104,12 @@ def _batch_sizes(text: str) -> list[int]:
     """
     parts = [part.strip() for part in text.split(",")]
     numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 9]
-    within = all(1 <= number <= _LARGEST for number in numbers)
+    within = all(1 <= number <= LARGEST_BATCH for number in numbers)
     if len(numbers) < len(parts) or not within or len(set(numbers)) < len(numbers):
         raise InputError(
             "--batch takes different numbers of images with commas between them.",
             got=text,
-            expected=f"numbers from 1 to {_LARGEST}",
+            expected=f"numbers from 1 to {LARGEST_BATCH}",
             hint="--batch 1,32,256",
         )
     return numbers

@@ -14,11 +14,14 @@ from erde_cli.commands.options import (
     SeedOption,
     SetOption,
 )
+from erde_cli.core.errors import brief
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from erde_cli.core.workflows.tune import RoleTuned, Tuned
+
+_MOST = 10_000  # of steps, and of repeats: more take days
 
 
 def tune(
@@ -28,9 +31,11 @@ def tune(
     role: Annotated[
         Literal["teacher", "student", "both"], typer.Option("--role", help="Which network.")
     ] = "both",
-    steps: Annotated[int, typer.Option("--steps", min=1, help="Training steps in one figure.")] = 5,
+    steps: Annotated[
+        int, typer.Option("--steps", min=1, max=_MOST, help="Training steps in one figure.")
+    ] = 5,
     repeats: Annotated[
-        int, typer.Option("--repeats", min=3, help="Figures of each candidate.")
+        int, typer.Option("--repeats", min=3, max=_MOST, help="Figures of each candidate.")
     ] = 5,
     compiled: Annotated[
         bool,
@@ -81,9 +86,11 @@ def tune(
 def _numbers(text: str) -> list[int]:
     """Read numbers of threads, such as "1,2,4"."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdecimal() and int(part) for part in parts):
+    digits = all(part.isascii() and part.isdecimal() and len(part) < 9 for part in parts)
+    if not digits or not all(map(int, parts)):
         raise typer.BadParameter(
-            f"{text!r} is no list of numbers from 1, such as 1,2,4.", param_hint="'--threads'"
+            f"{brief(repr(text))} is no list of numbers from 1, such as 1,2,4.",
+            param_hint="'--threads'",
         )
     return [int(part) for part in parts]
 

@@ -58,6 +58,7 @@ def arms_of(
                 "A combination of the grid has no name of its own, or a very long one.",
                 got=label,
                 hint="compare fewer keys at once",
+                expected="settings that are told apart by letters and digits",
             )
         found[label] = Arm(label, variant.method, recipe, recipe == plain)
     return tuple(found.values())

@@ -29,7 +29,7 @@ from erde_cli.core.bundle_format import (
 )
 from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import Normalisation
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.errors import BundleError, InputError, brief
 from erde_cli.core.exits import Routed, route
 from erde_cli.core.files import digest_of_file, replaced_folder, write_file, write_json
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
@@ -91,7 +91,9 @@ class Bundle:
             return Recipe.model_validate(self.document.recipe)
         except ValidationError as error:
             raise BundleError(
-                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}"
+                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}",
+                expected="a recipe as this version of erde knows it",
+                hint="use the version of erde that wrote it, or train again",
             ) from error
 
     def thresholds(self) -> ThresholdsDocument | None:
@@ -122,6 +124,7 @@ class Bundle:
             raise BundleError(
                 f"{self.path} has no thresholds, so no image can leave early.",
                 hint=f"choose them with: erde calibrate {self.path} --max-drop 1",
+                expected="a calibrated bundle",
             )
         return thresholds
 
@@ -276,9 +279,17 @@ def load_bundle(path: str | Path) -> Bundle:
         model = build_model(Architecture.from_json(document.architecture.model_dump()))
         model.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, InputError) as error:
-        message = f"The weights in {weights} do not fit {path / DOCUMENT}: {error}"
-        raise BundleError(message, hint=hint) from error
+        message = f"The weights in {weights} do not fit {path / DOCUMENT}: {_first_of(error)}"
+        raise BundleError(
+            message, hint=hint, expected="weights of the architecture that the bundle names"
+        ) from error
     return Bundle(path, document, model.eval())
+
+
+def _first_of(error: Exception) -> str:
+    """The first reason; torch names every layer."""
+    lines = str(error).splitlines()
+    return brief(lines[1].strip() if len(lines) > 1 and lines[0].endswith(":") else lines[0])
 
 
 def versions() -> dict[str, str]:

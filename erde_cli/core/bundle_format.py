@@ -12,7 +12,7 @@ from erde_cli.core.files import digest_of, read_json
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
-_AGAIN = "copy the folder again, or train it again"
+_HINT = "copy the folder again, or train it again"
 
 
 class _Document(BaseModel):
@@ -85,9 +85,9 @@ def read_bundle_document(path: Path) -> BundleDocument:
             f"{path} is no bundle.",
             got=_found(path),
             expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
-            hint="make one with: erde run digits",
+            hint=_hint(path),
         )
-    content = _read(path / DOCUMENT, _AGAIN)
+    content = _read(path / DOCUMENT, _HINT)
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise BundleError(
@@ -99,25 +99,46 @@ def read_bundle_document(path: Path) -> BundleDocument:
     try:
         document = BundleDocument.model_validate(content)
     except ValidationError as error:
-        raise BundleError(
-            f"{path / DOCUMENT} is not what erde writes: {error}", hint=_AGAIN
-        ) from error
+        raise not_what_erde_writes(path / DOCUMENT, error, _HINT) from error
     if not document.is_whole():
         raise BundleError(
             f"{path / DOCUMENT} is damaged, or was changed after training.",
             expected=f"digest {str(document.digest)[:12]}",
-            hint=_AGAIN,
+            hint=_HINT,
         )
     if len(document.class_names) != document.architecture.classes:
-        raise BundleError(f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
-                          f"{document.architecture.classes}.")  # fmt: skip
+        raise BundleError(
+            f"{path / DOCUMENT} names {len(document.class_names)} classes.",
+            expected=f"{document.architecture.classes}, as its architecture has",
+            hint=_HINT,
+        )
     return document
+
+
+def not_what_erde_writes(path: Path, error: ValidationError, hint: str) -> BundleError:
+    """A file of a bundle does not validate; the first reason, without pydantic's pages of them."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return BundleError(
+        f"{path} is not what erde writes.",
+        got=f"{where}: {first['msg']}".removeprefix(": "),
+        expected="the file as it was written",
+        hint=hint,
+    )
 
 
 def _found(path: Path) -> str:
     if path.is_dir():
         return f"a folder without {DOCUMENT}"
     return "a file" if path.exists() else "no such folder"
+
+
+def _hint(path: Path) -> str:
+    """The bundles in a folder that is a run; else how to make one."""
+    inside = [path / role for role in ("student", "teacher") if (path / role / DOCUMENT).is_file()]
+    if inside:
+        return f"did you mean {' or '.join(map(str, inside))}?"
+    return "make one with: erde run digits"
 
 
 def _read(path: Path, hint: str) -> Any:

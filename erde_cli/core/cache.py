@@ -40,6 +40,7 @@ def make_room(folder: Path, needed: int) -> None:
             f"There is no room for a cache of {in_words(needed)}.",
             got=f"{in_words(free)} free in {folder}",
             hint=f"name a folder on another disk: export {VARIABLE}=FOLDER",
+            expected=f"{in_words(needed)} free",
         )
 
 

@@ -20,6 +20,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_LISTED = 20  # problems of a recipe in a message; all of them are in its JSON
+_LONGEST = 200  # characters of what the user gave, as a message repeats it
+
 
 class ErdeError(Exception):
     """A failure with a message for a person: `got`, `expected`, and `hint`, what to do next."""
@@ -104,18 +107,21 @@ class Problem:
 
     def __str__(self) -> str:
         """Return the problem in one line."""
-        value = f" = {self.value}" if self.value else ""
+        value = f" = {brief(self.value)}" if self.value else ""
         nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
-        return f"{self.file}: {self.path or '(recipe)'}{value}: {self.rule}{nearest}"
+        return f"{self.file}: {brief(self.path) or '(recipe)'}{value}: {self.rule}{nearest}"
 
 
 class RecipeError(InputError):
     """A recipe is wrong; `problems` holds every mistake found."""
 
-    def __init__(self, problems: list[Problem], *, hint: str = "") -> None:
+    _HINT = "see a whole recipe with: erde recipes show digits; every key: erde recipes schema"
+
+    def __init__(self, problems: list[Problem], *, hint: str = _HINT) -> None:
         count = f"{len(problems)} problems" if len(problems) > 1 else "a problem"
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(f"The recipe has {count}:\n{lines}", hint=hint)
+        lines = [f"  {problem}" for problem in problems[:_LISTED]]
+        lines += [f"  ... and {len(problems) - _LISTED} more"] if len(problems) > _LISTED else []
+        super().__init__("\n".join([f"The recipe has {count}:", *lines]), hint=hint)
         self.problems = problems
 
     def to_json(self) -> dict[str, Any]:
@@ -123,3 +129,8 @@ class RecipeError(InputError):
         document = super().to_json()
         document["error"]["problems"] = [asdict(problem) for problem in self.problems]
         return document
+
+
+def brief(text: str) -> str:
+    """What the user gave, cut where it is longer than a message can bear."""
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -75,12 +75,19 @@ def read_manifest(folder: Path) -> Manifest:
         manifest = Manifest.model_validate(read_json(path))
     except (ValidationError, InputError) as error:
         raise BundleError(
-            f"{path} is not what erde writes.", got=str(error), hint=_AGAIN
+            f"{path} is not what erde writes.",
+            got=str(error),
+            hint=_AGAIN,
+            expected="a manifest as erde export writes it",
         ) from error
     for stage in manifest.stages:
         file = folder / stage.file
         if not file.is_file():
-            raise BundleError(f"{folder} has no {stage.file}.", hint=_AGAIN)
+            raise BundleError(
+                f"{folder} has no {stage.file}.",
+                hint=_AGAIN,
+                expected="every file that its manifest names",
+            )
         if (digest := digest_of_file(file)) != stage.digest:
             raise BundleError(
                 f"{file} is damaged, or was changed after it was exported.",

@@ -20,4 +20,5 @@ def require_extra(extra: str, purpose: str) -> None:
         raise InputError(
             f"{purpose} needs {', '.join(missing)}, which an extra of erde brings.",
             hint=f"pip install 'erde-cli[{extra}]'",
+            expected="the packages of the extra",
         )

@@ -40,8 +40,10 @@ def read_json(path: Path) -> Any:
         InputError: the file is not JSON.
     """
     try:
+        if path.exists() and not path.is_file():  # to read from a pipe could take for ever
+            raise ValueError("it is no file")
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as JSON: {error}.",
             expected="a file written by erde",
@@ -107,6 +109,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             f"{path} is in the way: a folder is to be written there.",
             got="a file",
             hint="give another folder with --out",
+            expected="nothing, or a folder",
         )
     with ExitStack() as stack:
         with told(path):
@@ -150,7 +153,30 @@ def make_folder(path: Path) -> None:
         raise InputError(
             f"Cannot make the folder {path}: {error.strerror or error}.",
             hint="give another folder with --out",
+            expected="a folder that may be made there",
         ) from error
+
+
+def check_file_target(path: Path, option: str) -> None:
+    """See that a file may be put at a path, before anything is done for it.
+
+    A device would be replaced like a file, by whoever may: /dev/stdout would be one no more.
+
+    Raises:
+        InputError: something is there that is no file.
+    """
+    got = ""
+    if path.is_dir():
+        got = "a folder"
+    elif Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):
+        got = "a device or a pipe"
+    if got:
+        raise InputError(
+            f"{path} is in the way: a file is to be written there.",
+            got=got,
+            expected="nothing, or a file",
+            hint=f"give another file with {option}",
+        )
 
 
 def _flush(path: Path) -> None:

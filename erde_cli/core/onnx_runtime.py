@@ -54,6 +54,7 @@ class OnnxNetwork(ABC):
                 "There must be one threshold for each early exit.",
                 got=str(len(thresholds)),
                 expected=str(early),
+                hint="give one for all early exits, or one for each",
             )
         return self.under(thresholds)(self.record.inputs(pixels))
 
@@ -141,10 +142,16 @@ def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
     """
     if path.is_dir():
         if not (path / MANIFEST).is_file():
-            raise BundleError(f"{path} has no {MANIFEST}.", expected="a folder of stages")
+            raise BundleError(
+                f"{path} has no {MANIFEST}.",
+                expected="a folder of stages",
+                hint="export it again with: erde export BUNDLE --format onnx-staged --out FOLDER",
+            )
         return Staged(path, threads)
     if not path.is_file():
-        raise BundleError(f"There is no file {path}.", hint=_AGAIN)
+        raise BundleError(
+            f"There is no file {path}.", hint=_AGAIN, expected="what erde export wrote"
+        )
     return OneFile(path, threads)
 
 
@@ -171,5 +178,8 @@ def _record_of(session: onnxruntime.InferenceSession, path: Path) -> ExportRecor
         return ExportRecord.from_metadata(session.get_modelmeta().custom_metadata_map)
     except ValueError as error:  # pydantic's and json's are both of this kind
         raise BundleError(
-            f"{path} does not say what erde export writes.", got=str(error), hint=_AGAIN
+            f"{path} does not say what erde export writes.",
+            got=str(error),
+            hint=_AGAIN,
+            expected="a file of erde export",
         ) from error

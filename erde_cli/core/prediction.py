@@ -99,6 +99,7 @@ def rule_of(
             "There must be one threshold for each early exit.",
             got=str(len(values)),
             expected=f"{exit_count - 1}, or a single one for all",
+            hint="give one for all early exits, or one for each",
         )
     if document is None:
         return ExitRule(values)
@@ -167,7 +168,10 @@ class Predictor:
         """
         if batch is not None and batch < 1:
             raise InputError(
-                "A batch holds one image or more.", got=str(batch), expected="1 or more"
+                "A batch holds one image or more.",
+                got=str(batch),
+                expected="1 or more",
+                hint="give a number from 1",
             )
         found: list[Prediction] = []
         for pixels in pixels_of(images, self.image_size, self.batch_size(batch)):

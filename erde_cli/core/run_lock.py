@@ -22,21 +22,23 @@ def one_writer(run: Path) -> Iterator[None]:
     started from here do not inherit it. Where the system has no such locks, nothing is held.
 
     Raises:
-        RunError: another process holds it; its number is named.
+        RunError: another process holds it, whose number is named; or nothing can be written there.
+        InputError: it cannot be made.
     """
-    made = not run.exists()
-    make_folder(run)
-    handle = _locked(run)
+    made = [folder for folder in (run, *run.parents) if not folder.exists()]
+    handle = None
     try:
+        make_folder(run)
+        handle = _locked(run)
         sweep(run, deep=True)
         yield
     finally:
         if handle is not None:
             (run / LOCK).unlink(missing_ok=True)
             os.close(handle)
-        if made:
-            with suppress(OSError):  # something is in it, as there should be
-                run.rmdir()
+        with suppress(OSError):  # something is in it, as there should be
+            for folder in made:
+                folder.rmdir()
 
 
 def _locked(run: Path) -> int | None:
@@ -46,7 +48,7 @@ def _locked(run: Path) -> int | None:
         return None
     path = run / LOCK
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = _opened(path)
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
@@ -56,12 +58,24 @@ def _locked(run: Path) -> int | None:
                 f"Another erde is writing into {run}.",
                 got=f"process {holder or '?'}",
                 hint="wait for it, stop it, or name another folder with --out",
+                expected="one erde at a time in a folder",
             ) from error
         if _is_file(path, handle):
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             return handle
         os.close(handle)  # whoever held it has removed it since
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise RunError(
+            f"Cannot write into {path.parent}: {error.strerror or error}.",
+            expected="a folder that may be written to",
+            hint="give another folder with --out",
+        ) from error
 
 
 def _is_file(path: Path, handle: int) -> bool:

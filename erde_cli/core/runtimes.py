@@ -27,6 +27,7 @@ def runtime_of(model: Path, named: Runtime | None, device: str) -> Runtime:
         raise InputError(
             f"{model} is a file of torch.export, which computes every exit and leaves at none.",
             expected="a bundle, or what erde export --format onnx or onnx-staged wrote",
+            hint="erde export BUNDLE --format onnx --out digits.onnx writes one",
         )
     exported = is_exported(model)
     if exported and named == "torch":
@@ -34,6 +35,7 @@ def runtime_of(model: Path, named: Runtime | None, device: str) -> Runtime:
             f"{model} was exported for ONNX Runtime, so torch cannot run it.",
             got="--runtime torch",
             hint="leave --runtime out, or give the bundle it was exported from",
+            expected="--runtime onnx",
         )
     runtime = named or ("onnx" if exported else "torch")
     if runtime == "onnx":
@@ -57,5 +59,6 @@ def require_onnx(device: str) -> None:
             "erde runs ONNX Runtime on the CPU alone.",
             got=f"--device {device}",
             hint="leave --device out",
+            expected="--device cpu",
         )
     require_extra("onnx", "ONNX Runtime")

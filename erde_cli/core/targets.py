@@ -55,6 +55,11 @@ _KINDS = {
     ),
 }  # fmt: skip
 
+_EXAMPLES = {
+    "--max-drop": "1", "--min-accuracy": "0.85", "--max-macs": "0.5", "--max-latency": "5",
+    "--max-risk": "0.05", "--risk": "disagreement", "--confidence": "0.9",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Target:
@@ -190,4 +195,9 @@ def _check_of_risk(max_risk: float | None, risk: Risk | None, confidence: float 
 
 
 def _refuse(option: str, value: object, expected: str) -> NoReturn:
-    raise InputError(f"{option} is out of bounds.", got=str(value), expected=expected)
+    raise InputError(
+        f"{option} is out of bounds.",
+        got=str(value),
+        expected=expected,
+        hint=f"type for instance {option} {_EXAMPLES[option]}",
+    )

@@ -86,6 +86,7 @@ class LogitsCache:
                 f"{self.folder} is no cache of this teacher on these images.",
                 got=f"another {_KEY}",
                 hint="remove the folder; it is made again",
+                expected="what erde wrote there",
             )
 
     def read(self, view: int) -> Logits | None:

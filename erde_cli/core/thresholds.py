@@ -35,5 +35,6 @@ def read_threshold(written: object) -> float:
             "This is no threshold.",
             got=repr(written),
             expected='an entropy in nats, 0 or more; "always"; or "never"',
+            hint="type for instance --threshold 0.5",
         )
     return value

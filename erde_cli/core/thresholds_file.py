@@ -228,7 +228,10 @@ def _check_lengths(document: ThresholdsDocument, path: Path, exits: int, hint: s
                 )
     if not points or sum(document.half_b_exits) <= 0:
         raise BundleError(
-            f"{path} is not what erde writes.", got="no frontier, or no image in half B", hint=hint
+            f"{path} is not what erde writes.",
+            got="no frontier, or no image in half B",
+            hint=hint,
+            expected="what erde calibrate writes",
         )
 
 
@@ -257,7 +260,10 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise BundleError(
-            f"{path} is not what erde writes.", got=f"{where}: {first['msg']}", hint=hint
+            f"{path} is not what erde writes.",
+            got=f"{where}: {first['msg']}",
+            hint=hint,
+            expected="what erde calibrate writes",
         ) from error
     except InputError as error:
         raise BundleError(

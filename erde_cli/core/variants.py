@@ -58,6 +58,7 @@ def parse_methods(text: str) -> tuple[list[str], bool]:
             "Methods are named once each, with commas between them.",
             got=f"--methods {text}",
             expected=f"some of {','.join(METHODS)}, and {STATIC} beside them",
+            hint="type for instance --methods erde,kd",
         )
     return [method for method in METHODS if method in given], STATIC in given
 
@@ -98,14 +99,23 @@ def own_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, tupl
                 "--own takes a method that is compared, and what it alone is given.",
                 got=f"--own {text}",
                 expected=f"--own METHOD:SECTION.KEY=VALUE, a method of {','.join(methods)}",
+                hint="type for instance --own kd:training.student.weight_decay=1e-3",
             )
         key, values = _line(setting, "--own")
         if len(values) > 1:
             raise InputError(
-                "--own takes one value.", got=f"--own {text}", hint="try several with --vary"
+                "--own takes one value.",
+                got=f"--own {text}",
+                hint="try several with --vary",
+                expected="--own METHOD:SECTION.KEY=VALUE",
             )
         if key.startswith(_UNREAD[method] or ("\0",)):
-            raise InputError(f"{method} does not read {key}.", got=f"--own {text}")
+            raise InputError(
+                f"{method} does not read {key}.",
+                got=f"--own {text}",
+                expected="a key that its students depend on",
+                hint="leave it out",
+            )
         found[method] += (f"{key}={values[0]}",)
     return found
 
@@ -128,6 +138,7 @@ def _lines(texts: Sequence[str], option: str) -> list[tuple[str, list[str]]]:
             f"A key has one {option}.",
             got=", ".join(keys),
             hint=f"give all its values in one: {option} KEY=1,3,10",
+            expected="every key once",
         )
     return lines
 
@@ -140,6 +151,7 @@ def _line(text: str, option: str) -> tuple[str, list[str]]:
             f"{option} takes a key of the recipe and its values, each once.",
             got=f"{option} {text}",
             expected=f"{option} SECTION.KEY=VALUE,VALUE",
+            hint=f"type for instance {option} distillation.temperature=1,4",
         )
     if not key.startswith(_OPEN) or key.startswith(_FIXED):
         raise InputError(

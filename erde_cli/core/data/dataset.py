@@ -71,13 +71,20 @@ class Dataset:
         else:
             images, numbers = source.read(numbers, self.image_size, progress)
         if len(numbers) == 0:
-            raise DataError(f"The {split} split has no readable image.")
+            raise DataError(
+                f"The {split} split has no readable image.",
+                expected="one image that can be decoded, or more",
+                hint="mend the files, or give other images",
+            )
         labels = torch.from_numpy(self.source.labels[numbers])
         lost = set(self.source.labels[self.splits[split]]) - set(labels.tolist())
         if split == "train" and lost:
             names = [self.class_names[label] for label in sorted(lost)][:10]
             raise DataError(
-                "A class has no readable training image.", got=", ".join(map(repr, names))
+                "A class has no readable training image.",
+                got=", ".join(map(repr, names)),
+                expected="one that can be decoded, or more, in each class",
+                hint="mend the files, or remove the folders of those classes",
             )
         pixels = torch.from_numpy(np.ascontiguousarray(images))
         rows, mapping = (None, None) if shared is None else (numbers, shared.mapping)
@@ -157,7 +164,11 @@ def open_labelled_folder(
     inside = split not in class_names and (root / split).is_dir()
     folder = root / split if inside else root
     if not folder.is_dir():
-        raise DataError(f"There is no folder {root}.", hint="give an existing one with --data")
+        raise DataError(
+            f"There is no folder {root}.",
+            hint="give an existing one with --data",
+            expected="a folder of images, one subfolder per class",
+        )
     there = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
     unknown = sorted(there - set(class_names))
     if unknown or not there:
@@ -165,6 +176,7 @@ def open_labelled_folder(
             f"The folders in {folder} are not the model's classes.",
             got=", ".join(unknown[:10]) or "no folders",
             expected=f"one folder per class: {', '.join(class_names[:10])}",
+            hint="rename the folders, or give other images with --data",
         )
     files, labels = list_classes(folder, class_names, may_lack=True)
     source = FolderSource(folder, class_names, files, labels, None, skip_unreadable)
@@ -186,7 +198,11 @@ def open_unlabelled_folder(
         DataError: there is no such folder, or no image in it.
     """
     if not root.is_dir():
-        raise DataError(f"There is no folder {root}.", hint="give an existing one with --images")
+        raise DataError(
+            f"There is no folder {root}.",
+            hint="give an existing one with --images",
+            expected="a folder of images",
+        )
     files = list_images(root)
     labels = np.zeros(len(files), dtype=np.int64)
     source = FolderSource(root, ("",), files, labels, None, skip_unreadable)
@@ -237,6 +253,7 @@ def _stratified(
             f"Too few images to split off a {purpose} split.",
             got=f"one image or none in {', '.join(map(repr, poor[:10]))}",
             expected="two images or more of every class beside each split; ten to be of use",
+            hint="add images, or remove the folders of those classes",
         )
     exact = sizes * (count / len(numbers))
     shares = np.floor(exact).astype(np.int64)

@@ -77,6 +77,7 @@ def _workplace(root: Path) -> Iterator[Path]:
         raise DataError(
             f"Cannot write into {root}: {error.strerror or error}.",
             hint="name another folder, as data.root in the recipe, with --root, or in ERDE_DATA",
+            expected="a folder that may be written to",
         ) from error
     with made as folder:
         yield Path(folder)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from erde_cli.core.data.decoders import decode_in_order
 from erde_cli.core.data.image_cache import DecodedImages, decoded_images
 from erde_cli.core.data.image_files import cannot_open, start_below
-from erde_cli.core.data.listing import class_names_in, list_classes
+from erde_cli.core.data.listing import class_names_in, is_folder, list_classes
 from erde_cli.core.data.sources import ImageArray, IntArray, Progress
 from erde_cli.core.errors import DataError
 from erde_cli.core.files import digest_of_file
@@ -31,8 +31,9 @@ class UnreadableError(DataError):
 
     def __init__(self, root: Path, problems: list[tuple[Path, str]]) -> None:
         super().__init__(
-            f"{len(problems)} files under {root} cannot be read as images:\n"
-            + _listing([f"{path}: {reason}" for path, reason in problems]),
+            f"{len(problems)} file{'s' * (len(problems) > 1)} under {root} cannot be read as "
+            "images:\n" + _listing([f"{path}: {reason}" for path, reason in problems]),
+            expected="whole image files of a format that Pillow reads",
             hint="mend or remove them, or put unreadable: skip into the recipe's data section",
         )
         self.root = root
@@ -142,37 +143,59 @@ def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
     """List `root/train/<class>/*` and, where it exists, `root/test/<class>/*`.
 
     Raises:
-        DataError: a folder is missing, there are fewer than two classes, or a class is empty.
+        DataError: a folder is missing or closed, there are fewer than two classes, or a class is
+            empty.
     """
     train = root / "train"
-    if not train.is_dir():
-        raise DataError(
-            f"There are no training images in {root}.",
-            got="no such folder" if not root.is_dir() else f"no folder {train}",
-            expected="train/<class>/*.png (or another image format) in it",
-            hint="name your folder as data.root in the recipe, or with erde run RECIPE "
-            "--set data.root=FOLDER",
-        )
+    if not is_folder(train):
+        raise _no_train(root, train)
     names = class_names_in(train)
     if len(names) < 2:
         raise DataError(
             f"A classifier needs two classes or more; {train} has {len(names)}.",
             expected="one folder per class in it",
+            hint="make a folder for each class, and put its images there",
         )
     files, labels = list_classes(train, names)
     test = root / "test"
     is_test = None
-    if test.is_dir():
+    if not is_folder(test) and os.path.lexists(test):
+        raise DataError(
+            f"{test} is no folder.",
+            got="a file, or a link that leads nowhere",
+            expected="test/<class>/*, or nothing of that name",
+            hint=f"remove {test}, or make it a folder of images",
+        )
+    if is_folder(test):
         unknown = sorted(set(class_names_in(test)) - set(names))
         if unknown:
             raise DataError(
                 f"The test split has classes that train lacks: {_some(unknown)}.",
                 expected=f"only classes of {train}",
+                hint=f"add images of them to {train}, or remove their folders from {test}",
             )
         test_files, test_labels = list_classes(test, names, may_lack=True)
         is_test = np.arange(len(files) + len(test_files)) >= len(files)
         files, labels = files + test_files, np.concatenate([labels, test_labels])
     return FolderSource(root, names, files, labels, is_test, skip_unreadable)
+
+
+def _no_train(root: Path, train: Path) -> DataError:
+    """Say what there is in the place of training images."""
+    got, hint = f"no folder {train}", ""
+    if not is_folder(root):
+        got = "a file" if os.path.isfile(root) else "no such folder"  # noqa: PTH113 (long names)
+        hint = "unpack it, and " if got == "a file" else ""
+    elif inside := class_names_in(root):
+        got += f", but {_some(inside)}"
+        hint = "where those are the classes, put them into a folder train; or "
+    return DataError(
+        f"There are no training images in {root}.",
+        got=got,
+        expected="train/<class>/*.png (or another image format) in it",
+        hint=f"{hint}name your folder as data.root in the recipe, or with erde run RECIPE "
+        "--set data.root=FOLDER",
+    )
 
 
 def _digest(path: Path) -> str:

@@ -77,7 +77,11 @@ def _decoded(path: str, size: int) -> ImageArray:
         found = decode_files([path], size)
     if found.unreadable:
         reason = {**found.unreadable, **found.unopened}[0]
-        raise DataError(f"{path} cannot be read as an image: {reason}.")
+        raise DataError(
+            f"{path} cannot be read as an image: {reason}.",
+            expected="an image file that Pillow reads",
+            hint="mend the file, or leave it out",
+        )
     return np.frombuffer(found.pixels, np.uint8).reshape(size, size, 3)
 
 
@@ -87,7 +91,9 @@ def _converted(image: Image.Image, size: int, where: str) -> ImageArray:
             return to_array(upright(image), size)
     except Exception as error:
         raise DataError(
-            f"An image{where} cannot be used: {type(error).__name__}: {error}."
+            f"An image{where} cannot be used: {type(error).__name__}: {error}.",
+            expected=_EXPECTED,
+            hint="convert it with image.convert('RGB') first",
         ) from error
 
 

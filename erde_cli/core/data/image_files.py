@@ -88,6 +88,7 @@ class ImageFiles:
             raise DataError(
                 f"The images in {self.root} changed while they were read.",
                 hint="type the same command again when nothing writes into that folder",
+                expected="images that stay as they are",
             )
 
 
@@ -118,4 +119,8 @@ def start_below(root: Path) -> int:
 
 def cannot_open(path: str | Path, reason: str) -> DataError:
     """A file gives not even bytes."""
-    return DataError(f"Cannot open {path}: {reason}.")
+    return DataError(
+        f"Cannot open {path}: {reason}.",
+        expected="a file that may be opened",
+        hint="let yourself read it, such as by chmod u+r, or remove it",
+    )

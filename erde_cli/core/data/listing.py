@@ -26,7 +26,7 @@ def list_classes(
     labels: list[int] = []
     for label, name in enumerate(class_names):
         inside = folder / name
-        found = sorted(_image_files(str(inside), endings)) if inside.is_dir() else []
+        found = sorted(_image_files(str(inside), endings)) if is_folder(inside) else []
         if not found and not may_lack:
             raise DataError(
                 f"The class {name!r} has no images.",
@@ -37,7 +37,11 @@ def list_classes(
         files += [str(inside) + "/" + "/".join(parts) for parts in found]
         labels += [label] * len(found)
     if not files:
-        raise DataError(f"There are no images in {folder}.", expected="<class>/* in it")
+        raise DataError(
+            f"There are no images in {folder}.",
+            expected="<class>/* in it",
+            hint="put images there, or give another folder",
+        )
     return files, np.array(labels, dtype=np.int64)
 
 
@@ -50,7 +54,9 @@ def list_images(folder: Path) -> list[str]:
     found = sorted(_image_files(str(folder), image_endings()))
     if not found:
         raise DataError(
-            f"There are no images in {folder}.", expected="image files, in subfolders or not"
+            f"There are no images in {folder}.",
+            expected="image files, in subfolders or not",
+            hint="put images there, or give another folder",
         )
     above = str(folder / "_")[:-1]
     return [above + "/".join(parts) for parts in found]
@@ -60,10 +66,17 @@ def class_names_in(folder: Path) -> tuple[str, ...]:
     """Names of the classes of a folder, sorted.
 
     Raises:
-        DataError: one of them cannot be shown.
+        DataError: one of them cannot be shown, is a link that leads nowhere or round in a circle,
+            or the folder cannot be opened.
     """
-    inside = (path.name for path in folder.iterdir() if path.is_dir())
-    names = tuple(sorted(name for name in inside if not name.startswith(".")))
+    try:
+        inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise closed(folder, error) from error
+    for path in inside:
+        if path.is_symlink():
+            _check_link(path)
+    names = tuple(sorted(path.name for path in inside if is_folder(path)))
     for name in names:
         if not name.isprintable():
             raise DataError(
@@ -72,6 +85,45 @@ def class_names_in(folder: Path) -> tuple[str, ...]:
                 hint=f"rename the folder in {folder}",
             )
     return names
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is a folder or leads to one.
+
+    Raises:
+        DataError: nobody can tell, for want of permission.
+    """
+    try:
+        return path.is_dir()
+    except PermissionError as error:
+        raise closed(path, error) from error
+    except OSError:  # a name too long
+        return False
+
+
+def closed(path: str | Path, error: OSError) -> DataError:
+    """A folder or file cannot be opened; to pass over it would lose images without a word."""
+    return DataError(
+        f"Cannot open {path}: {error.strerror or error}.",
+        expected="a folder or file that may be opened",
+        hint="let yourself read it, such as by chmod u+rX, or remove it",
+    )
+
+
+def _check_link(path: Path) -> None:
+    """See that a class that is a link leads to images of its own."""
+    got = ""
+    if not os.path.exists(path):  # noqa: PTH110 (Path's fails on a link to itself)
+        got = "a link that leads nowhere"
+    elif path.parent.resolve().is_relative_to(path.resolve()):
+        got = "a link that leads round in a circle"
+    if got:
+        raise DataError(
+            f"{path.name!r} in {path.parent} is no class.",
+            got=got,
+            expected="a folder of images, or a link to one elsewhere",
+            hint=f"remove the link {path}, or let it lead to the images",
+        )
 
 
 def image_endings() -> set[str]:
@@ -90,8 +142,8 @@ def _image_files(
     try:
         with os.scandir(folder) as entries:
             inside = [entry for entry in entries if not entry.name.startswith(".")]
-    except PermissionError:
-        return
+    except OSError as error:
+        raise closed(folder, error) from error
     for entry in inside:
         parts = (*above, entry.name)
         if entry.is_dir(follow_symlinks=False):

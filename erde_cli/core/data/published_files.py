@@ -91,9 +91,16 @@ def data_root(given: str | None = None) -> Path:
         root = Path(given or os.environ.get(ROOT_VARIABLE) or user_cache() / "erde" / "data")
         root = root.expanduser().absolute()
     except RuntimeError as error:  # there is no home folder
-        raise DataError("There is no folder for data sets.", got=str(error), hint=hint) from error
+        raise DataError(
+            "There is no folder for data sets.",
+            got=str(error),
+            hint=hint,
+            expected="a folder that can be found",
+        ) from error
     if root.exists() and not root.is_dir():
-        raise DataError(f"{root} is a file, and no folder for data sets.", hint=hint)
+        raise DataError(
+            f"{root} is a file, and no folder for data sets.", hint=hint, expected="a folder"
+        )
     return root
 
 
@@ -139,7 +146,11 @@ def md5_of(path: Path) -> str | None:
             return None
         md5: str = torchvision_datasets().utils.calculate_md5(path)
     except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise DataError(
+            f"Cannot read {path}: {error.strerror or error}.",
+            expected="a file that may be opened",
+            hint="let yourself read it, or remove it and download it again",
+        ) from error
     return md5
 
 

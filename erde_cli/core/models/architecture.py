@@ -101,6 +101,7 @@ def _build(architecture: Architecture) -> EarlyExitNet:
             f"This version of erde has no backbone {architecture.backbone!r} "
             f"with heads {architecture.head!r}.",
             expected=f"backbones {', '.join(_BACKBONES)}; heads {', '.join(_HEADS)}",
+            hint="name one of those",
         )
     backbone = make_backbone(architecture)
     bounds = [0, *architecture.cuts, len(backbone.blocks)]
@@ -109,6 +110,7 @@ def _build(architecture: Architecture) -> EarlyExitNet:
         raise InputError(
             f"Exits after blocks {list(architecture.cuts)} do not fit this backbone.",
             expected=f"rising block numbers from 1 to {len(backbone.blocks) - 1}",
+            hint="cut after other blocks",
         )
     stages = [nn.Sequential(*backbone.blocks[start:end]) for start, end in pairs]
     heads: list[nn.Module] = []

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from erde_cli.core.errors import InputError
+
 
 @dataclass(frozen=True)
 class Backbone:
@@ -37,3 +39,19 @@ def initialise(modules: list[nn.Module]) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def blocks_per_third(name: str, depth: int, beside: int) -> int:
+    """Blocks in each third of a residual network of 6n layers and some `beside` them: n.
+
+    Raises:
+        InputError: there is none of that depth.
+    """
+    count, rest = divmod(depth - beside, 6)
+    if rest or count < 1:
+        raise InputError(
+            f"There is no {name}-{depth}.",
+            expected=f"a depth of 6n + {beside}, such as {6 + beside} or {12 + beside}",
+            hint="name one of those",
+        )
+    return count

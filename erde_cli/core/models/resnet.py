@@ -5,7 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erde_cli.core.models.backbone import Backbone, initialise, normalised, pooled_classifier
+from erde_cli.core.models.backbone import (
+    Backbone,
+    blocks_per_third,
+    initialise,
+    normalised,
+    pooled_classifier,
+)
 
 
 class BasicBlock(nn.Module):
@@ -40,10 +46,13 @@ def resnet(depth: int, width: int, classes: int, stem: int) -> Backbone:
         stem: channels of the first convolution; `width` in the paper, half of it in the resnet8x4
             and resnet32x4 of the literature on distillation.
 
+    Raises:
+        InputError: there is none of that depth.
+
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2;
     shortcuts with a 1x1 convolution (option B), as in the literature on distillation.
     """
-    per_third = (depth - 2) // 6
+    per_third = blocks_per_third("ResNet", depth, 2)
     blocks: list[nn.Module] = []
     channels: list[int] = []
     inputs = stem

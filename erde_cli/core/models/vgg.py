@@ -26,7 +26,9 @@ def vgg(depth: int, width: int, classes: int) -> Backbone:
     """
     if depth not in _CONVOLUTIONS:
         known = ", ".join(map(str, _CONVOLUTIONS))
-        raise InputError(f"There is no VGG-{depth}.", expected=f"a depth of {known}")
+        raise InputError(
+            f"There is no VGG-{depth}.", expected=f"a depth of {known}", hint="name one of those"
+        )
     blocks: list[nn.Module] = []
     channels: list[int] = []
     inputs = 3

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
+from erde_cli.core.recipe.problems import COMMAND_LINE, Overrides, problems_of, shortened
 from erde_cli.core.recipe.schema import Recipe, pairing_rules
 from erde_cli.core.recipe.sections.calibration import OF_RISK, TARGETS
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe
-from erde_cli.core.recipe.yaml_text import parse_yaml
-
-Overrides = dict[str, Any]
-
-_COMMAND_LINE = "command line"
-_LABEL_MIXING = ("mixup", "cutmix", "label_mixing", "mixup_alpha", "cutmix_alpha")
-_NO_MIXING = (
-    "mixes the labels of images, so whether the teacher is right on one is not defined: erde has "
-    "crop, flip and cutout"
-)
+from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, parse_yaml
 
 
 def load_recipe(
@@ -48,16 +39,7 @@ def load_recipe(
         InputError: there is no such recipe.
     """
     path = _find(reference)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the recipe {path}: {error}.") from error
-    document = parse_yaml(text, str(path))
-    if not isinstance(document, dict):
-        got = "nothing" if document is None else type(document).__name__
-        rule = f"a recipe is a mapping of sections, got {got}"
-        hint = "see one with: erde recipes show digits"
-        raise RecipeError([Problem(str(path), "", "", rule)], hint=hint)
+    document = _document(path)
     document.setdefault("name", _name_of(path))
     data = document.get("data")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
@@ -66,8 +48,9 @@ def load_recipe(
         document["teacher"] = dict(teacher)
     given = parse_overrides(overrides)
     if isinstance(given.get("data.root"), str):
-        given["data.root"] = _absolute(given["data.root"], Path.cwd(), _COMMAND_LINE)
+        given["data.root"] = _absolute(given["data.root"], Path.cwd(), COMMAND_LINE)
     if seed is not None:
+        _refuse_another_seed(given, seed)
         given["seed"] = seed
     _drop_other_targets(document, given)
     for dotted, value in given.items():
@@ -75,7 +58,7 @@ def load_recipe(
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        problems = _problems(error, str(path), given)
+        problems = problems_of(error, str(path), given)
         raise RecipeError(problems + _hidden_rules(document, problems, str(path))) from None
 
 
@@ -97,7 +80,7 @@ def parse_overrides(texts: Sequence[str]) -> Overrides:
         except RecipeError as error:
             problems += error.problems
     if problems:
-        raise RecipeError(problems)
+        raise RecipeError(problems, hint="type for instance --set training.student.epochs=5")
     return overrides
 
 
@@ -120,23 +103,62 @@ def _find(reference: str) -> Path:
         path = Path(reference).expanduser()
         if path.is_file():
             return path
-        got = "a folder" if path.is_dir() else got
+        if path.is_dir():
+            got = "a folder"
+        elif path.is_symlink():
+            got = "a link that leads to no file"
+        elif path.exists():  # to read from a pipe could take for ever
+            got = "neither a file nor a folder"
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character
         pass
     return shipped_recipe(reference, got).path
 
 
+def _document(path: Path) -> dict[str, Any]:
+    """What a recipe's file holds, as a mapping."""
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_TEXT:
+            rule = f"has {size:,} bytes; a recipe has at most {LARGEST_TEXT:,}"
+            raise RecipeError([Problem(str(path), "", "", rule)])
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"Cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}.",
+            expected="a text file in UTF-8 that may be opened",
+            hint="make a new one with: erde recipes show digits > mine.yaml",
+        ) from error
+    document = parse_yaml(text, str(path))
+    if not isinstance(document, dict):
+        got = "nothing" if document is None else type(document).__name__
+        rule = f"a recipe is a mapping of sections, got {got}"
+        raise RecipeError([Problem(str(path), "", "", rule)])
+    return document
+
+
 def _name_of(path: Path) -> str:
-    """Name of a run, from the recipe's file name."""
-    return re.sub(r"[^\w.-]+", "-", path.stem).strip("-.")[:100] or "recipe"
+    """Name of a run, from the recipe's file name.
+
+    Letters and digits alone: what else is a part of words, such as ½, differs between Python and
+    the regular expressions that a name is checked by.
+    """
+    kept = (c if c.isalpha() or c.isdecimal() or c in "_.-" else " " for c in path.stem)
+    return re.sub(" +", "-", "".join(kept)).strip("-.")[:100] or "recipe"
 
 
 def _absolute(root: str, base: Path, file: str) -> str:
     try:
         return str((base / Path(root).expanduser()).resolve())
     except (OSError, RuntimeError, ValueError) as error:
-        problem = Problem(file, "data.root", _shorten(root), f"is no usable path ({error})")
+        problem = Problem(file, "data.root", shortened(root), f"is no usable path ({error})")
         raise RecipeError([problem]) from error
+
+
+def _refuse_another_seed(overrides: Overrides, seed: int) -> None:
+    other = overrides.get("seed", seed)
+    if other != seed:
+        rule = f"--seed {seed} says otherwise: leave one of them out"
+        raise RecipeError([Problem(COMMAND_LINE, "seed", shortened(other), rule)])
 
 
 def _drop_other_targets(document: dict[str, Any], overrides: Overrides) -> None:
@@ -157,17 +179,6 @@ def _merge(document: dict[str, Any], dotted: str, value: Any) -> None:
     document[key] = value
 
 
-def _problems(error: ValidationError, file: str, overrides: Overrides) -> list[Problem]:
-    problems: dict[str, Problem] = {}
-    for item in error.errors():
-        rules = item.get("ctx", {}).get("rules", [("", "")])
-        for key, rule in rules:
-            path = _dotted(item["loc"], key)
-            problem = _problem(item, path, _origin(path, file, overrides), key, rule)
-            problems.setdefault(path, problem)
-    return list(problems.values())
-
-
 def _hidden_rules(document: dict[str, Any], found: list[Problem], file: str) -> list[Problem]:
     """Rules between sections, which pydantic does not reach while a section has a mistake."""
     try:
@@ -180,83 +191,3 @@ def _hidden_rules(document: dict[str, Any], found: list[Problem], file: str) -> 
         return []
     told = {problem.path for problem in found}
     return [Problem(file, path, "", rule) for path, rule in rules if path not in told]
-
-
-def _dotted(location: Sequence[str | int], key: str | None) -> str:
-    """Path in the recipe; pydantic's location also names the branches of unions it tried."""
-    parts: list[str] = []
-    model: type[BaseModel] | None = Recipe
-    for part in location:
-        if model is not None:
-            field = model.model_fields.get(str(part))
-            model = _section(field.annotation) if field is not None else None
-        elif not isinstance(part, int):
-            continue
-        parts.append(str(part))
-    return ".".join(parts + ([key] if key else []))
-
-
-def _section(annotation: Any) -> type[BaseModel] | None:
-    is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-    return annotation if is_section else None
-
-
-def _origin(path: str, file: str, overrides: Overrides) -> str:
-    for dotted in overrides:
-        if path == dotted or path.startswith(f"{dotted}.") or dotted.startswith(f"{path}."):
-            return _COMMAND_LINE
-    section = path.split(".")[0]
-    changed = any(dotted.split(".")[0] == section for dotted in overrides)
-    return f"{file}, changed on the {_COMMAND_LINE}" if changed else file
-
-
-def _problem(item: Mapping[str, Any], path: str, origin: str, key: str, rule: str) -> Problem:
-    kind, value = item["type"], item["input"]
-    value = _value_at(value, key) if key else value
-    shown = "" if isinstance(value, dict | BaseModel) else _shorten(value)
-    if kind == "missing":
-        return Problem(origin, path, "", "is required")
-    if kind == "extra_forbidden" and path.rpartition(".")[2] in _LABEL_MIXING:
-        return Problem(origin, path, shown, _NO_MIXING)
-    if kind == "extra_forbidden":
-        return Problem(origin, path, shown, "no such key", _nearest_path(path))
-    if kind == "literal_error":
-        expected = item["ctx"]["expected"].replace(" or ", ",")
-        allowed = [text.strip(" '") for text in expected.split(",")]
-        near = get_close_matches(str(value), allowed, n=1)
-        rule = f"must be {' or '.join(allowed)}"
-        return Problem(origin, path, shown, rule, near[0] if near else "")
-    message = rule or item["msg"]
-    return Problem(origin, path, shown, message[:1].lower() + message[1:])
-
-
-def _value_at(value: Any, dotted: str) -> Any:
-    for key in dotted.split("."):
-        value = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
-    return value
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _nearest_path(path: str) -> str:
-    section, _, key = path.rpartition(".")
-    paths = _all_paths(Recipe)
-    siblings = {p.rpartition(".")[2]: p for p in paths if p.rpartition(".")[0] == section}
-    near = get_close_matches(key, list(siblings), n=1)
-    if near:
-        return siblings[near[0]]
-    elsewhere = [p for p in paths if p.rpartition(".")[2] == key]
-    return next(iter(elsewhere or get_close_matches(path, paths, n=1, cutoff=0.5)), "")
-
-
-def _all_paths(model: type[BaseModel], prefix: str = "") -> list[str]:
-    paths = []
-    for name, field in model.model_fields.items():
-        paths.append(f"{prefix}{name}")
-        section = _section(field.annotation)
-        if section is not None:
-            paths += _all_paths(section, f"{prefix}{name}.")
-    return paths

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from erde_cli.core.errors import InputError
+from erde_cli.core.errors import InputError, brief
 
 _PACKAGE = Path(__file__).parents[2]
 _FOLDERS = (_PACKAGE / "recipes", _PACKAGE.parent / "recipes")  # wheel, checkout
@@ -48,7 +48,7 @@ def shipped_recipe(name: str, got: str = "another name") -> ShippedRecipe:
         return found[name]
     near = get_close_matches(name, list(found), n=1)
     raise InputError(
-        f"There is no recipe {name!r}.",
+        f"There is no recipe {brief(repr(name))}.",
         got=got,
         expected=f"a path, or one of {', '.join(found)}",
         hint=f"did you mean {near[0]}?" if near else "list them with: erde recipes",

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from erde_cli.core.errors import Problem, RecipeError
+from erde_cli.core.errors import Problem, RecipeError, brief
 
-_LARGEST_TEXT = 1_000_000  # characters; a recipe has a few thousand
+LARGEST_TEXT = 200_000  # characters, read within seconds; a recipe has a few thousand
 
 
 class _Loader(yaml.SafeLoader):
@@ -22,12 +22,22 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not allowed", mark)
         return super().compose_node(parent, index)
 
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        """Join what JSON writes as two escapes, such as a flower in a name; PyYAML leaves them."""
+        value = super().construct_scalar(node)
+        if not isinstance(value, str) or value.isprintable():
+            return value
+        try:
+            return value.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            return value  # half of a character: whoever needs it whole tells the key
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse a key that stands twice; PyYAML keeps the last without a word."""
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                problem = f"the key {key.value!r} stands twice"
+                problem = f"the key {brief(repr(key.value))} stands twice"
                 raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -53,13 +63,30 @@ def parse_yaml(text: str, file: str) -> Any:
     Raises:
         RecipeError: the text is no YAML, has aliases, or names a key twice.
     """
-    if len(text) > _LARGEST_TEXT:
-        rule = f"has {len(text):,} characters; a recipe has at most {_LARGEST_TEXT:,}"
+    if len(text) > LARGEST_TEXT:
+        rule = f"has {len(text):,} characters; a recipe has at most {LARGEST_TEXT:,}"
         raise RecipeError([Problem(file, "", "", rule)])
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
     except Exception as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}, line {mark.line + 1}" if mark else file
-        rule = getattr(error, "problem", None) or type(error).__name__
-        raise RecipeError([Problem(where, "", "", f"not readable as YAML: {rule}")]) from error
+        line = _line_of(error, text)
+        where = f"{file}, line {line}" if line else file
+        rule = f"not readable as YAML: {_reason(error)}"
+        raise RecipeError([Problem(where, "", "", rule)]) from error
+
+
+def _line_of(error: Exception, text: str) -> int | None:
+    """Line of a mistake, from 1, where it is known."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return text.count("\n", 0, error.position) + 1
+    mark = getattr(error, "problem_mark", None)
+    return None if mark is None else int(mark.line) + 1
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"the character {chr(error.character)!r} cannot stand there"
+    if isinstance(error, RecursionError):
+        return "brackets are nested too deeply"
+    reason = getattr(error, "problem", None) or f"{type(error).__name__}: {brief(str(error))}"
+    return f"{reason}; indent with spaces, not tabs" if r"'\t'" in reason else reason

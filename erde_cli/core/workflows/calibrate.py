@@ -125,6 +125,7 @@ def stored(path: Path) -> Thresholds:
         raise BundleError(
             f"{bundle.path} has no thresholds, so there is nothing to pick from.",
             hint=f"calibrate it first, for instance: erde calibrate {bundle.path} --max-drop 1",
+            expected="a calibrated bundle",
         )
     return Thresholds(bundle, document, profile_model(bundle.model, bundle.image_size), None)
 

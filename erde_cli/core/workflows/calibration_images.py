@@ -60,6 +60,7 @@ class Source:
                 "Thresholds are chosen on one set of images.",
                 got=f"--data {self.data} and --images {self.images}",
                 expected="one of them: --data has a folder per class, --images no labels",
+                hint="leave one of them out",
             )
         if self.images is None:
             return
@@ -111,6 +112,7 @@ def look(
             "Thresholds are chosen on some images and scored on others.",
             got="one image",
             expected="two at the very least; some hundreds to be of use",
+            hint="put more images there, or give another folder",
         )
     model = ready(bundle.model, context)
     answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)

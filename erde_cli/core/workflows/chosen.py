@@ -37,6 +37,7 @@ def choose(model: Opened, options: Options, threshold: str | None, pick: Target 
             f"{model.bundle} has no thresholds, so no image can leave early.",
             hint=f"choose them with: erde calibrate {model.bundle} --max-drop 1, or name one θ for "
             "this time with --threshold 0.5",
+            expected="a calibrated bundle, or --threshold",
         )
     if pick is None:
         certified = document.certified_on(model.device)

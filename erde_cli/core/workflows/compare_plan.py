@@ -72,7 +72,9 @@ def claim(plan: Plan) -> None:
         found = read_json(path)
         if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
             raise RunError(
-                f"{path} is not what erde writes.", hint="name another folder with --out"
+                f"{path} is not what erde writes.",
+                hint="name another folder with --out",
+                expected="what erde compare writes",
             )
         if found.setdefault("format", FORMAT) != FORMAT:  # the first ones did not say it
             raise RunError(
@@ -87,6 +89,7 @@ def claim(plan: Plan) -> None:
             raise RunError(
                 f"{plan.run} was made by another comparison:\n{listed}",
                 hint="name another folder with --out",
+                expected="the comparison that made it",
             )
     elif plan.run.is_dir() and any(one.name != LOCK for one in plan.run.iterdir()):
         raise RunError(

@@ -127,5 +127,8 @@ def _check_name(name: str, extra: bool) -> None:
         )
     if extra and not PUBLISHED[name].extra_images:
         raise InputError(
-            f"{name} has no extra images; only svhn has.", got="--extra", hint="leave --extra out"
+            f"{name} has no extra images; only svhn has.",
+            got="--extra",
+            hint="leave --extra out",
+            expected="svhn beside --extra",
         )

@@ -66,6 +66,7 @@ class Keeper:
                 f"{self._checkpoints.folder} holds the state of this very training, stopped in "
                 f"epoch {saved.state['epoch'] + 1}.",
                 hint="go on with --resume, or begin anew with --no-resume",
+                expected="--resume or --no-resume",
             )
         if saved is None or not self._options.resume:
             self._checkpoints.clear()
@@ -191,6 +192,9 @@ def _seconds() -> float:
         seconds = math.nan
     if not seconds >= 0:
         raise InputError(
-            f"${_VARIABLE} is no number of seconds.", got=text, expected=f"such as {_SECONDS:g}"
+            f"${_VARIABLE} is no number of seconds.",
+            got=text,
+            expected=f"such as {_SECONDS:g}",
+            hint="unset it to have erde decide",
         )
     return seconds

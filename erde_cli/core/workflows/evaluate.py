@@ -128,6 +128,7 @@ def evaluate_bundle(
             "A folder of your own images has no splits.",
             got=f"--data {data} and --split {split}",
             hint="leave --split out",
+            expected="--data, or --split",
         )
     bundle = load_bundle(path)
     thresholds = bundle.thresholds()
@@ -260,7 +261,11 @@ def _teacher_point(
     try:
         teacher = load_bundle(path)
         if (teacher.class_names, teacher.image_size) != (bundle.class_names, bundle.image_size):
-            raise BundleError(f"The teacher {path} has other classes or another image size.")
+            raise BundleError(
+                f"The teacher {path} has other classes or another image size.",
+                expected="a teacher of the same images",
+                hint="name another with --teacher",
+            )
     except ErdeError as error:
         if given is not None:
             raise

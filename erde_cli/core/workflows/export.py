@@ -133,6 +133,7 @@ def _require_float32(bundle: Bundle, thresholds: ThresholdsDocument) -> None:
             f"The thresholds of {bundle.path} belong to scores in {thresholds.precision}; an "
             "exported network computes in float32.",
             hint=f"choose them again with: erde calibrate {bundle.path} --max-drop 1",
+            expected="thresholds in float32",
         )
 
 
@@ -188,6 +189,7 @@ def _beside(request: ExportRequest) -> Iterator[Path]:
             f"{out} is in the way: a folder of stages is to be written there.",
             got=f"a folder that holds other things and no {MANIFEST}",
             hint="give another folder with --out",
+            expected="nothing, or an older folder of stages",
         )
     with replaced_folder(out) as folder:
         yield folder

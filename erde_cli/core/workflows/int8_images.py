@@ -68,6 +68,7 @@ def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Imag
             "chooses them again.",
             got="no --data",
             hint=f"name the folder: --data FOLDER ({form})",
+            expected="the same folder as --data",
         )
     else:
         source = Source(images=data) if kind == "unlabelled folder" else Source(data=data)
@@ -79,6 +80,7 @@ def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Imag
             "Ranges are measured on some images and looked at on others.",
             got="one image",
             expected="two at the very least; some hundreds to be of use",
+            hint="put more images there, or give another folder",
         )
     half_a, half_b = halves(len(store), dataset.fingerprint)
     return Int8Images(store, source.kind, dataset.fingerprint, np.sort(half_a[:_RANGES]), half_b)

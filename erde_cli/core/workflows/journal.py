@@ -69,6 +69,7 @@ class Journal:
                 f"{self.run} was made from another recipe:\n{listed}",
                 hint="name another folder with --out, or take this one over with --force: only "
                 "the phases that changed are done again",
+                expected="the recipe that made it",
             )
 
     def keep(self, phase: str, options: Options) -> None:
@@ -123,10 +124,14 @@ def _read(path: Path) -> _Document | None:
     try:
         document = _Document.model_validate(content)
     except ValidationError as error:
-        raise RunError(f"{path} is not what erde writes.", hint=hint) from error
+        raise RunError(
+            f"{path} is not what erde writes.", expected="what erde run writes", hint=hint
+        ) from error
     rest = {name: value for name, value in content.items() if name != "digest"}
     if document.digest not in (None, digest_of(rest)):
-        raise RunError(f"{path} is damaged, or was changed.", hint=hint)
+        raise RunError(
+            f"{path} is damaged, or was changed.", expected="what erde run writes", hint=hint
+        )
     return document
 
 
@@ -144,4 +149,5 @@ def _part(made_by: Json, role: str) -> Json:
         raise RunError(
             f"The recipe in the {role}'s {DOCUMENT} cannot be read: {error}",
             hint="name another folder with --out, or take this one over with --force",
+            expected="a recipe as this version of erde knows it",
         ) from error

@@ -88,6 +88,7 @@ def refuse_unmeasured(path: Path, document: ThresholdsDocument, target: Target) 
             f"{path} was calibrated without what {target.option} needs.",
             got=got,
             hint=f"calibrate it again with: erde calibrate {path} {option}",
+            expected="a calibration that measured it",
         )
 
 

@@ -16,7 +16,7 @@ import torch
 from erde_cli.core.data.decoders import decode_stream
 from erde_cli.core.data.named_paths import Named
 from erde_cli.core.decoding import Decoded
-from erde_cli.core.errors import DataError
+from erde_cli.core.errors import DataError, brief
 from erde_cli.core.prediction import Answering, ExitRule, Prediction, rows_of
 from erde_cli.core.runtimes import Runtime
 from erde_cli.core.targets import Target
@@ -208,7 +208,7 @@ def _files(images: Iterable[Named], lost: deque[Named]) -> Iterator[str]:
 
 
 def _nothing(lost: deque[Named]) -> DataError:
-    listed = [f"  {named.path}: {named.reason}" for named in list(lost)[:10]]
+    listed = [f"  {brief(named.path) or repr('')}: {named.reason}" for named in list(lost)[:10]]
     listed += [f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else []
     return DataError(
         "\n".join(["There is no image to predict.", *listed]),

@@ -60,6 +60,7 @@ def load_teacher(recipe: Recipe, path: Path) -> Bundle:
             f"The teacher {path} has {exits} exits.",
             got=f"distillation.pairing = {recipe.pairing}",
             expected=f"numbers from 0 to {exits - 1}",
+            hint="name exits that it has with --set distillation.pairing=[...]",
         )
     return teacher
 
@@ -75,6 +76,7 @@ def check_splits(teacher: Bundle, dataset: Dataset) -> None:
             f"The teacher {teacher.path} knows other classes than the images.",
             got=", ".join(teacher.class_names[:10]),
             expected=", ".join(dataset.class_names[:10]),
+            hint="name another teacher with --teacher, or train one on these images",
         )
     if teacher.document.split_fingerprint != dataset.fingerprint:
         raise BundleError(

@@ -116,6 +116,7 @@ def distill(
             "The method cross_entropy has no teacher.",
             got=f"--teacher {teacher_path}",
             hint="leave --teacher out, or type --set distillation.method=erde",
+            expected="a method with a teacher: kd or erde",
         )
     if method != "cross_entropy":
         teacher = load_teacher(recipe, teacher_path or run / "teacher")

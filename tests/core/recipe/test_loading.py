@@ -137,7 +137,7 @@ def test_a_section_that_lacks_is_named(
 def test_a_text_that_is_no_mapping_is_refused(write: Write, text: str, got: str) -> None:
     with pytest.raises(RecipeError, match=f"a mapping of sections, got {got}") as caught:
         load_recipe(write(text))
-    assert caught.value.hint == "see one with: erde recipes show digits"
+    assert caught.value.hint == RecipeError([]).hint
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_text_that_is_no_mapping_is_refused(write: Write, text: str, got: str)
         ("seed: 1\nseed: 2\n", "line 2", "stands twice"),
         ("data: &d {}\nteacher: *d\n", "line 2", "aliases"),
         ("data:\n\tdataset: digits\n", "line 2", "not readable as YAML"),
-        ("# " + "x" * 1_000_000, "mine.yaml", "at most 1,000,000"),
+        ("# " + "x" * 200_000, "mine.yaml", "at most 200,000"),
     ],
 )
 def test_a_text_that_is_no_good_yaml_is_refused_with_the_file(

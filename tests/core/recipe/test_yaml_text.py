@@ -97,9 +97,9 @@ def test_text_that_makes_no_value_is_a_problem_of_the_recipe(text: str) -> None:
 
 
 def test_a_text_that_is_no_recipe_is_not_even_parsed() -> None:
-    assert parse_yaml("x" * 1_000_000, "mine.yaml") == "x" * 1_000_000
-    with pytest.raises(RecipeError, match="has 1,000,001 characters"):
-        parse_yaml("x" * 1_000_001, "mine.yaml")
+    assert parse_yaml("x" * 200_000, "mine.yaml") == "x" * 200_000
+    with pytest.raises(RecipeError, match="has 200,001 characters"):
+        parse_yaml("x" * 200_001, "mine.yaml")
 
 
 def parsed(text: str) -> Any:
