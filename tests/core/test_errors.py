@@ -1,6 +1,9 @@
 """The exception tree: exit codes, the parts of a message, and the form for machines."""
 
+import ast
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +125,26 @@ def test_a_recipe_error_gives_machines_one_object_a_problem() -> None:
         "rule": "no such key",
         "nearest": "teacher.depth",
     }
+
+
+REFUSALS = {kind.__name__ for kind in (InputError, DataError, BundleError, RunError)}
+
+
+def refusals() -> Iterator[tuple[str, set[str]]]:
+    """Every place that refuses what the user gave, and what it says beside the message."""
+    package = Path(__file__).parents[2] / "erde_cli"
+    for path in sorted(package.rglob("*.py")):
+        calls = (
+            node
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        )
+        for call in calls:
+            if getattr(call.func, "id", "") in REFUSALS:
+                yield f"{path.name}:{call.lineno}", {one.arg or "" for one in call.keywords}
+
+
+def test_every_refusal_says_what_was_expected_and_what_to_type_next() -> None:
+    found = dict(refusals())
+    assert len(found) > 100
+    assert {place for place, says in found.items() if not {"expected", "hint"} <= says} == set()

@@ -222,7 +222,7 @@ def test_an_unreadable_test_image_is_found_by_a_check_before_anything_is_trained
     told: list[tuple[int, int]] = []
     dataset.check("train", lambda done, total: told.append((done, total)))
     assert told == [(27, 27)]
-    with pytest.raises(DataError, match="1 files") as caught:
+    with pytest.raises(DataError, match="1 file ") as caught:
         dataset.check("test")
     assert str(broken) in caught.value.message
 

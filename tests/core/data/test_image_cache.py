@@ -293,7 +293,7 @@ def test_unreadable_files_are_remembered_with_their_reasons(root: Path) -> None:
     messages = []
     for _ in range(2):
         dataset, told = opened(root)
-        with pytest.raises(DataError, match="1 files") as caught:
+        with pytest.raises(DataError, match="1 file ") as caught:
             [dataset.load(split) for split in SPLITS]
         messages.append(caught.value.message)
     assert not told.decoded
