@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.json_text import JsonError, load_json
 
 
 def canonical_json(document: Any) -> str:
@@ -35,11 +36,11 @@ def read_json(path: Path) -> Any:
     """Read one JSON document.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file is not JSON, or is larger or deeper than anything erde writes.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+        return load_json(path)
+    except JsonError as error:
         raise InputError(
             f"{path} cannot be read as JSON: {error}.",
             expected="a file written by erde",
