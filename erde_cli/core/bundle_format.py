@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from erde_cli.core.class_names import ClassNames
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.files import read_json
+from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
@@ -43,6 +45,14 @@ class _Input(_Document):
     resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
 
 
+def _named(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of another version may hold anything, but its name is shown and names folders."""
+    name = recipe.get("name")
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or not NAME.fullmatch(name):
+        raise ValueError("recipe.name is no name of a recipe")
+    return recipe
+
+
 class BundleDocument(_Document):
     """What `bundle.json` holds."""
 
@@ -51,8 +61,8 @@ class BundleDocument(_Document):
     architecture: _Architecture
     input: _Input
     normalisation: _Normalisation
-    class_names: list[str] = Field(min_length=2)
-    recipe: dict[str, Any]
+    class_names: ClassNames
+    recipe: Annotated[dict[str, Any], AfterValidator(_named)]
     split_fingerprint: str
     inputs_digest: str
     weights_digest: str
@@ -73,7 +83,8 @@ def read_bundle_document(path: Path) -> BundleDocument:
             expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
             hint="make one with: erde run digits",
         )
-    content = _read(path / DOCUMENT, "copy the folder again, or train it again")
+    hint = "copy the folder again, or train it again"
+    content = _read(path / DOCUMENT, hint)
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
         raise BundleError(
@@ -85,10 +96,15 @@ def read_bundle_document(path: Path) -> BundleDocument:
     try:
         document = BundleDocument.model_validate(content)
     except ValidationError as error:
-        raise BundleError(f"{path / DOCUMENT} is not what erde writes: {error}") from error
+        raise BundleError(
+            f"{path / DOCUMENT} is not what erde writes: {error}", hint=hint
+        ) from error
     if len(document.class_names) != document.architecture.classes:
-        raise BundleError(f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
-                          f"{document.architecture.classes}.")  # fmt: skip
+        raise BundleError(
+            f"{path / DOCUMENT} names {len(document.class_names)} classes, not "
+            f"{document.architecture.classes}.",
+            hint=hint,
+        )
     return document
 
 

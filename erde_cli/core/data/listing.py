@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from erde_cli.core.class_names import is_class_name
 from erde_cli.core.data.sources import IntArray
 from erde_cli.core.errors import DataError
 
@@ -26,6 +27,8 @@ def list_classes(
     labels: list[int] = []
     for label, name in enumerate(class_names):
         inside = folder / name
+        if not is_class_name(name):  # a path would lead out of the folder
+            raise DataError(f"A class cannot be called {name!r}.", expected="a folder's name")
         found = sorted(_image_files(str(inside), endings)) if inside.is_dir() else []
         if not found and not may_lack:
             raise DataError(
