@@ -11,6 +11,7 @@ from PIL import Image
 
 from erde_cli.core.class_names import is_class_name
 from erde_cli.core.data.sources import IntArray
+from erde_cli.core.decoding import FORMATS
 from erde_cli.core.errors import DataError
 
 
@@ -80,7 +81,7 @@ def class_names_in(folder: Path) -> tuple[str, ...]:
 def image_endings() -> set[str]:
     """Endings of the files that can be opened as images."""
     formats = Image.registered_extensions().items()
-    return {ending for ending, kind in formats if kind in Image.OPEN}
+    return {ending for ending, kind in formats if kind in FORMATS}
 
 
 def _image_files(
