@@ -44,7 +44,7 @@ def _locked(run: Path) -> int | None:
         return None
     path = run / LOCK
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        handle = _opened(path)
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
@@ -60,6 +60,18 @@ def _locked(run: Path) -> int | None:
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             return handle
         os.close(handle)  # whoever held it has removed it since
+
+
+def _opened(path: Path) -> int:
+    try:
+        # Not through a link: whatever it leads to would be emptied.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        raise RunError(
+            f"Cannot open {path}: {error.strerror or error}.",
+            expected="a file, or none",
+            hint="remove it, or name another folder with --out",
+        ) from error
 
 
 def _is_file(path: Path, handle: int) -> bool:
