@@ -13,7 +13,6 @@ from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.sections.training import TrainingOfEach
 
-
 NAME = re.compile(r"^[\w][\w.-]*$")  # of a run; it names a folder
 LONGEST_NAME = 100  # characters
 
