@@ -91,7 +91,8 @@ class Bundle:
             return Recipe.model_validate(self.document.recipe)
         except ValidationError as error:
             raise BundleError(
-                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}"
+                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}",
+                hint="use the version of erde that wrote it, or train again",
             ) from error
 
     def thresholds(self) -> ThresholdsDocument | None:
@@ -270,7 +271,7 @@ def load_bundle(path: str | Path) -> Bundle:
     try:
         architecture = Architecture.from_json(document.architecture.model_dump())
         model = load_network(weights, architecture)
-    except (SafetensorError, RuntimeError, InputError) as error:
+    except (SafetensorError, RuntimeError, OSError, InputError) as error:
         message = f"The weights in {weights} do not fit {path / DOCUMENT}: {error}"
         raise BundleError(message, hint=hint) from error
     return Bundle(path, document, model.eval())

@@ -70,13 +70,18 @@ class Dataset:
         else:
             images, numbers = source.read(numbers, self.image_size, progress)
         if len(numbers) == 0:
-            raise DataError(f"The {split} split has no readable image.")
+            raise DataError(
+                f"The {split} split has no readable image.",
+                hint="see which files are left out, and mend or replace them",
+            )
         labels = torch.from_numpy(self.source.labels[numbers])
         lost = set(self.source.labels[self.splits[split]]) - set(labels.tolist())
         if split == "train" and lost:
             names = [self.class_names[label] for label in sorted(lost)][:10]
             raise DataError(
-                "A class has no readable training image.", got=", ".join(map(repr, names))
+                "A class has no readable training image.",
+                got=", ".join(map(repr, names)),
+                hint="see which files are left out, and mend or replace them",
             )
         pixels = torch.from_numpy(np.ascontiguousarray(images))
         rows, mapping = (None, None) if shared is None else (numbers, shared.mapping)

@@ -84,24 +84,37 @@ def image_endings() -> set[str]:
     return {ending for ending, kind in formats if kind in FORMATS}
 
 
-def _image_files(
-    folder: str, endings: set[str], above: tuple[str, ...] = ()
-) -> Iterator[tuple[str, ...]]:
+def _image_files(folder: str, endings: set[str]) -> Iterator[tuple[str, ...]]:
     """Parts of the path of every image below a folder; hidden ones are passed over.
 
-    Links to files are followed, links to folders are not: they may lead round in circles.
+    Links to files are followed, links to folders are not: they may lead round in circles. Folders
+    wait on a list, so that none lies too deep.
+
+    Raises:
+        DataError: a folder cannot be looked into; one that may not be is passed over.
     """
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        above = waiting.pop()
+        for entry in _visible("/".join((folder, *above))):
+            parts = (*above, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(parts)
+            elif ending_of(entry.name) in endings and is_file(entry):
+                yield parts
+
+
+def _visible(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            inside = [entry for entry in entries if not entry.name.startswith(".")]
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except PermissionError:
-        return
-    for entry in inside:
-        parts = (*above, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _image_files(entry.path, endings, parts)
-        elif ending_of(entry.name) in endings and is_file(entry):
-            yield parts
+        return []
+    except OSError as error:
+        raise DataError(
+            f"Cannot look into {folder}: {error.strerror or error}.",
+            hint="move the folder, or what is in it",
+        ) from error
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:

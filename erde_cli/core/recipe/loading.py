@@ -20,6 +20,7 @@ from erde_cli.core.recipe.yaml_text import parse_yaml
 
 Overrides = dict[str, Any]
 
+_LARGEST = 4_000_000  # bytes; enough to see that a text has too many characters
 _COMMAND_LINE = "command line"
 _LABEL_MIXING = ("mixup", "cutmix", "label_mixing", "mixup_alpha", "cutmix_alpha")
 _NO_MIXING = (
@@ -49,9 +50,14 @@ def load_recipe(
     """
     path = _find(reference)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as handle:  # a giant is told by its beginning
+            text = handle.read(_LARGEST).decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the recipe {path}: {error}.") from error
+        raise InputError(
+            f"Cannot read the recipe {path}: {error}.",
+            expected="a text in UTF-8",
+            hint="see one with: erde recipes show digits",
+        ) from error
     document = parse_yaml(text, str(path))
     if not isinstance(document, dict):
         got = "nothing" if document is None else type(document).__name__
