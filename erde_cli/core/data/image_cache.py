@@ -19,21 +19,30 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from mmap import MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from erde_cli.core.cache import VARIABLE, cache_folder, in_words, make_room
 from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
 from erde_cli.core.data.sources import ImageArray, IntArray
 from erde_cli.core.errors import InputError
+from erde_cli.core.json_text import load_json
 from erde_cli.core.observer import Observer
 
 _IMAGES, _INDEX = "images.npy", "index.json"
 _BYTES_AT_ONCE = 16_000_000
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
+_LARGEST_INDEX = 256_000_000  # bytes; it has a line for every file that is no image
 # Linux counts a private mapping that could be written to as memory, unless it is told not to.
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
+
+
+class _Index(BaseModel):
+    key: str
+    digest: str
+    sample: int
+    unreadable: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -129,23 +138,23 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
     """Map a cache into memory; None where it is missing, damaged, or that of something else."""
     header = _header(files)
     try:
-        index: dict[str, Any] = json.loads((folder / _INDEX).read_bytes())
+        index = _Index.model_validate(load_json(folder / _INDEX, _LARGEST_INDEX))
         with (folder / _IMAGES).open("rb") as handle:
             fits = (
-                index["key"] == key
+                index.key == key
                 and os.fstat(handle.fileno()).st_size == len(header) + files.total
                 and handle.read(len(header)) == header
-                and index["sample"] == _sample(handle.fileno())
+                and index.sample == _sample(handle.fileno())
             )
-            unreadable = {int(number): str(why) for number, why in index["unreadable"].items()}
+            unreadable = {int(number): why for number, why in index.unreadable.items()}
             if not fits:
                 return None
             mapping = mmap(
                 handle.fileno(), 0, flags=MAP_PRIVATE | _NO_RESERVE, prot=PROT_READ | PROT_WRITE
             )
         images = np.frombuffer(mapping, np.uint8, offset=len(header)).reshape(files.shape)
-        return DecodedImages(images, str(index["digest"]), unreadable, mapping)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return DecodedImages(images, index.digest, unreadable, mapping)
+    except (OSError, ValueError):  # pydantic's and json's are of the latter kind
         return None
 
 
