@@ -80,22 +80,41 @@ def seen_by(bundle: Bundle, images: Images, path: Path) -> Seen:
         "precision": images.context.precision,
     }
     digest = digest_of(described)
-    found = _read(path, digest)
+    found = _read(path, digest, images, bundle.model.exit_count)
     if found is None:
         found = arrays = _answer(bundle, images)
         write_file(path, lambda beside: save_file(arrays, beside, {"digest": digest}))
     return _seen(bundle, found)
 
 
-def _read(path: Path, digest: str) -> dict[str, FloatArray] | None:
+def _read(path: Path, digest: str, images: Images, exits: int) -> dict[str, FloatArray] | None:
     """Arrays of a file, if it is whole and says what is looked for."""
     try:
         with safe_open(path, "np") as file:
             if (file.metadata() or {}).get("digest") != digest or set(file.keys()) != _NAMES:
                 return None
-            return {name: file.get_tensor(name) for name in _NAMES}
-    except (OSError, SafetensorError):
+            found = {name: file.get_tensor(name) for name in _NAMES}
+    except (OSError, SafetensorError, TypeError):  # numpy has not every number format
         return None
+    return found if _fits(found, images, exits) else None
+
+
+def _fits(found: dict[str, FloatArray], images: Images, exits: int) -> bool:
+    """Whether arrays have the shapes of these images and this network, and finite numbers."""
+    by_split = {"calibration": len(images.calibration), "test": len(images.test)}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("ece", "nll", "costs", "static"), (exits,))
+    shapes |= {
+        f"{split}.{name}": (count, exits)
+        for split, count in by_split.items()
+        for name in ("scores", "correct")
+    }
+    thetas = found["thresholds"]
+    whole = all(found[name].shape == shape for name, shape in shapes.items())
+    numbers = all(array.dtype == np.float64 for array in found.values())
+    numbers = numbers and all(bool(np.isfinite(found[name]).all()) for name in shapes)
+    return (
+        whole and numbers and thetas.ndim == 2 and len(thetas) > 0 and thetas.shape[1] == exits - 1
+    )
 
 
 def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.errors import RunError
@@ -16,6 +18,13 @@ from erde_cli.core.workflows.options import Json
 from erde_cli.core.workflows.phases import WHEREABOUTS
 
 FILE = "compare.json"
+
+
+class _Claim(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: Json
+    teacher: str | None
 
 
 @dataclass(frozen=True)
@@ -68,11 +77,12 @@ def claim(plan: Plan) -> None:
     teacher = None if plan.teacher is None else plan.teacher.document.weights_digest
     document: Json = {"recipe": _shared(plan.recipe), "teacher": teacher}
     if path.is_file():
-        found = read_json(path)
-        if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
+        try:
+            found = _Claim.model_validate(read_json(path)).model_dump()
+        except ValidationError as error:
             raise RunError(
                 f"{path} is not what erde writes.", hint="name another folder with --out"
-            )
+            ) from error
         lines = differences(found, document)
         if lines and any(plan.run.glob("seed-*")):
             listed = "\n".join(f"  {line}" for line in lines)
