@@ -56,7 +56,9 @@ class OnnxNetwork(ABC):
                 expected=str(early),
             )
         try:
-            return self.under(thresholds)(self.record.inputs(pixels))
+            found = self.under(thresholds)(self.record.inputs(pixels))
+            _require_own(found, len(pixels), self.record)
+            return found
         except Exception as error:
             raise BundleError(
                 f"The exported network does not answer as erde's do: {error}",
@@ -172,6 +174,16 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
         raise BundleError(
             f"{path} cannot be run: {error}", expected="a file written by erde export", hint=_AGAIN
         ) from error
+
+
+def _require_own(found: ExportedAnswers, images: int, record: ExportRecord) -> None:
+    """See that answers are about these images, classes and exits; a file may answer anything."""
+    classes = len(record.class_names)
+    for numbers, count in ((found.labels, classes), (found.exits, record.exit_count)):
+        if numbers.shape != (images,) or not np.isin(numbers, np.arange(count)).all():
+            raise ValueError(f"numbers from 0 to {count - 1} expected, one for each image")
+    if found.probabilities.shape != (images, classes):
+        raise ValueError("a probability of each class expected")
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz recipe|bundle|images --minutes 10 [--seed N]`: look for what breaks a reader."""
+"""`python -m tests.fuzz recipe|bundle|images --minutes 10 [--seed N]`: look for findings."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def main() -> int:
         os.environ["ERDE_CACHE"] = str(Path(folder) / "cache")
         case = case_of(given.reader, Path(folder))
         tally = fuzz(case, 60 * given.minutes, given.seed, keep=given.keep)
-    print(f"{given.reader}, seed {given.seed}: {tally}")
-    for kind, count in tally.findings.items():
-        print(f"  {count:6,} x {kind}")
+    lines = [f"{given.reader}, seed {given.seed}: {tally}"]
+    lines += [f"  {count:6,} x {kind}" for kind, count in tally.findings.items()]
+    sys.stdout.write("\n".join(lines) + "\n")
     return 1 if tally.findings else 0
 
 

@@ -32,17 +32,17 @@ _INTERESTING = (
     b"\x1b[31m",
 )
 _ODD: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 2, 7, 10**6, 2**31, 2**63, 10**400, -(10**30), 0.0, -0.0, 0.5, -1.5,
-    1e-300, 1e300, "", "always", "never", "../../x", "/etc/passwd", "\x1b[2J[bold]", "‮", "a" * 5000,
-    [], {}, [[]], [0], [1, 2], {"x": 1}, [None],
+    None, True, False, 0, -1, 1, 2, 7, 10**6, 2**31, 2**63, 10**400, -(10**30), 0.0, -0.0, 0.5,
+    -1.5, 1e-300, 1e300, "", "always", "never", "../../x", "/etc/passwd", "\x1b[2J[bold]", "\u202e",
+    "a" * 5000, [], {}, [[]], [0], [1, 2], {"x": 1}, [None],
 )  # fmt: skip
 
 
-class Finding(AssertionError):
+class FindingError(AssertionError):
     """Something other than a result, or an error with a hint."""
 
 
-class _TooSlow(Exception):
+class _TooSlowError(Exception):
     pass
 
 
@@ -70,7 +70,7 @@ def fuzz(case: Case, seconds: float, seed: int, *, keep: Path | None = None) -> 
         number += 1
         try:
             tally.refused += not execute(case(random.Random(drawn)))  # noqa: S311
-        except Finding as finding:
+        except FindingError as finding:
             _note(tally, drawn, str(finding), keep)
         if (grown := _peak_megabytes() - before) > MEGABYTES_MORE:
             _note(tally, drawn, f"memory grew by {grown:.0f} MB", keep)
@@ -83,7 +83,7 @@ def execute(run: Callable[[], object]) -> bool:
     """Run one case; whether it gave a result, and was not refused.
 
     Raises:
-        Finding: it took too long, or ended in another exception than an error with a hint.
+        FindingError: it took too long, or ended in another exception than an error with a hint.
     """
     try:
         with _limited():
@@ -91,13 +91,13 @@ def execute(run: Callable[[], object]) -> bool:
     except ErdeError as error:
         told = error.hint or error.expected or error.got or getattr(error, "problems", None)
         if not told:  # a problem names its key and the rule
-            raise Finding(f"no help: {error}") from error
+            raise FindingError(f"no help: {error}") from error
         return False
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)
         own = [frame for frame in last if "erde_cli" in frame.filename] or last
         where = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
-        raise Finding(f"{type(error).__name__} at {where}: {str(error)[:300]}") from error
+        raise FindingError(f"{type(error).__name__} at {where}: {str(error)[:300]}") from error
     return True
 
 
@@ -164,7 +164,7 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
 @contextmanager
 def _limited() -> Iterator[None]:
     def stop(*_: object) -> None:
-        raise _TooSlow(f"took more than {SECONDS_OF_A_CASE} s")
+        raise _TooSlowError(f"took more than {SECONDS_OF_A_CASE} s")
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(SECONDS_OF_A_CASE)

@@ -1,4 +1,4 @@
-"""The three readers of foreign bytes, each as something that makes cases: recipe, bundle, images."""
+"""The three readers of foreign bytes, each as what makes cases: recipe, bundle, images."""
 
 from __future__ import annotations
 
@@ -25,18 +25,22 @@ from erde_cli.core.decoding import decode_files
 from erde_cli.core.files import digest_of_file
 from erde_cli.core.recipe import Data, load_recipe, shipped_recipes
 from erde_cli.core.thresholds_file import THRESHOLDS, thresholds_document
-from tests.fuzz.cases import Finding, mutated, mutated_json
+from tests.fuzz.cases import FindingError, mutated, mutated_json
 
 Run = Callable[[], object]
 
-_YAML = ("*a", "&a [1]", "!!python/object/apply:os.system [x]", "<<: {a: 1}", "1e999", "0x1F", "1:30",
-         "2001-13-99", "? [a]\n: b", "[" * 200, "{" * 50, "\t", "%YAML 9.9", "--- ", "!!binary eA==",
-         "!!set {a}", ".inf", ".nan", "~", "'", '"\\x1b"', "‮", "9" * 5000, "data: {root: ../../..}",
-         "name: ../../x", "name: $x$")  # fmt: skip
+_YAML = (
+    "*a", "&a [1]", "!!python/object/apply:os.system [x]", "<<: {a: 1}", "1e999", "0x1F", "1:30",
+    "2001-13-99", "? [a]\n: b", "[" * 200, "{" * 50, "\t", "%YAML 9.9", "--- ", "!!binary eA==",
+    "!!set {a}", ".inf", ".nan", "~", "'", '"\\x1b"', "\u202e", "9" * 5000,
+    "data: {root: ../../..}", "name: ../../x", "name: $x$",
+)  # fmt: skip
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "ICO", "TGA", "JPEG2000")
 _MODES = ("RGB", "L", "P", "1", "RGBA", "I;16", "CMYK")
-_NAMES = ("a.png", "[bold]x.png", "\x1b[31m.png", "new\nline.png", "‮.gif", "=cmd.jpg", "x.eps",
-          ".hidden.png", "a" * 200 + ".png", "%s.bmp", "ü.tif", "no ending", "x.PNG.webp")  # fmt: skip
+_NAMES = (
+    "a.png", "[bold]x.png", "\x1b[31m.png", "new\nline.png", "\u202e.gif", "=cmd.jpg", "x.eps",
+    ".hidden.png", "a" * 200 + ".png", "%s.bmp", "ü.tif", "no ending", "x.PNG.webp",
+)  # fmt: skip
 
 
 def recipes(folder: Path) -> Callable[[random.Random], Run]:
@@ -138,6 +142,7 @@ def images(folder: Path) -> Callable[[random.Random], Run]:
     root = folder / "images"
 
     def case(draw: random.Random) -> Run:
+        remove_chain(root / "train" / "dark" / "d")
         shutil.rmtree(root, ignore_errors=True)
         for name in ("dark", "light"):
             (root / "train" / name).mkdir(parents=True)
@@ -158,11 +163,30 @@ def images(folder: Path) -> Callable[[random.Random], Run]:
     return case
 
 
+def chain(folder: Path, length: int) -> str:
+    """Folders called d, each inside the one before; the path of the last."""
+    deep = str(folder)
+    for _ in range(length):
+        deep += "/d"
+        os.mkdir(deep)  # noqa: PTH102 (Path's is recursive)
+    return deep
+
+
+def remove_chain(first: Path) -> None:
+    """Remove such folders; shutil.rmtree would go down by recursion, and fail."""
+    aside = first.with_name("aside")
+    while (first / "d").is_dir():
+        (first / "d").rename(aside)
+        shutil.rmtree(first)
+        aside.rename(first)
+    shutil.rmtree(first, ignore_errors=True)
+
+
 def _odd_structure(root: Path, draw: random.Random) -> None:
     kind = draw.randrange(12)
     train = root / "train"
     if kind == 0:
-        (train / draw.choice(("\x1b[2J", "[bold]", "a\nb", "$x$", "‮", "=1+1"))).mkdir()
+        (train / draw.choice(("\x1b[2J", "[bold]", "a\nb", "$x$", "\u202e", "=1+1"))).mkdir()
     elif kind == 1:
         (train / "dark" / "link.png").symlink_to(
             draw.choice(("/etc/passwd", "link.png", "/", ".."))
@@ -172,10 +196,7 @@ def _odd_structure(root: Path, draw: random.Random) -> None:
     elif kind == 3:
         (train / "light" / "folder.png").mkdir()
     elif kind == 4:
-        deep = str(train / "dark")
-        for _ in range(draw.choice((20, 1200))):
-            deep += "/d"
-            os.mkdir(deep)  # noqa: PTH102 (Path's is recursive)
+        chain(train / "dark", draw.choice((20, 1200)))
     elif kind == 5:
         (root / "test").write_text("a file")
     elif kind == 6:
@@ -186,9 +207,9 @@ def _opened(root: Path, skip: str, changed: list[Path]) -> None:
     paths = [str(path) for path in changed if path.is_file()]
     found = decode_files(paths, 8)
     if len(found.pixels) != 192 * len(paths):
-        raise Finding("pixels are missing")
+        raise FindingError("pixels are missing")
     if list(named_images([str(root)])) == []:
-        raise Finding("nothing was named")
+        raise FindingError("nothing was named")
     settings = {"dataset": "imagefolder", "root": str(root), "image_size": 8, "unreadable": skip}
     dataset = open_dataset(Data.model_validate(settings))
     for split in ("train", "calibration", "test"):
