@@ -1,7 +1,9 @@
 """What the package may not even say: what runs, unpickles or downloads whatever is given."""
 
 import ast
+import re
 import socket
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,3 +122,18 @@ def test_no_command_but_fetch_reaches_for_the_network(
         assert (code, "erde data fetch" in err) == (2, True)
     code, _, err = cli("data", "fetch", "cifar10")
     assert (code, "a socket was opened" in err) == (1, True)
+
+
+def test_every_dependency_has_a_lowest_and_a_highest_version() -> None:
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    listed = [
+        *project["build-system"]["requires"], *project["project"]["dependencies"],
+        *(one for extra in extras.values() for one in extra),
+    ]  # fmt: skip
+    assert len(listed) > 25
+    for one in listed:
+        assert "==" in one or (">=" in one and "<" in one), one
+    pinned = (PACKAGE.parent / "constraints.txt").read_text().lower().replace("_", "-")
+    for one in [*project["project"]["dependencies"], *extras["dev"], *extras["audit"]]:
+        assert f"\n{re.split('[><=]', one)[0].lower()}==" in pinned, one
