@@ -124,7 +124,13 @@ def test_a_tar_gives_its_wanted_files_and_nothing_else(tmp_path: Path) -> None:
     packed, place = tmp_path / "a.tar.gz", tmp_path / "place"
     place.mkdir()
     with tarfile.open(packed, "w:gz") as tar:
-        for name in ("../evil", "/tmp/erde-evil", "base/../../evil", "base/wanted", "base/other"):  # noqa: S108
+        for name in (
+            "../evil",
+            str(tmp_path / "evil"),
+            "base/../../evil",
+            "base/wanted",
+            "base/other",
+        ):
             entry = tarfile.TarInfo(name)
             entry.size = 3
             tar.addfile(entry, io.BytesIO(b"abc"))
@@ -136,7 +142,6 @@ def test_a_tar_gives_its_wanted_files_and_nothing_else(tmp_path: Path) -> None:
     assert [str(one.relative_to(tmp_path)) for one in sorted(tmp_path.rglob("*"))] == [
         "a.tar.gz", "place", "place/base", "place/base/wanted",
     ]  # fmt: skip
-    assert not Path("/tmp/erde-evil").exists()  # noqa: S108
 
 
 @pytest.mark.parametrize("value", ["../../x", "/etc", "..", "[1, 2]", "\x1b[2J", "a b;c"])
