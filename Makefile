@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINTS)
 
-.PHONY: demo test lint types contract check docs clean
+.PHONY: demo test lint types contract check audit docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/erde run digits
@@ -41,6 +41,17 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) -e '.[onnx,dev]'
+	@touch $@
+
+# Known holes in what is installed, as PyPI tells them. What it cannot tell of is a failure, so that
+# nothing passes where the service cannot be reached; builds such as torch+cpu go by their release.
+audit: $(VENV)/.installed-audit
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[^ ]*$$//' > $(VENV)/audited.txt
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+	  --requirement $(VENV)/audited.txt
+
+$(VENV)/.installed-audit: $(VENV)/.installed-dev
+	$(INSTALL) -e '.[onnx,dev,audit]'
 	@touch $@
 
 docs: $(VENV)/.installed

@@ -124,7 +124,7 @@ def _fail_unexpected(given: list[str], error: Exception) -> int:
         help_command = f"{context.command_path if context else 'erde'} --help"
         text = f"{describe()}\n  next:     {help_command}"
         return _fail(given, _error("UsageError", describe(), 2, help_command), text)
-    traceback.print_exception(error)
+    sys.stderr.write(printable("".join(traceback.format_exception(error))))
     text = f"This is a bug in erde: {type(error).__name__}: {error}"
     return _fail(given, _error(type(error).__name__, str(error), 1), text)
 

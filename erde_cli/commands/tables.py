@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from erde_cli.commands.printable import printable
+
 if TYPE_CHECKING:
     from erde_cli.core.profiling import Profile
     from erde_cli.core.workflows.data import Listed
@@ -36,6 +38,7 @@ def threshold(value: float | str | None) -> str:
 
 def table(title: str, *columns: str) -> Table:
     """A table whose numbers stand flush right."""
+    title = printable(title, keep="")
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     made.min_width = len(title)  # a table narrower than its title would fold it
     for index, column in enumerate(columns):

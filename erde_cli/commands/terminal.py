@@ -54,10 +54,10 @@ class _Lines(_Quiet):
     """One line for every phase and epoch: for files, pipes and CI."""
 
     def phase(self, title: str) -> None:
-        self._console.print(f"[bold]{escape(title)}[/bold]")
+        self._console.print(f"[bold]{escape(printable(title))}[/bold]")
 
     def note(self, message: str) -> None:
-        self._console.print(escape(message), soft_wrap=True, highlight=False)
+        self._console.print(escape(printable(message)), soft_wrap=True, highlight=False)
 
     def epoch(self, event: EpochEvent) -> None:
         left = (event.epochs - event.epoch) * event.seconds
@@ -105,7 +105,8 @@ class _Bars(_Lines):
 
     def _show(self, title: str, done: int, total: int | None, detail: str) -> None:
         if title not in self._tasks:
-            self._tasks[title] = self._bars.add_task(title, total=total, detail=detail)
+            shown = escape(printable(title, keep=""))
+            self._tasks[title] = self._bars.add_task(shown, total=total, detail=detail)
         self._bars.update(self._tasks[title], completed=done, total=total, detail=detail)
 
     def _clear(self) -> None:
@@ -150,7 +151,8 @@ def show(document: dict[str, Any], as_json: bool, *pieces: RenderableType) -> No
         return
     console = Console(highlight=False)
     for piece in pieces:
-        console.print(piece, soft_wrap=isinstance(piece, str))
+        text = printable(piece) if isinstance(piece, str) else piece
+        console.print(text, soft_wrap=isinstance(piece, str))
 
 
 def _terms(means: dict[str, float]) -> str:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from erde_cli.core.bundle_format import (
@@ -32,7 +32,7 @@ from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError, InputError, brief
 from erde_cli.core.exits import Routed, route
 from erde_cli.core.files import digest_of_file, replaced_folder, write_file, write_json
-from erde_cli.core.models import Architecture, EarlyExitNet, build_model
+from erde_cli.core.models import Architecture, EarlyExitNet
 from erde_cli.core.prediction import (
     Images,
     Prediction,
@@ -49,6 +49,7 @@ from erde_cli.core.thresholds_file import (
     read_thresholds,
     thresholds_stamp,
 )
+from erde_cli.core.weights_file import load_network
 
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
@@ -276,9 +277,9 @@ def load_bundle(path: str | Path) -> Bundle:
             hint=hint,
         )
     try:
-        model = build_model(Architecture.from_json(document.architecture.model_dump()))
-        model.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError, InputError) as error:
+        architecture = Architecture.from_json(document.architecture.model_dump())
+        model = load_network(weights, architecture)
+    except (SafetensorError, RuntimeError, OSError, InputError) as error:
         message = f"The weights in {weights} do not fit {path / DOCUMENT}: {_first_of(error)}"
         raise BundleError(
             message, hint=hint, expected="weights of the architecture that the bundle names"

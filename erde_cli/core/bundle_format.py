@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from erde_cli.core.class_names import ClassNames
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.files import digest_of, read_json
+from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
@@ -44,6 +46,14 @@ class _Input(_Document):
     resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
 
 
+def _named(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of another version may hold anything, but its name is shown and names folders."""
+    name = recipe.get("name")
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or not NAME.fullmatch(name):
+        raise ValueError("recipe.name is no name of a recipe")
+    return recipe
+
+
 class BundleDocument(_Document):
     """What `bundle.json` holds."""
 
@@ -52,8 +62,8 @@ class BundleDocument(_Document):
     architecture: _Architecture
     input: _Input
     normalisation: _Normalisation
-    class_names: list[str] = Field(min_length=2)
-    recipe: dict[str, Any]
+    class_names: ClassNames
+    recipe: Annotated[dict[str, Any], AfterValidator(_named)]
     split_fingerprint: str
     inputs_digest: str
     weights_digest: str

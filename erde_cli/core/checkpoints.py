@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +60,19 @@ class Checkpoints:
         for older in self._paths()[_KEPT:]:
             older.unlink(missing_ok=True)
 
-    def latest(self, warn: Callable[[str], object]) -> Saved | None:
+    def latest(
+        self, warn: Callable[[str], object], unfit: Callable[[Saved], str] = lambda saved: ""
+    ) -> Saved | None:
         """The newest state of these inputs that is whole; None where there is none.
 
         Args:
             warn: told of every file that is damaged.
+            unfit: says why a state is none of this training; nothing where it is.
         """
         for path in self._paths():
             saved = self._read(path)
+            if isinstance(saved, Saved) and (reason := unfit(saved)):
+                saved = f"it is not what erde writes ({reason})"
             if isinstance(saved, Saved):
                 return saved
             if saved:
@@ -95,14 +100,24 @@ class Checkpoints:
         if path.stem.rpartition("-")[2] != _digest(content):
             return "it is damaged"
         try:
+            _require_plain(content)
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-            return f"it is not what erde writes ({str(error).splitlines()[0]})"
+        except Exception as error:  # noqa: BLE001 (bytes that anyone made may raise anything)
+            return f"it is not what erde writes ({(str(error).splitlines() or [repr(error)])[0]})"
         if not isinstance(found, dict) or set(found) != _KEYS or found["format"] != _FORMAT:
             return "it is of another version of erde"
         if found["inputs_digest"] != self._inputs_digest:
             return ""
         return Saved(**{name: found[name] for name in Saved.__dataclass_fields__})
+
+
+def _require_plain(content: bytes) -> None:
+    """See that an archive is what torch writes: nothing in it is packed, so nothing unfolds."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or sum(entry.file_size for entry in entries) > len(content):
+        raise ValueError("its parts are packed")
 
 
 def _digest(content: bytes) -> str:

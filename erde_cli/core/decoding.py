@@ -18,7 +18,15 @@ from typing import IO, Any, BinaryIO, NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError, __version__
 
-VERSION = 1  # raised when the same file would become other pixels
+VERSION = 2  # raised when the same file would become other pixels
+
+# What files may be, whatever their names say. Not EPS: Pillow hands it to Ghostscript, a program
+# that runs the file. Nor what hardly anyone has, as each format is a decoder that can have holes.
+FORMATS = frozenset(
+    ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI",
+     "SGI", "TGA", "TIFF", "WEBP"),
+)  # fmt: skip
+LARGEST_FILE = 1_000_000_000  # bytes; as many pixels as Pillow takes have 716 MB in 16-bit RGBA
 
 # Formats that begin with bytes of their own: a file with such a beginning is nothing else. Pillow's
 # own table of endings is there only once all of its 40 formats are imported.
@@ -27,6 +35,7 @@ _MARKED = {
     "PPM": ".ppm .pgm .pbm .pnm", "TIFF": ".tif .tiff", "WEBP": ".webp",
 }  # fmt: skip
 _BLOCK = 65_536  # bytes read at once
+_ROWS = 64  # of a deep image, made shallow at once
 _LIKELY = {ending: kind for kind, endings in _MARKED.items() for ending in endings.split()}
 
 
@@ -79,13 +88,14 @@ def decode_files(paths: Sequence[str], size: int) -> Decoded:
     sheet = Image.new("RGB", (size, size * len(paths)))
     with strict_about_bombs():
         for position, path in enumerate(paths):
-            content, changed = b"", ""
+            content: bytes | None = b""
+            changed = ""
             try:
                 content, changed = _content(path)
-            except OSError as error:
-                unopened[position] = error.strerror or str(error)
+            except (OSError, ValueError) as error:
+                unopened[position] = getattr(error, "strerror", None) or str(error)
             stamps.append(changed)
-            digests.append(hashlib.sha256(content).hexdigest())
+            digests.append(hashlib.sha256(content or b"").hexdigest())
             try:
                 image = _decode(content, _LIKELY.get(_ending(path)), size)
             except Exception as error:  # noqa: BLE001 (decoders raise anything on bad bytes)
@@ -169,20 +179,27 @@ def stamp(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
-def _content(path: str) -> tuple[bytes, str]:
-    """Bytes of a file, and its stamp; in a quarter of the time that Path takes for them."""
+def _content(path: str) -> tuple[bytes | None, str]:
+    """Bytes of a file, None of a giant, and its stamp; in a quarter of the time Path takes."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        status = os.fstat(handle)
+        left = LARGEST_FILE if status.st_size <= LARGEST_FILE else 0
         parts = [os.read(handle, _BLOCK)]
-        while len(parts[-1]) == _BLOCK:
+        while len(parts[-1]) == _BLOCK and left > 0:
             parts.append(os.read(handle, _BLOCK))
+            left -= _BLOCK
         changed = stamp(os.fstat(handle))
     finally:
         os.close(handle)
+    if left <= 0:
+        return None, changed
     return (parts[0] if len(parts) == 1 else b"".join(parts)), changed
 
 
-def _decode(content: bytes, likely: str | None, size: int) -> Image.Image:
+def _decode(content: bytes | None, likely: str | None, size: int) -> Image.Image:
+    if content is None:
+        raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
     with _opened(content, likely) as image:
         image.load()
         return to_rgb(upright(image), size)
@@ -195,16 +212,21 @@ def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
             return Image.open(io.BytesIO(content), formats=(likely,))
         except UnidentifiedImageError:
             pass
-    return Image.open(io.BytesIO(content))
+    Image.init()
+    return Image.open(io.BytesIO(content), formats=sorted(FORMATS & set(Image.OPEN)))
 
 
 def _shallow(image: Image.Image) -> Image.Image:
     """Take the upper 8 of 16 bits; Pillow would clip them at 255. 32 bits may hold 16 or only 8."""
     import numpy as np
 
-    deep = np.asarray(image, dtype=np.int64).clip(0, 65535)
+    deep = np.asarray(image)
     bits = 0 if image.mode == "I" and deep.max() <= 255 else 8
-    return Image.fromarray((deep >> bits).astype(np.uint8))
+    shallow = np.empty(deep.shape, np.uint8)
+    for start in range(0, len(deep), _ROWS):  # a copy of all of it would be larger than the image
+        rows = deep[start : start + _ROWS].astype(np.int64).clip(0, 65535)
+        shallow[start : start + _ROWS] = rows >> bits
+    return Image.fromarray(shallow)
 
 
 def _ending(path: str) -> str:

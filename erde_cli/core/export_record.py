@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from erde_cli.core.class_names import ClassNames
 from erde_cli.core.context import Context
 from erde_cli.core.data import Normalisation, Normaliser
 from erde_cli.core.thresholds_file import ThresholdsDocument
@@ -59,7 +60,7 @@ class ExportRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1]
-    class_names: list[str] = Field(min_length=2)
+    class_names: ClassNames
     image_size: int = Field(ge=8, le=1024)
     preprocessing: bool
     normalisation: NormalisationRecord

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.json_text import JsonError, load_json
 from erde_cli.core.temporary import new_file, new_folder, set_aside
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -37,13 +38,13 @@ def read_json(path: Path) -> Any:
     """Read one JSON document.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file is not JSON, or is larger or deeper than anything erde writes.
     """
     try:
         if path.exists() and not path.is_file():  # to read from a pipe could take for ever
-            raise ValueError("it is no file")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
+            raise JsonError("it is no file")
+        return load_json(path)
+    except JsonError as error:
         raise InputError(
             f"{path} cannot be read as JSON: {error}.",
             expected="a file written by erde",

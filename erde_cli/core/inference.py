@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from erde_cli.core.context import Context
 from erde_cli.core.data import ImageStore, Normalisation, evaluation_batches
+from erde_cli.core.errors import BundleError
 from erde_cli.core.exits import all_scores, route
 from erde_cli.core.models import EarlyExitNet, folded
 from erde_cli.core.modes import evaluation_mode
@@ -34,6 +35,15 @@ class Answers:
         """Share of right answers of each exit, over all images."""
         return [float(share) for share in self.correct.mean(axis=0)]
 
+    def finite(self) -> Answers:
+        """The same, of a network that can be used.
+
+        Raises:
+            BundleError: some score is no number, as damaged or made-up weights give.
+        """
+        require_finite(self.scores)
+        return self
+
 
 @dataclass(frozen=True)
 class RoutedAnswers:
@@ -41,6 +51,22 @@ class RoutedAnswers:
 
     exits: NDArray[np.int64]
     predictions: NDArray[np.int64]
+
+
+def require_finite(scores: NDArray[np.floating]) -> None:
+    """See that a network's scores are numbers: nothing can be decided or written of others.
+
+    Raises:
+        BundleError: one is not.
+    """
+    bad = int(np.count_nonzero(~np.isfinite(scores)))
+    if bad:
+        raise BundleError(
+            "The network does not answer with finite numbers.",
+            got=f"{bad:,} of {scores.size:,} scores are none",
+            expected="weights, normalisation and temperatures as they were written",
+            hint="copy the model again, or make it again",
+        )
 
 
 def ready(model: EarlyExitNet, context: Context) -> EarlyExitNet:

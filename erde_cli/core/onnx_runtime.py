@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,16 @@ class OnnxNetwork(ABC):
                 expected=str(early),
                 hint="give one for all early exits, or one for each",
             )
-        return self.under(thresholds)(self.record.inputs(pixels))
+        try:
+            found = self.under(thresholds)(self.record.inputs(pixels))
+            _require_own(found, len(pixels), self.record)
+            return found
+        except Exception as error:
+            raise BundleError(
+                f"The exported network does not answer as erde's do: {error}",
+                expected="a file or a folder written by erde export",
+                hint=_AGAIN,
+            ) from error
 
     @abstractmethod
     def under(self, thresholds: Sequence[float] | None) -> Run:
@@ -166,11 +175,50 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads or 0
     try:
+        _refuse_other_files(path)
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleError(
             f"{path} cannot be run: {error}", expected="a file written by erde export", hint=_AGAIN
         ) from error
+
+
+def _require_own(found: ExportedAnswers, images: int, record: ExportRecord) -> None:
+    """See that answers are about these images, classes and exits; a file may answer anything."""
+    classes = len(record.class_names)
+    for numbers, count in ((found.labels, classes), (found.exits, record.exit_count)):
+        if numbers.shape != (images,) or not np.isin(numbers, np.arange(count)).all():
+            raise ValueError(f"numbers from 0 to {count - 1} expected, one for each image")
+    if found.probabilities.shape != (images, classes):
+        raise ValueError("a probability of each class expected")
+
+
+def _refuse_other_files(path: Path) -> None:
+    """See that a file names no others, which might lie anywhere: those of erde hold their weights.
+
+    The key stands in the file as it is wherever a tensor's numbers lie elsewhere; it may stand
+    there for other reasons as well, so then the file is looked through.
+    """
+    content = path.read_bytes()
+    if b"location" not in content:
+        return
+    import onnx
+
+    for tensor in _tensors(onnx.load_model_from_string(content)):
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise ValueError(f"the tensor {tensor.name!r} lies in another file")
+
+
+def _tensors(message: Any) -> Iterator[Any]:
+    """Every tensor in a message of ONNX, at any depth."""
+    waiting = [message]
+    while waiting:
+        one = waiting.pop()
+        if one.DESCRIPTOR.name == "TensorProto":
+            yield one
+        for field, value in one.ListFields():
+            if field.message_type is not None:
+                waiting += [value] if hasattr(value, "DESCRIPTOR") else list(value)
 
 
 def _record_of(session: onnxruntime.InferenceSession, path: Path) -> ExportRecord:

@@ -18,9 +18,9 @@ from torch import Tensor
 from erde_cli.core.context import Context, Precision, images_at_once
 from erde_cli.core.data import Normalisation, Normaliser
 from erde_cli.core.data.given_images import GivenImage, pixels_of
-from erde_cli.core.errors import InputError
+from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.exits import Routed, route
-from erde_cli.core.inference import ready
+from erde_cli.core.inference import ready, require_finite
 from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.thresholds import read_threshold
@@ -132,13 +132,31 @@ class Answering(Protocol):
 
 
 def rows_of(answering: Answering, found: Predicted) -> list[Prediction]:
-    """One object per image."""
+    """One object per image.
+
+    Raises:
+        BundleError: the network answers with numbers that are none, or with no label or exit of
+            its own.
+    """
     names, macs = answering.class_names, answering.cumulative_macs
+    require_finite(torch.stack([found.confidences, found.entropies]).numpy())
+    _require_below(found.labels, len(names), "label")
+    _require_below(found.exits, len(macs), "exit")
     columns = (found.labels, found.confidences, found.entropies, found.exits)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
         Prediction(label, names[label], sure, nats, at, macs[at]) for label, sure, nats, at in rows
     ]
+
+
+def _require_below(numbers: Tensor, count: int, what: str) -> None:
+    """See that labels and exits are those of the network; a foreign file may answer anything."""
+    if bool(((numbers < 0) | (numbers >= count)).any()):
+        raise BundleError(
+            f"The network answers with a {what} that it has not.",
+            expected=f"numbers from 0 to {count - 1}",
+            hint="export it again: erde export BUNDLE --format onnx --out FILE",
+        )
 
 
 @dataclass(frozen=True)

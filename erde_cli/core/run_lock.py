@@ -69,8 +69,15 @@ def _locked(run: Path) -> int | None:
 
 def _opened(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # Not through a link: whatever it leads to would be emptied.
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
+        if path.is_symlink():
+            raise RunError(
+                f"Cannot open {path}: it is a link.",
+                expected="a file, or none",
+                hint="remove it, or name another folder with --out",
+            ) from error
         raise RunError(
             f"Cannot write into {path.parent}: {error.strerror or error}.",
             expected="a folder that may be written to",

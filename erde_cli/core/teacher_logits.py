@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,14 +94,25 @@ class LogitsCache:
     def read(self, view: int) -> Logits | None:
         """Map a view into memory; None where it is missing or damaged."""
         for path in self.files(view):
-            try:
-                logits: Logits = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError, EOFError):
-                continue
-            fits = logits.shape == self.shape and logits.dtype == np.float16
-            if fits and path == self._path(view, logits):
+            logits = self._mapped(path)
+            if logits is not None and path == self._path(view, logits):
                 return logits
         return None
+
+    def _mapped(self, path: Path) -> Logits | None:
+        """A file of exactly these many numbers; its header is compared, and never interpreted."""
+        header = io.BytesIO()
+        described = {"descr": "<f2", "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(header, described)
+        start = header.getvalue()
+        try:
+            with path.open("rb") as handle:
+                size = os.fstat(handle.fileno()).st_size
+                if size != len(start) + self.bytes_per_view or handle.read(len(start)) != start:
+                    return None
+            return np.memmap(path, np.dtype("<f2"), "r", len(start), self.shape)
+        except (OSError, ValueError):
+            return None
 
     def write(self, view: int, logits: Logits) -> None:
         """Store a view, whole or not at all, in the place of damaged ones."""

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from erde_cli.app import main
 from erde_cli.core.errors import TrainingError
@@ -487,3 +490,45 @@ def test_a_value_of_one_method_alone_is_part_of_its_plain_student(
         "Given to one method alone: kd: distillation.temperature=5."
         in (copy / "results.md").read_text()
     )
+
+
+def test_odd_files_of_a_comparison_are_told_or_made_again(
+    copy: Path, tiny_recipe: Path, tmp_path: Path, cli: Cli
+) -> None:
+    odd = pickle.dumps(_Payload(tmp_path / "owned"))
+    again = ("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--json", "-q", *FEW)
+    answers, logs = list(copy.rglob("*.safetensors")), list(copy.rglob("metrics.jsonl"))
+    answers = [path for path in answers if path.name != "model.safetensors"]
+    before = {path: path.read_bytes() for path in answers}
+    digest = _digest_in(answers[0])
+    save_file(
+        {name: array[:1] for name, array in load_file(answers[0]).items()}, answers[0], digest
+    )
+    for path in (*answers[1:], *logs):
+        path.write_bytes(odd)
+    code, _, err = cli(*again)
+    assert (code, "Traceback" in err) == (0, False)
+    assert {path: path.read_bytes() for path in answers} == before
+    for path in logs:
+        path.write_text("[" * 100_000)
+    assert cli(*again)[0] == 0
+    for content in (odd, b"[]", b'{"recipe": 1, "teacher": null}', b"[" * 100_000):
+        (copy / "compare.json").write_bytes(content)
+        code, _, err = cli(*again)
+        assert (code, "Traceback" in err, "next:" in err) == (2, False, True)
+    assert not (tmp_path / "owned").exists()
+
+
+class _Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.marker),)
+
+
+def _digest_in(path: Path) -> dict[str, str]:
+    with safe_open(path, "np") as file:
+        return dict(file.metadata())

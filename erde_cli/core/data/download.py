@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import socket
 import tarfile
-import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
+from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -96,12 +96,25 @@ def _make(archive: Archive, root: Path, workplace: Path, observer: Observer) -> 
             except RuntimeError as error:  # of torchvision; does not say what came instead
                 raise RuntimeError(_compare(path, archive.md5) or str(error)) from error
     if archive.packed:
-        with warnings.catch_warnings():  # Python 3.12 and 3.13 want torchvision to name a filter
-            warnings.simplefilter("ignore", DeprecationWarning)
-            utils.extract_archive(path, workplace)
+        _unpack(path, archive, workplace)
     bad = bad_files(workplace, [archive])
     if bad:
         raise RuntimeError("the archive does not hold what it should: " + "; ".join(map(str, bad)))
+
+
+def _unpack(path: Path, archive: Archive, workplace: Path) -> None:
+    """Take the files that are wanted out of an archive, and nothing else, whatever it holds."""
+    wanted = {file.path for file in archive.files}
+    with tarfile.open(path) as packed:
+        for member in packed:
+            content = (
+                packed.extractfile(member) if member.name in wanted and member.isreg() else None
+            )
+            if content is not None:
+                place = workplace / member.name
+                place.parent.mkdir(exist_ok=True)
+                with place.open("wb") as handle:
+                    copyfileobj(content, handle)
 
 
 def _put(bad: Sequence[BadFile], workplace: Path, root: Path) -> None:

@@ -17,23 +17,33 @@ from contextlib import suppress
 from dataclasses import dataclass
 from mmap import MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from erde_cli.core.cache import VARIABLE, cache_folder, in_words, make_room
 from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
 from erde_cli.core.data.sources import ImageArray, IntArray
 from erde_cli.core.errors import DataError, InputError
+from erde_cli.core.json_text import load_json
 from erde_cli.core.observer import Observer
 from erde_cli.core.temporary import new_folder
 
-_IMAGES, _CHECKSUMS, _INDEX = "images.npy", "checksums.npy", "index.json"
+_IMAGES, _CHECKSUMS, _INDEX = "images.npy", "checksums", "index.json"
 _BYTES_AT_ONCE = 16_000_000
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
+_LARGEST_INDEX = 256_000_000  # bytes; it has a line for every file that is no image
 # Linux counts a private mapping that could be written to as memory, unless it is told not to.
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
+
+
+class _Index(BaseModel):
+    key: str
+    digest: str
+    sample: int
+    checksums: int
+    unreadable: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -183,10 +193,11 @@ def _write(workplace: Path, key: str, files: ImageFiles) -> None:
         handle.flush()
         os.fsync(handle.fileno())
         sample = _sample(handle.fileno())
-    np.save(workplace / _CHECKSUMS, np.array(checksums, np.uint32))
+    content = np.array(checksums, np.uint32).tobytes()
+    (workplace / _CHECKSUMS).write_bytes(content)
     index = {
         "key": key, "digest": digest, "sample": sample, "unreadable": unreadable,
-        "checksums": zlib.crc32(np.array(checksums, np.uint32).tobytes()),
+        "checksums": zlib.crc32(content),
     }  # fmt: skip
     (workplace / _INDEX).write_text(json.dumps(index), encoding="utf-8")
 
@@ -195,21 +206,20 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
     """Map a cache into memory; None where it is missing, damaged, or that of something else."""
     header = _header(files)
     try:
-        index: dict[str, Any] = json.loads((folder / _INDEX).read_bytes())
+        index = _Index.model_validate(load_json(folder / _INDEX, _LARGEST_INDEX))
         with (folder / _IMAGES).open("rb") as handle:
             fits = (
-                index["key"] == key
+                index.key == key
                 and os.fstat(handle.fileno()).st_size == len(header) + files.total
                 and handle.read(len(header)) == header
-                and index["sample"] == _sample(handle.fileno())
+                and index.sample == _sample(handle.fileno())
             )
-            checksums = np.load(folder / _CHECKSUMS, allow_pickle=False)
-            fits = fits and (
-                checksums.shape == (len(files.paths),)
-                and checksums.dtype == np.uint32
-                and index["checksums"] == zlib.crc32(checksums.tobytes())
-            )
-            unreadable = {int(number): str(why) for number, why in index["unreadable"].items()}
+            content = (folder / _CHECKSUMS).read_bytes() if fits else b""
+            checksums = np.frombuffer(content, np.uint32) if len(content) % 4 == 0 else None
+            if checksums is None or len(checksums) != len(files.paths):
+                return None
+            fits = fits and index.checksums == zlib.crc32(content)
+            unreadable = {int(number): why for number, why in index.unreadable.items()}
             if not fits:
                 return None
             mapping = mmap(
@@ -217,8 +227,8 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
             )
         images = np.frombuffer(mapping, np.uint8, offset=len(header)).reshape(files.shape)
         kept = Kept(folder, mapping, checksums)
-        return DecodedImages(images, str(index["digest"]), unreadable, kept)
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        return DecodedImages(images, index.digest, unreadable, kept)
+    except (OSError, ValueError):  # pydantic's and json's are of the latter kind
         return None
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from erde_cli.core.class_names import is_class_name
 from erde_cli.core.data.sources import IntArray
+from erde_cli.core.decoding import FORMATS
 from erde_cli.core.errors import DataError
 
 
@@ -26,6 +28,12 @@ def list_classes(
     labels: list[int] = []
     for label, name in enumerate(class_names):
         inside = folder / name
+        if not is_class_name(name):  # a path would lead out of the folder
+            raise DataError(
+                f"A class cannot be called {name!r}.",
+                expected="a folder's name",
+                hint="name the folder otherwise",
+            )
         found = sorted(_image_files(str(inside), endings)) if is_folder(inside) else []
         if not found and not may_lack:
             raise DataError(
@@ -129,27 +137,35 @@ def _check_link(path: Path) -> None:
 def image_endings() -> set[str]:
     """Endings of the files that can be opened as images."""
     formats = Image.registered_extensions().items()
-    return {ending for ending, kind in formats if kind in Image.OPEN}
+    return {ending for ending, kind in formats if kind in FORMATS}
 
 
-def _image_files(
-    folder: str, endings: set[str], above: tuple[str, ...] = ()
-) -> Iterator[tuple[str, ...]]:
+def _image_files(folder: str, endings: set[str]) -> Iterator[tuple[str, ...]]:
     """Parts of the path of every image below a folder; hidden ones are passed over.
 
-    Links to files are followed, links to folders are not: they may lead round in circles.
+    Links to files are followed, links to folders are not: they may lead round in circles. Folders
+    wait on a list, so that none lies too deep.
+
+    Raises:
+        DataError: a folder cannot be looked into.
     """
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        above = waiting.pop()
+        for entry in _visible("/".join((folder, *above))):
+            parts = (*above, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(parts)
+            elif ending_of(entry.name) in endings and is_file(entry):
+                yield parts
+
+
+def _visible(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            inside = [entry for entry in entries if not entry.name.startswith(".")]
+            return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise closed(folder, error) from error
-    for entry in inside:
-        parts = (*above, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _image_files(entry.path, endings, parts)
-        elif ending_of(entry.name) in endings and is_file(entry):
-            yield parts
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:

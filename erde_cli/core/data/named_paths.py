@@ -81,24 +81,33 @@ def _inside(folder: str) -> Iterator[Named]:
 
 
 def _walk(folder: str, endings: set[str]) -> Iterator[Named]:
-    try:
-        with os.scandir(folder) as entries:
-            # A subfolder is marked by its last character: the names are all that is kept.
-            names = [
-                entry.name + "/" * entry.is_dir(follow_symlinks=False)
-                for entry in entries
-                if not entry.name.startswith(".") and _wanted(entry, endings)
-            ]
-    except OSError as error:
-        yield Named(folder, error.strerror or str(error))
-        return
+    """Folders that are begun wait on a list, so that none lies too deep."""
+    begun: list[Iterator[tuple[str, bool]]] = [iter([(folder, True)])]
+    while begun:
+        path, is_folder = next(begun[-1], ("", False))
+        if not path:
+            begun.pop()
+        elif not is_folder:
+            yield Named(path)
+        else:
+            try:
+                begun.append(iter(_entries(path, endings)))
+            except OSError as error:
+                yield Named(path, error.strerror or str(error))
+
+
+def _entries(folder: str, endings: set[str]) -> Iterator[tuple[str, bool]]:
+    """Paths of subfolders and images in a folder, sorted by name, and whether each is a folder."""
+    with os.scandir(folder) as entries:
+        # A subfolder is marked by its last character: the names are all that is kept.
+        names = [
+            entry.name + "/" * entry.is_dir(follow_symlinks=False)
+            for entry in entries
+            if not entry.name.startswith(".") and _wanted(entry, endings)
+        ]
     names.sort(key=lambda name: name.removesuffix("/"))
     above = os.path.join(folder, "")  # noqa: PTH118 (Path's takes as long as decoding)
-    for name in names:
-        if name.endswith("/"):
-            yield from _walk(above + name[:-1], endings)
-        else:
-            yield Named(above + name)
+    return ((above + name.removesuffix("/"), name.endswith("/")) for name in names)
 
 
 def _wanted(entry: os.DirEntry[str], endings: set[str]) -> bool:
@@ -148,11 +157,23 @@ def _anywhere(above: str, rest: list[str]) -> Iterator[str]:
         rest = rest[1:]
     if rest[0] == "**":
         rest = ["*"]
-    yield from _match(above, rest)
-    for name, is_folder in _names(above):
-        path = above + name
-        if is_folder and not name.startswith(".") and not os.path.islink(path):  # noqa: PTH114
-            yield from _anywhere(path + "/", rest)
+    begun = [iter([above])]
+    while begun:
+        folder = next(begun[-1], None)
+        if folder is None:
+            begun.pop()
+            continue
+        yield from _match(folder, rest)
+        begun.append(iter(_folders(folder)))
+
+
+def _folders(above: str) -> list[str]:
+    """Visible folders in a folder, sorted; links to folders are not followed."""
+    return [
+        above + name + "/"
+        for name, is_folder in _names(above)
+        if is_folder and not name.startswith(".") and not os.path.islink(above + name)  # noqa: PTH114
+    ]
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:

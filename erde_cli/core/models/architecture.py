@@ -27,6 +27,7 @@ _BACKBONES: dict[str, Callable[[Architecture], Backbone]] = {
     "vgg": lambda a: vgg(a.depth, a.width, a.classes),
 }
 _HEADS = ("erde", "gap")
+_LARGEST_FEATURES = 2**28  # numbers of one image after the first convolution; a gigabyte
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,26 @@ def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
     """Build a network with fresh weights, which `seed` alone decides.
 
     Raises:
-        InputError: a cut lies outside the backbone, or a head does not fit.
+        InputError: a cut lies outside the backbone, a head does not fit, or the features of one
+            image would fill the memory.
     """
+    _refuse_giants(architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _build(architecture)
+
+
+def _refuse_giants(architecture: Architecture) -> None:
+    """A stem has few weights, however many channels: a small file could ask for any memory."""
+    channels = max(architecture.stem or 1, architecture.width * architecture.widening)
+    numbers = channels * architecture.image_size**2
+    if numbers > _LARGEST_FEATURES:
+        raise InputError(
+            "The features of a single image would fill the memory.",
+            got=f"{channels:,} channels of {architecture.image_size} x {architecture.image_size}",
+            expected=f"at most {_LARGEST_FEATURES:,} numbers",
+            hint="use a smaller image_size, width, widening or stem",
+        )
 
 
 def _build(architecture: Architecture) -> EarlyExitNet:

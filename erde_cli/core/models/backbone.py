@@ -35,7 +35,7 @@ def normalised(channels: int) -> list[nn.Module]:
 def initialise(modules: list[nn.Module]) -> None:
     """Draw the convolutions as He et al. (ICCV 2015, fan out) do; their biases begin at 0."""
     for module in nn.ModuleList(modules).modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # those hold no numbers
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field, model_validator
 
 from erde_cli.core.recipe.sections.base import Rules, Section, refuse
@@ -11,14 +13,17 @@ from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.sections.training import TrainingOfEach
 
+NAME = re.compile(r"^[\w][\w.-]*$")  # of a run; it names a folder
+LONGEST_NAME = 100  # characters
+
 
 class Recipe(Section):
     """Everything a run depends on."""
 
     name: str = Field(
         min_length=1,
-        max_length=100,
-        pattern=r"^[\w][\w.-]*$",
+        max_length=LONGEST_NAME,
+        pattern=NAME.pattern,
         description="name of the run; the file's name where it is left out",
     )
     seed: int = Field(0, ge=0, le=2**62, description="of weights, order, augmentation and dropout")

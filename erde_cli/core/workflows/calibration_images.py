@@ -116,6 +116,7 @@ def look(
         )
     model = ready(bundle.model, context)
     answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)
+    answers.finite()
     half_a, half_b = halves(len(store), dataset.fingerprint)
     temperatures: list[float] | None = None
     reports: tuple[TemperatureReport, ...] = ()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import DOCUMENT
 from erde_cli.core.data import Dataset, open_dataset
 from erde_cli.core.errors import ErdeError, StoppedError
+from erde_cli.core.json_text import parse_json
 from erde_cli.core.recipe import Recipe
 from erde_cli.core.workflows.compare_answers import Images, Seen, seen_by
 from erde_cli.core.workflows.compare_files import write_results
@@ -23,6 +25,11 @@ from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
 from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
+
+
+class _Row(BaseModel):
+    teacher_wrong: list[float] = []
+
 
 _PRECISION = "float32"  # of inference, as in a whole run
 
@@ -192,8 +199,11 @@ def _wrong_on_train(plan: Plan, seed: int) -> list[float] | None:
     """Share of augmented train images the teacher's paired exits get wrong, in the last epoch."""
     for arm in plan.arms:
         path = plan.of_seed(seed) / arm.label / "logs" / "student" / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        shares: list[float] | None = json.loads(lines[-1]).get("teacher_wrong") if lines else None
-        if shares:
-            return shares
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+            wrong = _Row.model_validate(parse_json(lines[-1])).teacher_wrong if lines else []
+        except (OSError, ValueError):  # it is for people; nothing but this table is made of it
+            continue
+        if wrong:
+            return wrong
     return None

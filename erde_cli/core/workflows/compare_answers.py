@@ -82,7 +82,7 @@ def seen_by(bundle: Bundle, images: Images, path: Path, observer: Observer) -> S
         "precision": images.context.precision,
     }
     digest = digest_of(described)
-    found = _read(path, digest, observer)
+    found = _read(path, digest, images, bundle.model.exit_count, observer)
     if found is None:
         found = arrays = _answer(bundle, images)
         # One entry: safetensors writes several in no fixed order.
@@ -91,7 +91,9 @@ def seen_by(bundle: Bundle, images: Images, path: Path, observer: Observer) -> S
     return _seen(bundle, found)
 
 
-def _read(path: Path, digest: str, observer: Observer) -> dict[str, FloatArray] | None:
+def _read(
+    path: Path, digest: str, images: Images, exits: int, observer: Observer
+) -> dict[str, FloatArray] | None:
     """Arrays of a file, if it is whole and says what is looked for."""
     if not path.is_file():
         return None
@@ -100,10 +102,10 @@ def _read(path: Path, digest: str, observer: Observer) -> dict[str, FloatArray] 
             inputs, _, content = (file.metadata() or {}).get("digest", "").partition(" ")
             if inputs != digest:
                 return None
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError):
+            arrays = {name: file.get_tensor(name) for name in _NAMES}
+    except (OSError, SafetensorError, TypeError):  # numpy has not every number format
         arrays, content = {}, ""
-    if set(arrays) != _NAMES or content != _digest_of(arrays):
+    if content != _digest_of(arrays) or not _fits(arrays, images, exits):
         observer.warning(f"{path} is damaged: its network is asked again.")
         return None
     return arrays
@@ -118,6 +120,24 @@ def _digest_of(arrays: dict[str, FloatArray]) -> str:
     return digest.hexdigest()
 
 
+def _fits(found: dict[str, FloatArray], images: Images, exits: int) -> bool:
+    """Whether arrays have the shapes of these images and this network, and finite numbers."""
+    by_split = {"calibration": len(images.calibration), "test": len(images.test)}
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("ece", "nll", "costs", "static"), (exits,))
+    shapes |= {
+        f"{split}.{name}": (count, exits)
+        for split, count in by_split.items()
+        for name in ("scores", "correct")
+    }
+    thetas = found["thresholds"]
+    whole = all(found[name].shape == shape for name, shape in shapes.items())
+    numbers = all(array.dtype == np.float64 for array in found.values())
+    numbers = numbers and all(bool(np.isfinite(found[name]).all()) for name in shapes)
+    return (
+        whole and numbers and thetas.ndim == 2 and len(thetas) > 0 and thetas.shape[1] == exits - 1
+    )
+
+
 def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
     model = ready(bundle.model, images.context)
     profile = profile_model(bundle.model, bundle.image_size)
@@ -126,7 +146,7 @@ def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
     for split, store in (("calibration", images.calibration), ("test", images.test)):
         answers = answer_all(
             model, store, bundle.normalisation, images.context, keep_logits=split == "test"
-        )
+        ).finite()
         arrays[f"{split}.scores"], arrays[f"{split}.correct"] = (
             answers.scores, answers.correct.astype(np.float64),
         )  # fmt: skip

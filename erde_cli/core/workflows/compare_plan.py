@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.errors import RunError
@@ -17,6 +19,14 @@ from erde_cli.core.workflows.phases import WHEREABOUTS
 
 FILE = "compare.json"
 FORMAT = 1
+
+
+class _Claim(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: int = FORMAT  # the first ones did not say it
+    recipe: Json
+    teacher: str | None
 
 
 @dataclass(frozen=True)
@@ -69,14 +79,15 @@ def claim(plan: Plan) -> None:
     teacher = None if plan.teacher is None else plan.teacher.document.weights_digest
     document: Json = {"format": FORMAT, "recipe": _shared(plan.recipe), "teacher": teacher}
     if path.is_file():
-        found = read_json(path)
-        if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
+        try:
+            found = _Claim.model_validate(read_json(path)).model_dump()
+        except ValidationError as error:
             raise RunError(
                 f"{path} is not what erde writes.",
                 hint="name another folder with --out",
                 expected="what erde compare writes",
-            )
-        if found.setdefault("format", FORMAT) != FORMAT:  # the first ones did not say it
+            ) from error
+        if found["format"] != FORMAT:
             raise RunError(
                 f"{path} has a format that this version of erde does not read.",
                 got=f"format {found['format']}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
@@ -61,14 +62,15 @@ def markdown(document: Json) -> str:
         "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
         "chosen on calibration images, figures of test images."
     )
-    own = [f"{method}: {', '.join(values)}" for method, values in document["own"].items()]
+    own = [f"{method}: {_plain(', '.join(values))}" for method, values in document["own"].items()]
     equal_cost += f" Given to one method alone: {'; '.join(own)}." if own else ""
     parts = [
         equal_cost, _budgets(document), paired, _differences(document), needed, _savings(document),
     ]  # fmt: skip
     parts += [RIVALS, _rivals(document)] if document["static_rivals"] else []
     missing = [
-        f"- seed {one['seed']}, {one['method']}: {one['reason']}" for one in document["failed"]
+        f"- seed {one['seed']}, {one['method']}: {_plain(one['reason'])}"
+        for one in document["failed"]
     ]
     parts += ["Failed:", "\n".join(missing)] if missing else []
     return "\n\n".join(parts) + "\n"
@@ -135,6 +137,12 @@ def rival_rows(document: Json) -> list[list[str]]:
 
 def _rivals(document: Json) -> str:
     return _table(RIVAL_HEAD, rival_rows(document))
+
+
+def _plain(text: str) -> str:
+    """A text of others, which may name files and classes, as a text and nothing else."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", shown)
 
 
 def _mean(shares: Sequence[float]) -> str:

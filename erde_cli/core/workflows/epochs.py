@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -19,6 +20,7 @@ from erde_cli.core.files import make_folder, write_json, write_text
 from erde_cli.core.inference import Answers
 from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.recipe import Training
+from erde_cli.core.resume_state import unfit
 from erde_cli.core.stop_request import StopRequest, stop_requests
 from erde_cli.core.training import EpochRecord, Objective, TrainState, train_epoch
 from erde_cli.core.workflows.options import Json, Options
@@ -60,7 +62,9 @@ class Keeper:
         Raises:
             InputError: there is a state to go on from, and nobody said whether to.
         """
-        saved = self._checkpoints.latest(self._options.observer.warning)
+        saved = self._checkpoints.latest(
+            self._options.observer.warning, partial(unfit, own=state.state_dict())
+        )
         if saved is not None and self._options.resume is None:
             raise InputError(
                 f"{self._checkpoints.folder} holds the state of this very training, stopped in "

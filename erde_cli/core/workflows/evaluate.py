@@ -152,7 +152,7 @@ def evaluate_store(
     model = ready(bundle.model, context)
     document = bundle.thresholds() if adaptive else None
     temperatures = document.temperatures if document else None
-    answers = answer_all(model, store, bundle.normalisation, context, temperatures)
+    answers = answer_all(model, store, bundle.normalisation, context, temperatures).finite()
     profile = profile_model(bundle.model, bundle.image_size)
     costs = np.array(profile.cumulative_macs, dtype=np.float64)
     seen = Observations(answers.scores, answers.correct, costs)

@@ -111,7 +111,7 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
     expected = answer_all(
         ready(bundle.model, context), store, bundle.normalisation, context,
         record.temperatures, keep_logits=True,
-    )  # fmt: skip
+    ).finite()  # fmt: skip
     options.observer.phase("Exporting")
     with _beside(request) as place:
         exported = _write(request.format, export_network(bundle.model, record), place, options)

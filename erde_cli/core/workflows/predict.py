@@ -194,8 +194,9 @@ class _Work:
         if len(good) < len(pixels):
             pixels = pixels[torch.tensor(good)]
         found = self.answering.answer(pixels, self._rule, self._batch)
+        rows = rows_of(self.answering, found)
         self.counts += np.bincount(found.exits.numpy(), minlength=len(self.counts))
-        return rows_of(self.answering, found)
+        return rows
 
 
 def _files(images: Iterable[Named], lost: deque[Named]) -> Iterator[str]:

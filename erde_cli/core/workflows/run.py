@@ -27,19 +27,10 @@ from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
+from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
 
 _PRECISION = "float32"  # of inference, in a whole run
-_REPORT_KEYS = {
-    "teacher",
-    "student",
-    "macs_ratio",
-    "size_ratio",
-    "exit_ratio",
-    "accuracy_drop",
-    "accuracy_drop_interval",
-    "seconds",
-}
 
 
 @dataclass(frozen=True)
@@ -208,8 +199,7 @@ def _written_report(path: Path, digest: str | None) -> Json | None:
         report = read_json(path) if path.is_file() else None
     except InputError:
         return None
-    whole = isinstance(report, dict) and set(report) == _REPORT_KEYS
-    return report if whole and digest in (None, digest_of(report)) else None
+    return report if is_report(report) and digest in (None, digest_of(report)) else None
 
 
 def compare(teacher: Evaluation, student: Evaluation, seconds: dict[str, float]) -> Json:

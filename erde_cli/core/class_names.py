@@ -1,0 +1,24 @@
+"""What a class may be called: it is shown on terminals, and names a folder of images."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+_LONGEST = 255  # characters; no file system has longer names of folders
+
+
+def is_class_name(name: str) -> bool:
+    """Whether it is the name of one visible folder, in characters that can be shown."""
+    shown = name.isprintable() and len(name) <= _LONGEST
+    return shown and bool(name) and "/" not in name and not name.startswith(".")
+
+
+def _checked(name: str) -> str:
+    if not is_class_name(name):
+        raise ValueError("no name of a class: printable characters, no path")
+    return name
+
+
+ClassNames = Annotated[list[Annotated[str, AfterValidator(_checked)]], Field(min_length=2)]
