@@ -2,25 +2,41 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from erde_cli.core.files import digest_of
+from pydantic import ValidationError
 
-_SEALS = ("digest", "seal")  # of bundle.json, of thresholds.json
+from erde_cli.core.bundle_format import BundleDocument
+from erde_cli.core.files import digest_of
+from erde_cli.core.thresholds_file import thresholds_document
 
 
 def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     """Change a document, and the digest of itself that it holds."""
     document = json.loads(path.read_text())
     edit(document)
-    for seal in _SEALS:
-        if seal in document:
-            rest = {name: value for name, value in document.items() if name != seal}
-            document[seal] = digest_of(rest)
-    path.write_text(json.dumps(document))
+    path.write_text(json.dumps(sealed(document)))
 
 
 def update_json(path: Path, **values: object) -> None:
     """Give some keys of a document other values."""
     edit_json(path, lambda document: document.update(values))
+
+
+def sealed(document: Any) -> Any:
+    """A document with the digest of itself that it is to hold, whatever else is in it."""
+    if not isinstance(document, dict):
+        return document
+    for name in ("digest", "seal"):  # of bundle.json, of thresholds.json
+        if name in document:
+            rest = {key: value for key, value in document.items() if key != name}
+            with suppress(ValueError, TypeError, RecursionError):  # NaN, for instance
+                document = {**document, name: digest_of(rest)}
+    with suppress(ValidationError, ValueError, TypeError):  # as a reader will see it: 1 as 1.0
+        if "digest" in document:
+            document["digest"] = BundleDocument.model_validate(document).sealed().digest
+        elif "seal" in document:
+            document["seal"] = thresholds_document(document).seal
+    return document

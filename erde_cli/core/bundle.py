@@ -268,7 +268,11 @@ def load_bundle(path: str | Path) -> Bundle:
     try:
         digest = digest_of_file(weights)
     except OSError as error:
-        raise BundleError(f"{weights} cannot be read: {error.strerror}.", hint=hint) from error
+        raise BundleError(
+            f"{weights} cannot be read: {error.strerror}.",
+            expected="a file that may be read",
+            hint=hint,
+        ) from error
     if digest != document.weights_digest:
         raise BundleError(
             f"{weights} is damaged, or was changed after training.",

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from erde_cli.core.files import digest_of_file
 
+from ..edited import sealed
 from .case import Case, recipe, written
 from .conftest import Refused
 
@@ -52,7 +53,7 @@ def edited(file: str, dotted: str, value: Any) -> Change:
             del inner[key]
         else:
             inner[key] = value
-        (student / file).write_text(json.dumps(document))
+        (student / file).write_text(json.dumps(sealed(document)))
 
     return change
 

@@ -81,7 +81,7 @@ anything = st.recursive(
 def test_a_changed_value_is_read_or_refused(bundle: Path, key: str, value: Any) -> None:
     document = thresholds_document(content([0.5, 1.0], True, 0.9)).model_dump()
     changed = {**copy.deepcopy(document), key: value}
-    (bundle / THRESHOLDS).write_text(json.dumps(changed))
+    (bundle / THRESHOLDS).write_text(json.dumps(sealed(changed)))
     try:
         found = read_thresholds(bundle, DIGEST, 3)
     except BundleError as error:

@@ -24,7 +24,8 @@ from erde_cli.core.data.named_paths import named_images
 from erde_cli.core.decoding import decode_files
 from erde_cli.core.files import digest_of_file
 from erde_cli.core.recipe import Data, load_recipe, shipped_recipes
-from erde_cli.core.thresholds_file import THRESHOLDS, thresholds_document
+from erde_cli.core.thresholds_file import THRESHOLDS
+from tests.edited import sealed
 from tests.fuzz.cases import FindingError, mutated, mutated_json
 
 Run = Callable[[], object]
@@ -94,7 +95,7 @@ def bundles(folder: Path, good: Path) -> Callable[[random.Random], Run]:
         if kind in (3, 4):
             digest = digest_of_file(place / WEIGHTS)
             told, chosen = {**told, "weights_digest": digest}, {**chosen, "weights_digest": digest}
-        chosen = _sealed(chosen)
+        told, chosen = sealed(told), sealed(chosen)
         texts = [json.dumps(told).encode(), json.dumps(chosen).encode()]
         if kind == 5:
             number = draw.randrange(2)
@@ -111,14 +112,6 @@ def _used(place: Path, image: Image.Image) -> None:
     for found in bundle.predict(image):
         json.dumps(found.__dict__ if hasattr(found, "__dict__") else str(found), allow_nan=False)
     _ = bundle.recipe
-
-
-def _sealed(chosen: Any) -> Any:
-    try:
-        content = {k: v for k, v in chosen.items() if k not in ("seal", "format")}
-        return thresholds_document(content).model_dump()
-    except Exception:  # noqa: BLE001 (what is wrong is the reader's to tell)
-        return chosen
 
 
 def _other_table(weights: bytes, draw: random.Random) -> bytes:

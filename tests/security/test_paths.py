@@ -21,6 +21,7 @@ from erde_cli.core.run_lock import LOCK, one_writer
 from erde_cli.core.variants import Variant
 
 from ..conftest import Cli
+from ..edited import edit_json
 
 OUTSIDE = [
     "../outside",
@@ -39,9 +40,7 @@ OUTSIDE = [
 
 
 def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
-    document = json.loads(path.read_text())
-    edit(document)
-    path.write_text(json.dumps(document))
+    edit_json(path, edit)
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

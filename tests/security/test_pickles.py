@@ -1,6 +1,5 @@
 """A malicious pickle in the place of every file that erde reads back: nothing of it ever runs."""
 
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ..conftest import Cli
+from ..edited import update_json
 from .conftest import CACHED, KINDS, Payload, under_its_digest
 
 BINARY = {".pt", ".pt2", ".npy", ".safetensors", ".onnx"}  # where a reader could take other kinds
@@ -78,9 +78,7 @@ def test_under_a_digest_that_fits_it_is_refused_as_well(
     (student / name).write_bytes(content)
     if name == "model.safetensors":
         for file in ("bundle.json", "thresholds.json"):
-            document = json.loads((student / file).read_text())
-            document["weights_digest"] = digest_of_file(student / name)
-            (student / file).write_text(json.dumps(document))
+            update_json(student / file, weights_digest=digest_of_file(student / name))
     code, _, err = cli("predict", student, student / "evaluation")
     assert (code, "Traceback" in err) == (2, False), err
     assert not (tmp_path / "owned").exists()

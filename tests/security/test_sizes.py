@@ -23,6 +23,7 @@ from erde_cli.core.models import Architecture, build_model
 from erde_cli.core.resume_state import unfit
 from erde_cli.core.teacher_logits import LogitsCache
 
+from ..edited import sealed
 from .conftest import packed
 
 LIMITED = """
@@ -47,7 +48,7 @@ def rewrite(
         (student / "model.safetensors").write_bytes(weights)
         document["weights_digest"] = digest_of_file(student / "model.safetensors")
     edit(document)
-    (student / "bundle.json").write_text(json.dumps(document))
+    (student / "bundle.json").write_text(json.dumps(sealed(document)))
 
 
 @pytest.mark.parametrize(
