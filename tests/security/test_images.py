@@ -63,11 +63,11 @@ def larger(content: bytes, kind: str) -> bytes:
 @pytest.mark.parametrize(
     "content",
     [
-        png(60_000, 60_000), png(10_000, 10_000), png(2**31 - 1, 2**31 - 1), png(8, 8, text_bomb(80), rows=8),
+        png(60_000, 60_000), png(2**31 - 1, 2**31 - 1), png(8, 8, text_bomb(80), rows=8),
         larger(saved_as("GIF", 2, 2), "GIF"), larger(saved_as("BMP", 2, 2), "BMP"),
         larger(saved_as("PPM", 2, 2), "PPM"),
     ],
-    ids=["png", "png of 100 megapixels", "png of 4 exapixels", "zTXt", "gif", "bmp", "pgm"],
+    ids=["png", "png of 4 exapixels", "zTXt", "gif", "bmp", "pgm"],
 )  # fmt: skip
 def test_a_bomb_among_images_is_an_unreadable_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(content)
@@ -79,6 +79,11 @@ def test_a_bomb_among_images_is_an_unreadable_file(content: bytes, tmp_path: Pat
     assert set(found.unreadable) == {0}
     assert found.pixels[192:195] == bytes((1, 2, 3))
     assert peak < 20_000_000
+
+
+def test_an_image_of_a_hundred_megapixels_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(10_000, 10_000))
+    assert "DecompressionBomb" in decode_files([str(tmp_path / "a.png")], 8).unreadable[0]
 
 
 def test_a_colour_profile_that_unfolds_is_not_unfolded(tmp_path: Path) -> None:
