@@ -237,5 +237,5 @@ def _more(kind: str, image: Image.Image) -> dict[str, Any]:
 
 
 def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes away, however deep what was put into it."""
+    """A folder that goes away at the end."""
     return tempfile.TemporaryDirectory(prefix="erde-fuzz-", ignore_cleanup_errors=True)

@@ -1,5 +1,6 @@
 """What fuzzing and looking for holes found, each as small as it can be."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
@@ -18,6 +20,7 @@ from erde_cli.core.files import digest_of_file
 
 from ..conftest import Cli
 from ..fuzz.readers import chain, remove_chain
+from .conftest import CACHED, under_its_digest
 from .test_paths import change
 
 
@@ -131,3 +134,21 @@ def test_an_index_of_decoded_images_that_nests_deeply_is_made_again(
         index.write_text(text)
         assert open_dataset(settings).fingerprint == first
     shutil.rmtree(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("part", ["epoch", "optimizer", "log", "metrics"])
+def test_a_saved_state_of_another_shape_is_told_and_left_out(
+    part: str, made: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    paths = sorted((made / "run" / "checkpoints" / "student").iterdir())
+    for path in paths:
+        saved = torch.load(path, weights_only=True)
+        (saved if part == "metrics" else saved["state"])[part] = {"x": torch.zeros(1)}
+        stream = io.BytesIO()
+        torch.save(saved, stream)
+        under_its_digest(path, stream.getvalue())
+    shutil.rmtree(made / "run" / "student")
+    command = ["distill", tiny_recipe, "--out", made / "run", "--resume", "-q", *CACHED]
+    code, _, err = cli(*command)
+    assert (code, "Traceback" in err) == (0, False), err
+    assert err.count("is left out: it is not what erde writes") == len(paths)

@@ -81,6 +81,11 @@ def test_a_bomb_among_images_is_an_unreadable_file(content: bytes, tmp_path: Pat
     assert peak < 20_000_000
 
 
+def test_an_image_of_a_hundred_megapixels_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(10_000, 10_000))
+    assert "DecompressionBomb" in decode_files([str(tmp_path / "a.png")], 8).unreadable[0]
+
+
 def test_a_colour_profile_that_unfolds_is_not_unfolded(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(8, 8, profile_bomb(80), rows=8))
     tracemalloc.start()

@@ -5,6 +5,7 @@ import json
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from erde_cli.core import json_text, weights_file
 from erde_cli.core.bundle import load_bundle
@@ -72,6 +74,23 @@ def test_a_tiny_folder_that_asks_for_a_giant_is_refused_before_it_is_built(
         load_bundle(student)
 
 
+def test_a_depth_that_no_file_can_have_is_refused_by_the_number_of_tensors(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rewrite(run_copy / "student", lambda d: d["architecture"].update(depth=9998))
+    monkeypatch.setattr(weights_file, "build_model", lambda *_: pytest.fail("built"))
+    with pytest.raises(BundleError, match="fewer tensors"):
+        load_bundle(run_copy / "student")
+
+
+def test_weights_in_another_number_format_are_refused(run_copy: Path) -> None:
+    path = run_copy / "student" / "model.safetensors"
+    halved = {name: tensor.half() for name, tensor in load_file(path).items()}
+    rewrite(run_copy / "student", lambda d: None, save(halved))
+    with pytest.raises(BundleError, match="another than the network's"):
+        load_bundle(run_copy / "student")
+
+
 def test_the_memory_of_a_refused_giant_stays_small(run_copy: Path) -> None:
     student = run_copy / "student"
     rewrite(student, lambda d: d["architecture"].update(width=1024, widening=64))
@@ -129,8 +148,11 @@ def test_no_more_of_a_giant_json_is_read_than_the_limit(tmp_path: Path) -> None:
     giant = tmp_path / "giant.json"
     with giant.open("wb") as handle:
         handle.truncate(100 * json_text.LARGEST)
+    tracemalloc.start()
     with pytest.raises(JsonError, match="more than 16,000,000 bytes"):
         load_json(giant)
+    assert tracemalloc.get_traced_memory()[1] < 3 * json_text.LARGEST
+    tracemalloc.stop()
     with pytest.raises(JsonError):
         load_json(tmp_path)
 
@@ -161,6 +183,11 @@ def test_the_header_of_kept_logits_is_compared_and_never_interpreted(
     cache.write(0, np.zeros((2, 1, 3), np.float16))
     assert cache.read(0) is not None
     (path,) = tmp_path.glob("*.npy")
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"<f2", b"<i2"))
+    assert cache.read(0) is None
+    path.write_bytes(whole + b"more")
+    assert cache.read(0) is None
     text = header.encode() + b"\n"
     path.write_bytes(b"\x93NUMPY\x01\0" + struct.pack("<H", len(text)) + text + bytes(12))
     assert cache.read(0) is None
