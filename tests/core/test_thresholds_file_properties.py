@@ -22,6 +22,8 @@ from erde_cli.core.thresholds_file import (
     write_thresholds,
 )
 
+from ..edited import sealed
+
 DIGEST = "0" * 64
 theta = st.sampled_from([0.0, 5e-324, math.inf]) | st.floats(0, allow_nan=False)
 share = st.floats(0, 1)
@@ -77,17 +79,19 @@ anything = st.recursive(
 
 
 @reproducible
-@given(st.sampled_from([*KEYS, "new"]), anything)
-def test_a_changed_value_is_read_or_refused(bundle: Path, key: str, value: Any) -> None:
+@given(st.sampled_from([*KEYS, "new"]), anything, st.booleans())
+def test_a_changed_value_is_read_or_refused(
+    bundle: Path, key: str, value: Any, is_sealed: bool
+) -> None:
     document = thresholds_document(content([0.5, 1.0], True, 0.9)).model_dump()
     changed = {**copy.deepcopy(document), key: value}
-    (bundle / THRESHOLDS).write_text(json.dumps(sealed(changed)))
+    (bundle / THRESHOLDS).write_text(json.dumps(sealed(changed) if is_sealed else changed))
     try:
         found = read_thresholds(bundle, DIGEST, 3)
     except BundleError as error:
         refusal = error
-    else:  # what was certified is as it was, or is certified no more
-        assert not found.certified or found == ThresholdsDocument.model_validate(document)
+    else:  # by hand, nothing has changed
+        assert is_sealed or found == ThresholdsDocument.model_validate(document)
         assert all(value >= 0 for value in found.values)
         return
     assert THRESHOLDS in refusal.message

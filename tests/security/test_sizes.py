@@ -222,7 +222,7 @@ OWN = {
     "model": {"w": torch.zeros(2, 3)},
     "optimizer": {"state": {}, "param_groups": [{"lr": 0.1, "params": [0], "nesterov": True}]},
 }  # fmt: skip
-LOG = {"batch_size": 4, "seconds": 1.0, "steps": 1, "recent_steps": 0,
+LOG = {"batch_size": 4, "seconds": 1.0, "steps": 1, "recent_steps": 0, "finite": 1, "skipped": 0,
        "total": {"loss": torch.zeros(())}, "recent": {}}  # fmt: skip
 
 
