@@ -15,7 +15,8 @@ demo: $(VENV)/.installed
 	$(BIN)/erde run digits
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
+	  --cov --cov-report=term-missing:skip-covered
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -84,11 +84,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.main(given, prog_name="erde", standalone_mode=False)
     except ErdeError as error:
         return _fail(given, error.to_json(), str(error))
-    except PermissionError as error:
-        denied = _denied(error)
-        return _fail(given, denied.to_json(), str(denied))
     except (KeyboardInterrupt, typer.Abort):
         code = _STOPPED
+    except OSError as error:  # a full disk, a closed folder: no bug
+        refused = _refused(error)
+        return _fail(given, refused.to_json(), str(refused))
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
         return _fail_unexpected(given, error)
     if code == _STOPPED:  # Typer turns Ctrl-C into this code, without a word
@@ -99,12 +99,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _denied(error: PermissionError) -> InputError:
-    """The system lets nobody in, wherever that was noticed: no bug, and no failure of a machine."""
-    return InputError(
-        f"Cannot open {error.filename or 'a file'}: {error.strerror or error}.",
-        expected="a file or folder that you may read, and write to where something is written",
-        hint="change its permissions, or name another",
+def _refused(error: OSError) -> ErdeError:
+    """What the system refused, wherever that was noticed: it lets nobody in, or it fails."""
+    if isinstance(error, PermissionError):
+        return InputError(
+            f"Cannot open {error.filename or 'a file'}: {error.strerror or error}.",
+            expected="a file or folder that you may read, and write to where something is written",
+            hint="change its permissions, or name another",
+        )
+    where = f"{error.filename}: " if error.filename else ""
+    return ErdeError(
+        f"The system refused: {where}{error.strerror or error}.",
+        hint="see to it, then type the same command again",
     )
 
 

@@ -65,7 +65,7 @@ class Watch(TorchDispatchMode):
             if name == "_local_scalar_dense":
                 return float(not self.where.startswith("step"))  # no overflow; a loss, a scale
             if name == "_to_copy" and on_device(args):
-                return torch.zeros(args[0].shape, dtype=args[0].dtype)
+                return torch.ones(args[0].shape, dtype=args[0].dtype)
         if name == "_fused_sgd_":
             return None  # torch has it for every real device, not for this one
         return func(*args, **kwargs)

@@ -41,6 +41,19 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(
     assert not list(run.rglob(".*"))
 
 
+def test_what_the_system_refuses_is_no_bug(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/somewhere/file")
+
+    monkeypatch.setattr("erde_cli.core.recipe.load_recipe", refuse)
+    code, out, err = cli("run", "digits", "--json")
+    assert code == 1
+    assert json.loads(out)["error"]["exit_code"] == 1
+    assert "Error: The system refused: /somewhere/file: No space left on device." in err
+    assert "Traceback" not in err
+    assert "bug" not in err
+
+
 def test_a_bug_is_an_object_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
     code = app._fail_unexpected(["profile", "--json"], ValueError("impossible"))
     out, err = capsys.readouterr()
@@ -62,5 +75,6 @@ def test_a_failure_of_the_machine_is_exit_code_1(
     )  # fmt: skip
     assert code == 1
     assert json.loads(out)["error"]["type"] == "TrainingError"
-    assert "The loss is nan" in err
+    assert "loss or gradients were not finite (epoch 2, step 10 of 20, learning rate 9" in err
+    assert f"was saved in {tmp_path / 'run/checkpoints/teacher'}" in err
     assert not (tmp_path / "run" / "teacher").exists()

@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from erde_cli.core.bundle_format import (
@@ -31,7 +31,7 @@ from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError, InputError, brief
 from erde_cli.core.exits import Routed, route
-from erde_cli.core.files import digest_of_file, replaced_folder, write_json
+from erde_cli.core.files import digest_of_file, replaced_folder, write_file, write_json
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.prediction import (
     Images,
@@ -42,6 +42,7 @@ from erde_cli.core.prediction import (
     rule_of,
 )
 from erde_cli.core.recipe import Calibration, Recipe
+from erde_cli.core.source_commit import source_commit
 from erde_cli.core.thresholds_file import (
     Stamp,
     ThresholdsDocument,
@@ -197,7 +198,8 @@ def save_bundle(
     """Write a bundle, whole or not at all; takes the place of an older one and its thresholds."""
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with replaced_folder(path) as folder:
-        save_file(state, folder / WEIGHTS)
+        weights = save(state)
+        write_file(folder / WEIGHTS, lambda beside: beside.write_bytes(weights))
         document = {
             "format": FORMAT,
             "role": role,
@@ -211,8 +213,9 @@ def save_bundle(
             "weights_digest": digest_of_file(folder / WEIGHTS),
             "training": context.to_json(),
             "versions": versions(),
+            "git_commit": source_commit(),
         }
-        write_json(folder / DOCUMENT, BundleDocument.model_validate(document).model_dump())
+        write_json(folder / DOCUMENT, BundleDocument.model_validate(document).sealed().model_dump())
     return load_bundle(path)
 
 
@@ -223,7 +226,7 @@ def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
         return bundle
     recipe = {**bundle.document.recipe, "calibration": section}
     document = bundle.document.model_copy(update={"recipe": recipe})
-    write_json(bundle.path / DOCUMENT, document.model_dump())
+    write_json(bundle.path / DOCUMENT, document.sealed().model_dump())
     return load_bundle(bundle.path)
 
 
@@ -261,7 +264,14 @@ def load_bundle(path: str | Path) -> Bundle:
     hint = "copy the folder again, or train it again"
     if not weights.is_file():
         raise BundleError(f"{path} has no {WEIGHTS}.", expected="a whole bundle", hint=hint)
-    digest = digest_of_file(weights)
+    try:
+        digest = digest_of_file(weights)
+    except OSError as error:
+        raise BundleError(
+            f"{weights} cannot be read: {error.strerror}.",
+            expected="a file that may be opened",
+            hint=hint,
+        ) from error
     if digest != document.weights_digest:
         raise BundleError(
             f"{weights} is damaged, or was changed after training.",

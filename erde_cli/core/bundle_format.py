@@ -8,11 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.files import read_json
+from erde_cli.core.files import digest_of, read_json
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
-
 _HINT = "copy the folder again, or train it again"
 
 
@@ -60,6 +59,19 @@ class BundleDocument(_Document):
     weights_digest: str
     training: dict[str, Any]
     versions: dict[str, str]
+    git_commit: str | None = None  # of erde's code; bundles before it had neither this ...
+    digest: str | None = None  # ... nor this, of all the rest
+
+    def sealed(self) -> BundleDocument:
+        """The same with the digest of what it holds, as it is written."""
+        return self.model_copy(update={"digest": self._digest()})
+
+    def is_whole(self) -> bool:
+        """Whether it is what was written."""
+        return self.digest in (None, self._digest())
+
+    def _digest(self) -> str:
+        return digest_of(self.model_dump(exclude={"digest"}))
 
 
 def read_bundle_document(path: Path) -> BundleDocument:
@@ -88,6 +100,12 @@ def read_bundle_document(path: Path) -> BundleDocument:
         document = BundleDocument.model_validate(content)
     except ValidationError as error:
         raise not_what_erde_writes(path / DOCUMENT, error, _HINT) from error
+    if not document.is_whole():
+        raise BundleError(
+            f"{path / DOCUMENT} is damaged, or was changed after training.",
+            expected=f"digest {str(document.digest)[:12]}",
+            hint=_HINT,
+        )
     if len(document.class_names) != document.architecture.classes:
         raise BundleError(
             f"{path / DOCUMENT} names {len(document.class_names)} classes.",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.files import make_folder
+from erde_cli.core.temporary import sweep
 
 VARIABLE = "ERDE_CACHE"
 
@@ -26,12 +27,13 @@ def cache_folder(*parts: str) -> Path:
 
 
 def make_room(folder: Path, needed: int) -> None:
-    """Make a folder for `needed` bytes more.
+    """Make a folder for `needed` bytes more, swept of what others left half-written.
 
     Raises:
         InputError: the disk has less, or the folder cannot be made.
     """
     make_folder(folder)
+    sweep(folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(

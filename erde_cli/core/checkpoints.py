@@ -18,7 +18,7 @@ import torch
 
 from erde_cli.core.files import write_file
 
-_FORMAT = 1
+_FORMAT = 2  # 1 did not count steps that were skipped one after the other
 _KEPT = 2  # if the newest is damaged, the one before it serves
 _KEYS = {"format", "inputs_digest", "made_by", "state", "metrics", "timings"}
 _DIGITS = 16  # of the digest, in a name
@@ -78,8 +78,9 @@ class Checkpoints:
         """Remove them all: the network is finished, or is begun anew."""
         for path in self._paths():
             path.unlink(missing_ok=True)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        for folder in (self.folder, self.folder.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def _paths(self) -> list[Path]:
         """Newest first."""

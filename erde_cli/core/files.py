@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.temporary import new_file, new_folder, set_aside
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def canonical_json(document: Any) -> str:
@@ -67,7 +69,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         ErdeError: the file cannot be written.
     """
     make_folder(path.parent)
-    with _told(path), replaced_file(path) as temporary:
+    with told(path), replaced_file(path) as temporary:
         write(temporary)
 
 
@@ -80,37 +82,26 @@ def replaced_file(path: Path) -> Iterator[Path]:
     Raises:
         ErdeError: the file cannot be written.
     """
-    temporary = None
-    try:
-        with _told(path):
-            # A short prefix: with the whole name, a long but legal one would not fit.
-            handle, name = tempfile.mkstemp(path.suffix[:20], f".{path.name[:20]}.", path.parent)
-            os.close(handle)
-            temporary = Path(name)
+    with ExitStack() as stack:
+        with told(path):
+            temporary = stack.enter_context(new_file(path))
         yield temporary
-        with _told(path):
+        with told(path):
             _flush(temporary)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ErdeError(f"Cannot write {path}: {error.strerror or error}.") from error
+            _flush(path.parent)
 
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside `path` to fill; it takes the place of `path` at the end.
 
+    What fails inside stays what it is, and leaves the old folder as it was.
+
     Raises:
         InputError: `path` is there and is no folder.
+        ErdeError: the folder cannot be written.
     """
     make_folder(path.parent)
     if path.exists() and not path.is_dir():
@@ -120,19 +111,34 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             hint="give another folder with --out",
             expected="nothing, or a folder",
         )
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
+    with ExitStack() as stack:
+        with told(path):
+            temporary = stack.enter_context(new_folder(path))
         yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
-            path.replace(old)
-            temporary.replace(path)
-            shutil.rmtree(old)
-        else:
-            temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with told(path):
+            for written in [*temporary.rglob("*"), temporary]:
+                _flush(written)
+            temporary.chmod(0o777 & ~_umask())
+            with set_aside(path) if path.exists() else nullcontext():
+                temporary.replace(path)
+            _flush(path.parent)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say in words why something could not be written.
+
+    Raises:
+        ErdeError: it could not.
+    """
+    try:
+        yield
+    except OSError as error:
+        room = f"make room on the disk of {path.parent}, then type the same command again"
+        raise ErdeError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint=room if error.errno in _FULL else "",
+        ) from error
 
 
 def make_folder(path: Path) -> None:
@@ -174,8 +180,14 @@ def check_file_target(path: Path, option: str) -> None:
 
 
 def _flush(path: Path) -> None:
-    with path.open("rb") as handle:
-        os.fsync(handle.fileno())
+    """See that a file, or what a folder lists, is on the disk itself."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _umask() -> int:

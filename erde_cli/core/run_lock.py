@@ -9,13 +9,14 @@ from pathlib import Path
 
 from erde_cli.core.errors import RunError
 from erde_cli.core.files import make_folder
+from erde_cli.core.temporary import sweep
 
 LOCK = ".lock"
 
 
 @contextmanager
 def one_writer(run: Path) -> Iterator[None]:
-    """Hold a run folder, so that no other process writes into it.
+    """Hold a run folder, so that no other process writes into it, swept of what one left behind.
 
     The lock belongs to this process: it ends with it, however it ends, and processes that are
     started from here do not inherit it. Where the system has no such locks, nothing is held.
@@ -29,6 +30,7 @@ def one_writer(run: Path) -> Iterator[None]:
     try:
         make_folder(run)
         handle = _locked(run)
+        sweep(run, deep=True)
         yield
     finally:
         if handle is not None:

@@ -69,7 +69,7 @@ class LogitsCache:
 
     def missing(self, views: int) -> int:
         """How many of the first `views` views are not there."""
-        return sum(not self._files(view) for view in range(views))
+        return sum(not self.files(view) for view in range(views))
 
     def open(self, bytes_to_come: int) -> None:
         """Make the folder, and see that it is this key's and that the disk has room.
@@ -91,7 +91,7 @@ class LogitsCache:
 
     def read(self, view: int) -> Logits | None:
         """Map a view into memory; None where it is missing or damaged."""
-        for path in self._files(view):
+        for path in self.files(view):
             try:
                 logits: Logits = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError, EOFError):
@@ -103,7 +103,7 @@ class LogitsCache:
 
     def write(self, view: int, logits: Logits) -> None:
         """Store a view, whole or not at all, in the place of damaged ones."""
-        damaged = self._files(view)
+        damaged = self.files(view)
         path = self._path(view, logits)
         write_file(path, lambda temporary: _save(temporary, logits))
         for other in damaged:
@@ -113,7 +113,8 @@ class LogitsCache:
     def _path(self, view: int, logits: Logits) -> Path:
         return self.folder / f"view-{view:05}-{zlib.crc32(logits.data):08x}.npy"
 
-    def _files(self, view: int) -> list[Path]:
+    def files(self, view: int) -> list[Path]:
+        """What is there of a view; read, it may turn out to be damaged."""
         return sorted(self.folder.glob(f"view-{view:05}-*.npy"))
 
 
@@ -147,6 +148,8 @@ class CachedLogits:
     def _get(self, view: int) -> Logits:
         stored = self._cache.read(view)
         if stored is None:
+            for damaged in self._cache.files(view):
+                self._observer.warning(f"{damaged} is damaged: it is made again.")
             self._cache.write(view, self._fill(view))
             stored = self._cache.read(view)
         if stored is None:

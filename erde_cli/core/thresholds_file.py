@@ -164,17 +164,18 @@ def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> Thresholds
 
 
 def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
-    """See that a calibration fits a number of exits, and that its promise is the one it was given.
+    """See that a calibration fits a number of exits, and is the one that was written.
 
     Raises:
         BundleError: it does not, or it is not.
     """
     _check_lengths(document, path, exits, hint)
-    if document.certified and document.seal != _seal(document.model_dump()):
+    if document.seal != _seal(document.model_dump()):
+        void = ", so its promise is void" if document.certified else ""
         raise BundleError(
-            f"{path} was changed after it was certified, so its promise is void.",
-            expected="what erde calibrate wrote, or certified: false",
-            hint=hint,
+            f"{path} is damaged, or was changed after it was written{void}.",
+            expected="what erde calibrate wrote",
+            hint=f"{hint}; for thresholds of your own: --threshold",
         )
 
 
@@ -235,7 +236,7 @@ def _check_lengths(document: ThresholdsDocument, path: Path, exits: int, hint: s
 
 
 def _seal(content: dict[str, Any]) -> str:
-    """Digest of all that a promise speaks of."""
+    """Digest of all the rest."""
     return digest_of({name: value for name, value in content.items() if name != "seal"})
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batch, Batches
@@ -24,6 +24,7 @@ from erde_cli.core.observer import EpochEvent, Observer
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Training
 from erde_cli.core.schedule import learning_rate
+from erde_cli.core.skipping import StepGuard, not_finite
 
 _LEAST_PER_CLASS = 10  # calibration images per class from which a collapse can be told
 _LEAST_SCALE = 2.0**-16  # of gradients in float16; 32 skipped steps below where it begins
@@ -36,6 +37,14 @@ class Objective(Protocol):
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss (a scalar) and what to log: means over the batch, [exits] each."""
         ...
+
+
+class Step(NamedTuple):
+    """A training step: its loss, a scalar, what to log of it, and whether it was taken, bool []."""
+
+    loss: Tensor
+    terms: dict[str, Tensor]
+    taken: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class TrainState:
         device = next(model.parameters()).device.type
         # Gradients that float16 would round to 0 are scaled up; elsewhere this does nothing.
         self.scaler = torch.amp.GradScaler(device, enabled=settings.precision == "float16")
+        self.guard = StepGuard(model, self.optimizer)
         self.epoch = 0
         self.step = 0
         self.log: EpochLog | None = None  # of an epoch under way
@@ -76,6 +86,7 @@ class TrainState:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "skipped_in_a_row": self.guard.in_a_row,
             "epoch": self.epoch,
             "step": self.step,
         }
@@ -85,6 +96,7 @@ class TrainState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.guard.in_a_row = state["skipped_in_a_row"]
         self.epoch = state["epoch"]
         self.step = state["step"]
         device = next(self.model.parameters()).device
@@ -107,7 +119,8 @@ def train_epoch(
     `after_step` may save the state, and end it all by an exception: the next call goes on there.
 
     Raises:
-        TrainingError: the loss is no longer finite, or float16 cannot hold the gradients.
+        TrainingError: too many steps one after the other were not finite, or all of an epoch;
+            or float16 cannot hold the gradients.
     """
     log = state.log = state.log or EpochLog(batches.batch_size)
     log.resume()
@@ -118,16 +131,17 @@ def train_epoch(
             # Dropout draws from the global generator: set anew, it depends on the step alone.
             torch.manual_seed(derive_seed(seed, "dropout", state.step, context.rank))
             rate = learning_rate(settings, state.step, len(batches))
-            loss, terms = train_step(state, batch, objective, settings, rate, context)
+            log.add(*train_step(state, batch, objective, settings, rate, context))
             state.step += 1
-            log.add(loss, terms)
             done = state.step - state.epoch * len(batches)
             if done % _STEPS_PER_EVENT == 0 or done == len(batches):
                 observer.step(log.step_event(state.epoch + 1, settings.epochs, done, len(batches)))
+                _check_steps(state, rate, done, len(batches))
             after_step(state)
     state.epoch, state.log = state.epoch + 1, None
     rate = learning_rate(settings, state.step - 1, len(batches))  # also where no step was left
     _check_scale(state)
+    _tell_skipped(state, log, rate, observer)
     seconds = log.seconds
     means = log.means()
     answers = evaluate(state.model)
@@ -137,6 +151,7 @@ def train_epoch(
             "learning_rate": rate,
             "loss": log.loss,
             **means,
+            "skipped_steps": log.skipped,
             "accuracy_calibration": answers.accuracy,
             "collapsed": _tell_collapsed(answers, state.model.classes, observer),
         },
@@ -168,24 +183,52 @@ def train_step(
     settings: Training,
     rate: float,
     context: Context,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """One step of training: its loss, a scalar, and what to log of it.
+) -> Step:
+    """One step of training.
 
-    A step whose gradients overflow, as float16's first ones do, only lowers the gradient scale.
+    A step whose loss or gradients are not finite changes nothing; in float16, whose first steps may
+    overflow, it lowers the gradient scale.
     """
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.optimizer.zero_grad(set_to_none=True)
+    state.guard.before()
     with context.autocast():
         logits = state.forward(batch.images)
     loss, terms = objective(logits.float(), batch, state.step)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-    if settings.gradient_clipping is not None:
-        state.scaler.unscale_(state.optimizer)
-        nn.utils.clip_grad_norm_(state.model.parameters(), settings.gradient_clipping)
-    state.scaler.step(state.optimizer)
+    state.scaler.unscale_(state.optimizer)
+    taken = state.guard.finite(loss, settings.gradient_clipping)
+    state.guard.step(taken)
     state.scaler.update()
-    return loss.detach(), {name: term.detach() for name, term in terms.items()}
+    return Step(loss.detach(), {name: term.detach() for name, term in terms.items()}, taken)
+
+
+def _check_steps(state: TrainState, rate: float, done: int, steps: int) -> None:
+    where = f"epoch {state.epoch + 1}, step {done} of {steps}"
+    state.guard.check(where, rate, half=state.scaler.is_enabled())
+
+
+def _tell_skipped(state: TrainState, log: EpochLog, rate: float, observer: Observer) -> None:
+    """Tell of skipped steps.
+
+    Raises:
+        TrainingError: no step of the epoch had a finite loss.
+    """
+    half = state.scaler.is_enabled()
+    if not log.finite:
+        where = f"epoch {state.epoch}"
+        raise not_finite("All steps of an epoch were", where, rate, half=half)
+    if log.skipped and half:
+        observer.note(
+            f"{log.skipped} steps of epoch {state.epoch} were skipped: gradients did not fit into "
+            "float16, as is usual in the beginning."
+        )
+    elif log.skipped:
+        observer.warning(
+            f"{log.skipped} steps of epoch {state.epoch} were skipped: loss or gradients were not "
+            "finite. If it happens again, lower the learning rate or set gradient_clipping."
+        )
 
 
 def _check_scale(state: TrainState) -> None:

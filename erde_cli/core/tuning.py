@@ -156,7 +156,7 @@ def training_trial(
         torch.set_num_threads(threads)
         start = perf_counter()
         for _ in range(steps):
-            loss, _ = train_step(state, batch, objective, settings, _RATE, context)
+            loss = train_step(state, batch, objective, settings, _RATE, context).loss
             state.step += 1
         float(loss)  # waits for the device
         return steps * len(batch.labels) / (perf_counter() - start)

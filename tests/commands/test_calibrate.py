@@ -18,6 +18,7 @@ from erde_cli.core.halves import halves
 from erde_cli.core.inference import answer_all, ready
 
 from ..conftest import Cli
+from ..edited import edit_json
 
 JsonOf = Callable[..., dict[str, Any]]
 
@@ -130,9 +131,8 @@ def test_a_point_is_picked_from_the_frontier_without_any_image(
     student: Path, json_of: JsonOf, cli: Cli
 ) -> None:
     frontier = json_of("calibrate", student, "--max-drop", 2)["frontier"]
-    document = json.loads((student / "bundle.json").read_text())
-    document["recipe"]["data"] |= {"dataset": "imagefolder", "root": "/nowhere"}
-    (student / "bundle.json").write_text(json.dumps(document))
+    gone = {"dataset": "imagefolder", "root": "/nowhere"}
+    edit_json(student / "bundle.json", lambda document: document["recipe"]["data"].update(gone))
     assert cli("calibrate", student, "--max-drop", 2)[0] == 2  # no images any more
     full = json_of("profile", student)["full_macs"]
     picked = json_of("calibrate", student, "--pick", "max-macs=0.7")
@@ -314,9 +314,7 @@ def test_a_smaller_risk_never_saves_more(student: Path, json_of: JsonOf) -> None
 def test_a_bundle_tuned_on_all_of_its_calibration_images_promises_nothing_on_them(
     student: Path, folder: Path, cli: Cli
 ) -> None:
-    document = json.loads((student / "bundle.json").read_text())
-    document["recipe"]["calibration"]["tuned_on"] = "all"
-    (student / "bundle.json").write_text(json.dumps(document))
+    edit_json(student / "bundle.json", lambda d: d["recipe"]["calibration"].update(tuned_on="all"))
     code, _, err = cli("calibrate", student, "--max-risk", 0.3)
     assert code == 2
     assert "was tuned on all of its calibration images" in err

@@ -21,6 +21,7 @@ from erde_cli.core.workflows.compare_rivals import static_rivals
 from erde_cli.core.workflows.compare_words import statement
 
 from ..conftest import Cli
+from ..edited import edit_json, update_json
 
 FEW = ("--set", "training.student.epochs=1", "--set", "training.teacher.epochs=2")
 RESULT_KEYS = {
@@ -142,6 +143,19 @@ def test_students_are_trained_with_their_own_seed(finished: Path) -> None:
     for seed in (3, 4):
         for path in finished.glob(f"seed-{seed}/**/bundle.json"):
             assert json.loads(path.read_text())["recipe"]["seed"] == seed
+
+
+def test_a_comparison_of_a_newer_version_is_refused_by_name_and_an_older_one_is_read(
+    copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    line = ("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW)
+    path = copy / "compare.json"
+    update_json(path, format=9)
+    code, _, err = cli(*line)
+    assert code == 2
+    assert "got:      format 9" in err
+    edit_json(path, lambda document: document.pop("format"))
+    assert cli(*line)[0] == 0
 
 
 def test_answers_of_other_weights_are_not_used(

@@ -13,6 +13,7 @@ from erde_cli.core.workflows.journal import _comparable
 from erde_cli.core.workflows.phases import WHEREABOUTS, relevant
 
 from ..conftest import Cli
+from ..edited import edit_json
 from ..published_files import (
     CIFAR10_NAMES,
     FILES,
@@ -375,7 +376,4 @@ def test_a_bundle_from_another_machine_finds_the_users_own_files(
 
 
 def change_data(bundle: Path, **settings: object) -> None:
-    path = bundle / "bundle.json"
-    document = json.loads(path.read_text())
-    document["recipe"]["data"].update(settings)
-    path.write_text(json.dumps(document))
+    edit_json(bundle / "bundle.json", lambda document: document["recipe"]["data"].update(settings))

@@ -32,6 +32,7 @@ from erde_cli.core.models import folded
 from erde_cli.core.onnx_runtime import open_exported
 
 from ..conftest import Cli
+from ..edited import edit_json, update_json
 
 JsonOf = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).parents[2]
@@ -50,11 +51,9 @@ def student(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     scores = answer_all(
         ready(bundle.model, context), store, bundle.normalisation, context, TEMPERATURES
     ).scores
-    document = json.loads((student / "thresholds.json").read_text())
-    document["temperatures"] = TEMPERATURES
     # Between two scores, so that no image is too close.
-    document["thresholds"] = [middle(scores[:, exit_]) for exit_ in (0, 1)]
-    (student / "thresholds.json").write_text(json.dumps(document))
+    thresholds = [middle(scores[:, exit_]) for exit_ in (0, 1)]
+    update_json(student / "thresholds.json", temperatures=TEMPERATURES, thresholds=thresholds)
     return student
 
 
@@ -88,8 +87,7 @@ def middle(scores: NDArray[np.float64]) -> float:
 
 
 def edited(bundle: Path, **changed: Any) -> None:
-    path = bundle / "thresholds.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    update_json(bundle / "thresholds.json", **changed)
 
 
 def graphs(graph: onnx.GraphProto, depth: int = 0) -> Iterator[tuple[int, onnx.GraphProto]]:
@@ -314,9 +312,8 @@ def test_a_bundle_that_cannot_be_exported_is_one_sentence(
 def test_images_of_ones_own_where_the_bundles_are_gone(
     copy: Path, tmp_path: Path, cli: Cli, json_of: JsonOf, pixels: NDArray[np.uint8]
 ) -> None:
-    bundle = json.loads((copy / "bundle.json").read_text())
-    bundle["recipe"]["data"] |= {"dataset": "imagefolder", "root": str(tmp_path / "gone")}
-    (copy / "bundle.json").write_text(json.dumps(bundle))
+    gone = {"dataset": "imagefolder", "root": str(tmp_path / "gone")}
+    edit_json(copy / "bundle.json", lambda document: document["recipe"]["data"].update(gone))
     line = ("export", copy, "--format", "onnx", "--out", tmp_path / "model.onnx")
     code, _, err = cli(*line)
     assert code == 2

@@ -26,6 +26,7 @@ from erde_cli.core.workflows import predict as workflow
 from erde_cli.core.workflows.options import Options
 
 from ..conftest import Cli
+from ..edited import edit_json, update_json
 
 JsonOf = Callable[..., dict[str, Any]]
 
@@ -170,9 +171,8 @@ def test_rows_and_totals_are_shown_in_line(student: Path, photos: Path, cli: Cli
 def test_what_a_terminal_would_obey_is_shown_and_not_obeyed(
     student: Path, photos: Path, cli: Cli, json_of: JsonOf
 ) -> None:
-    bundle = json.loads((student / "bundle.json").read_text())
-    bundle["class_names"] = [f"[red]\x1b[2J{number}" for number in range(10)]
-    (student / "bundle.json").write_text(json.dumps(bundle))
+    names = [f"[red]\x1b[2J{number}" for number in range(10)]
+    update_json(student / "bundle.json", class_names=names)
     odd = ["[bold]a.png", "\x1b[31mb.png", "new\nline.png", "猫.png", "‮.png"]
     for name in odd:
         shutil.copy(photos / "a.png", photos / name)
@@ -288,10 +288,7 @@ def test_one_threshold_for_this_time(
 
 
 def edited(student: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    path = student / "thresholds.json"
-    document = json.loads(path.read_text())
-    edit(document)
-    path.write_text(json.dumps(document))
+    edit_json(student / "thresholds.json", edit)
 
 
 def test_another_stored_point_for_this_time(
@@ -456,7 +453,7 @@ def test_ctrl_c_leaves_no_csv_behind(student: Path, photos: Path, tmp_path: Path
     process.stdin.write(f"{photos / 'a.png'}\n".encode() * 600)
     process.stdin.flush()
     begun = process.stdout.read(12)
-    assert list(tmp_path.glob(".rows.csv*"))
+    assert list(tmp_path.glob(".erde-new-*"))
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     rest, err = process.communicate(timeout=60)
@@ -466,7 +463,7 @@ def test_ctrl_c_leaves_no_csv_behind(student: Path, photos: Path, tmp_path: Path
     assert found["error"]["exit_code"] == 130
     assert found["images"]
     assert rows.read_text() == "older"
-    assert not list(tmp_path.glob(".rows.csv*"))
+    assert not list(tmp_path.glob(".erde-new-*"))
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(student: Path, photos: Path) -> None:

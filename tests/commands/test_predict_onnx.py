@@ -22,6 +22,7 @@ from erde_cli.core.workflows import predict as workflow
 from erde_cli.core.workflows.options import Options
 
 from ..conftest import Cli
+from ..edited import edit_json, update_json
 
 JsonOf = Callable[..., dict[str, Any]]
 TEMPERATURES = [0.4, 1.7, 2.5]
@@ -68,8 +69,7 @@ def one_file(student: Path) -> Path:
 
 
 def edit(bundle: Path, **changed: Any) -> None:
-    path = bundle / "thresholds.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+    update_json(bundle / "thresholds.json", **changed)
 
 
 def gap(scores: np.ndarray) -> float:
@@ -241,10 +241,10 @@ def test_where_the_images_to_verify_on_are_gone_the_way_round_is_told(
     student: Path, digit_files: Path, tmp_path: Path, cli: Cli
 ) -> None:
     shutil.copytree(student, tmp_path / "student")
-    document = json.loads((tmp_path / "student/bundle.json").read_text())
-    document["recipe"]["data"] |= {"dataset": "imagefolder", "root": str(tmp_path / "gone")}
-    document["class_names"] = [f"class {number}" for number in range(10)]  # not kept already
-    (tmp_path / "student/bundle.json").write_text(json.dumps(document))
+    gone = {"dataset": "imagefolder", "root": str(tmp_path / "gone")}
+    path = tmp_path / "student/bundle.json"
+    edit_json(path, lambda document: document["recipe"]["data"].update(gone))
+    update_json(path, class_names=[f"class {number}" for number in range(10)])  # not kept already
     code, out, err = cli("predict", tmp_path / "student", digit_files / "0/000.png", *ONNX)
     assert (code, out) == (2, "")
     assert f"erde export {tmp_path / 'student'} --format onnx-staged --out FOLDER --data" in err

@@ -17,6 +17,7 @@ import erde_cli
 from erde_cli.core.workflows.latency import image_places
 
 from ..conftest import Cli
+from ..edited import edit_json, update_json
 
 JsonOf = Callable[..., dict[str, Any]]
 QUICK = ("--latency", "--batch", "1,16", "--repeats", 3, "--threads", 1)
@@ -96,8 +97,8 @@ def test_the_mix_is_that_of_the_calibration_split_at_the_thresholds(
 def test_temperatures_are_part_of_the_mix(student: Path, json_of: JsonOf) -> None:
     json_of("calibrate", student, "--max-macs", 0.8)
     document = json.loads((student / "thresholds.json").read_text())
-    document["temperatures"] = [3.0, 3.0, 3.0]  # all are less sure: fewer leave early
-    (student / "thresholds.json").write_text(json.dumps(document))
+    less_sure = [3.0, 3.0, 3.0]  # fewer leave early
+    update_json(student / "thresholds.json", temperatures=less_sure)
     whole = json_of("evaluate", student, "--split", "calibration")
     rates = [row["exit_rate"] for row in whole["exits"]]
     assert rates[-1] > document["exit_rates"][-1]
@@ -168,9 +169,8 @@ def test_without_latency_nothing_is_measured_and_no_image_is_needed(
 ) -> None:
     moved = tmp_path / "student"
     shutil.copytree(student, moved)
-    document = json.loads((moved / "bundle.json").read_text())
-    document["recipe"]["data"] |= {"dataset": "imagefolder", "root": "/nowhere"}
-    (moved / "bundle.json").write_text(json.dumps(document))
+    gone = {"dataset": "imagefolder", "root": "/nowhere"}
+    edit_json(moved / "bundle.json", lambda document: document["recipe"]["data"].update(gone))
     found = json_of("profile", moved)
     assert found["latency"] is None
     assert found["verdict"]["by_latency"] is None  # by MACs, from what calibration stored

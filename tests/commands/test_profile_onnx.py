@@ -1,6 +1,5 @@
 """`erde profile --latency --runtime onnx` through the real command line."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from erde_cli.core import profile_plot
 from erde_cli.core.workflows import latency as workflow
 
 from ..conftest import Cli
+from ..edited import update_json
 
 JsonOf = Callable[..., dict[str, Any]]
 Opened = list[tuple[str, int]]
@@ -98,8 +98,7 @@ def test_table_and_picture_name_the_runtime_and_say_what_is_not_measured(
 def test_what_cannot_be_exported_cannot_be_timed(student: Path, tmp_path: Path, cli: Cli) -> None:
     shutil.copytree(student, tmp_path / "student")
     path = tmp_path / "student/thresholds.json"
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps({**document, "precision": "bfloat16"}))
+    update_json(path, precision="bfloat16")
     code, _, err = cli("profile", tmp_path / "student", *ONNX)
     assert code == 2
     assert "computes in float32" in err.replace("\n", " ")

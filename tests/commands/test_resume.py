@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from erde_cli.core.run_lock import LOCK, one_writer
 from erde_cli.core.workflows import epochs as module
 
 from ..conftest import Cli
+from ..faults.runs import differences
 
 ERDE = (sys.executable, "-m", "erde_cli")
 CACHED = ("--set", "distillation.teacher_cache.views=2")
@@ -174,6 +176,46 @@ def test_a_second_writer_is_refused_while_the_first_one_lives(tmp_path: Path, cl
     with one_writer(run):
         assert (run / LOCK).read_text() == str(os.getpid())
     assert not (run / LOCK).exists()
+
+
+def left_behind(run: Path) -> None:
+    """What killed processes leave: half a file, half a folder, states of what is finished."""
+    (run / "student/.erde-new-thresholds.json.abcdefgh.json").write_text("{")
+    (run / "teacher/.erde-new-abcdefgh").mkdir()
+    for role in ("teacher", "student"):
+        (run / "checkpoints" / role).mkdir(parents=True)
+        (run / "checkpoints" / role / "step-000000009-0123456789abcdef.pt").write_bytes(b"state")
+
+
+def test_a_run_tidies_up_what_killed_ones_have_left(
+    tiny_recipe: Path, finished_run: Path, run_copy: Path, cli: Cli
+) -> None:
+    left_behind(run_copy)
+    assert cli("run", tiny_recipe, "--out", run_copy)[0] == 0
+    assert differences(run_copy, finished_run) == []
+
+
+def test_a_comparison_tidies_up_as_well(tiny_recipe: Path, tmp_path: Path, cli: Cli) -> None:
+    line = ("compare", tiny_recipe, "--methods", "kd", "--seeds", 1, "--out", tmp_path / "run",
+            "--set", "training.teacher.epochs=1", "--set", "training.student.epochs=1")  # fmt: skip
+    assert cli(*line)[0] == 0
+    shutil.copytree(tmp_path / "run", tmp_path / "before")
+    for folder in ("seed-3", "seed-3/kd"):
+        left = tmp_path / "run" / folder
+        (left / ".erde-new-abcdefgh").mkdir()
+        for role in ("teacher", "student"):
+            (left / "checkpoints" / role).mkdir(parents=True)
+            (left / "checkpoints" / role / "step-000000009-0123456789abcdef.pt").write_bytes(b"")
+    assert cli(*line)[0] == 0
+    found = {one for one in differences(tmp_path / "run", tmp_path / "before") if "step-" in one}
+    # No student stands beside the teacher, and no teacher beside the student: not erde's own.
+    assert found == {
+        f"{name} is not in an undisturbed run"
+        for name in (
+            "seed-3/checkpoints/student/step-000000009-0123456789abcdef.pt",
+            "seed-3/kd/checkpoints/teacher/step-000000009-0123456789abcdef.pt",
+        )
+    }
 
 
 def test_a_command_that_is_refused_leaves_no_folder(tmp_path: Path, cli: Cli) -> None:

@@ -15,6 +15,7 @@ from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.run import run_recipe
 
 from ..conftest import Cli
+from ..faults.runs import Line, differences, files_of
 
 EVALUATE_KEYS = {
     "split", "images", "accuracy", "full_accuracy", "expected_macs", "full_macs", "static_macs",
@@ -185,6 +186,18 @@ def test_bundles_of_single_commands_are_kept_by_run_or_refused(
     code, _, err = cli("run", tiny_recipe, "--out", run_copy)
     assert code == 0
     assert "teacher: nothing has changed, kept" in err
+
+
+def test_the_shipped_digits_twice_are_the_same_bytes(tmp_path: Path) -> None:
+    """In processes of their own, every file, pictures included; only its epochs are fewer."""
+    few = [f"training.{role}.epochs={count}" for role, count in (("teacher", 2), ("student", 3))]
+    arguments = ("run", "digits", *(part for one in few for part in ("--set", one)))
+    runs = [tmp_path / "one", tmp_path / "two"]
+    for run in runs:
+        Line(arguments, tmp_path / run.name / "cache").finish(run)
+        shutil.rmtree(run / "cache", ignore_errors=True)
+    assert differences(*runs) == []
+    assert len(files_of(runs[0])) >= 16
 
 
 def test_two_runs_of_a_seed_are_the_same_bytes_and_another_seed_is_not(

@@ -14,16 +14,12 @@ from erde_cli.core.entropy import softmax_entropy
 from erde_cli.core.errors import BundleError
 from erde_cli.core.files import digest_of_file
 
+from ..edited import edit_json
+
 
 @pytest.fixture
 def student(run_copy: Path) -> Path:
     return run_copy / "student"
-
-
-def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    document = json.loads(path.read_text())
-    edit(document)
-    path.write_text(json.dumps(document))
 
 
 def test_a_loaded_bundle_has_everything_needed_to_use_it(student: Path) -> None:
@@ -63,7 +59,7 @@ def test_weights_of_another_shape_are_refused(student: Path) -> None:
     weights = load_file(path)
     name = next(name for name in weights if name.endswith("weight") and weights[name].ndim == 4)
     save_file({**weights, name: weights[name][:1].clone()}, path)
-    change(student / "bundle.json", lambda d: d.update(weights_digest=digest_of_file(path)))
+    edit_json(student / "bundle.json", lambda d: d.update(weights_digest=digest_of_file(path)))
     with pytest.raises(BundleError, match="do not fit"):
         load_bundle(student)
 
@@ -71,7 +67,7 @@ def test_weights_of_another_shape_are_refused(student: Path) -> None:
 def test_a_pickle_in_the_place_of_the_weights_is_not_opened(student: Path) -> None:
     path = student / "model.safetensors"
     torch.save({"x": torch.zeros(1)}, path)
-    change(student / "bundle.json", lambda d: d.update(weights_digest=digest_of_file(path)))
+    edit_json(student / "bundle.json", lambda d: d.update(weights_digest=digest_of_file(path)))
     with pytest.raises(BundleError, match="do not fit"):
         load_bundle(student)
 
@@ -84,7 +80,7 @@ def test_a_missing_file_is_named(student: Path, name: str) -> None:
 
 
 def test_a_newer_format_is_refused_by_name(student: Path) -> None:
-    change(student / "bundle.json", lambda d: d.update(format=2))
+    edit_json(student / "bundle.json", lambda d: d.update(format=2))
     with pytest.raises(BundleError, match="format") as caught:
         load_bundle(student)
     assert (caught.value.got, caught.value.expected) == ("format 2", "format 1")
@@ -105,7 +101,7 @@ def test_a_newer_format_is_refused_by_name(student: Path) -> None:
 def test_a_document_that_erde_did_not_write_is_refused(
     student: Path, edit: Callable[[dict[str, Any]], None]
 ) -> None:
-    change(student / "bundle.json", edit)
+    edit_json(student / "bundle.json", edit)
     with pytest.raises(BundleError):
         load_bundle(student)
 
@@ -120,7 +116,7 @@ def test_a_document_that_is_no_json_object_is_refused(student: Path, text: str) 
 def test_thresholds_of_other_weights_are_refused_with_the_command_that_mends_it(
     student: Path,
 ) -> None:
-    change(student / "thresholds.json", lambda d: d.update(weights_digest="0" * 64))
+    edit_json(student / "thresholds.json", lambda d: d.update(weights_digest="0" * 64))
     with pytest.raises(BundleError, match="other weights") as caught:
         load_bundle(student).thresholds()
     assert f"erde calibrate {student}" in caught.value.hint
@@ -152,14 +148,14 @@ def test_thresholds_of_other_weights_are_refused_with_the_command_that_mends_it(
 def test_thresholds_that_erde_did_not_write_are_refused(
     student: Path, edit: Callable[[dict[str, Any]], None]
 ) -> None:
-    change(student / "thresholds.json", edit)
+    edit_json(student / "thresholds.json", edit)
     with pytest.raises(BundleError) as caught:
         load_bundle(student).thresholds()
     assert "erde calibrate" in caught.value.hint
 
 
 def test_thresholds_in_either_written_form_are_read(student: Path) -> None:
-    change(student / "thresholds.json", lambda d: d.update(thresholds=["never", "always"]))
+    edit_json(student / "thresholds.json", lambda d: d.update(thresholds=["never", "always"]))
     thresholds = load_bundle(student).thresholds()
     assert thresholds is not None
     assert thresholds.values == [0.0, float("inf")]
@@ -174,10 +170,7 @@ def test_each_image_leaves_at_its_own_exit_under_the_bundles_thresholds(student:
         logits = bundle.model(images)
     scores = softmax_entropy(logits)
     limit = float(scores[:, 0].median())
-    path = student / "thresholds.json"
-    document = json.loads(path.read_text())
-    document["thresholds"] = [limit, "never"]
-    path.write_text(json.dumps(document))
+    edit_json(student / "thresholds.json", lambda d: d.update(thresholds=[limit, "never"]))
     routed = load_bundle(student).route(images)
     assert torch.equal(routed.exit, torch.where(scores[:, 0] < limit, 0, 2))
     torch.testing.assert_close(routed.logits, logits[torch.arange(40), routed.exit])
@@ -191,7 +184,7 @@ def test_a_bundle_routes_at_its_temperatures(student: Path) -> None:
     with torch.no_grad():
         scores = softmax_entropy(bundle.model(images)[:, 0] / 3)
     limit = float(scores.median())
-    change(
+    edit_json(
         student / "thresholds.json",
         lambda d: d.update(temperatures=[3.0, 1.0, 1.0], thresholds=[limit, "never"]),
     )
@@ -210,7 +203,7 @@ def test_thresholds_are_read_once_and_again_when_they_are_chosen_anew(student: P
     first = bundle.thresholds()
     assert first is not None
     assert bundle.thresholds() is first
-    change(student / "thresholds.json", lambda d: d.update(thresholds=["never", "always"]))
+    edit_json(student / "thresholds.json", lambda d: d.update(thresholds=["never", "always"]))
     again = bundle.thresholds()
     assert again is not None
     assert again.values == [0.0, float("inf")]

@@ -1,7 +1,6 @@
 """Predictions from Python: the same answers as evaluation, whatever form the images have."""
 
 import dataclasses
-import json
 import math
 import pickle
 from collections.abc import Iterator
@@ -25,14 +24,15 @@ from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.prediction import ExitRule, Prediction, Predictor
 from erde_cli.core.profiling import profile_model
 
+from ..edited import update_json
+
 TEMPERATURES = [0.5, 2.0, 4.0]
 
 
 def calibrated(run: Path, **changes: object) -> Bundle:
     """The run's student with other thresholds, or temperatures, written into it."""
     path = run / "student" / "thresholds.json"
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps({**document, **changes}))
+    update_json(path, **changes)
     return load_bundle(run / "student")
 
 

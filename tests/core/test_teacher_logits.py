@@ -28,6 +28,10 @@ class Counter(Observer):
 
     def __init__(self) -> None:
         self.views: list[str] = []
+        self.warnings: list[str] = []
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
 
     def progress(self, title: str, done: int, total: int) -> None:
         if done == total:
@@ -155,6 +159,7 @@ def test_a_damaged_view_is_noticed_and_made_again(
     counter = Counter()
     after = [logits for _, logits in run(counter)]
     assert counter.views == ["Teacher's logits, view 1"]
+    assert counter.warnings == [f"{path} is damaged: it is made again."]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert len(list(cache_at(tmp_path).folder.glob("view-*.npy"))) == VIEWS
 

@@ -67,6 +67,7 @@ class Dataset:
         shared = source.shared(self.memory_limit) if isinstance(source, FolderSource) else None
         if shared is not None and isinstance(source, FolderSource):
             images, numbers = shared.images, source.readable(numbers)
+            shared.check(numbers)
         else:
             images, numbers = source.read(numbers, self.image_size, progress)
         if len(numbers) == 0:

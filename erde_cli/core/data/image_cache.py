@@ -10,26 +10,26 @@ import errno
 import io
 import json
 import os
-import shutil
 import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from mmap import MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from erde_cli.core.cache import VARIABLE, cache_folder, in_words, make_room
 from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
 from erde_cli.core.data.sources import ImageArray, IntArray
-from erde_cli.core.errors import InputError
+from erde_cli.core.errors import DataError, InputError
 from erde_cli.core.observer import Observer
+from erde_cli.core.temporary import new_folder
 
-_IMAGES, _INDEX = "images.npy", "index.json"
+_IMAGES, _CHECKSUMS, _INDEX = "images.npy", "checksums.npy", "index.json"
 _BYTES_AT_ONCE = 16_000_000
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
 # Linux counts a private mapping that could be written to as memory, unless it is told not to.
@@ -41,23 +41,72 @@ class DecodedImages:
     """All images of a source at one size, uint8 [files, size, size, 3], and what they came from.
 
     digest: of the source. unreadable: number and reason of files that are no image; their pixels
-    are 0. mapping: the file that the images lie in, or None where they are held in memory.
+    are 0. kept: the file that the images lie in, or None where they are held in memory.
     """
 
     images: ImageArray
     digest: str
     unreadable: dict[int, str]
-    mapping: mmap | None = None
+    kept: Kept | None = None
+
+    @property
+    def mapping(self) -> mmap | None:
+        """The mapped file, if there is one."""
+        return None if self.kept is None else self.kept.mapping
 
     def take(self, numbers: IntArray) -> ImageArray:
-        """Copy some images into memory; nothing else of the file stays there."""
+        """Copy some images into memory; nothing else of the file stays there.
+
+        Raises:
+            DataError: the file is damaged.
+        """
         taken = np.empty((len(numbers), *self.images.shape[1:]), np.uint8)
+        for part in self._parts(numbers):
+            taken[part] = self.images[numbers[part]]
+            if self.kept is not None:
+                self.kept.check(taken[part], numbers[part])
+        return taken
+
+    def check(self, numbers: IntArray) -> None:
+        """See that some images are still what was decoded, before they are used where they lie.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        for part in self._parts(numbers) if self.kept else ():
+            assert self.kept is not None  # noqa: S101
+            self.kept.check(self.images[numbers[part]], numbers[part])
+
+    def _parts(self, numbers: IntArray) -> Iterator[slice]:
         step = max(1, _BYTES_AT_ONCE // self.images[0].size)
         for start in range(0, len(numbers), step):
-            part = slice(start, start + step)
-            taken[part] = self.images[numbers[part]]
+            yield slice(start, start + step)
             release(self.mapping)
-        return taken
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file of decoded images, mapped, and the CRC-32 of each of them, uint32 [files]."""
+
+    folder: Path
+    mapping: mmap
+    checksums: NDArray[np.uint32]
+
+    def check(self, images: ImageArray, numbers: IntArray) -> None:
+        """Compare images with their checksums; a damaged file is not read again.
+
+        Raises:
+            DataError: one differs.
+        """
+        for image, number in zip(images, numbers, strict=True):
+            if zlib.crc32(image) != self.checksums[number]:
+                with suppress(OSError):
+                    (self.folder / _INDEX).unlink()
+                raise DataError(
+                    f"{self.folder / _IMAGES} is damaged, at image {number}.",
+                    expected="what was decoded once",
+                    hint="type the same command again: the images are decoded anew",
+                )
 
 
 def release(mapping: mmap | None) -> None:
@@ -87,6 +136,8 @@ def decoded_images(
     found = _read(folder, key, files)
     if found is not None:
         return found
+    if folder.exists():
+        observer.warning(f"{folder} is damaged: its images are decoded anew.")
     reason = _keep(folder, key, files)
     found = None if reason else _read(folder, key, files)
     if found is not None:
@@ -107,7 +158,7 @@ def _keep(folder: Path, key: str, files: ImageFiles) -> str | None:
     except InputError as error:
         return error.message + (f" ({error.got})" if error.got else "")
     try:
-        with _workplace(folder) as workplace:
+        with new_folder(folder) as workplace:
             _write(workplace, key, files)
             return _put(workplace, folder, lambda: _read(folder, key, files) is not None)
     except OSError as error:
@@ -115,13 +166,28 @@ def _keep(folder: Path, key: str, files: ImageFiles) -> str | None:
 
 
 def _write(workplace: Path, key: str, files: ImageFiles) -> None:
+    size = files.total // len(files.paths)
+    checksums: list[int] = []
+
     with (workplace / _IMAGES).open("w+b") as handle:
+
+        def put(pixels: bytes | bytearray) -> None:
+            handle.write(pixels)
+            parts = memoryview(pixels)
+            checksums.extend(
+                zlib.crc32(parts[start : start + size]) for start in range(0, len(parts), size)
+            )
+
         handle.write(_header(files))
-        digest, unreadable = files.decode(handle.write)
+        digest, unreadable = files.decode(put)
         handle.flush()
         os.fsync(handle.fileno())
         sample = _sample(handle.fileno())
-    index = {"key": key, "digest": digest, "sample": sample, "unreadable": unreadable}
+    np.save(workplace / _CHECKSUMS, np.array(checksums, np.uint32))
+    index = {
+        "key": key, "digest": digest, "sample": sample, "unreadable": unreadable,
+        "checksums": zlib.crc32(np.array(checksums, np.uint32).tobytes()),
+    }  # fmt: skip
     (workplace / _INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
@@ -137,6 +203,12 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
                 and handle.read(len(header)) == header
                 and index["sample"] == _sample(handle.fileno())
             )
+            checksums = np.load(folder / _CHECKSUMS, allow_pickle=False)
+            fits = fits and (
+                checksums.shape == (len(files.paths),)
+                and checksums.dtype == np.uint32
+                and index["checksums"] == zlib.crc32(checksums.tobytes())
+            )
             unreadable = {int(number): str(why) for number, why in index["unreadable"].items()}
             if not fits:
                 return None
@@ -144,8 +216,9 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
                 handle.fileno(), 0, flags=MAP_PRIVATE | _NO_RESERVE, prot=PROT_READ | PROT_WRITE
             )
         images = np.frombuffer(mapping, np.uint8, offset=len(header)).reshape(files.shape)
-        return DecodedImages(images, str(index["digest"]), unreadable, mapping)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        kept = Kept(folder, mapping, checksums)
+        return DecodedImages(images, str(index["digest"]), unreadable, kept)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -163,16 +236,6 @@ def _hold(files: ImageFiles) -> DecodedImages:
     return DecodedImages(images.reshape(files.shape), digest, unreadable)
 
 
-@contextmanager
-def _workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside another, which goes away at the end."""
-    workplace = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
-    try:
-        yield workplace
-    finally:
-        shutil.rmtree(workplace, ignore_errors=True)
-
-
 def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | None:
     """Put what was made in its place, unless another process has put the same there."""
     for _ in range(3):
@@ -184,7 +247,7 @@ def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | N
                 raise
         if is_whole():
             return None
-        with _workplace(folder) as bin_, suppress(FileNotFoundError):
+        with new_folder(folder) as bin_, suppress(FileNotFoundError):
             folder.rename(bin_ / "damaged")
     return f"{folder} is in the way"
 

@@ -18,7 +18,7 @@ from erde_cli.core.errors import DataError
 from erde_cli.core.files import digest_of
 from erde_cli.core.observer import Observer
 
-_FORMAT = 1  # of the cache
+_FORMAT = 2  # of the cache; 1 had no checksum of each image
 
 Digest = Callable[[list[str]], str]  # of a whole source, from the SHA-256 of every file
 

@@ -22,7 +22,7 @@ from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
-from erde_cli.core.workflows.training import distill, train_teacher
+from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
 
 _PRECISION = "float32"  # of inference, as in a whole run
 
@@ -146,6 +146,7 @@ def _kept(path: Path, digest: str, options: Options) -> Bundle | None:
     bundle = load_bundle(path) if (path / DOCUMENT).is_file() else None
     if bundle is None or bundle.document.inputs_digest != digest:
         return None
+    drop_checkpoints(path)
     options.observer.note("nothing has changed, kept")
     return bundle
 
@@ -173,12 +174,12 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
     teachers: dict[int, Seen] = {}
     for seed, bundle in trained.teachers.items():
         folder = plan.run if plan.teacher else plan.of_seed(seed)
-        teachers[seed] = seen_by(bundle, images, folder / "teacher.safetensors")
+        teachers[seed] = seen_by(bundle, images, folder / "teacher.safetensors", options.observer)
     students: dict[tuple[int, str], Seen] = {}
     total = len(trained.students)
     for done, ((seed, label), bundle) in enumerate(trained.students.items(), 1):
         path = plan.of_seed(seed) / label / "answers.safetensors"
-        students[seed, label] = seen_by(bundle, images, path)
+        students[seed, label] = seen_by(bundle, images, path, options.observer)
         options.observer.progress("Answering", done, total)
     wrong = {seed: _wrong_on_train(plan, seed) for seed in teachers}
     known = {arm.label for arm in plan.arms}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.calibration import Target, calibrate
@@ -18,10 +19,11 @@ from erde_cli.core.data import ImageStore
 from erde_cli.core.files import digest_of, write_file
 from erde_cli.core.inference import answer_all, ready
 from erde_cli.core.observations import FloatArray, Observations
+from erde_cli.core.observer import Observer
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.temperature import expected_calibration_error, negative_log_likelihood
 
-_VERSION = "1"  # raised when the same network would give another file
+_VERSION = "2"  # raised when the same network would give another file
 _NAMES = {
     *(f"{split}.{name}" for split in ("calibration", "test") for name in ("scores", "correct")),
     "ece", "nll", "thresholds", "costs", "static",
@@ -70,7 +72,7 @@ class Images:
     context: Context
 
 
-def seen_by(bundle: Bundle, images: Images, path: Path) -> Seen:
+def seen_by(bundle: Bundle, images: Images, path: Path, observer: Observer) -> Seen:
     """What a network says of the images; from the file `path`, where that is of these weights."""
     described = {
         "version": _VERSION,
@@ -80,22 +82,40 @@ def seen_by(bundle: Bundle, images: Images, path: Path) -> Seen:
         "precision": images.context.precision,
     }
     digest = digest_of(described)
-    found = _read(path, digest)
+    found = _read(path, digest, observer)
     if found is None:
         found = arrays = _answer(bundle, images)
-        write_file(path, lambda beside: save_file(arrays, beside, {"digest": digest}))
+        # One entry: safetensors writes several in no fixed order.
+        content = save(arrays, {"digest": f"{digest} {_digest_of(arrays)}"})
+        write_file(path, lambda beside: beside.write_bytes(content))
     return _seen(bundle, found)
 
 
-def _read(path: Path, digest: str) -> dict[str, FloatArray] | None:
+def _read(path: Path, digest: str, observer: Observer) -> dict[str, FloatArray] | None:
     """Arrays of a file, if it is whole and says what is looked for."""
+    if not path.is_file():
+        return None
     try:
         with safe_open(path, "np") as file:
-            if (file.metadata() or {}).get("digest") != digest or set(file.keys()) != _NAMES:
+            inputs, _, content = (file.metadata() or {}).get("digest", "").partition(" ")
+            if inputs != digest:
                 return None
-            return {name: file.get_tensor(name) for name in _NAMES}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
+        arrays, content = {}, ""
+    if set(arrays) != _NAMES or content != _digest_of(arrays):
+        observer.warning(f"{path} is damaged: its network is asked again.")
         return None
+    return arrays
+
+
+def _digest_of(arrays: dict[str, FloatArray]) -> str:
+    """SHA-256 of arrays, with their names and shapes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:

@@ -16,6 +16,7 @@ from erde_cli.core.workflows.options import Json
 from erde_cli.core.workflows.phases import WHEREABOUTS
 
 FILE = "compare.json"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def claim(plan: Plan) -> None:
     """
     path = plan.run / FILE
     teacher = None if plan.teacher is None else plan.teacher.document.weights_digest
-    document: Json = {"recipe": _shared(plan.recipe), "teacher": teacher}
+    document: Json = {"format": FORMAT, "recipe": _shared(plan.recipe), "teacher": teacher}
     if path.is_file():
         found = read_json(path)
         if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict):
@@ -74,6 +75,13 @@ def claim(plan: Plan) -> None:
                 f"{path} is not what erde writes.",
                 hint="name another folder with --out",
                 expected="what erde compare writes",
+            )
+        if found.setdefault("format", FORMAT) != FORMAT:  # the first ones did not say it
+            raise RunError(
+                f"{path} has a format that this version of erde does not read.",
+                got=f"format {found['format']}",
+                expected=f"format {FORMAT}",
+                hint="use the version of erde that wrote it, or name another folder with --out",
             )
         lines = differences(found, document)
         if lines and any(plan.run.glob("seed-*")):

@@ -14,7 +14,7 @@ from erde_cli.core.bundle import versions
 from erde_cli.core.checkpoints import Checkpoints, Saved
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batches
-from erde_cli.core.errors import InputError, StoppedError
+from erde_cli.core.errors import InputError, StoppedError, TrainingError
 from erde_cli.core.files import make_folder, write_json, write_text
 from erde_cli.core.inference import Answers
 from erde_cli.core.models import EarlyExitNet
@@ -74,9 +74,7 @@ class Keeper:
             self._take_up(state, saved)
         make_folder(self._logs)
         write_json(self._logs / "context.json", self._context)
-        for name, rows in self._rows.items():
-            text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-            write_text(self._logs / f"{name}.jsonl", text)
+        self._write_logs()
 
     def after_step(self, state: TrainState) -> None:
         """Save where it is time to, and stop where that was asked for.
@@ -100,8 +98,7 @@ class Keeper:
         """Keep a finished epoch."""
         for name, row in (("metrics", record.metrics), ("timings", record.timings)):
             self._rows[name].append(row)
-            with (self._logs / f"{name}.jsonl").open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(row, allow_nan=False) + "\n")
+        self._write_logs()
         self.save(state)
 
     def save(self, state: TrainState) -> None:
@@ -114,11 +111,26 @@ class Keeper:
         """Drop the checkpoints: the bundle is there."""
         self._checkpoints.clear()
 
+    def with_last_state(self, error: TrainingError) -> TrainingError:
+        """The error, and where the last state lies that was saved before it."""
+        saved = self._checkpoints.latest(self._options.observer.warning)
+        kept = "nothing was saved before that"
+        if saved is not None:
+            kept = f"the last state before that, of step {saved.state['step']} of the training, "
+            kept += f"was saved in {self._checkpoints.folder}"
+        return TrainingError(error.message, got=kept, expected=error.expected, hint=error.hint)
+
     @property
     def images_per_second(self) -> float:
         """Over all epochs, looking at the calibration split left out."""
         rows = self._rows["timings"]
         return float(sum(row["images"] for row in rows) / sum(row["seconds"] for row in rows))
+
+    def _write_logs(self) -> None:
+        """Write them whole: a line that was appended could be half a line."""
+        for name, rows in self._rows.items():
+            text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            write_text(self._logs / f"{name}.jsonl", text)
 
     def _take_up(self, state: TrainState, saved: Saved) -> None:
         state.load_state_dict(saved.state)
@@ -149,14 +161,18 @@ def train_epochs(
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM came; the state is saved.
+        TrainingError: it cannot go on; the last state that was saved is named.
     """
     keeper.begin(state)
     with stop_requests() as keeper.request:
         while state.epoch < wanted.settings.epochs:
-            record = train_epoch(
-                state, wanted.batches, wanted.objective, wanted.settings, wanted.seed,
-                wanted.context, wanted.look, options.observer, keeper.after_step,
-            )  # fmt: skip
+            try:
+                record = train_epoch(
+                    state, wanted.batches, wanted.objective, wanted.settings, wanted.seed,
+                    wanted.context, wanted.look, options.observer, keeper.after_step,
+                )  # fmt: skip
+            except TrainingError as error:
+                raise keeper.with_last_state(error) from error
             keeper.add(record, state)
             if state.epoch == 1:
                 after_first(record)

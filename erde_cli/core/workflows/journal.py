@@ -4,29 +4,37 @@ from __future__ import annotations
 
 from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erde_cli.core.bundle_format import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError
-from erde_cli.core.files import read_json, write_json
+from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.recipe import Recipe, differences
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import WHEREABOUTS, relevant
 
 RUN_FILE, REPORT = "run.json", "report.json"
+FORMAT = 1
 
 
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    format: Literal[1] = 1  # the first ones did not say it
     recipe: Json
     seconds: dict[str, float]
     evaluated: str | None
+    report: str | None = None
+    digest: str | None = None  # of the rest, as it stands in the file
 
 
 class Journal:
-    """`run.json`, written after every finished phase, so that a failed start leaves no trace."""
+    """`run.json`, written after every finished phase, so that a failed start leaves no trace.
+
+    evaluated: digest of what was evaluated. report: digest of what that came to.
+    """
 
     def __init__(self, run: Path, recipe: Recipe) -> None:
         self.run = run
@@ -34,6 +42,7 @@ class Journal:
         self._old_recipe: Json = found.recipe if found else {}
         self.seconds: dict[str, float] = dict(found.seconds) if found else {}
         self.evaluated: str | None = found.evaluated if found else None
+        self.report: str | None = found.report if found else None
         self._recipe = recipe
         self.kept: list[str] = []
 
@@ -76,18 +85,24 @@ class Journal:
         return perf_counter()
 
     def finish(self, phase: str, start: float) -> None:
-        """Note that a phase is done."""
-        self.seconds[phase] = perf_counter() - start
+        """Note on disk that a phase is done."""
+        self.took(phase, start)
         self.save()
+
+    def took(self, phase: str, start: float) -> None:
+        """Note how long a phase took."""
+        self.seconds[phase] = perf_counter() - start
 
     def save(self) -> None:
         """Write `run.json`."""
         document = {
+            "format": FORMAT,
             "recipe": self._recipe_json(),
             "seconds": self.seconds,
             "evaluated": self.evaluated,
+            "report": self.report,
         }
-        write_json(self.run / RUN_FILE, document)
+        write_json(self.run / RUN_FILE, {**document, "digest": digest_of(document)})
 
     def _recipe_json(self) -> Json:
         return self._recipe.model_dump()
@@ -96,14 +111,28 @@ class Journal:
 def _read(path: Path) -> _Document | None:
     if not path.is_file():
         return None
+    content = read_json(path)
+    found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    if found != FORMAT:
+        raise RunError(
+            f"{path} has a format that this version of erde does not read.",
+            got=f"format {found}",
+            expected=f"format {FORMAT}",
+            hint="use the version of erde that wrote it, or name another folder with --out",
+        )
+    hint = "remove it; finished phases are found again by their bundles"
     try:
-        return _Document.model_validate(read_json(path))
+        document = _Document.model_validate(content)
     except ValidationError as error:
         raise RunError(
-            f"{path} is not what erde writes.",
-            hint="remove it; finished phases are found again by their bundles",
-            expected="what erde run writes",
+            f"{path} is not what erde writes.", expected="what erde run writes", hint=hint
         ) from error
+    rest = {name: value for name, value in content.items() if name != "digest"}
+    if document.digest not in (None, digest_of(rest)):
+        raise RunError(
+            f"{path} is damaged, or was changed.", expected="what erde run writes", hint=hint
+        )
+    return document
 
 
 def _comparable(recipe: Json) -> Json:

@@ -35,7 +35,9 @@ def kept_stages(bundle: Bundle, options: Options, threads: int) -> OnnxNetwork:
     found = _opened(folder, record, threads)
     if found is not None:
         return found
-    shutil.rmtree(folder, ignore_errors=True)  # damaged, where there is any
+    if folder.exists():
+        options.observer.warning(f"{folder} is damaged: its stages are exported anew.")
+        shutil.rmtree(folder, ignore_errors=True)
     make_room(folder.parent, 4 * sum(weight.nbytes for weight in bundle.model.parameters()))
     export_loaded(bundle, ExportRequest("onnx-staged", folder, instead=_INSTEAD), options)
     return open_exported(folder, threads)

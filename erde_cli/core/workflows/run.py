@@ -27,7 +27,7 @@ from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
-from erde_cli.core.workflows.training import distill, train_teacher
+from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
 
 _PRECISION = "float32"  # of inference, in a whole run
 _REPORT_KEYS = {
@@ -94,7 +94,10 @@ def _kept(path: Path, digest: str, force: bool, options: Options) -> Bundle | No
             ) from error
         options.observer.warning(f"{error.message} It is made again.")
         return None
-    return bundle if bundle.document.inputs_digest == digest else None
+    if bundle.document.inputs_digest != digest:
+        return None
+    drop_checkpoints(path)
+    return bundle
 
 
 def _teacher(
@@ -176,7 +179,7 @@ def _evaluation(
     }
     digest = digest_of(described)
     folders = {role: run / role / "evaluation" / "test" for role in ("teacher", "student")}
-    report = _written_report(run / REPORT)
+    report = _written_report(run / REPORT, journal.report)
     pictures = all((folder / "tradeoff.png").is_file() for folder in folders.values())
     if journal.evaluated == digest and report is not None and pictures:
         journal.keep("evaluation", options)
@@ -191,20 +194,22 @@ def _evaluation(
     warn_of_drift(of_student, options)
     write_evaluation(of_teacher, None, folders["teacher"])
     write_evaluation(of_student, point_of(of_teacher), folders["student"])
-    journal.evaluated = digest
-    journal.finish("evaluation", start)
+    journal.took("evaluation", start)
     report = compare(of_teacher, of_student, journal.seconds)
     write_json(run / REPORT, report)
+    journal.evaluated, journal.report = digest, digest_of(report)
+    journal.save()
     return report
 
 
-def _written_report(path: Path) -> Json | None:
-    """Read `report.json`, if it is there and is a report."""
+def _written_report(path: Path, digest: str | None) -> Json | None:
+    """Read `report.json`, if it is there and is what was written."""
     try:
         report = read_json(path) if path.is_file() else None
     except InputError:
         return None
-    return report if isinstance(report, dict) and set(report) == _REPORT_KEYS else None
+    whole = isinstance(report, dict) and set(report) == _REPORT_KEYS
+    return report if whole and digest in (None, digest_of(report)) else None
 
 
 def compare(teacher: Evaluation, student: Evaluation, seconds: dict[str, float]) -> Json:

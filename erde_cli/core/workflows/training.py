@@ -167,7 +167,20 @@ class _Task:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.run / "checkpoints" / self.role, self.inputs_digest)
+        return Checkpoints(_checkpoint_folder(self.run, self.role), self.inputs_digest)
+
+
+def drop_checkpoints(bundle: Path) -> None:
+    """Drop the states that a finished bundle came from, if its process was killed before it could.
+
+    Args:
+        bundle: its folder in the run.
+    """
+    Checkpoints(_checkpoint_folder(bundle.parent, bundle.name), "").clear()
+
+
+def _checkpoint_folder(run: Path, role: str) -> Path:
+    return run / "checkpoints" / role
 
 
 def _train(

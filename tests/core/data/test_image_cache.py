@@ -235,9 +235,14 @@ def edit_index(folder: Path, **values: object) -> None:
         lambda folder: edit_index(folder, unreadable=[1]),
         lambda folder: (shutil.rmtree(folder), folder.write_text("a file")),
         lambda folder: [path.unlink() for path in folder.iterdir()],
+        lambda folder: (folder / "checksums.npy").unlink(),
+        lambda folder: edit(folder / "checksums.npy", lambda content: content[:-4] + bytes(4)),
+        lambda folder: edit(folder / "checksums.npy", lambda content: content[:-4]),
+        lambda folder: edit(folder / "checksums.npy", lambda content: b""),
     ],
     ids=["shorter", "empty", "zeros", "tail lost", "header", "no images", "no index",
-         "garbage index", "list", "empty index", "foreign", "unreadable", "a file", "nothing"],
+         "garbage index", "list", "empty index", "foreign", "unreadable", "a file", "nothing",
+         "no checksums", "other checksums", "fewer checksums", "empty checksums"],
 )  # fmt: skip
 def test_a_damaged_cache_is_made_anew(
     root: Path, cache: Path, damage: Callable[[Path], object]
@@ -247,10 +252,39 @@ def test_a_damaged_cache_is_made_anew(
     damage(folder)
     dataset, told = opened(root)
     assert told.decoded
-    assert told.warnings == []
+    assert told.warnings == [f"{folder} is damaged: its images are decoded anew."]
     assert_pixels_are_those_of_the_files(dataset)
     assert made(cache) == [folder]
     assert not opened(root)[1].decoded
+
+
+@pytest.mark.parametrize("limit", [2000, 0], ids=["copied", "mapped"])
+@pytest.mark.parametrize("place", [0, 11 * 192 + 95, 37 * 192 - 1], ids=["first", "middle", "last"])
+def test_a_flipped_bit_is_noticed_before_its_image_is_used(
+    root: Path, cache: Path, limit: int, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the parts that are compared at the beginning do not lie, as in a large file."""
+    monkeypatch.setattr(image_cache, "_sample", lambda handle: 0)
+    opened(root)
+    [folder] = made(cache)
+    path = folder / "images.npy"
+    content = bytearray(path.read_bytes())
+    content[len(content) - 37 * 192 + place] ^= 4
+    path.write_bytes(content)
+    dataset, told = opened(root, memory_limit=limit)
+    assert not told.decoded
+    whole = 0
+    for split in SPLITS:
+        try:
+            dataset.load(split)
+            whole += 1
+        except DataError as error:
+            assert f"{path} is damaged, at image {place // 192}." in str(error)  # noqa: PT017
+            assert "type the same command again" in error.hint  # noqa: PT017
+    assert whole == 2
+    dataset, told = opened(root, memory_limit=limit)
+    assert told.decoded
+    assert_pixels_are_those_of_the_files(dataset)
 
 
 def test_unreadable_files_are_remembered_with_their_reasons(root: Path) -> None:
