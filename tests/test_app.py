@@ -65,27 +65,6 @@ def test_a_bug_is_an_object_and_exit_code_1(capsys: pytest.CaptureFixture[str]) 
     assert "This is a bug in erde" in err
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["distil"], "distill"),
-        (["run"], "RECIPE"),
-        (["evaluate", "x", "--split", "validation"], "validation"),
-        (["run", "digits", "--seed", "many"], "many"),
-    ],
-)
-def test_a_wrong_command_line_is_an_object_and_exit_code_2(
-    cli: Cli, arguments: list[str], told: str
-) -> None:
-    code, out, err = cli(*arguments, "--json")
-    assert code == 2
-    error = json.loads(out)["error"]
-    assert error["exit_code"] == 2
-    assert told in error["message"]
-    assert "--help" in error["hint"]
-    assert "Traceback" not in err
-
-
 def test_a_failure_of_the_machine_is_exit_code_1(
     tiny_recipe: Path, tmp_path: Path, cli: Cli
 ) -> None:

@@ -82,6 +82,7 @@ NUMBERS = [
 
 TARGETS = [
     given("calibrate run/student", "exactly one target", "none", "--max-drop 1"),
+    given("calibrate run/student --max-drop 1 --device toaster", "toaster"),
     given("calibrate run/student --max-drop 1 --max-macs 0.5", "--max-drop and --max-macs"),
     given("calibrate run/student --max-risk 0.1 --threshold 1", "--threshold and --max-risk"),
     *(

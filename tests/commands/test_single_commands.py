@@ -119,36 +119,6 @@ def test_distill_without_a_teacher_says_how_to_get_one(
     assert "erde train-teacher tiny" in err
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["--max-drop", "1", "--max-macs", "0.5"],
-        ["--max-drop", "-1"],
-        ["--max-drop", "nan"],
-        ["--max-macs", "1.5"],
-        ["--max-macs", "0"],
-        ["--max-macs", "inf"],
-        ["--threshold", "-0.1"],
-        ["--threshold", "nan"],
-        ["--threshold", "sometimes"],
-        ["--max-drop", "much"],
-        ["--max-drop", "1", "--threads", "0"],
-        ["--max-drop", "1", "--device", "toaster"],
-    ],
-)
-def test_wrong_targets_are_one_message_one_json_object_and_exit_code_2(
-    run_copy: Path, cli: Cli, arguments: list[str]
-) -> None:
-    before = (run_copy / "student/thresholds.json").read_bytes()
-    code, out, err = cli("calibrate", run_copy / "student", *arguments, "--json")
-    assert code == 2
-    assert json.loads(out)["error"]["exit_code"] == 2
-    assert err.count("Error:") == 1
-    assert "Traceback" not in err
-    assert (run_copy / "student/thresholds.json").read_bytes() == before
-
-
 def test_profile_counts_the_networks_own_macs(finished_run: Path, json_of: JsonOf) -> None:
     found = json_of("profile", finished_run / "student")
     assert set(found) == {
@@ -298,29 +268,6 @@ def test_a_teacher_with_other_exits_is_used_by_pairing(
     assert "[2, 3, 4]" in err
     found = json_of(*arguments, "--set", "distillation.pairing=[2, 3, 4]")
     assert len(found["accuracy_calibration"]) == 3
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (["distill", "RECIPE", "--teacher", "TEACHER", "--set",
-          "distillation.method=cross_entropy"], "has no teacher"),
-        (["evaluate", "STUDENT", "--split", "calibration", "--data", "."], "has no splits"),
-        (["profile", "STUDENT/bundle.json"], "a file"),
-    ],
-    ids=["a teacher for no method", "a split of a folder", "a file for a folder"],
-)  # fmt: skip
-def test_options_that_contradict_each_other_are_refused(
-    tiny_recipe: Path, run_copy: Path, cli: Cli, arguments: list[str], told: str
-) -> None:
-    places = {"RECIPE": tiny_recipe, "TEACHER": run_copy / "teacher"}
-    given = [
-        str(places.get(word, word)).replace("STUDENT", str(run_copy / "student"))
-        for word in arguments
-    ]
-    code, _, err = cli(*given)
-    assert code == 2
-    assert told in err
 
 
 def test_unreadable_files_of_all_splits_are_named_at_once(
