@@ -283,7 +283,14 @@ def load_bundle(path: str | Path) -> Bundle:
     try:
         architecture = Architecture.from_json(document.architecture.model_dump())
         model = load_network(weights, architecture)
-    except (SafetensorError, RuntimeError, OSError, InputError) as error:
+    except InputError as error:
+        raise BundleError(
+            f"The weights in {weights} do not fit {path / DOCUMENT}: {error.message}",
+            got=error.got,
+            expected=error.expected,
+            hint=hint,
+        ) from error
+    except (SafetensorError, RuntimeError, OSError) as error:
         message = f"The weights in {weights} do not fit {path / DOCUMENT}: {_first_of(error)}"
         raise BundleError(
             message, hint=hint, expected="weights of the architecture that the bundle names"

@@ -17,6 +17,7 @@ from erde_cli.core.json_text import LARGEST, JsonError, parse_json
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 
 _LENGTH = 8  # bytes in front of the table, which tell how long it is
+_AGAIN = "copy the folder again, or train it again"
 _DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 
 _Shape = tuple[int, ...]
@@ -43,6 +44,7 @@ def load_network(path: Path, architecture: Architecture) -> EarlyExitNet:
             "There are fewer tensors than the network has layers.",
             got=str(len(table)),
             expected=f"{architecture.depth} or more",
+            hint=_AGAIN,
         )
     with torch.device("meta"):  # shapes without memory
         model = build_model(architecture)
@@ -53,6 +55,7 @@ def load_network(path: Path, architecture: Architecture) -> EarlyExitNet:
             "A tensor is another than the network's.",
             got=f"{name[:100]}: {_words(table.get(name))}",
             expected=_words(expected.get(name)),
+            hint=_AGAIN,
         )
     # Copied: what is read is a file mapped into memory, which may change.
     weights = {name: tensor.clone() for name, tensor in load_file(path).items()}
@@ -65,7 +68,12 @@ def _read_table(path: Path) -> dict[str, tuple[str, _Shape]]:
     with path.open("rb") as handle:
         length = int.from_bytes(handle.read(_LENGTH), "little")
         if length > LARGEST:
-            raise InputError("Its table of contents is too long.", got=f"{length:,} bytes")
+            raise InputError(
+                "Its table of contents is too long.",
+                got=f"{length:,} bytes",
+                expected=f"at most {LARGEST:,}",
+                hint=_AGAIN,
+            )
         content = handle.read(length)
     try:
         document: Any = parse_json(content.decode())
@@ -73,7 +81,12 @@ def _read_table(path: Path) -> dict[str, tuple[str, _Shape]]:
             document.pop("__metadata__", None)
         table = _TABLE.validate_python(document)
     except (UnicodeDecodeError, JsonError, ValidationError) as error:
-        raise InputError("It is no file of safetensors.", got=str(error)[:200]) from error
+        raise InputError(
+            "It is no file of safetensors.",
+            got=str(error)[:200],
+            expected="what erde writes",
+            hint=_AGAIN,
+        ) from error
     return {name: (entry.dtype, tuple(entry.shape)) for name, entry in table.items()}
 
 
