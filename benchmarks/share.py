@@ -32,7 +32,8 @@ from erde_cli.core.objectives import DistillationObjective, LabelObjective
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import Training
 from erde_cli.core.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
-from erde_cli.core.training import Objective, TrainState, train_epoch
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import Objective, train_epoch
 
 BATCH, VIEWS = 128, 2
 TEACHER = "WRN-16-2"

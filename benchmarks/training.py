@@ -38,7 +38,8 @@ from erde_cli.core.inference import Answers
 from erde_cli.core.objectives import LabelObjective
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import Training
-from erde_cli.core.training import TrainState, train_epoch
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import train_epoch
 
 
 def usual_loop(name: str, store: ImageStore) -> Callable[[], float]:

@@ -9,20 +9,15 @@ Loading runs no code from the folder: weights are safetensors, the rest is valid
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import save
 from torch import Tensor
 
 from erde_cli.core.bundle_format import (
     DOCUMENT,
-    FORMAT,
     WEIGHTS,
     BundleDocument,
     read_bundle_document,
@@ -31,7 +26,7 @@ from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError, InputError, brief
 from erde_cli.core.exits import Routed, route
-from erde_cli.core.files import digest_of_file, replaced_folder, write_file, write_json
+from erde_cli.core.files import digest_of_file
 from erde_cli.core.models import Architecture, EarlyExitNet
 from erde_cli.core.prediction import (
     Images,
@@ -41,8 +36,7 @@ from erde_cli.core.prediction import (
     Thresholds,
     rule_of,
 )
-from erde_cli.core.recipe import Calibration, Recipe
-from erde_cli.core.source_commit import source_commit
+from erde_cli.core.recipe import Recipe
 from erde_cli.core.thresholds_file import (
     Stamp,
     ThresholdsDocument,
@@ -50,8 +44,6 @@ from erde_cli.core.thresholds_file import (
     thresholds_stamp,
 )
 from erde_cli.core.weights_file import load_network
-
-_PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -183,76 +175,6 @@ class Bundle:
         )
 
 
-def save_bundle(
-    path: Path,
-    *,
-    role: Literal["teacher", "student"],
-    model: EarlyExitNet,
-    architecture: Architecture,
-    normalisation: Normalisation,
-    class_names: tuple[str, ...],
-    recipe: Recipe,
-    split_fingerprint: str,
-    inputs_digest: str,
-    context: Context,
-) -> Bundle:
-    """Write a bundle, whole or not at all; takes the place of an older one and its thresholds."""
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    with replaced_folder(path) as folder:
-        weights = save(state)
-        write_file(folder / WEIGHTS, lambda beside: beside.write_bytes(weights))
-        document = {
-            "format": FORMAT,
-            "role": role,
-            "architecture": architecture.to_json(),
-            "input": {"height": architecture.image_size, "width": architecture.image_size},
-            "normalisation": normalisation.to_json(),
-            "class_names": list(class_names),
-            "recipe": recipe.model_dump(),
-            "split_fingerprint": split_fingerprint,
-            "inputs_digest": inputs_digest,
-            "weights_digest": digest_of_file(folder / WEIGHTS),
-            "training": context.to_json(),
-            "versions": versions(),
-            "git_commit": source_commit(),
-        }
-        write_json(folder / DOCUMENT, BundleDocument.model_validate(document).sealed().model_dump())
-    return load_bundle(path)
-
-
-def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
-    """The same bundle, with what its recipe says of calibration brought up to date on disk."""
-    section = settings.model_dump()
-    if bundle.document.recipe.get("calibration") == section:
-        return bundle
-    recipe = {**bundle.document.recipe, "calibration": section}
-    document = bundle.document.model_copy(update={"recipe": recipe})
-    write_json(bundle.path / DOCUMENT, document.sealed().model_dump())
-    return load_bundle(bundle.path)
-
-
-def check_target(path: Path) -> None:
-    """See that a bundle may be written to `path`, before hours are spent on what it will hold.
-
-    Raises:
-        BundleError: a link, a file, or a folder of something else is in the way.
-    """
-    got = ""
-    if path.is_symlink():
-        got = "a link"
-    elif path.exists() and not path.is_dir():
-        got = "a file"
-    elif path.is_dir() and any(path.iterdir()) and not (path / DOCUMENT).exists():
-        got = f"a folder that holds other things and no {DOCUMENT}"
-    if got:
-        raise BundleError(
-            f"{path} is in the way: a bundle is to be written there.",
-            got=got,
-            expected="nothing, or an older bundle",
-            hint="move it away, or give another folder with --out",
-        )
-
-
 def load_bundle(path: str | Path) -> Bundle:
     """Read a bundle and check that it is what it says.
 
@@ -302,8 +224,3 @@ def _first_of(error: Exception) -> str:
     """The first reason; torch names every layer."""
     lines = str(error).splitlines()
     return brief(lines[1].strip() if len(lines) > 1 and lines[0].endswith(":") else lines[0])
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide numbers."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

@@ -17,7 +17,8 @@ from erde_cli.core.context import Context, Layout, Precision
 from erde_cli.core.data import Batch
 from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.recipe import Training
-from erde_cli.core.training import Objective, TrainState, train_step
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import Objective, train_step
 
 Trial = Callable[[int], float]  # steps → images per second
 _RATE = 1e-6  # hardly moves the weights, so that no candidate ends in infinities

@@ -26,7 +26,8 @@ from erde_cli.core.models.heads import erde_head
 from erde_cli.core.objectives import LabelObjective
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import Training
-from erde_cli.core.training import EpochRecord, TrainState, train_epoch
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import EpochRecord, train_epoch
 
 ARCHITECTURE = Architecture("resnet", 8, 2, (2,), "erde", 2, 8)
 SETTINGS = Training(epochs=3, batch_size=16, learning_rate=0.05, compile=True)

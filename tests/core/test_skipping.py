@@ -20,7 +20,8 @@ from erde_cli.core.objectives import LabelObjective
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import Training
 from erde_cli.core.skipping import MOST_IN_A_ROW
-from erde_cli.core.training import EpochRecord, TrainState, train_epoch, train_step
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import EpochRecord, train_epoch, train_step
 
 ARCHITECTURE = Architecture("resnet", 8, 4, (1, 2), "erde", 4, 8)
 STEPS = 24

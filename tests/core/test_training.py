@@ -16,7 +16,8 @@ from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.objectives import LabelObjective
 from erde_cli.core.observer import EpochEvent, Observer, StepEvent
 from erde_cli.core.recipe import Training
-from erde_cli.core.training import EpochRecord, TrainState, train_epoch
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import EpochRecord, train_epoch
 
 ARCHITECTURE = Architecture("resnet", 8, 4, (1, 2), "erde", 4, 8)
 SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05)

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from erde_cli.core.data.decoded import DecodedImages
 from erde_cli.core.data.decoders import decode_in_order
-from erde_cli.core.data.image_cache import DecodedImages, decoded_images
+from erde_cli.core.data.image_cache import decoded_images
 from erde_cli.core.data.image_files import cannot_open, start_below
 from erde_cli.core.data.listing import class_names_in, is_folder, list_classes
 from erde_cli.core.data.sources import ImageArray, IntArray, Progress

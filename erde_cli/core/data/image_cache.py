@@ -12,26 +12,23 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from mmap import MADV_DONTNEED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
+from mmap import MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from erde_cli.core.cache import VARIABLE, cache_folder, in_words, make_room
+from erde_cli.core.data.decoded import IMAGES, INDEX, DecodedImages, Kept
 from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
-from erde_cli.core.data.sources import ImageArray, IntArray
-from erde_cli.core.errors import DataError, InputError
+from erde_cli.core.errors import InputError
 from erde_cli.core.json_text import load_json
 from erde_cli.core.observer import Observer
 from erde_cli.core.temporary import new_folder
 
-_IMAGES, _CHECKSUMS, _INDEX = "images.npy", "checksums", "index.json"
-_BYTES_AT_ONCE = 16_000_000
+_CHECKSUMS = "checksums"
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
 _LARGEST_INDEX = 256_000_000  # bytes; it has a line for every file that is no image
 # Linux counts a private mapping that could be written to as memory, unless it is told not to.
@@ -44,85 +41,6 @@ class _Index(BaseModel):
     sample: int
     checksums: int
     unreadable: dict[str, str]
-
-
-@dataclass(frozen=True)
-class DecodedImages:
-    """All images of a source at one size, uint8 [files, size, size, 3], and what they came from.
-
-    digest: of the source. unreadable: number and reason of files that are no image; their pixels
-    are 0. kept: the file that the images lie in, or None where they are held in memory.
-    """
-
-    images: ImageArray
-    digest: str
-    unreadable: dict[int, str]
-    kept: Kept | None = None
-
-    @property
-    def mapping(self) -> mmap | None:
-        """The mapped file, if there is one."""
-        return None if self.kept is None else self.kept.mapping
-
-    def take(self, numbers: IntArray) -> ImageArray:
-        """Copy some images into memory; nothing else of the file stays there.
-
-        Raises:
-            DataError: the file is damaged.
-        """
-        taken = np.empty((len(numbers), *self.images.shape[1:]), np.uint8)
-        for part in self._parts(numbers):
-            taken[part] = self.images[numbers[part]]
-            if self.kept is not None:
-                self.kept.check(taken[part], numbers[part])
-        return taken
-
-    def check(self, numbers: IntArray) -> None:
-        """See that some images are still what was decoded, before they are used where they lie.
-
-        Raises:
-            DataError: the file is damaged.
-        """
-        for part in self._parts(numbers) if self.kept else ():
-            assert self.kept is not None  # noqa: S101
-            self.kept.check(self.images[numbers[part]], numbers[part])
-
-    def _parts(self, numbers: IntArray) -> Iterator[slice]:
-        step = max(1, _BYTES_AT_ONCE // self.images[0].size)
-        for start in range(0, len(numbers), step):
-            yield slice(start, start + step)
-            release(self.mapping)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A file of decoded images, mapped, and the CRC-32 of each of them, uint32 [files]."""
-
-    folder: Path
-    mapping: mmap
-    checksums: NDArray[np.uint32]
-
-    def check(self, images: ImageArray, numbers: IntArray) -> None:
-        """Compare images with their checksums; a damaged file is not read again.
-
-        Raises:
-            DataError: one differs.
-        """
-        for image, number in zip(images, numbers, strict=True):
-            if zlib.crc32(image) != self.checksums[number]:
-                with suppress(OSError):
-                    (self.folder / _INDEX).unlink()
-                raise DataError(
-                    f"{self.folder / _IMAGES} is damaged, at image {number}.",
-                    expected="what was decoded once",
-                    hint="type the same command again: the images are decoded anew",
-                )
-
-
-def release(mapping: mmap | None) -> None:
-    """Give the pages of a mapped file back; they stay in the system's cache while there is room."""
-    if mapping is not None:
-        mapping.madvise(MADV_DONTNEED)
 
 
 def decoded_images(
@@ -179,7 +97,7 @@ def _write(workplace: Path, key: str, files: ImageFiles) -> None:
     size = files.total // len(files.paths)
     checksums: list[int] = []
 
-    with (workplace / _IMAGES).open("w+b") as handle:
+    with (workplace / IMAGES).open("w+b") as handle:
 
         def put(pixels: bytes | bytearray) -> None:
             handle.write(pixels)
@@ -199,15 +117,15 @@ def _write(workplace: Path, key: str, files: ImageFiles) -> None:
         "key": key, "digest": digest, "sample": sample, "unreadable": unreadable,
         "checksums": zlib.crc32(content),
     }  # fmt: skip
-    (workplace / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+    (workplace / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
 def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
     """Map a cache into memory; None where it is missing, damaged, or that of something else."""
     header = _header(files)
     try:
-        index = _Index.model_validate(load_json(folder / _INDEX, _LARGEST_INDEX))
-        with (folder / _IMAGES).open("rb") as handle:
+        index = _Index.model_validate(load_json(folder / INDEX, _LARGEST_INDEX))
+        with (folder / IMAGES).open("rb") as handle:
             fits = (
                 index.key == key
                 and os.fstat(handle.fileno()).st_size == len(header) + files.total

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from erde_cli.core.bundle import versions
+from erde_cli.core.bundle_writer import versions
 from erde_cli.core.checkpoints import Checkpoints, Saved
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batches
@@ -22,7 +22,8 @@ from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.recipe import Training
 from erde_cli.core.resume_state import unfit
 from erde_cli.core.stop_request import StopRequest, stop_requests
-from erde_cli.core.training import EpochRecord, Objective, TrainState, train_epoch
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import EpochRecord, Objective, train_epoch
 from erde_cli.core.workflows.options import Json, Options
 
 _SECONDS = 300.0  # between checkpoints inside an epoch; each epoch ends with one

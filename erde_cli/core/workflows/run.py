@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle, load_bundle, with_calibration
+from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import DOCUMENT
+from erde_cli.core.bundle_writer import with_calibration
 from erde_cli.core.calibration import Target
 from erde_cli.core.data import Dataset, open_dataset
 from erde_cli.core.errors import BundleError, InputError

@@ -11,7 +11,8 @@ from typing import Literal
 
 import torch
 
-from erde_cli.core.bundle import Bundle, check_target, save_bundle
+from erde_cli.core.bundle import Bundle
+from erde_cli.core.bundle_writer import check_target, save_bundle
 from erde_cli.core.checkpoints import Checkpoints
 from erde_cli.core.context import Context
 from erde_cli.core.data import (
@@ -30,7 +31,8 @@ from erde_cli.core.objectives import DistillationObjective, LabelObjective
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Network, Recipe, Training
-from erde_cli.core.training import EpochRecord, Objective, TrainState
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import EpochRecord, Objective
 from erde_cli.core.workflows.epochs import Epochs, Keeper, train_epochs
 from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.options import Json, Options
