@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def mutated_json(document: Any, draw: random.Random) -> Any:
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         places = list(_places(copy))
         if not places:
-            return draw.choice(_ODD)
+            return _odd(draw)
         inside, key = draw.choice(places)
         kind = draw.randrange(6)
         if kind == 0:
@@ -145,12 +146,17 @@ def mutated_json(document: Any, draw: random.Random) -> Any:
         elif kind == 2 and isinstance(inside[key], int | float) and abs(inside[key]) < 2**100:
             inside[key] = inside[key] * draw.choice((-1, 2, 0.5, 1000, 1e9)) + draw.choice((0, 1))
         elif kind == 3 and isinstance(inside, dict):
-            inside[draw.choice(("x", "__class__", "a" * 300, ""))] = draw.choice(_ODD)
+            inside[draw.choice(("x", "__class__", "a" * 300, ""))] = _odd(draw)
         elif kind == 3:
             inside.insert(key, inside[key])
         else:
-            inside[key] = draw.choice(_ODD)
+            inside[key] = _odd(draw)
     return copy
+
+
+def _odd(draw: random.Random) -> Any:
+    """A value of its own: what is changed later must not be changed for all."""
+    return deepcopy(draw.choice(_ODD))
 
 
 def _places(document: Any) -> Iterator[tuple[Any, Any]]:
