@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from erde_cli.core.class_names import ClassNames
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.files import digest_of, read_json
+from erde_cli.core.files import digest_of, read_json, require_format
 from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
@@ -99,13 +99,13 @@ def read_bundle_document(path: Path) -> BundleDocument:
         )
     content = _read(path / DOCUMENT, _HINT)
     found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise BundleError(
-            f"{path / DOCUMENT} has a format that this version of erde does not read.",
-            got=f"format {found}",
-            expected=f"format {FORMAT}",
-            hint="use the version of erde that wrote it, or train again",
-        )
+    require_format(
+        path / DOCUMENT,
+        found,
+        FORMAT,
+        BundleError,
+        "use the version of erde that wrote it, or train again",
+    )
     try:
         document = BundleDocument.model_validate(content)
     except ValidationError as error:

@@ -52,6 +52,23 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def require_format(
+    path: Path, found: object, known: int, kind: type[InputError], hint: str
+) -> None:
+    """See that a file has the format that this version reads.
+
+    Raises:
+        InputError: it has another; an error of the kind asked for.
+    """
+    if found != known:
+        raise kind(
+            f"{path} has a format that this version of erde does not read.",
+            got=f"format {found}",
+            expected=f"format {known}",
+            hint=hint,
+        )
+
+
 def write_json(path: Path, document: Any) -> None:
     """Write one JSON document, readable, whole or not at all."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")

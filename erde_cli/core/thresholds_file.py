@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.files import digest_of, read_json, write_json
+from erde_cli.core.files import digest_of, read_json, require_format, write_json
 from erde_cli.core.observations import Figures
 from erde_cli.core.targets import Target
 from erde_cli.core.thresholds import WrittenThreshold, read_threshold, write_threshold
@@ -246,13 +246,7 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
     except InputError as error:
         raise BundleError(error.message, expected=error.expected, hint=hint) from error
     found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise BundleError(
-            f"{path} has a format that this version of erde does not read.",
-            got=f"format {found}",
-            expected=f"format {FORMAT}",
-            hint=hint,
-        )
+    require_format(path, found, FORMAT, BundleError, hint)
     try:
         document = ThresholdsDocument.model_validate(content)
         _ = document.values

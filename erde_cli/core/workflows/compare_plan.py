@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.errors import RunError
-from erde_cli.core.files import read_json, write_json
+from erde_cli.core.files import read_json, require_format, write_json
 from erde_cli.core.recipe import Recipe, differences
 from erde_cli.core.run_lock import LOCK
 from erde_cli.core.workflows.options import Json
@@ -87,13 +87,13 @@ def claim(plan: Plan) -> None:
                 hint="name another folder with --out",
                 expected="what erde compare writes",
             ) from error
-        if found["format"] != FORMAT:
-            raise RunError(
-                f"{path} has a format that this version of erde does not read.",
-                got=f"format {found['format']}",
-                expected=f"format {FORMAT}",
-                hint="use the version of erde that wrote it, or name another folder with --out",
-            )
+        require_format(
+            path,
+            found["format"],
+            FORMAT,
+            RunError,
+            "use the version of erde that wrote it, or name another folder with --out",
+        )
         lines = differences(found, document)
         if lines and any(plan.run.glob("seed-*")):
             listed = "\n".join(f"  {line}" for line in lines)

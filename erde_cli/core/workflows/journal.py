@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erde_cli.core.bundle_format import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError
-from erde_cli.core.files import digest_of, read_json, write_json
+from erde_cli.core.files import digest_of, read_json, require_format, write_json
 from erde_cli.core.recipe import Recipe, differences
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import WHEREABOUTS, relevant
@@ -113,13 +113,13 @@ def _read(path: Path) -> _Document | None:
         return None
     content = read_json(path)
     found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
-    if found != FORMAT:
-        raise RunError(
-            f"{path} has a format that this version of erde does not read.",
-            got=f"format {found}",
-            expected=f"format {FORMAT}",
-            hint="use the version of erde that wrote it, or name another folder with --out",
-        )
+    require_format(
+        path,
+        found,
+        FORMAT,
+        RunError,
+        "use the version of erde that wrote it, or name another folder with --out",
+    )
     hint = "remove it; finished phases are found again by their bundles"
     try:
         document = _Document.model_validate(content)
