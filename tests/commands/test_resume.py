@@ -122,6 +122,32 @@ def test_going_on_with_other_threads_is_told(
     cli("train-teacher", tiny_recipe, "--out", run, "--threads", 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "other"), [("device", "cuda"), ("world_size", 2), ("torch", "1.0"), ("threads", 64)]
+)
+def test_going_on_elsewhere_is_told(
+    name: str, other: object, tiny_recipe: Path, tmp_path: Path, cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The other place is what the checkpoint says it was made by."""
+    begin = module.Keeper.begin
+
+    def begin_elsewhere(self: module.Keeper, state: Any) -> None:
+        self._made_by[name] = other
+        begin(self, state)
+
+    line = ("train-teacher", tiny_recipe, "--out", tmp_path / "run",
+            "--set", "training.teacher.epochs=1")  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Keeper, "begin", begin_elsewhere)
+        stop_after(3, patch)
+        assert cli(*line)[0] == 143
+    code, _, err = cli(*line, "--resume")
+    assert code == 0, err
+    assert f"{name} {other} there, " in err.replace("\n", " ")
+    assert "not the network that an uninterrupted run gives" in err.replace("\n", " ")
+
+
 def test_another_recipe_does_not_take_up_a_state(
     tiny_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
