@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from erde_cli.core.context import has_bfloat16
+
 Measure = Callable[[], float]
 
 
@@ -132,7 +134,8 @@ def machine() -> dict[str, Any]:
         "processor": model,
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "bfloat16": bool(torch.cpu.get_capabilities().get("avx512_bf16")),
+        "arithmetic": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": has_bfloat16(torch.device("cpu")),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }

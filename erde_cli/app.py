@@ -25,6 +25,7 @@ from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
 from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.waiting import spin_briefly
 
 _STOPPED = 130  # 128 + SIGINT
 
@@ -76,6 +77,7 @@ def erde(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (0 done, 1 failed, 2 bad input, 130 stopped)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    spin_briefly()  # before anything imports torch
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show θ shows "?"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from erde_cli.commands.printable import printable
 
 if TYPE_CHECKING:
     from erde_cli.core.profiling import Profile
+    from erde_cli.core.tuning import Candidate
     from erde_cli.core.workflows.data import Listed
     from erde_cli.core.workflows.evaluate import Evaluation
     from erde_cli.core.workflows.tune import RoleTuned
@@ -154,20 +156,29 @@ def _state(one: Listed) -> str:
 
 
 def tuning_table(title: str, found: RoleTuned) -> Table:
-    """Speed of every candidate, the fastest first, and its factor over what the recipe gives."""
+    """Speed of every candidate, the fastest first, and its factor over what the recipe gives.
+
+    Candidates that were left out come last, each with the reason.
+    """
     made = table(title, "candidate", "threads", "images/s (low to high)", "factor", "")
     speeds = found.speeds
     order = sorted(speeds.found, key=lambda one: speeds.spread(one).median, reverse=True)
     for one in order:
-        speed = speeds.spread(one)
-        compiled = " compiled" if one.compile else ""
+        speed, factor = speeds.spread(one), speeds.factor(one, found.now)
         best = one == speeds.fastest
         made.add_row(
-            f"{one.precision} {one.memory_format}{compiled}",
+            _way(one),
             str(one.threads),
             f"{speed.median:,.0f} ({speed.low:,.0f} to {speed.high:,.0f})",
-            f"{speeds.factor(one, found.now).median:.2f}",
+            f"{factor.median:.2f}" if factor else "-",
             "best" if best else "now" if one == found.now else "",
             style="bold" if best else None,
         )
+    for one, reason in speeds.skipped.items():
+        now = "now" if one == found.now else ""
+        made.add_row(_way(one), str(one.threads), escape(reason), "-", now)
     return made
+
+
+def _way(one: Candidate) -> str:
+    return f"{one.precision} {one.memory_format}{' compiled' if one.compile else ''}"

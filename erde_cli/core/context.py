@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from erde_cli.core.errors import InputError
+from erde_cli.core.pointwise import guard_pointwise
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["contiguous", "channels_last"]
@@ -52,6 +54,8 @@ class Context:
     def place(self, module: nn.Module) -> None:
         """Move a network to the device, in the layout that is used here."""
         module.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        if self.layout == "channels_last":
+            guard_pointwise(module)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Run products in `dtype`; parameters and losses stay float32."""
@@ -87,12 +91,12 @@ def make_context(
         precision: "auto" is bfloat16 where the processor has bfloat16 arithmetic (CUDA from
             compute capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
         threads: threads of the CPU; None: as many as torch would take.
-        memory_format: "auto" is channels last with bfloat16 and float16, and contiguous with
-            float32, which channels last can slow to a third under load.
+        memory_format: "auto" is channels last on a CPU, and elsewhere with bfloat16 and float16;
+            else contiguous.
 
     Raises:
-        InputError: the device is not there or cannot compute in this precision, or the number of
-            threads is out of bounds.
+        InputError: the device is not there or cannot compute in this precision or layout, or the
+            number of threads is out of bounds.
     """
     if threads is not None:
         # Thousands of threads bring a machine to its knees before anyone can stop them.
@@ -111,35 +115,50 @@ def make_context(
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=True)
     resolved = _precision(precision, chosen)
-    layout: Layout = "contiguous" if resolved == "float32" else "channels_last"
-    if memory_format != "auto":
-        layout = "channels_last" if memory_format == "channels_last" else "contiguous"
+    layout = _layout(memory_format, chosen, resolved)
+    if precision != "auto" or memory_format != "auto":
+        _require(chosen, resolved, layout)
     return Context(chosen, resolved, torch.get_num_threads(), layout=layout)
 
 
 def _precision(wanted: str, device: torch.device) -> Precision:
     if wanted == "auto":
         return "bfloat16" if has_bfloat16(device) else "float32"
-    precision: Precision = next(known for known in PRECISIONS if known == wanted)
-    if precision == "float16" and (reason := why_not(device, precision)):
+    return next(known for known in PRECISIONS if known == wanted)
+
+
+def _layout(wanted: str, device: torch.device, precision: Precision) -> Layout:
+    if wanted == "auto":
+        plain = precision == "float32" and device.type != "cpu"
+        return "contiguous" if plain else "channels_last"
+    return next(known for known in LAYOUTS if known == wanted)
+
+
+def _require(device: torch.device, precision: Precision, layout: Layout) -> None:
+    if reason := why_not(device, precision, layout):
         raise InputError(
-            f"The device {device.type} cannot train in float16: {reason}",
-            got="precision: float16",
-            expected="precision: auto, float32 or bfloat16",
-            hint="erde tune RECIPE measures what this machine can do",
+            f"The device {device.type} cannot train in {precision}, {layout}: {reason}",
+            got=f"precision: {precision}, memory_format: {layout}",
+            expected="precision and memory_format that the device can compute in",
+            hint="put precision: auto and memory_format: auto into the recipe; "
+            "erde tune RECIPE measures what this machine can do",
         )
-    return precision
 
 
-def why_not(device: torch.device, precision: Precision) -> str:
-    """Why a device cannot train in a precision; empty where it can. It tries, and times nothing."""
+@cache
+def why_not(device: torch.device, precision: Precision, layout: Layout = "contiguous") -> str:
+    """Why a device cannot train in a precision and layout; empty where it can.
+
+    It tries, and times nothing.
+    """
     with torch.random.fork_rng(devices=[]):
         layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    context = Context(device, precision, torch.get_num_threads(), layout=layout)
     try:
-        layers.to(device)
-        images = torch.zeros(2, 3, 4, 4, device=device, dtype=_DTYPES[precision])
-        with torch.autocast(device.type, _DTYPES[precision], precision != "float32"):
-            total = layers(images).float().sum()
+        context.place(layers)
+        images = torch.zeros(2, 3, 4, 4, device=device, dtype=context.dtype)
+        with context.autocast():
+            total = layers(images.contiguous(memory_format=context.memory_format)).float().sum()
         torch.amp.GradScaler(device.type).scale(total).backward()
     except (RuntimeError, ValueError) as error:
         return str(error).splitlines()[0]
@@ -158,12 +177,16 @@ def images_at_once(side: int, device: torch.device) -> int:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device has arithmetic for bfloat16 (not merely an emulation)."""
+    """Whether the device has arithmetic for bfloat16 (not merely an emulation), and torch uses it.
+
+    What the processor has is no proof: `ATEN_CPU_CAPABILITY=avx2` keeps torch from using it.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+        has = torch.cpu.get_capabilities()
+        used = torch.backends.cpu.get_cpu_capability()
+        return used.startswith("AVX512") and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
     return False
 
 

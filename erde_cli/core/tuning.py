@@ -10,19 +10,14 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Protocol
 
-import torch
+from erde_cli.core.context import Layout, Precision
+from erde_cli.core.errors import ErdeError
 
-from erde_cli.core.context import Context, Layout, Precision
-from erde_cli.core.data import Batch
-from erde_cli.core.models import EarlyExitNet
-from erde_cli.core.recipe import Training
-from erde_cli.core.train_state import TrainState
-from erde_cli.core.training import Objective, train_step
-
-Trial = Callable[[int], float]  # steps → images per second
-_RATE = 1e-6  # hardly moves the weights, so that no candidate ends in infinities
 _HOPELESS = 4  # a candidate so many times slower than the fastest is measured once only
+_LEAST, _MOST = 60.0, 900.0  # seconds that are waited for an answer, whatever is to be done
+_PATIENCE = 20  # times what the quickest first step took; who takes longer is hopeless
 
 
 @dataclass(frozen=True)
@@ -38,6 +33,26 @@ class Candidate:
         compiled = ", compiled" if self.compile else ""
         threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
         return f"{self.precision}, {self.memory_format}, {threads}{compiled}"
+
+
+class TrialError(ErdeError):
+    """A candidate cannot be measured; the message says why, in a few words."""
+
+
+class Trial(Protocol):
+    """What trains in the way of a candidate."""
+
+    def __call__(self, steps: int, limit: float) -> float:
+        """Images per second over a number of steps.
+
+        Raises:
+            TrialError: it crashed, has not answered within `limit` seconds, or cannot be done.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds; it is not called again."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -65,8 +80,10 @@ class Speeds:
         """Images per second."""
         return Spread.of(self.found[candidate])
 
-    def factor(self, candidate: Candidate, over: Candidate) -> Spread:
-        """How many times as fast as another, compared round by round."""
+    def factor(self, candidate: Candidate, over: Candidate) -> Spread | None:
+        """How many times as fast as another, compared round by round; None: that has no figures."""
+        if over not in self.found:
+            return None
         pairs = zip(self.found[candidate], self.found[over], strict=False)
         return Spread.of([one / other for one, other in pairs])
 
@@ -81,8 +98,10 @@ class Speeds:
         """Whether every figure of the fastest is above every figure of another.
 
         Being above it in each round would be too little: of a dozen equal candidates, the best of
-        five rounds often is.
+        five rounds often is. Anything is a gain over what has no figures.
         """
+        if over not in self.found:
+            return True
         return self.spread(self.fastest).low > self.spread(over).high
 
 
@@ -96,70 +115,103 @@ def measure(
     """Run all trials in turn, `rounds` times, after one step each that does not count.
 
     Args:
-        trials: what runs a number of steps of each candidate.
+        trials: what trains in the way of each candidate; closed as soon as it is not needed.
         now: the candidate that the others are compared with; it is measured in every round.
         steps: steps of one trial.
         rounds: trials of each candidate.
         tell: is told how many steps are done, of how many.
+
+    Raises:
+        ErdeError: no candidate can be measured.
     """
-    total = len(trials) * (1 + rounds * steps)
-    first, skipped = _first_steps(trials, now, lambda done: tell(done, total))
-    done, total = len(trials), total - len(skipped) * rounds * steps
-    found: dict[Candidate, list[float]] = {candidate: [] for candidate in first}
-    running = list(found)
-    for round_ in range(rounds):
-        for candidate in running:
+    run = _Rounds(trials, now, steps, rounds, tell)
+    try:
+        run.first_steps()
+        for round_ in range(rounds):
+            run.round(round_)
+    finally:
+        for trial in trials.values():
+            trial.close()
+    tell(run.total, run.total)
+    if not run.figures:
+        reasons = "; ".join(f"{one}: {why}" for one, why in run.skipped.items())
+        raise ErdeError(
+            "Nothing could be measured.",
+            got=reasons,
+            expected="settings that this machine can train with",
+            hint="try --threads 1, or a smaller training.teacher.batch_size",
+        )
+    return Speeds(run.figures, run.skipped)
+
+
+class _Rounds:
+    """Rounds under way: figures, those who still run, and steps done of how many."""
+
+    def __init__(
+        self,
+        trials: Mapping[Candidate, Trial],
+        now: Candidate,
+        steps: int,
+        rounds: int,
+        tell: Callable[[int, int], None],
+    ) -> None:
+        self._trials, self._now, self._tell = trials, now, tell
+        self._steps, self._rounds = steps, rounds
+        self._first: dict[Candidate, float] = {}  # images per second of the first step
+        self._patience: dict[Candidate, float] = {}  # seconds, for `steps` steps
+        self._running: list[Candidate] = []
+        self.figures: dict[Candidate, list[float]] = {}
+        self.skipped: dict[Candidate, str] = {}
+        self._done, self.total = 0, len(trials) * (1 + rounds * steps)
+
+    def first_steps(self) -> None:
+        """Take a step of each, which may hold a start or a compilation and does not count."""
+        limit = _MOST
+        for candidate, trial in self._trials.items():
+            start = perf_counter()
+            try:
+                speed = trial(1, _MOST if candidate.compile else limit)
+            except TrialError as error:
+                self._leave_out(candidate, error.message, self._rounds)
+            else:
+                took = perf_counter() - start
+                self._first[candidate] = speed
+                self._patience[candidate] = max(_LEAST, _PATIENCE * took * self._steps)
+                self._running.append(candidate)
+                limit = min(limit, max(_LEAST, _PATIENCE * took))
+            self._step(1)
+
+    def round(self, round_: int) -> None:
+        """Take a figure of each that still runs; after the first round, drop the hopeless."""
+        for candidate in list(self._running):
             # What was slow in its first step may still be slow to begin: one more step tells.
-            slow = round_ == 0 and first[candidate] < max(first.values()) / _HOPELESS
-            length = 1 if slow else steps
-            found[candidate].append(trials[candidate](length))
-            done, total = done + length, total - (steps - length)
-            tell(min(done, total - 1), total)
-        if round_ == 0:
-            enough = max(figures[0] for figures in found.values()) / _HOPELESS
-            running = [name for name in running if name == now or found[name][0] >= enough]
-            total -= (len(found) - len(running)) * (rounds - 1) * steps
-    tell(total, total)
-    return Speeds(found, skipped)
+            slow = round_ == 0 and self._first[candidate] < max(self._first.values()) / _HOPELESS
+            length = 1 if slow else self._steps
+            try:
+                figure = self._trials[candidate](length, self._patience[candidate])
+            except TrialError as error:
+                self._leave_out(candidate, error.message, self._rounds - round_)
+                self.figures.pop(candidate, None)  # what crashes now and then is of no use
+                continue
+            self.figures.setdefault(candidate, []).append(figure)
+            self.total -= self._steps - length
+            self._step(length)
+        if round_ == 0 and self.figures:
+            enough = max(figures[0] for figures in self.figures.values()) / _HOPELESS
+            for candidate in list(self._running):
+                if candidate != self._now and self.figures[candidate][0] < enough:
+                    self._stop(candidate, self._rounds - 1)
 
+    def _leave_out(self, candidate: Candidate, reason: str, rounds_left: int) -> None:
+        self.skipped[candidate] = reason
+        self._stop(candidate, rounds_left)
 
-def _first_steps(
-    trials: Mapping[Candidate, Trial], now: Candidate, tell: Callable[[int], None]
-) -> tuple[dict[Candidate, float], dict[Candidate, str]]:
-    """Speed of each candidate's first step, and why others cannot take one."""
-    first: dict[Candidate, float] = {}
-    skipped: dict[Candidate, str] = {}
-    for done, (candidate, trial) in enumerate(trials.items(), 1):
-        try:
-            first[candidate] = trial(1)
-        except RuntimeError as error:
-            if candidate == now:
-                raise
-            skipped[candidate] = str(error).splitlines()[0]
-        tell(done)
-    return first, skipped
+    def _stop(self, candidate: Candidate, rounds_left: int) -> None:
+        if candidate in self._running:
+            self._running.remove(candidate)
+        self.total -= rounds_left * self._steps
+        self._trials[candidate].close()
 
-
-def training_trial(
-    threads: int,
-    model: EarlyExitNet,
-    settings: Training,
-    context: Context,
-    batch: Batch,
-    objective: Objective,
-) -> Trial:
-    """Trial that trains on one batch again and again: forward, losses, backward, clipping, step."""
-    context.place(model)
-    model.train()
-    state = TrainState(model, settings)
-
-    def run(steps: int) -> float:
-        torch.set_num_threads(threads)
-        start = perf_counter()
-        for _ in range(steps):
-            loss = train_step(state, batch, objective, settings, _RATE, context).loss
-            state.step += 1
-        float(loss)  # waits for the device
-        return steps * len(batch.labels) / (perf_counter() - start)
-
-    return run
+    def _step(self, count: int) -> None:
+        self._done += count
+        self._tell(min(self._done, self.total - 1), self.total)

@@ -1,5 +1,6 @@
 """`erde tune` by the real command line: what it measures, what it says, what it leaves alone."""
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,9 +12,13 @@ import torch
 import yaml
 
 from erde_cli.core import context as core_context
-from erde_cli.core.recipe import Training, load_recipe
+from erde_cli.core import tuning as core_tuning
+from erde_cli.core import tuning_process
+from erde_cli.core.errors import InputError
+from erde_cli.core.recipe import load_recipe
 from erde_cli.core.tuning import Candidate, Speeds
 from erde_cli.core.workflows import tune as workflow
+from erde_cli.core.workflows import tune_worker
 from erde_cli.core.workflows.tune import RoleTuned, Tuned, count_classes
 
 from ..conftest import TINY, Cli
@@ -21,6 +26,16 @@ from ..conftest import TINY, Cli
 JsonOf = Callable[..., dict[str, Any]]
 QUICK = ("--steps", 1, "--repeats", 3)
 NOW = Candidate("float32", "contiguous", 1)
+# Stands for a worker: it crashes in float16, never answers in contiguous bfloat16, else it answers.
+STAND_IN = """
+asked = json.loads(sys.stdin.readline())["candidate"]
+for line in sys.stdin:
+    if asked["precision"] == "float16":
+        __import__("os").abort()
+    if (asked["precision"], asked["memory_format"]) == ("bfloat16", "contiguous"):
+        __import__("time").sleep(60)
+    print('{"images_per_second": 7}', flush=True)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +43,17 @@ def _threads_are_left_as_they_were() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     assert torch.get_num_threads() == before
+
+
+@pytest.fixture
+def float32_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "PRECISIONS", ("float32",))
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning_process, "_SERVE", STAND_IN)
+    monkeypatch.setattr(core_tuning, "_LEAST", 1.5)
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -65,23 +91,25 @@ def test_both_networks_are_measured_in_every_way_and_nothing_is_written(
         assert bool(role["change"]) <= role["clear_gain"]
         assert role["threads"] is None
     [now] = [one for one in found["roles"]["teacher"]["candidates"] if one["now"]]
-    assert (now["precision"], now["memory_format"]) == ("float32", "contiguous")
+    assert (now["precision"], now["memory_format"]) == ("float32", "channels_last")
     assert snapshot(tiny_recipe.parent) == before
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table_marks_the_best_and_says_what_to_do(tiny_recipe: Path, cli: Cli) -> None:
+def test_the_table_marks_the_best_and_says_what_to_do(
+    tiny_recipe: Path, cli: Cli, float32_only: None
+) -> None:
     code, out, err = cli("tune", tiny_recipe, *QUICK, "--threads", "1", "--role", "student")
     assert code == 0, err
     assert "Training steps of the student, batch 64, cpu" in out
     assert "teacher" not in out
-    for part in ("images/s (low to high)", "factor", "float16 channels_last", "best", "1.00"):
+    for part in ("images/s (low to high)", "factor", "float32 channels_last", "best", "1.00"):
         assert part in out, part
     assert "eave it" in out or "put into the recipe: training: {student: {" in out
     assert "Measuring training steps of the student" in err
 
 
-def test_quiet_is_quiet(tiny_recipe: Path, cli: Cli) -> None:
+def test_quiet_is_quiet(tiny_recipe: Path, cli: Cli, stand_in: None, float32_only: None) -> None:
     code, _, err = cli("tune", tiny_recipe, *QUICK, "--threads", "1", "--quiet")
     assert (code, err) == (0, "")
 
@@ -109,69 +137,131 @@ def test_what_makes_no_sense_is_exit_code_2(
 
 
 def test_the_recipes_own_settings_are_what_the_others_are_compared_with(
-    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Path, json_of: JsonOf, stand_in: None, float32_only: None
 ) -> None:
-    monkeypatch.setattr(workflow, "PRECISIONS", ("float32",))
     found = json_of(
         "tune", tiny_recipe, *QUICK, "--role", "teacher", "--threads", "1",
-        "--set", "training.teacher.precision=float16",
-        "--set", "training.teacher.memory_format=contiguous",
+        "--set", "training.teacher.precision=bfloat16",
     )  # fmt: skip
     candidates = found["roles"]["teacher"]["candidates"]
     assert [(one["precision"], one["now"]) for one in candidates] == [
-        ("float16", True), ("float32", False), ("float32", False),
+        ("bfloat16", True), ("float32", False), ("float32", False),
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("role", ["teacher", "student"])
 def test_every_candidate_trains_in_its_own_way(
-    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Path, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: dict[tuple[str, str], set[tuple[torch.dtype, bool]]] = {}
-    trial = workflow.training_trial
+    build, seen = tune_worker.build_model, []
 
-    def spy(threads: int, model: Any, settings: Training, *rest: Any) -> Any:
-        way = (settings.precision, settings.memory_format)
+    def spy(*given: Any) -> Any:
+        model = build(*given)
         first = next(m for m in model.modules() if isinstance(m, torch.nn.Conv2d))
         first.register_forward_hook(
-            lambda _, inputs, output: seen.setdefault(way, set()).add(
+            lambda _, inputs, output: seen.append(
                 (output.dtype, output.is_contiguous(memory_format=torch.channels_last))
             )
         )
-        return trial(threads, model, settings, *rest)
+        return model
 
-    monkeypatch.setattr(workflow, "training_trial", spy)
-    json_of("tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1")
-    assert len(seen) == 6
-    for (precision, layout), kinds in seen.items():
-        assert kinds == {(getattr(torch, precision), layout == "channels_last")}
+    monkeypatch.setattr(tune_worker, "build_model", spy)
+    recipe = load_recipe(str(tiny_recipe))
+    for precision in ("float32", "bfloat16", "float16"):
+        for layout in ("contiguous", "channels_last"):
+            seen.clear()
+            candidate = Candidate(precision, layout, 1)
+            run = tune_worker.training(tune_worker.request(recipe, role, "cpu", 10, candidate))
+            assert run(2) > 0
+            assert set(seen) == {(getattr(torch, precision), layout == "channels_last")}
 
 
-def test_a_precision_that_the_device_lacks_is_left_out_by_name(
-    tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+def answers_of(recipe: Path, candidate: Candidate) -> list[dict[str, Any]]:
+    """What a worker says when it is asked for one step, and for one more."""
+    asked = tune_worker.request(load_recipe(str(recipe)), "student", "cpu", 10, candidate)
+    lines = [json.dumps(one) for one in (asked, {"steps": 1}, {"steps": 1})]
+    said = io.StringIO()
+    tune_worker.answer_requests(lines, said)
+    return [json.loads(line) for line in said.getvalue().splitlines()]
+
+
+def test_a_worker_answers_each_request_with_a_speed(tiny_recipe: Path) -> None:
+    said = answers_of(tiny_recipe, NOW)
+    assert [set(one) for one in said] == [{"images_per_second"}] * 2
+    assert all(one["images_per_second"] > 0 for one in said)
+
+
+def test_a_worker_says_in_one_line_why_it_cannot(
+    tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def why_not(device: torch.device, precision: str) -> str:
+
+    def why_not(device: torch.device, precision: str, layout: str) -> str:
         return "no such arithmetic" if precision == "float16" else ""
 
-    monkeypatch.setattr(workflow, "why_not", why_not)
-    arguments = ("tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1")
-    code, out, _ = cli(*arguments, "--json")
-    role = json.loads(out)["roles"]["student"]
-    assert code == 0
-    assert [one["reason"] for one in role["skipped"]] == ["no such arithmetic"] * 2
-    assert "float16" not in {one["precision"] for one in role["candidates"]}
-    code, out, _ = cli(*arguments)
-    assert "left out: float16, contiguous, 1 thread; float16, channels_last, 1 thread: no" in out
+    monkeypatch.setattr(core_context, "why_not", why_not)
+    [said, _] = answers_of(tiny_recipe, Candidate("float16", "contiguous", 1))
+    assert said == {
+        "failed": "The device cpu cannot train in float16, contiguous: no such arithmetic"
+    }
+
+    def lacking(_: object) -> None:
+        raise InputError("torch.compile does not work here: no compiler")
+
+    monkeypatch.setattr(tune_worker, "require_compiler", lacking)
+    [said, _] = answers_of(tiny_recipe, Candidate("float32", "contiguous", 1, compile=True))
+    assert said == {"failed": "torch.compile does not work here: no compiler"}
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("out of memory\nat line 3")
+
+    monkeypatch.setattr(tune_worker, "train_step", broken)
+    assert answers_of(tiny_recipe, NOW) == [{"failed": "out of memory"}] * 2
 
 
-def test_torch_compile_is_tried_on_request_and_left_out_where_it_does_not_work(
-    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+def test_a_candidate_that_crashes_or_hangs_is_a_row_and_the_rest_goes_on(
+    tiny_recipe: Path, cli: Cli, stand_in: None
 ) -> None:
-    monkeypatch.setattr(workflow, "why_not_compiled", lambda _: "no compiler")
-    arguments = ("tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1")
-    skipped = json_of(*arguments, "--compile")["roles"]["student"]["skipped"]
-    assert [(one["precision"], one["compile"], one["reason"]) for one in skipped] == [
-        (precision, True, "no compiler") for precision in ("float32", "bfloat16", "float16")
-    ]
+    arguments = (
+        "tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1",
+        "--set", "training.student.precision=float32",
+    )  # fmt: skip
+    code, out, err = cli(*arguments, "--json")
+    assert code == 0, err
+    role = json.loads(out)["roles"]["student"]
+    reasons = {(one["precision"], one["memory_format"]): one["reason"] for one in role["skipped"]}
+    assert reasons == {
+        ("float16", "contiguous"): "crashed, signal 6",
+        ("float16", "channels_last"): "crashed, signal 6",
+        ("bfloat16", "contiguous"): "no answer within 2 s",
+    }
+    assert [one["images_per_second"]["median"] for one in role["candidates"]] == [7, 7, 7]
+    code, out, _ = cli(*arguments)
+    assert code == 0
+    rows = [line for line in out.splitlines() if "crashed, signal 6" in line]
+    assert len(rows) == 2
+    assert all("float16" in row for row in rows)
+
+
+def test_where_the_recipes_own_settings_crash_another_way_is_named(
+    tiny_recipe: Path, cli: Cli, stand_in: None
+) -> None:
+    arguments = (
+        "tune", tiny_recipe, *QUICK, "--role", "student", "--threads", "1",
+        "--set", "training.student.precision=float16",
+    )  # fmt: skip
+    code, out, err = cli(*arguments)
+    assert code == 0, err
+    assert "What the recipe gives now cannot be had here: crashed, signal 6." in out
+    assert "put into the recipe: training: {student: {precision:" in out
+    code, out, _ = cli(*arguments, "--json")
+    assert {one["factor"] for one in json.loads(out)["roles"]["student"]["candidates"]} == {None}
+
+
+def test_a_device_that_is_not_there_is_told_before_any_process_starts(
+    tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning_process, "Popen", lambda *_, **__: pytest.fail("started"))
+    assert cli("tune", tiny_recipe, "--device", "toaster")[0] == 2
 
 
 @pytest.mark.parametrize("command", ["train-teacher", "run", "tune"])
@@ -180,12 +270,19 @@ def test_float16_where_the_device_cannot_is_told_before_any_image_is_read(
 ) -> None:
     for image in (folder_recipe.parent / "images/train/dark").iterdir():
         image.write_bytes(b"broken")  # read first, this would be the error
-    monkeypatch.setattr(core_context, "why_not", lambda *_: "no 'Half' here")
+
+    def why_not(device: torch.device, precision: str, layout: str) -> str:
+        return "no 'Half' here" if precision == "float16" else ""
+
+    monkeypatch.setattr(core_context, "why_not", why_not)
     where = () if command == "tune" else ("--out", tmp_path / "run")
     arguments = (command, folder_recipe, *where, "--json")
     code, out, err = cli(*arguments, "--set", "training.teacher.precision=float16")
     assert code == 2
-    assert "cannot train in float16: no 'Half' here" in json.loads(out)["error"]["message"]
+    assert (
+        "cannot train in float16, channels_last: no 'Half' here"
+        in json.loads(out)["error"]["message"]
+    )
     assert "Traceback" not in err
 
 
@@ -269,9 +366,8 @@ def test_threads_are_1_half_and_all_and_always_what_is_used_now(tiny_recipe: Pat
 
 
 def test_one_network_does_not_change_what_the_other_is_compared_with(
-    tiny_recipe: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: Path, json_of: JsonOf, stand_in: None, float32_only: None
 ) -> None:
-    monkeypatch.setattr(workflow, "training_trial", lambda *_: lambda steps: 1.0)
     own = torch.get_num_threads()
     roles = json_of("tune", tiny_recipe, *QUICK, "--threads", f"{own},{own + 1}")["roles"]
     for role in roles.values():

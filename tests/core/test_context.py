@@ -30,15 +30,48 @@ def _threads_are_left_as_they_were() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def forgets_what_devices_can_do() -> Iterator[None]:
+    why_not.cache_clear()
+    yield
+    why_not.cache_clear()
+
+
 def test_auto_precision_follows_the_arithmetic_of_the_processor() -> None:
     expected = "bfloat16" if has_bfloat16(CPU) else "float32"
     assert make_context("cpu", "auto").precision == expected
     assert make_context("cpu", "auto") == make_context("cpu", expected)
 
 
-def test_the_processor_has_bfloat16_where_it_says_so() -> None:
-    told = torch.cpu.get_capabilities()
-    assert has_bfloat16(CPU) == any(told.get(name) for name in ("avx512_bf16", "amx_bf16"))
+@pytest.mark.parametrize(
+    ("arithmetic", "used", "expected"),
+    [
+        ({"avx512_bf16": True}, "AVX512", True),
+        ({"amx_bf16": True}, "AVX512", True),
+        ({"avx512_bf16": True}, "AVX2", False),  # ATEN_CPU_CAPABILITY=avx2
+        ({"avx512_bf16": True}, "DEFAULT", False),
+        ({"avx512_bf16": False}, "AVX512", False),
+        ({}, "AVX512", False),
+    ],
+)
+def test_a_processor_has_bfloat16_where_torch_uses_it(
+    monkeypatch: pytest.MonkeyPatch, arithmetic: dict[str, bool], used: str, expected: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: arithmetic)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: used)
+    assert has_bfloat16(CPU) is expected
+
+
+def test_a_device_without_a_layout_refuses_it_by_name_and_auto_takes_another(
+    monkeypatch: pytest.MonkeyPatch, forgets_what_devices_can_do: None
+) -> None:
+    def refuse(self: nn.Module, *_: object, **__: object) -> None:
+        raise RuntimeError("no such layout here")
+
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", refuse)
+    with pytest.raises(InputError, match=r"cannot train in float32, channels_last: no such"):
+        make_context("cpu", "float32", memory_format="channels_last")
+    assert make_context("cpu", "auto").threads  # nothing was named
 
 
 @pytest.mark.parametrize("device", ["mps", "meta"])
@@ -63,15 +96,15 @@ def test_auto_takes_cuda_where_there_is_one_and_else_the_processor() -> None:
 @pytest.mark.parametrize(
     ("precision", "wanted", "dtype", "memory_format"),
     [
-        ("float32", "auto", torch.float32, torch.contiguous_format),
+        ("float32", "auto", torch.float32, torch.channels_last),
         ("bfloat16", "auto", torch.bfloat16, torch.channels_last),
         ("float16", "auto", torch.float16, torch.channels_last),
-        ("float32", "channels_last", torch.float32, torch.channels_last),
+        ("float32", "contiguous", torch.float32, torch.contiguous_format),
         ("bfloat16", "contiguous", torch.bfloat16, torch.contiguous_format),
         ("float16", "contiguous", torch.float16, torch.contiguous_format),
     ],
 )
-def test_float32_stays_contiguous_and_the_others_go_with_channels_last_unless_told(
+def test_a_cpu_computes_in_channels_last_unless_told_otherwise(
     precision: Precision, wanted: str, dtype: torch.dtype, memory_format: torch.memory_format
 ) -> None:
     context = make_context("cpu", precision, 1, wanted)
@@ -121,18 +154,20 @@ def test_the_threads_are_those_that_are_asked_for() -> None:
     assert make_context("cpu").threads == 1
 
 
-def test_a_device_that_cannot_do_float16_is_refused_with_its_reason(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_device_that_cannot_do_a_named_precision_is_refused_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, forgets_what_devices_can_do: None, precision: str
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise RuntimeError("\"slow_conv2d\" not implemented for 'Half'\nand more")
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", refuse)
-    with pytest.raises(InputError, match=r"cannot train in float16: .*'Half'\n  got") as caught:
-        make_context("cpu", "float16")
+    told = rf"cannot train in {precision}, channels_last: .*'Half'\n  got"
+    with pytest.raises(InputError, match=told) as caught:
+        make_context("cpu", precision)
     assert caught.value.exit_code == 2
-    assert "bfloat16" in caught.value.expected
-    assert make_context("cpu", "bfloat16").precision == "bfloat16"  # an old rule: taken as it is
+    assert f"precision: {precision}" in caught.value.got
+    assert "precision: auto" in caught.value.hint
 
 
 def test_trying_a_precision_leaves_the_generator_as_it_was() -> None:

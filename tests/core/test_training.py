@@ -226,7 +226,8 @@ def test_a_split_too_small_to_tell_is_not_called_collapsed(store: ImageStore) ->
         ("float16", "auto", torch.float16, torch.channels_last),
         ("float16", "contiguous", torch.float16, torch.contiguous_format),
         ("float32", "channels_last", torch.float32, torch.channels_last),
-        ("float32", "auto", torch.float32, torch.contiguous_format),
+        ("float32", "contiguous", torch.float32, torch.contiguous_format),
+        ("float32", "auto", torch.float32, torch.channels_last),
     ],
 )
 def test_the_settings_reach_the_activations_and_their_gradients(

@@ -39,7 +39,7 @@ def main() -> int:
     with temporary_folder() as folder:
         os.environ["ERDE_CACHE"] = str(Path(folder) / "cache")
         case = case_of(given.reader, Path(folder))
-        tally = fuzz(case, 60 * given.minutes, given.seed, keep=given.keep)
+        tally = fuzz(case, given.seed, seconds=60 * given.minutes, keep=given.keep)
         remove_chain(Path(folder) / "images" / "train" / "dark" / "d")
     lines = [f"{given.reader}, seed {given.seed}: {tally}"]
     lines += [f"  {count:6,} x {kind}" for kind, count in tally.findings.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import resource
 import signal
@@ -62,11 +63,18 @@ class Tally:
         )
 
 
-def fuzz(case: Case, seconds: float, seed: int, *, keep: Path | None = None) -> Tally:
-    """Run cases until the time is up; every kind of finding is told once, with its seed."""
+def fuzz(
+    case: Case,
+    seed: int,
+    *,
+    seconds: float = math.inf,
+    executions: float = math.inf,
+    keep: Path | None = None,
+) -> Tally:
+    """Run cases until the time or their number is up; each kind of finding once, with its seed."""
     tally, end, number = Tally(), time.monotonic() + seconds, 0
     before = _peak_megabytes()
-    while time.monotonic() < end:
+    while time.monotonic() < end and number < executions:
         drawn = f"{seed}/{number}"
         number += 1
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections import deque
@@ -16,11 +15,9 @@ from typing import TypeVar
 
 from erde_cli.core.decoding import Decoded, decode_files, read_answer, write_request
 from erde_cli.core.errors import ErdeError
+from erde_cli.core.isolated import isolated_python
 
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from erde_cli.core.decoding import serve; serve()"
-)
+_SERVE = "from erde_cli.core.decoding import serve; serve()"
 _FILES_AT_ONCE = 256
 _BYTES_AT_ONCE = 8_000_000  # of pixels
 _PAYS_FROM = 0.4  # seconds of work
@@ -143,7 +140,7 @@ def _beside(
 @contextmanager
 def _processes(count: int) -> Iterator[list[Popen[bytes]]]:
     """Start processes; fewer, or none, where the system gives no more."""
-    command = [sys.executable, "-S", "-E", "-c", _START, json.dumps(sys.path)]
+    command = isolated_python(_SERVE)
     processes: list[Popen[bytes]] = []
     with suppress(OSError):
         for _ in range(count):

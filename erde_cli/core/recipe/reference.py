@@ -27,7 +27,7 @@ run with `--set section.key=value`.
 - The splits depend on the images and `data.split_seed`, not on `seed`.
 - `precision: auto` is a fixed rule, never a timing: bfloat16 where the processor has bfloat16
   arithmetic (CUDA from compute capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
-  `memory_format: auto` is channels-last with bfloat16 and float16, contiguous with float32. What
+  `memory_format: auto` is channels-last on a CPU, and elsewhere with bfloat16 and float16. What
   they came to is written into the run before the first step (`logs/*/context.json`). Parameters,
   losses and the optimiser are float32 either way. Inference is float32 unless `--precision` says
   otherwise.

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from erde_cli.core.context import (
-    LAYOUTS,
-    PRECISIONS,
-    Context,
-    make_context,
-    why_not,
-    why_not_compiled,
-)
-from erde_cli.core.data import Batch, Normalisation, Normaliser
+from erde_cli.core.context import LAYOUTS, PRECISIONS, make_context
 from erde_cli.core.data.published_files import PUBLISHED
-from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
-from erde_cli.core.objectives import DistillationObjective, LabelObjective
-from erde_cli.core.recipe import Data, Recipe, Training
-from erde_cli.core.teacher_logits import ComputedLogits
-from erde_cli.core.training import Objective
-from erde_cli.core.tuning import Candidate, Speeds, Trial, measure, training_trial
+from erde_cli.core.recipe import Data, Recipe
+from erde_cli.core.tuning import Candidate, Speeds, measure
+from erde_cli.core.tuning_process import TrialProcess
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.training import Role, loss_settings
+from erde_cli.core.workflows.training import Role
+from erde_cli.core.workflows.tune_worker import request
 
 _UNKNOWN_CLASSES = 10  # where the images are not there to be counted
-_NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 _KEYS = ("precision", "memory_format", "compile")  # of a candidate, in a recipe
 
 
@@ -72,16 +59,18 @@ class RoleTuned:
     def to_json(self) -> Json:
         """One role in the object that `--json` prints."""
         speeds = self.speeds
-        candidates = [
-            {
-                **asdict(candidate),
-                "images_per_second": asdict(speeds.spread(candidate)),
-                "factor": asdict(speeds.factor(candidate, self.now)),
-                "now": candidate == self.now,
-                "best": candidate == speeds.fastest,
-            }
-            for candidate in speeds.found
-        ]
+        candidates = []
+        for candidate in speeds.found:
+            factor = speeds.factor(candidate, self.now)
+            candidates.append(
+                {
+                    **asdict(candidate),
+                    "images_per_second": asdict(speeds.spread(candidate)),
+                    "factor": asdict(factor) if factor else None,
+                    "now": candidate == self.now,
+                    "best": candidate == speeds.fastest,
+                }
+            )
         return {
             "batch_size": self.batch_size,
             "classes": self.classes,
@@ -134,6 +123,8 @@ def tune(
 ) -> Tuned:
     """Measure training steps of a recipe's networks on random images; writes nothing.
 
+    Each candidate has a process of its own: one that crashes, or does not answer, is left out.
+
     Args:
         recipe: the recipe.
         roles: which of its networks.
@@ -144,21 +135,24 @@ def tune(
         compiled: try torch.compile as well.
 
     Raises:
-        InputError: the recipe's own settings do not work here, or a number of threads is absurd.
+        InputError: the recipe's own settings cannot be had here, or a number of threads is absurd.
+        ErdeError: no candidate can be measured.
     """
-    device = options.context("float32").device
     found = {}
     for role in roles:
         with _threads_kept():
             candidates = _candidates(recipe, role, options, threads, compiled)
-            now, reasons = candidates[0], _reasons(candidates, device)
-            run = _Run(recipe, role, options, count_classes(recipe.data))
-            options.observer.phase(f"Measuring training steps of the {role}")
-            trials = {one: run.trial(one) for one in candidates if one not in reasons}
-            report = partial(options.observer.progress, f"Trying the {role}")
-            speeds = measure(trials, now, steps, repeats, report)
-        speeds = Speeds(speeds.found, {**reasons, **speeds.skipped})
-        found[role] = RoleTuned(run.settings.batch_size, run.classes, now, speeds)
+        now, classes = candidates[0], count_classes(recipe.data)
+        options.observer.phase(f"Measuring training steps of the {role}")
+        trials = {
+            one: TrialProcess(request(recipe, role, options.device, classes, one))
+            for one in candidates
+        }
+        report = partial(options.observer.progress, f"Trying the {role}")
+        speeds = measure(trials, now, steps, repeats, report)
+        settings = recipe.training.teacher if role == "teacher" else recipe.training.student
+        found[role] = RoleTuned(settings.batch_size, classes, now, speeds)
+    device = options.context("float32").device
     return Tuned(recipe.name, device.type, steps, repeats, found)
 
 
@@ -199,96 +193,8 @@ def _candidates(
     found = [now]
     found += [Candidate(p, f, count) for p in PRECISIONS for f in LAYOUTS for count in given]
     if compiled:
-        found += [
-            Candidate(p, "contiguous" if p == "float32" else "channels_last", usual, True)
-            for p in PRECISIONS
-        ]
+        found += [Candidate(p, "channels_last", usual, True) for p in PRECISIONS]
     return list(dict.fromkeys(found))
-
-
-def _reasons(candidates: Sequence[Candidate], device: torch.device) -> dict[Candidate, str]:
-    """Why candidates cannot be measured on a device, for those that cannot."""
-    tried = {candidate.precision for candidate in candidates}
-    of_precision = {precision: why_not(device, precision) for precision in tried}
-    wanted = any(candidate.compile for candidate in candidates)
-    of_compile = why_not_compiled(device) if wanted else ""
-    reasons = {
-        one: of_precision[one.precision] or (of_compile if one.compile else "")
-        for one in candidates
-    }
-    return {candidate: reason for candidate, reason in reasons.items() if reason}
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One network of a recipe, and random images for it."""
-
-    recipe: Recipe
-    role: Role
-    options: Options
-    classes: int
-
-    @property
-    def settings(self) -> Training:
-        """How the network is trained."""
-        training = self.recipe.training
-        return training.teacher if self.role == "teacher" else training.student
-
-    def trial(self, candidate: Candidate) -> Trial:
-        """Make ready to train in the way of a candidate."""
-        wanted = {key: getattr(candidate, key) for key in _KEYS}
-        settings = self.settings.model_copy(update=wanted)
-        context = make_context(
-            self.options.device, candidate.precision, candidate.threads, candidate.memory_format
-        )
-        batch = self._batch(context)
-        objective = self._objective(context, batch)
-        return training_trial(
-            candidate.threads, self._network(self.role), settings, context, batch, objective
-        )
-
-    def _network(self, role: Role) -> EarlyExitNet:
-        network = self.recipe.teacher if role == "teacher" else self.recipe.student
-        architecture = resolve_architecture(network, self.classes, self.recipe.data.image_size)
-        return build_model(architecture, self.recipe.seed)
-
-    def _batch(self, context: Context) -> Batch:
-        generator = torch.Generator().manual_seed(self.recipe.seed)
-        size, count = self.recipe.data.image_size, self.settings.batch_size
-        shape = (count, size, size, 3)
-        images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-        labels = torch.randint(self.classes, (count,), generator=generator)
-        normalise = Normaliser(_NORMALISATION, size, context)
-        images, labels = context.to_device(images), context.to_device(labels)
-        return Batch(normalise(images), labels, np.arange(count))
-
-    def _objective(self, context: Context, batch: Batch) -> Objective:
-        """Objective of this role's training; a teacher whose logits are kept costs nothing."""
-        recipe, settings = self.recipe, self.settings
-        network = recipe.teacher if self.role == "teacher" else recipe.student
-        weights = torch.tensor(network.exit_weights or [1.0] * network.exit_count)
-        weights = context.to_device(weights)
-        if self.role == "teacher" or recipe.distillation.method == "cross_entropy":
-            return LabelObjective(weights, settings.label_smoothing)
-        teacher = ComputedLogits(self._network("teacher"), context)
-        if recipe.distillation.teacher_cache.views is not None:
-            kept = teacher(batch)
-            return self._distillation(lambda _: kept, weights, context)
-        return self._distillation(teacher, weights, context)
-
-    def _distillation(
-        self, teacher: Callable[[Batch], Tensor], weights: Tensor, context: Context
-    ) -> Objective:
-        recipe = self.recipe
-        return DistillationObjective(
-            teacher,
-            recipe.pairing,
-            loss_settings(recipe),
-            recipe.distillation.entropy_on,
-            weights,
-            recipe.seed,
-            context,
-        )
 
 
 def _in_yaml(change: Json) -> str:

@@ -429,7 +429,7 @@ def test_pillows_limits_hold_in_processes_as_well(
 def test_a_process_that_dies_is_an_error(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoders, "_START", "import os; os._exit(3)")
+    monkeypatch.setattr(decoders, "_SERVE", "import os; os._exit(3)")
     with pytest.raises(ErdeError, match="has died"):
         opened(root)
     assert made(cache) == []

@@ -79,7 +79,7 @@ def test_images_are_not_changed_by_being_normalised(context: Context) -> None:
 @pytest.mark.parametrize(
     ("precision", "dtype", "layout"),
     [
-        ("float32", torch.float32, torch.contiguous_format),
+        ("float32", torch.float32, torch.channels_last),
         ("bfloat16", torch.bfloat16, torch.channels_last),
     ],
 )

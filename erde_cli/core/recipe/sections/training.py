@@ -52,7 +52,7 @@ class Training(Section):
     )
     precision: Precision = Field("auto", description="auto: a fixed rule per device, see above")
     memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
-        "auto", description="auto: channels_last with bfloat16 and float16, else contiguous"
+        "auto", description="auto: a fixed rule per device, see above"
     )
     compile: bool = Field(
         False, description="torch.compile the training steps; needs a C++ compiler, see above"
