@@ -388,7 +388,7 @@ def test_an_error_under_way_stands_in_the_one_object(
 ) -> None:
     monkeypatch.setattr(decoders, "_PAYS_FROM", 1e-6)
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 16)
-    monkeypatch.setattr(decoders, "_START", "import os; os._exit(3)")
+    monkeypatch.setattr(decoders, "_SERVE", "import os; os._exit(3)")
     monkeypatch.setattr(decoders, "_cores", lambda: 2)
     rows = tmp_path / "rows.csv"
     code, out, err = cli("predict", student, digit_files, "--json", "--csv", rows, "--batch", 8)

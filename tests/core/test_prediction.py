@@ -143,7 +143,10 @@ def test_every_form_of_an_image_gives_the_same(
     found = bundle.predict(forms)
     assert len(set(found)) == 1
     for form, expected in zip(forms, found, strict=True):
-        assert bundle.predict(form) == [expected]
+        [alone] = bundle.predict(form)  # of another batch: the last bits may differ
+        assert (alone.label, alone.exit) == (expected.label, expected.exit)
+        assert alone.entropy == pytest.approx(expected.entropy, rel=1e-5)
+        assert alone.confidence == pytest.approx(expected.confidence, rel=1e-5)
 
 
 def test_grey_is_the_same_as_a_grey_picture(bundle: Bundle, photo: Image.Image) -> None:
