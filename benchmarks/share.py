@@ -1,9 +1,10 @@
 """Share of an epoch that is the model's own work, and what the teacher's cache leaves to pay.
 
-python -m benchmarks.share [--repeats 5] [--json]
+python -m benchmarks.share [--precision float32] [--repeats 5] [--json]
 
 The bare step is forward, backward and optimiser on one batch that never changes, and for `distill`
-the teacher's forward pass on it; same precision and memory layout. A cached student is compared
+the teacher's forward pass on it; same precision and memory layout. It is also taken in contiguous
+layout, so that one sees what channels last brings on this machine. A cached student is compared
 with one trained on the labels alone.
 """
 
@@ -117,10 +118,14 @@ def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Obje
 def main() -> None:
     """Measure every network as teacher and as student."""
     given = arguments(
-        __doc__ or "", images={"type": int, "default": 3840, "help": "images of an epoch"}
+        __doc__ or "",
+        images={"type": int, "default": 3840, "help": "images of an epoch"},
+        precision={"default": "auto", "help": "of a recipe (default: %(default)s)"},
     )
     keep_freed_memory()
-    context = make_context("cpu", "auto", torch.get_num_threads())
+    threads = torch.get_num_threads()
+    context = make_context("cpu", given.precision, threads)
+    contiguous = make_context("cpu", given.precision, threads, "contiguous")
     store = random_images(given.images)
     steps = len(store) // BATCH
     document = []
@@ -131,6 +136,7 @@ def main() -> None:
             cache.open(0)
             sides = {
                 "bare": bare(name, steps, context, False),
+                "bare, contiguous": bare(name, steps, contiguous, False),
                 "bare with teacher": bare(name, steps, context, True),
                 "train-teacher": trained(name, store, context, labels_only),
                 "distill": trained(name, store, context, distilled(context, None)),
@@ -143,6 +149,7 @@ def main() -> None:
                 {
                     "network": name,
                     "share_train": ratios(found["bare"], found["train-teacher"]),
+                    "contiguous_over_bare": ratios(found["bare, contiguous"], found["bare"]),
                     "share_distill": ratios(found["bare with teacher"], found["distill"]),
                     "cached_over_labels": ratios(found["distill, cached"], found["train-teacher"]),
                     "uncached_over_labels": ratios(found["distill"], found["train-teacher"]),
@@ -150,9 +157,16 @@ def main() -> None:
             )
     figures = list(document[0])[1:]
     rows = [[row["network"], *(show(row[key]) for key in figures)] for row in document]
-    columns = ["network", "model's share, train-teacher", f"model's share, distill ({TEACHER})",
+    columns = ["network", "model's share, train-teacher", "contiguous / channels last",
+               f"model's share, distill ({TEACHER})",
                "cached distill / labels only", "distill / labels only"]  # fmt: skip
-    tell(f"Whole epochs, batch {BATCH}", columns, rows, given.json, {"share": document})
+    tell(
+        f"Whole epochs, batch {BATCH}, {context.precision}",
+        columns,
+        rows,
+        given.json,
+        {"share": document},
+    )
 
 
 if __name__ == "__main__":
