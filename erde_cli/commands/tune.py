@@ -114,12 +114,14 @@ def _pieces(tuned: Tuned) -> list[RenderableType]:
 
 
 def _verdict(found: RoleTuned) -> str:
+    from rich.markup import escape
+
     best, speeds = found.speeds.fastest, found.speeds
     if best == found.now:
         return f"What the recipe gives now is the fastest: {best}. Leave it."
     factor = speeds.factor(best, found.now)
     if factor is None:
-        return f"What the recipe gives now cannot be had here: {speeds.skipped[found.now]}."
+        return f"What the recipe gives now cannot be had here: {escape(speeds.skipped[found.now])}."
     text = (
         f"{best}: {factor.median:.2f} times as fast as now "
         f"({factor.low:.2f} to {factor.high:.2f}, round by round)."
