@@ -26,8 +26,8 @@ from ..conftest import TINY, Cli
 JsonOf = Callable[..., dict[str, Any]]
 QUICK = ("--steps", 1, "--repeats", 3)
 NOW = Candidate("float32", "contiguous", 1)
-# Stands for a worker: in channels last it crashes in float16, in contiguous layout it says there why
-# it cannot, and never answers in bfloat16; else it answers.
+# Stands for a worker: in float16 it crashes in channels last, and says why it cannot in contiguous
+# layout; it never answers in contiguous bfloat16; else it answers.
 STAND_IN = """
 asked = json.loads(sys.stdin.readline())["candidate"]
 for line in sys.stdin:
