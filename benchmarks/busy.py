@@ -1,11 +1,12 @@
-"""Training and routed inference beside processes that compute without end, by waiting policy.
+"""Speed of training and routed inference on a busy machine, by how threads wait.
 
 python -m benchmarks.busy [--policies default 2000 passive] [--competitors 0 1 2]
     [--work training] [--repeats 3]
 
 A policy is a number for GOMP_SPINCOUNT, `passive` for OMP_WAIT_POLICY, `default` for libgomp's own,
-`erde` for what the command line sets. Each has a process of its own, and all take their turn in
-every round. Figures are shares of the speed by `default` on the idle machine, round by round.
+`erde` for what the command line sets. Each policy has a process of its own and is measured in every
+round. A competitor is a process that never pauses. Figures are shares of the speed by `default` on
+the idle machine, round by round.
 """
 
 from __future__ import annotations
@@ -82,8 +83,8 @@ def environment(policy: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def beside(competitors: int, measure: Measure) -> float:
-    """A figure taken while other processes of the same priority compute without end."""
+def with_competitors(competitors: int, measure: Measure) -> float:
+    """Measure while other processes of the same priority run without pause."""
     command = [sys.executable, "-c", "while True: pass"]
     others = [subprocess.Popen(command) for _ in range(competitors)]
     try:
@@ -113,7 +114,7 @@ def main() -> None:
                 with environment(policy):
                     [measure] = stack.enter_context(apart({policy: make})).values()
                 for count in counts:
-                    sides[f"{policy}/{count}"] = partial(beside, count, measure)
+                    sides[f"{policy}/{count}"] = partial(with_competitors, count, measure)
             found = interleave(sides, given.repeats)
         for policy in policies:
             shares = [ratios(found[f"{policy}/{count}"], found["default/0"]) for count in counts]
