@@ -88,10 +88,12 @@ def predict(
     from erde_cli.commands.prediction_rows import Printed, totals_pieces
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.data.named_paths import LIST, count_of_files, named_images
+    from erde_cli.core.passed_over import PassedOver
     from erde_cli.core.workflows.predict import predict_images
 
     # While bars are shown, sys.stdout leads to them: rows are for what it is now.
     out = sys.stdout
+    passed = PassedOver()
     listed = sys.stdin.buffer if LIST in paths else ()
     bars = (csv is not None and not as_json) or not out.isatty()
     with (
@@ -99,9 +101,9 @@ def predict(
         working(quiet, "cpu" if computes == "onnx" else device, threads, bars=bars) as options,
     ):
         totals = predict_images(
-            model, named_images(paths, listed), options, printed.write,
+            model, named_images(paths, listed, passed), options, printed.write,
             threshold=threshold, pick=target, batch=batch, total=count_of_files(paths),
-            runtime=computes,
+            runtime=computes, passed=passed,
         )  # fmt: skip
     document = totals.to_json()
     printed.end(document)

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -19,9 +19,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Column
+from rich.table import Table as RichTable
 
 from erde_cli.commands.printable import printable
-from erde_cli.core.observer import EpochEvent, Observer, StepEvent
+from erde_cli.core.observer import EpochEvent, Observer, StepEvent, Table
 
 if TYPE_CHECKING:
     from erde_cli.core.workflows.options import Options
@@ -58,6 +59,17 @@ class _Lines(_Quiet):
 
     def note(self, message: str) -> None:
         self._console.print(escape(printable(message)), soft_wrap=True, highlight=False)
+
+    def table(self, table: Table) -> None:
+        shown = RichTable(title=table.title, title_justify="left", show_footer=True)
+        for place, (name, total) in enumerate(zip(table.header, table.rows[-1], strict=True)):
+            side: Literal["left", "right"] = "right" if place else "left"
+            shown.add_column(name, escape(total), justify=side, overflow="fold")
+        for row in table.rows[:-1]:
+            shown.add_row(*(escape(printable(cell, keep="")) for cell in row))
+        self._console.print(shown)
+        for note in table.notes:
+            self.note(f"  {note}")
 
     def epoch(self, event: EpochEvent) -> None:
         left = (event.epochs - event.epoch) * event.seconds

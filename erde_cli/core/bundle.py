@@ -171,7 +171,12 @@ class Bundle:
     def predictor(self, context: Context) -> Predictor:
         """What answers images on a device; made ready at the first call, whoever calls."""
         return self._prepared.on(
-            context, self.model, self.normalisation, self.class_names, self.image_size
+            context,
+            self.model,
+            self.normalisation,
+            self.class_names,
+            self.image_size,
+            self.document.rules,
         )
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from erde_cli.core.class_names import ClassNames
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.files import digest_of, read_json, require_format
+from erde_cli.core.pixels import OLD_RULES, PixelRules
 from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
@@ -39,11 +40,32 @@ class _Normalisation(_Document):
     std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
 
 
+class PixelsDocument(_Document):
+    """How files become pixels, in the words of a recipe."""
+
+    transparent: Literal["white", "black", "ignore"]
+    bit_depth: int | None = Field(ge=0, le=16)
+    frames: Literal["first", "refuse"] | None
+
+    @property
+    def rules(self) -> PixelRules:
+        """The same, as decoding takes it."""
+        return PixelRules(**self.model_dump())
+
+
+class TrainedOnDocument(_Document):
+    """`trained_on.bin`: how many files it speaks of, and its digest."""
+
+    files: int = Field(ge=1)
+    digest: str
+
+
 class _Input(_Document):
     channels: Literal[3] = 3
     height: int
     width: int
     resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
+    pixels: PixelsDocument | None = None  # bundles before it had none
 
 
 def _named(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +89,7 @@ class BundleDocument(_Document):
     split_fingerprint: str
     inputs_digest: str
     weights_digest: str
+    trained_on: TrainedOnDocument | None = None  # of a folder of images; bundles before had none
     training: dict[str, Any]
     versions: dict[str, str]
     git_commit: str | None = None  # of erde's code; bundles before it had neither this ...
@@ -80,8 +103,17 @@ class BundleDocument(_Document):
         """Whether it is what was written."""
         return self.digest in (None, self._digest())
 
+    @property
+    def rules(self) -> PixelRules:
+        """How files become pixels."""
+        return OLD_RULES if self.input.pixels is None else self.input.pixels.rules
+
     def _digest(self) -> str:
-        return digest_of(self.model_dump(exclude={"digest"}))
+        content = self.model_dump(exclude={"digest"})
+        for section, name in ((content, "trained_on"), (content["input"], "pixels")):
+            if section[name] is None:  # bundles before them have digests as well
+                del section[name]
+        return digest_of(content)
 
 
 def read_bundle_document(path: Path) -> BundleDocument:

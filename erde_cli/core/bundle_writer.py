@@ -16,8 +16,11 @@ from erde_cli.core.data import Normalisation
 from erde_cli.core.errors import BundleError
 from erde_cli.core.files import digest_of_file, replaced_folder, write_file, write_json
 from erde_cli.core.models import Architecture, EarlyExitNet
+from erde_cli.core.pixels import PixelRules
 from erde_cli.core.recipe import Calibration, Recipe
+from erde_cli.core.short_digests import ShortDigests
 from erde_cli.core.source_commit import source_commit
+from erde_cli.core.trained_on import write_trained_on
 
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
@@ -31,11 +34,28 @@ def save_bundle(
     normalisation: Normalisation,
     class_names: tuple[str, ...],
     recipe: Recipe,
+    rules: PixelRules,
+    trained_on: ShortDigests | None,
     split_fingerprint: str,
     inputs_digest: str,
     context: Context,
 ) -> Bundle:
-    """Write a bundle, whole or not at all; takes the place of an older one and its thresholds."""
+    """Write a bundle, whole or not at all; takes the place of an older one and its thresholds.
+
+    Args:
+        path: its folder.
+        role: of the network.
+        model: the network.
+        architecture: what it was built by.
+        normalisation: of the train split.
+        class_names: of its classes.
+        recipe: that made it.
+        rules: how files become pixels.
+        trained_on: short digests of the files it was trained on, uint64 [files]; None: no files.
+        split_fingerprint: of the images and their splits.
+        inputs_digest: of all that decided the network.
+        context: device, precision and threads of the training.
+    """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with replaced_folder(path) as folder:
         weights = save(state)
@@ -44,13 +64,18 @@ def save_bundle(
             "format": FORMAT,
             "role": role,
             "architecture": architecture.to_json(),
-            "input": {"height": architecture.image_size, "width": architecture.image_size},
+            "input": {
+                "height": architecture.image_size,
+                "width": architecture.image_size,
+                "pixels": rules._asdict(),
+            },
             "normalisation": normalisation.to_json(),
             "class_names": list(class_names),
             "recipe": recipe.model_dump(),
             "split_fingerprint": split_fingerprint,
             "inputs_digest": inputs_digest,
             "weights_digest": digest_of_file(folder / WEIGHTS),
+            "trained_on": None if trained_on is None else write_trained_on(folder, trained_on),
             "training": context.to_json(),
             "versions": versions(),
             "git_commit": source_commit(),

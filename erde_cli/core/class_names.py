@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -13,6 +14,11 @@ def is_class_name(name: str) -> bool:
     """Whether it is the name of one visible folder, in characters that can be shown."""
     shown = name.isprintable() and len(name) <= _LONGEST
     return shown and bool(name) and "/" not in name and not name.startswith(".")
+
+
+def one_form(name: str) -> str:
+    """A name in the one Unicode form (NFC) in which names are compared; systems store others."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _checked(name: str) -> str:

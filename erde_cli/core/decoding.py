@@ -1,22 +1,21 @@
-"""One image file becomes pixels; also what a process beside this one does all day.
+"""An image file becomes pixels.
 
-Needs Pillow alone, so that such a process is at work within a tenth of a second: decoding small
-files is bound by Python itself, where threads would only wait for each other.
+Needs Pillow alone, so that a process that decodes is at work within a tenth of a second.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError, __version__
+
+from erde_cli.core.pixels import NEW_RULES, PixelRules, Traits, to_rgb
 
 VERSION = 2  # raised when the same file would become other pixels
 
@@ -34,8 +33,8 @@ _MARKED = {
     "BMP": ".bmp", "GIF": ".gif", "JPEG": ".jpg .jpeg .jpe .jfif", "PNG": ".png .apng",
     "PPM": ".ppm .pgm .pbm .pnm", "TIFF": ".tif .tiff", "WEBP": ".webp",
 }  # fmt: skip
+_MOVING = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # not MPO: a photo with what a phone adds to it
 _BLOCK = 65_536  # bytes read at once
-_ROWS = 64  # of a deep image, made shallow at once
 _LIKELY = {ending: kind for kind, endings in _MARKED.items() for ending in endings.split()}
 
 
@@ -45,6 +44,7 @@ class Decoded(NamedTuple):
     stamps: sizes and times when they had been read; "" where they could not be opened.
     pixels: uint8 [files, size, size, 3]; 0 where a file is no readable image.
     unreadable: position and reason of each of those. unopened: those that gave not even bytes.
+    traits: what those that could be read have that rules speak of.
     """
 
     digests: list[str]
@@ -52,21 +52,7 @@ class Decoded(NamedTuple):
     pixels: bytes | bytearray
     unreadable: dict[int, str]
     unopened: dict[int, str]
-
-
-def to_rgb(image: Image.Image, size: int) -> Image.Image:
-    """Turn any image into RGB of size x size; the whole image is kept, and squashed."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = _shallow(image)
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
-    elif image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    if image.size != (size, size):
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return image
+    traits: Traits = Traits()
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -78,8 +64,9 @@ def upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def decode_files(paths: Sequence[str], size: int) -> Decoded:
+def decode_files(paths: Sequence[str], size: int, rules: PixelRules = NEW_RULES) -> Decoded:
     """Read every file once: digest and pixels."""
+    traits = Traits()
     digests: list[str] = []
     stamps: list[str] = []
     unreadable: dict[int, str] = {}
@@ -97,12 +84,13 @@ def decode_files(paths: Sequence[str], size: int) -> Decoded:
             stamps.append(changed)
             digests.append(hashlib.sha256(content or b"").hexdigest())
             try:
-                image = _decode(content, _LIKELY.get(_ending(path)), size)
+                image, met = _decode(content, _LIKELY.get(_ending(path)), size, rules)
             except Exception as error:  # noqa: BLE001 (decoders raise anything on bad bytes)
                 unreadable[position] = _reason(error)
             else:
                 sheet.paste(image, (0, size * position))
-    return Decoded(digests, stamps, sheet.tobytes(), unreadable, unopened)
+                traits = traits.and_(met) if any(met) else traits
+    return Decoded(digests, stamps, sheet.tobytes(), unreadable, unopened, traits)
 
 
 @contextmanager
@@ -121,57 +109,6 @@ def pillow_settings() -> dict[str, Any]:
         "max_pixels": Image.MAX_IMAGE_PIXELS,
         "truncated": ImageFile.LOAD_TRUNCATED_IMAGES,
     }
-
-
-def serve() -> None:
-    """Answer requests on stdin, until it ends: one line of JSON each, both ways, and the pixels."""
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # what a decoder prints is no answer
-        for line in sys.stdin.buffer:
-            request = json.loads(line)
-            Image.MAX_IMAGE_PIXELS = request["max_pixels"]
-            ImageFile.LOAD_TRUNCATED_IMAGES = request["truncated"]
-            _answer(decode_files(request["paths"], request["size"]), answers)
-
-
-def write_request(stream: IO[bytes], paths: Sequence[str], size: int) -> None:
-    """Ask a serving process for files."""
-    request = {"paths": list(paths), "size": size, **pillow_settings()}
-    stream.write(json.dumps(request).encode() + b"\n")
-    stream.flush()
-
-
-def read_answer(stream: IO[bytes]) -> Decoded:
-    """Take what a serving process found.
-
-    Raises:
-        EOFError: it is no more.
-    """
-    line = stream.readline()
-    if not line.endswith(b"\n"):
-        raise EOFError
-    said = json.loads(line)
-    pixels = bytearray(said["bytes"])
-    if stream.readinto(pixels) != len(pixels):  # type: ignore[attr-defined]
-        raise EOFError
-    unreadable, unopened = (
-        {int(position): reason for position, reason in said[name].items()}
-        for name in ("unreadable", "unopened")
-    )
-    return Decoded(said["digests"], said["stamps"], pixels, unreadable, unopened)
-
-
-def _answer(found: Decoded, stream: BinaryIO) -> None:
-    said = {
-        "digests": found.digests,
-        "stamps": found.stamps,
-        "unreadable": found.unreadable,
-        "unopened": found.unopened,
-        "bytes": len(found.pixels),
-    }
-    stream.write(json.dumps(said).encode() + b"\n")
-    stream.write(found.pixels)
-    stream.flush()
 
 
 def stamp(status: os.stat_result) -> str:
@@ -197,12 +134,49 @@ def _content(path: str) -> tuple[bytes | None, str]:
     return (parts[0] if len(parts) == 1 else b"".join(parts)), changed
 
 
-def _decode(content: bytes | None, likely: str | None, size: int) -> Image.Image:
+def _decode(
+    content: bytes | None, likely: str | None, size: int, rules: PixelRules
+) -> tuple[Image.Image, Traits]:
     if content is None:
         raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
     with _opened(content, likely) as image:
+        several = _has_frames(image)
+        if several and rules.frames == "refuse":
+            raise ValueError("it holds several images, and the recipe refuses such files")
+        wide = _is_wide(image)
         image.load()
-        return to_rgb(upright(image), size)
+        turned, traits = to_rgb(upright(image), size, rules)
+        if wide:
+            traits = traits.and_(_wide_traits(turned, rules))
+        return turned, traits._replace(frames=int(several))
+
+
+def _has_frames(image: ImageFile.ImageFile) -> bool:
+    """Whether there are more images than the first one; a broken second one is none."""
+    try:
+        return image.format in _MOVING and bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 (decoders raise anything on bad bytes)
+        return False
+
+
+def _is_wide(image: ImageFile.ImageFile) -> bool:
+    """Whether Pillow is about to take the upper 8 of 16 bits of a colour image."""
+    return image.mode in ("RGB", "RGBA", "LA") and any("16" in str(t[3]) for t in image.tile)
+
+
+def _wide_traits(image: Image.Image, rules: PixelRules) -> Traits:
+    """Of such an image; fewer bits than 16 would leave too few of them.
+
+    Raises:
+        ValueError: the recipe says that its values have fewer.
+    """
+    if rules.bit_depth not in (None, 0, 16):
+        raise ValueError(
+            "colour in 16 bits is read by its upper 8: bit_depth is for grey images; scale the "
+            "values up, or convert the file to 8 bits"
+        )
+    largest = max(image.tobytes())
+    return Traits(deep=1, largest=256 * largest + 255)
 
 
 def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
@@ -214,19 +188,6 @@ def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
             pass
     Image.init()
     return Image.open(io.BytesIO(content), formats=sorted(FORMATS & set(Image.OPEN)))
-
-
-def _shallow(image: Image.Image) -> Image.Image:
-    """Take the upper 8 of 16 bits; Pillow would clip them at 255. 32 bits may hold 16 or only 8."""
-    import numpy as np
-
-    deep = np.asarray(image)
-    bits = 0 if image.mode == "I" and deep.max() <= 255 else 8
-    shallow = np.empty(deep.shape, np.uint8)
-    for start in range(0, len(deep), _ROWS):  # a copy of all of it would be larger than the image
-        rows = deep[start : start + _ROWS].astype(np.int64).clip(0, 65535)
-        shallow[start : start + _ROWS] = rows >> bits
-    return Image.fromarray(shallow)
 
 
 def _ending(path: str) -> str:

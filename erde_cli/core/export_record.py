@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from erde_cli.core.bundle_format import PixelsDocument
 from erde_cli.core.class_names import ClassNames
 from erde_cli.core.context import Context
 from erde_cli.core.data import Normalisation, Normaliser
+from erde_cli.core.pixels import OLD_RULES, PixelRules
 from erde_cli.core.thresholds_file import ThresholdsDocument
 
 FORMAT = 1
@@ -52,7 +54,8 @@ class NormalisationRecord(BaseModel):
 class ExportRecord(BaseModel):
     """What is told of an exported network.
 
-    preprocessing: it takes uint8 [batch, height, width, 3] and normalises them itself.
+    pixels: how files become the images that it takes, uint8 [batch, height, width, 3].
+    preprocessing: it normalises them itself.
     cumulative_macs: multiply-adds of leaving at each exit.
     calibration: what `thresholds.json` held.
     """
@@ -62,6 +65,7 @@ class ExportRecord(BaseModel):
     format: Literal[1]
     class_names: ClassNames
     image_size: int = Field(ge=8, le=1024)
+    pixels: PixelsDocument | None = None  # exports before it had none
     preprocessing: bool
     normalisation: NormalisationRecord
     weights_digest: str
@@ -84,6 +88,11 @@ class ExportRecord(BaseModel):
     def exit_count(self) -> int:
         """Number of exits, the last included."""
         return len(self.calibration.exit_rates)
+
+    @property
+    def rules(self) -> PixelRules:
+        """How files become the images that it takes."""
+        return OLD_RULES if self.pixels is None else self.pixels.rules
 
     @property
     def thresholds(self) -> list[float]:

@@ -31,6 +31,19 @@ class EpochEvent:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Table:
+    """Something to look at before work begins: first column text, the others numbers.
+
+    rows: the last one holds the totals. notes: lines below it.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
 class Observer:
     """Shows nothing; the command line overrides what it shows."""
 
@@ -39,6 +52,9 @@ class Observer:
 
     def note(self, message: str) -> None:
         """Tell something worth knowing."""
+
+    def table(self, table: Table) -> None:
+        """Show a table."""
 
     def warning(self, message: str) -> None:
         """Tell something that the user should look into."""

@@ -24,6 +24,7 @@ class OnnxPredictor:
         self._network = network
         self.class_names = tuple(record.class_names)
         self.image_size = record.image_size
+        self.rules = record.rules
         self.cumulative_macs = tuple(record.cumulative_macs)
 
     def batch_size(self, batch: int | None) -> int:

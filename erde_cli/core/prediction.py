@@ -22,6 +22,7 @@ from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.exits import Routed, route
 from erde_cli.core.inference import ready, require_finite
 from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.pixels import PixelRules
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.thresholds import read_threshold
 from erde_cli.core.thresholds_file import ThresholdsDocument
@@ -121,6 +122,10 @@ class Answering(Protocol):
         """Side of the network's input in pixels."""
 
     @property
+    def rules(self) -> PixelRules:
+        """How files become pixels."""
+
+    @property
     def cumulative_macs(self) -> tuple[int, ...]:
         """Multiply-adds of leaving at each exit, [exits]."""
 
@@ -163,7 +168,7 @@ def _require_below(numbers: Tensor, count: int, what: str) -> None:
 class Predictor:
     """A network made ready on a device, and what it takes to answer decoded images.
 
-    cumulative_macs: of leaving at each exit, [exits].
+    rules: how files become pixels. cumulative_macs: of leaving at each exit, [exits].
     """
 
     network: EarlyExitNet
@@ -171,6 +176,7 @@ class Predictor:
     context: Context
     class_names: tuple[str, ...]
     image_size: int
+    rules: PixelRules
     cumulative_macs: tuple[int, ...]
 
     def batch_size(self, batch: int | None) -> int:
@@ -192,7 +198,7 @@ class Predictor:
                 hint="give a number from 1",
             )
         found: list[Prediction] = []
-        for pixels in pixels_of(images, self.image_size, self.batch_size(batch)):
+        for pixels in pixels_of(images, self.image_size, self.batch_size(batch), self.rules):
             found += rows_of(self, self.answer(pixels, rule, batch))
         return found
 
@@ -241,6 +247,7 @@ class Prepared:
         normalisation: Normalisation,
         class_names: tuple[str, ...],
         image_size: int,
+        rules: PixelRules,
     ) -> Predictor:
         """The predictor of one network; it is the same network at every call."""
         with self._lock:
@@ -252,6 +259,7 @@ class Prepared:
                     context,
                     class_names,
                     image_size,
+                    rules,
                     costs,
                 )
             return self._made[context]

@@ -17,6 +17,7 @@ from erde_cli.core.data.listing import list_images
 from erde_cli.core.data.named_paths import named_images
 from erde_cli.core.errors import BundleError
 from erde_cli.core.files import digest_of_file
+from erde_cli.core.passed_over import PassedOver
 
 from ..conftest import Cli
 from ..fuzz.readers import chain, remove_chain
@@ -69,7 +70,7 @@ def deep(tmp_path: Path) -> Iterator[str]:
 def test_a_tree_of_a_thousand_folders_is_walked(
     deep: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert list_images(tmp_path) == [deep]
+    assert list_images(tmp_path, PassedOver()) == [deep]
     assert [named.path for named in named_images([str(tmp_path)])] == [deep]
     monkeypatch.chdir(tmp_path)
     assert [named.path for named in named_images(["**/*.png"])] == ["d/" * 1200 + "x.png"]

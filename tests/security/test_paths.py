@@ -16,6 +16,7 @@ from erde_cli.core.data.download import _unpack
 from erde_cli.core.data.listing import list_classes
 from erde_cli.core.data.published_files import Archive, DataFile
 from erde_cli.core.errors import DataError, RecipeError, RunError
+from erde_cli.core.passed_over import PassedOver
 from erde_cli.core.recipe import load_recipe
 from erde_cli.core.run_lock import LOCK, one_writer
 from erde_cli.core.variants import Variant
@@ -44,7 +45,7 @@ def change(path: Path, edit: Callable[[dict[str, Any]], Any]) -> None:
 
 
 @pytest.mark.parametrize("name", OUTSIDE)
-def test_a_class_named_like_a_path_is_refused_before_any_folder_is_read(
+def test_a_class_named_like_a_path_leads_to_no_folder(
     name: str, run_copy: Path, tmp_path: Path, cli: Cli
 ) -> None:
     (tmp_path / "data" / "1").mkdir(parents=True)
@@ -53,8 +54,11 @@ def test_a_class_named_like_a_path_is_refused_before_any_folder_is_read(
     code, _, err = cli("evaluate", run_copy / "student", "--data", tmp_path / "data")
     assert (code, "Traceback" in err) == (2, False)
     assert "class_names" in err
-    with pytest.raises(DataError, match="cannot be called"):
-        list_classes(tmp_path / "data", ["1", name])
+    (tmp_path / "outside").mkdir()
+    for outside in (tmp_path, tmp_path / "outside"):
+        Image.new("RGB", (8, 8)).save(outside / "b.png")
+    with pytest.raises(DataError, match="has no images"):
+        list_classes(tmp_path / "data", ["1", name], PassedOver())
 
 
 @pytest.mark.parametrize("name", ["../../x", "/x", "..", "-x", "x/y", "a" * 101, "x\n", 5, None])

@@ -3,14 +3,13 @@
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches, evaluation_batches
 from erde_cli.core.data.dataset import (
-    SPLITS,
     Dataset,
-    Split,
     open_dataset,
     open_labelled_folder,
     open_unlabelled_folder,
 )
 from erde_cli.core.data.folders import UnreadableError
+from erde_cli.core.data.splits import SPLITS, Split
 from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
 
 __all__ = [

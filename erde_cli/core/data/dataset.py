@@ -4,34 +4,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from erde_cli.core.class_names import one_form
 from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.download import fetch
-from erde_cli.core.data.folders import FolderSource, folder_source
-from erde_cli.core.data.listing import list_classes, list_images
+from erde_cli.core.data.folder_layout import CALIBRATION_FOLDERS, folder_source, some_names
+from erde_cli.core.data.folders import FolderSource
+from erde_cli.core.data.listing import class_names_in, list_classes, list_images
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress
+from erde_cli.core.data.splits import SPLITS, Split, carve
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import DataError
 from erde_cli.core.files import digest_of
 from erde_cli.core.observer import Observer
-from erde_cli.core.randomness import permutation
+from erde_cli.core.passed_over import PassedOver
+from erde_cli.core.pixels import NEW_RULES, PixelRules, doubts
 from erde_cli.core.recipe import Data
+from erde_cli.core.short_digests import ShortDigests
 
 IntArray = NDArray[np.int64]
-Split = Literal["train", "calibration", "test"]
-SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
-
 _CHECKED_AT_ONCE = 1024  # images
 _HELD = 2000  # MB of decoded images held in memory where nothing else is said
-_LARGE_TRAIN = 10_000  # images in train from which calibration has at least ...
-_LEAST_CALIBRATION = 1_000  # ... this many
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,16 @@ class Dataset:
     def skipped(self) -> list[Path]:
         """Files that could not be read so far, where the recipe says to skip them."""
         return self.source.skipped if isinstance(self.source, FolderSource) else []
+
+    @property
+    def rules(self) -> PixelRules:
+        """How its files become pixels."""
+        return self.source.rules if isinstance(self.source, FolderSource) else NEW_RULES
+
+    def short_digests(self, store: ImageStore) -> ShortDigests | None:
+        """Of the files of some images, uint64 [images]; None where they are no files."""
+        source = self.source
+        return source.short_digests[store.numbers] if isinstance(source, FolderSource) else None
 
     def load(self, split: Split, progress: Progress | None = None) -> ImageStore:
         """Decode one split into memory, once, or find it in the cache.
@@ -109,7 +118,14 @@ class Dataset:
                 progress(min(start + _CHECKED_AT_ONCE, len(numbers)), len(numbers))
 
 
-def open_dataset(settings: Data, observer: Observer | None = None) -> Dataset:
+def rules_of(settings: Data) -> PixelRules:
+    """How a recipe's files become pixels."""
+    return PixelRules(settings.transparent, settings.bit_depth, settings.frames)
+
+
+def open_dataset(
+    settings: Data, observer: Observer | None = None, rules: PixelRules | None = None
+) -> Dataset:
     """List a recipe's images and carve their splits.
 
     A published data set is downloaded where it is missing, if the recipe says so. A folder's images
@@ -118,12 +134,17 @@ def open_dataset(settings: Data, observer: Observer | None = None) -> Dataset:
     The splits depend on the images, the fractions and `split_seed`, not on the run's seed: runs
     with other seeds share them, so one teacher can serve them all.
 
+    Args:
+        settings: the section of the recipe.
+        observer: of downloads and decoding.
+        rules: how files become pixels, where a bundle says it.
+
     Raises:
         DataError: images are missing, or a class has too few to be split.
         DownloadError: they cannot be downloaded.
     """
-    source = _open_source(settings, observer or Observer())
-    splits = _carve(source, settings)
+    source = _open_source(settings, observer or Observer(), rules or rules_of(settings))
+    splits = carve(source, settings)
     described = {
         "images": source.digest(),
         "splits": {name: numbers.tolist() for name, numbers in splits.items()},
@@ -132,12 +153,12 @@ def open_dataset(settings: Data, observer: Observer | None = None) -> Dataset:
     return Dataset(source, splits, settings.image_size, fingerprint, settings.memory_limit)
 
 
-def _open_source(settings: Data, observer: Observer) -> ImageSource:
+def _open_source(settings: Data, observer: Observer, rules: PixelRules) -> ImageSource:
     if settings.dataset == "digits":
         return DigitsSource()
     if settings.dataset == "imagefolder":
         skip = settings.unreadable == "skip"
-        source = folder_source(Path(settings.root or "."), skip_unreadable=skip)
+        source = folder_source(Path(settings.root or "."), skip_unreadable=skip, rules=rules)
         source.decode(settings.image_size, observer)
         return source
     root = data_root(settings.root)
@@ -150,6 +171,7 @@ def open_labelled_folder(
     root: Path,
     class_names: tuple[str, ...],
     image_size: int,
+    rules: PixelRules,
     *,
     split: Split = "test",
     skip_unreadable: bool = False,
@@ -161,31 +183,37 @@ def open_labelled_folder(
     Raises:
         DataError: the folder has no images, or classes that the model does not know.
     """
-    inside = split not in class_names and (root / split).is_dir()
-    folder = root / split if inside else root
+    named = CALIBRATION_FOLDERS if split == "calibration" else (split,)
+    inside = [name for name in named if name not in class_names and (root / name).is_dir()]
+    folder = root / inside[0] if inside else root
     if not folder.is_dir():
         raise DataError(
             f"There is no folder {root}.",
             hint="give an existing one with --data",
             expected="a folder of images, one subfolder per class",
         )
-    there = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
-    unknown = sorted(there - set(class_names))
+    there = class_names_in(folder)
+    unknown = sorted(set(there) - {one_form(name) for name in class_names})
     if unknown or not there:
         raise DataError(
             f"The folders in {folder} are not the model's classes.",
-            got=", ".join(unknown[:10]) or "no folders",
+            got=some_names(unknown) or "no folders",
             expected=f"one folder per class: {', '.join(class_names[:10])}",
-            hint="rename the folders, or give other images with --data",
+            hint="rename the folders, or give other images with --data; for images without labels: "
+            "erde predict BUNDLE FOLDER",
         )
-    files, labels = list_classes(folder, class_names, may_lack=True)
-    source = FolderSource(folder, class_names, files, labels, None, skip_unreadable)
+    passed = PassedOver()
+    files, labels = list_classes(folder, class_names, passed, may_lack=True)
+    source = FolderSource(
+        folder, class_names, files, labels, None, skip_unreadable, rules, passed_over=passed
+    )
     return _as_one_split(source, split, image_size, memory_limit, observer)
 
 
 def open_unlabelled_folder(
     root: Path,
     image_size: int,
+    rules: PixelRules,
     *,
     split: Split,
     skip_unreadable: bool = False,
@@ -203,9 +231,12 @@ def open_unlabelled_folder(
             hint="give an existing one with --images",
             expected="a folder of images",
         )
-    files = list_images(root)
+    passed = PassedOver()
+    files = list_images(root, passed)
     labels = np.zeros(len(files), dtype=np.int64)
-    source = FolderSource(root, ("",), files, labels, None, skip_unreadable)
+    source = FolderSource(
+        root, ("",), files, labels, None, skip_unreadable, rules, passed_over=passed
+    )
     return _as_one_split(source, split, image_size, memory_limit, observer)
 
 
@@ -216,52 +247,14 @@ def _as_one_split(
     memory_limit: int,
     observer: Observer | None,
 ) -> Dataset:
-    source.decode(image_size, observer or Observer())
+    observer = observer or Observer()
+    source.passed_over.show(observer)
+    source.decode(image_size, observer)
+    assert source.decoded is not None  # noqa: S101
+    for doubt in doubts(source.decoded.traits, source.rules):
+        observer.warning(doubt)
     numbers = np.arange(len(source.paths), dtype=np.int64)
     fingerprint = digest_of({"images": source.digest()})
     splits: dict[Split, IntArray] = dict.fromkeys(SPLITS, numbers[:0])
     splits[split] = numbers
     return Dataset(source, splits, image_size, fingerprint, memory_limit)
-
-
-def _carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:
-    everything = np.arange(len(source.labels), dtype=np.int64)
-    if source.is_test is not None:
-        rest, test = everything[~source.is_test], everything[source.is_test]
-    else:
-        count = round(settings.test_fraction * len(everything))
-        rest, test = _stratified(everything, source, count, settings.split_seed, "test")
-    count = round(settings.calibration_fraction * len(rest))
-    if len(rest) >= _LARGE_TRAIN:
-        count = max(count, _LEAST_CALIBRATION)
-    train, calibration = _stratified(rest, source, count, settings.split_seed, "calibration")
-    return {"train": train, "calibration": calibration, "test": test}
-
-
-def _stratified(
-    numbers: IntArray, source: ImageSource, count: int, seed: int, purpose: str
-) -> tuple[IntArray, IntArray]:
-    """Split off `count` images, each class by its share: (what stays, what is split off).
-
-    Largest remainders fill up to `count`; every class gives at least one image and keeps one.
-    """
-    labels = source.labels[numbers]
-    sizes = np.bincount(labels, minlength=len(source.class_names))
-    poor = [source.class_names[label] for label in np.flatnonzero(sizes < 2)]
-    if poor:
-        raise DataError(
-            f"Too few images to split off a {purpose} split.",
-            got=f"one image or none in {', '.join(map(repr, poor[:10]))}",
-            expected="two images or more of every class beside each split; ten to be of use",
-            hint="add images, or remove the folders of those classes",
-        )
-    exact = sizes * (count / len(numbers))
-    shares = np.floor(exact).astype(np.int64)
-    by_remainder = np.argsort(shares - exact, kind="stable")
-    shares[by_remainder[: count - int(shares.sum())]] += 1
-    shares = np.clip(shares, 1, sizes - 1)
-    order = permutation(len(numbers), seed, f"split/{purpose}")
-    chosen = np.zeros(len(numbers), dtype=bool)
-    for label, share in enumerate(shares):
-        chosen[order[labels[order] == label][:share]] = True
-    return numbers[~chosen], numbers[chosen]

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from erde_cli.core.data.sources import ImageArray, IntArray
 from erde_cli.core.errors import DataError
+from erde_cli.core.pixels import Traits
+from erde_cli.core.short_digests import ShortDigests
 
 IMAGES, INDEX = "images.npy", "index.json"
 _BYTES_AT_ONCE = 16_000_000
@@ -23,13 +25,16 @@ _BYTES_AT_ONCE = 16_000_000
 class DecodedImages:
     """All images of a source at one size, uint8 [files, size, size, 3], and what they came from.
 
-    digest: of the source. unreadable: number and reason of files that are no image; their pixels
-    are 0. kept: the file that the images lie in, or None where they are held in memory.
+    digest: of the source. files: short digests of the files, uint64 [files]. unreadable: number and
+    reason of files that are no image; their pixels are 0. traits: of all files together. kept: the
+    file that the images lie in, or None where they are held in memory.
     """
 
     images: ImageArray
     digest: str
+    files: ShortDigests
     unreadable: dict[int, str]
+    traits: Traits
     kept: Kept | None = None
 
     @property

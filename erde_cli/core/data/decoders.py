@@ -13,22 +13,27 @@ from queue import SimpleQueue
 from subprocess import PIPE, Popen
 from typing import TypeVar
 
-from erde_cli.core.decoding import Decoded, decode_files, read_answer, write_request
+from erde_cli.core.decoding import Decoded, decode_files
+from erde_cli.core.decoding_pipe import read_answer, write_request
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.isolated import isolated_python
+from erde_cli.core.pixels import PixelRules
 
-_SERVE = "from erde_cli.core.decoding import serve; serve()"
+_SERVE = "from erde_cli.core.decoding_pipe import serve; serve()"
 _FILES_AT_ONCE = 256
 _BYTES_AT_ONCE = 8_000_000  # of pixels
 _PAYS_FROM = 0.4  # seconds of work
 _SECONDS_PER_FILE, _SECONDS_PER_BYTE = 7e-5, 2e-8  # of work, roughly
 
 Chunk = tuple[int, Decoded]
+Wanted = tuple[int, PixelRules]  # side of the decoded images in pixels, and the rules
 _Key = TypeVar("_Key")
 _Work = Iterable[tuple[_Key, Sequence[str]]]  # what a chunk is known by, and its files
 
 
-def decode_in_order(paths: Sequence[str], size: int, content: int) -> Generator[Chunk, None, None]:
+def decode_in_order(
+    paths: Sequence[str], wanted: Wanted, content: int
+) -> Generator[Chunk, None, None]:
     """Decode files: in order, the position of the first one of a chunk, and what they hold.
 
     Close it where it is not used up, so that no process goes on. They are started anew, not forked:
@@ -36,25 +41,25 @@ def decode_in_order(paths: Sequence[str], size: int, content: int) -> Generator[
 
     Args:
         paths: of the files.
-        size: side of the decoded images, in pixels.
+        wanted: side of the decoded images in pixels, and the rules they are made by.
         content: size of all files together, in bytes.
 
     Raises:
         ErdeError: a process has died, as when memory is exhausted.
     """
-    length = _length(size)
+    length = _length(wanted[0])
     chunks = [(start, paths[start : start + length]) for start in range(0, len(paths), length)]
     pays = _seconds(len(paths), content) > _PAYS_FROM
     count = min(len(chunks), _cores()) if pays and sys.executable else 1
     if count == 1:
-        yield from _here(chunks, size)
+        yield from _here(chunks, wanted)
         return
     with _processes(count) as processes:
-        yield from _beside(processes, chunks, size) if processes else _here(chunks, size)
+        yield from _beside(processes, chunks, wanted) if processes else _here(chunks, wanted)
 
 
 def decode_stream(
-    paths: Iterable[str], size: int, multiple: int = 1
+    paths: Iterable[str], wanted: Wanted, multiple: int = 1
 ) -> Generator[tuple[Sequence[str], Decoded], None, None]:
     """Decode files of which nobody knows how many there are: in order, some paths and their files.
 
@@ -64,13 +69,13 @@ def decode_stream(
 
     Args:
         paths: of the files, taken as they are needed.
-        size: side of the decoded images, in pixels.
+        wanted: side of the decoded images in pixels, and the rules they are made by.
         multiple: of how many files there are in a chunk, the last one aside.
 
     Raises:
         ErdeError: a process has died, as when memory is exhausted.
     """
-    length = -(-_length(size) // multiple) * multiple
+    length = -(-_length(wanted[0]) // multiple) * multiple
     rest = iter(paths)
     chunks = iter(lambda: list(islice(rest, length)), [])
     spent = 0.0
@@ -78,9 +83,9 @@ def decode_stream(
         if spent > _PAYS_FROM and sys.executable and _cores() > 1:
             work = ((one, one) for one in chain([some], chunks))
             with _processes(_cores()) as processes:
-                yield from _beside(processes, work, size) if processes else _here(work, size)
+                yield from _beside(processes, work, wanted) if processes else _here(work, wanted)
             return
-        found = decode_files(some, size)
+        found = decode_files(some, *wanted)
         spent += _seconds(len(some), sum(_bytes(stamp) for stamp in found.stamps))
         yield some, found
 
@@ -99,13 +104,13 @@ def _bytes(stamp: str) -> int:
     return int(stamp.partition(" ")[0] or 0)
 
 
-def _here(chunks: _Work[_Key], size: int) -> Iterator[tuple[_Key, Decoded]]:
+def _here(chunks: _Work[_Key], wanted: Wanted) -> Iterator[tuple[_Key, Decoded]]:
     for start, some in chunks:
-        yield start, decode_files(some, size)
+        yield start, decode_files(some, *wanted)
 
 
 def _beside(
-    processes: list[Popen[bytes]], chunks: _Work[_Key], size: int
+    processes: list[Popen[bytes]], chunks: _Work[_Key], wanted: Wanted
 ) -> Iterator[tuple[_Key, Decoded]]:
     """Let every process decode one chunk after the other, each watched by a thread."""
     count = len(processes)
@@ -116,7 +121,7 @@ def _beside(
     def decode(some: Sequence[str]) -> Decoded:
         process = idle.get()
         try:
-            return _ask(process, some, size)
+            return _ask(process, some, wanted)
         finally:
             idle.put(process)
 
@@ -155,11 +160,11 @@ def _processes(count: int) -> Iterator[list[Popen[bytes]]]:
                 pass
 
 
-def _ask(process: Popen[bytes], paths: Sequence[str], size: int) -> Decoded:
+def _ask(process: Popen[bytes], paths: Sequence[str], wanted: Wanted) -> Decoded:
     assert process.stdin is not None  # noqa: S101
     assert process.stdout is not None  # noqa: S101
     try:
-        write_request(process.stdin, paths, size)
+        write_request(process.stdin, paths, *wanted)
         return read_answer(process.stdout)
     except (EOFError, OSError, ValueError) as error:
         raise ErdeError(

@@ -21,6 +21,7 @@ class DigitsSource:
         self.class_names = tuple(str(digit) for digit in range(10))
         self.labels: IntArray = digits.target.astype(np.int64)
         self.is_test: NDArray[np.bool_] | None = None
+        self.is_calibration = self.first_same = None
         self._images: ImageArray = np.rint(digits.images * (255 / 16)).astype(np.uint8)
 
     def digest(self) -> str:

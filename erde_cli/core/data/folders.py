@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,13 @@ from erde_cli.core.data.decoded import DecodedImages
 from erde_cli.core.data.decoders import decode_in_order
 from erde_cli.core.data.image_cache import decoded_images
 from erde_cli.core.data.image_files import cannot_open, start_below
-from erde_cli.core.data.listing import class_names_in, is_folder, list_classes
 from erde_cli.core.data.sources import ImageArray, IntArray, Progress
 from erde_cli.core.errors import DataError
 from erde_cli.core.files import digest_of_file
 from erde_cli.core.observer import Observer
+from erde_cli.core.passed_over import PassedOver
+from erde_cli.core.pixels import NEW_RULES, PixelRules
+from erde_cli.core.short_digests import ShortDigests, first_of_each, short_digests
 
 _LISTED = 10  # unreadable files named in a message
 _MEGABYTE = 1_000_000
@@ -41,9 +44,20 @@ class UnreadableError(DataError):
         self.problems = problems
 
 
+class GivenSplit(NamedTuple):
+    """A split that has a folder of its own, such as valid/: its name, and which files lie there."""
+
+    folder: str
+    files: NDArray[np.bool_]
+
+
 @dataclass
 class FolderSource:
-    """Files in folders, one folder a class."""
+    """Files in folders, one folder a class.
+
+    is_test, calibration: what lies in folders of its own. rules: how files become pixels.
+    passed_over: what was left out when they were listed.
+    """
 
     root: Path
     class_names: tuple[str, ...]
@@ -51,6 +65,9 @@ class FolderSource:
     labels: IntArray
     is_test: NDArray[np.bool_] | None
     skip_unreadable: bool = False
+    rules: PixelRules = NEW_RULES
+    calibration: GivenSplit | None = None
+    passed_over: PassedOver = field(default_factory=PassedOver)
     skipped: list[Path] = field(default_factory=list)
     decoded: DecodedImages | None = None
 
@@ -59,13 +76,32 @@ class FolderSource:
         """Every file; made of `paths` when it is wanted, which takes longer than to list them."""
         return [Path(path) for path in self.paths]
 
+    @property
+    def is_calibration(self) -> NDArray[np.bool_] | None:
+        """Which files are the calibration split's, bool [files]; None: it is carved from train."""
+        return None if self.calibration is None else self.calibration.files
+
+    @cached_property
+    def short_digests(self) -> ShortDigests:
+        """Of the content of every file, uint64 [files]."""
+        if self.decoded is not None:
+            return self.decoded.files
+        return short_digests([_digest(path) for path in self.files])
+
+    @property
+    def first_same(self) -> IntArray:
+        """Number of the first file with the same content, int64 [files]."""
+        return first_of_each(self.short_digests)
+
     def decode(self, size: int, observer: Observer) -> None:
         """Have all images at hand at one size, from the cache if they are there.
 
         Raises:
             DataError: a file cannot be opened, or changes meanwhile.
         """
-        self.decoded = decoded_images(self.root, self.paths, size, self._total, observer)
+        self.decoded = decoded_images(
+            self.root, self.paths, (size, self.rules), self._total, observer
+        )
 
     def shared(self, limit: int) -> DecodedImages | None:
         """All images, where they are to stay where they are: those of a split are no copies.
@@ -109,7 +145,9 @@ class FolderSource:
         problems: list[tuple[Path, str]] = []
         files = [self.files[number] for number in numbers]
         content = sum(path.stat().st_size for path in files if path.exists())
-        with closing(decode_in_order([str(path) for path in files], size, content)) as chunks:
+        with closing(
+            decode_in_order([str(path) for path in files], (size, self.rules), content)
+        ) as chunks:
             for start, found in chunks:
                 done = start + len(found.digests)
                 pixels = np.frombuffer(found.pixels, np.uint8)
@@ -140,65 +178,6 @@ class FolderSource:
         self.skipped += [path for path, _ in problems if path not in known]
 
 
-def folder_source(root: Path, *, skip_unreadable: bool = False) -> FolderSource:
-    """List `root/train/<class>/*` and, where it exists, `root/test/<class>/*`.
-
-    Raises:
-        DataError: a folder is missing or closed, there are fewer than two classes, or a class is
-            empty.
-    """
-    train = root / "train"
-    if not is_folder(train):
-        raise _no_train(root, train)
-    names = class_names_in(train)
-    if len(names) < 2:
-        raise DataError(
-            f"A classifier needs two classes or more; {train} has {len(names)}.",
-            expected="one folder per class in it",
-            hint="make a folder for each class, and put its images there",
-        )
-    files, labels = list_classes(train, names)
-    test = root / "test"
-    is_test = None
-    if not is_folder(test) and os.path.lexists(test):
-        raise DataError(
-            f"{test} is no folder.",
-            got="a file, or a link that leads nowhere",
-            expected="test/<class>/*, or nothing of that name",
-            hint=f"remove {test}, or make it a folder of images",
-        )
-    if is_folder(test):
-        unknown = sorted(set(class_names_in(test)) - set(names))
-        if unknown:
-            raise DataError(
-                f"The test split has classes that train lacks: {_some(unknown)}.",
-                expected=f"only classes of {train}",
-                hint=f"add images of them to {train}, or remove their folders from {test}",
-            )
-        test_files, test_labels = list_classes(test, names, may_lack=True)
-        is_test = np.arange(len(files) + len(test_files)) >= len(files)
-        files, labels = files + test_files, np.concatenate([labels, test_labels])
-    return FolderSource(root, names, files, labels, is_test, skip_unreadable)
-
-
-def _no_train(root: Path, train: Path) -> DataError:
-    """Say what there is in the place of training images."""
-    got, hint = f"no folder {train}", ""
-    if not is_folder(root):
-        got = "a file" if os.path.isfile(root) else "no such folder"  # noqa: PTH113 (long names)
-        hint = "unpack it, and " if got == "a file" else ""
-    elif inside := class_names_in(root):
-        got += f", but {_some(inside)}"
-        hint = "where those are the classes, put them into a folder train; or "
-    return DataError(
-        f"There are no training images in {root}.",
-        got=got,
-        expected="train/<class>/*.png (or another image format) in it",
-        hint=f"{hint}name your folder as data.root in the recipe, or with erde run RECIPE "
-        "--set data.root=FOLDER",
-    )
-
-
 def _digest(path: Path) -> str:
     try:
         return digest_of_file(path)
@@ -209,8 +188,3 @@ def _digest(path: Path) -> str:
 def _listing(lines: list[str]) -> str:
     more = [f"... and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
     return "\n".join(f"  {line}" for line in lines[:_LISTED] + more)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(repr(name) for name in names[:_LISTED]) + more

@@ -16,6 +16,7 @@ from torch import Tensor
 from erde_cli.core.data.sources import ImageArray, to_array
 from erde_cli.core.decoding import decode_files, strict_about_bombs, upright
 from erde_cli.core.errors import DataError
+from erde_cli.core.pixels import NEW_RULES, PixelRules
 
 GivenImage = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor
 
@@ -30,7 +31,10 @@ _filters = Lock()
 
 
 def pixels_of(
-    images: GivenImage | Iterable[GivenImage], size: int, at_once: int
+    images: GivenImage | Iterable[GivenImage],
+    size: int,
+    at_once: int,
+    rules: PixelRules = NEW_RULES,
 ) -> Iterator[Tensor]:
     """Bring images to size x size, as everywhere in erde: uint8 [up to at_once, size, size, 3].
 
@@ -39,7 +43,7 @@ def pixels_of(
     """
     rest = enumerate(_each(images))
     while some := list(islice(rest, at_once)):
-        arrays = [_pixels(image, size, position) for position, image in some]
+        arrays = [_pixels(image, size, rules, position) for position, image in some]
         yield torch.from_numpy(np.stack(arrays))
 
 
@@ -52,12 +56,12 @@ def _each(images: GivenImage | Iterable[GivenImage]) -> Iterator[GivenImage]:
     raise _refused(images, "")
 
 
-def _pixels(image: GivenImage, size: int, position: int) -> ImageArray:
+def _pixels(image: GivenImage, size: int, rules: PixelRules, position: int) -> ImageArray:
     where = f" (number {position}, from 0)"
     if isinstance(image, str | os.PathLike):
-        return _decoded(os.fspath(image), size)
+        return _decoded(os.fspath(image), size, rules)
     if isinstance(image, Image.Image):
-        return _converted(image, size, where)
+        return _converted(image, size, rules, where)
     given = image
     if isinstance(image, Tensor):
         image = image.detach().cpu().numpy()
@@ -65,16 +69,16 @@ def _pixels(image: GivenImage, size: int, position: int) -> ImageArray:
         raise _refused(given, where)
     if image.shape == (size, size, 3):
         return image
-    return _converted(Image.fromarray(np.ascontiguousarray(image)), size, where)
+    return _converted(Image.fromarray(np.ascontiguousarray(image)), size, rules, where)
 
 
 def _has_shape(image: np.ndarray[Any, Any]) -> bool:
     return image.size > 0 and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
 
 
-def _decoded(path: str, size: int) -> ImageArray:
+def _decoded(path: str, size: int, rules: PixelRules) -> ImageArray:
     with _filters:
-        found = decode_files([path], size)
+        found = decode_files([path], size, rules)
     if found.unreadable:
         reason = {**found.unreadable, **found.unopened}[0]
         raise DataError(
@@ -85,10 +89,10 @@ def _decoded(path: str, size: int) -> ImageArray:
     return np.frombuffer(found.pixels, np.uint8).reshape(size, size, 3)
 
 
-def _converted(image: Image.Image, size: int, where: str) -> ImageArray:
+def _converted(image: Image.Image, size: int, rules: PixelRules, where: str) -> ImageArray:
     try:
         with _filters, strict_about_bombs():
-            return to_array(upright(image), size)
+            return to_array(upright(image), size, rules)
     except Exception as error:
         raise DataError(
             f"An image{where} cannot be used: {type(error).__name__}: {error}.",

@@ -16,19 +16,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from mmap import MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from erde_cli.core.cache import VARIABLE, cache_folder, in_words, make_room
 from erde_cli.core.data.decoded import IMAGES, INDEX, DecodedImages, Kept
+from erde_cli.core.data.decoders import Wanted
 from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
 from erde_cli.core.errors import InputError
 from erde_cli.core.json_text import load_json
 from erde_cli.core.observer import Observer
+from erde_cli.core.pixels import Traits
 from erde_cli.core.temporary import new_folder
 
-_CHECKSUMS = "checksums"
+_CHECKSUMS, _DIGESTS = "checksums", "digests"  # of decoded images, of files
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
 _LARGEST_INDEX = 256_000_000  # bytes; it has a line for every file that is no image
 # Linux counts a private mapping that could be written to as memory, unless it is told not to.
@@ -40,25 +44,27 @@ class _Index(BaseModel):
     digest: str
     sample: int
     checksums: int
+    digests: int
     unreadable: dict[str, str]
+    traits: Traits
 
 
 def decoded_images(
-    root: Path, paths: list[str], image_size: int, digest: Digest, observer: Observer
+    root: Path, paths: list[str], wanted: Wanted, digest: Digest, observer: Observer
 ) -> DecodedImages:
     """Map the decoded images of some files; decode them where that was not done yet.
 
     Args:
         root: folder that all files lie below.
         paths: of the files.
-        image_size: side of the decoded images, in pixels.
+        wanted: side of the decoded images in pixels, and the rules they are made by.
         digest: of the source; of no files at all it tells classes and nothing else.
         observer: is told of the work, of the cache, and why there is none.
 
     Raises:
         DataError: a file cannot be opened, or changes meanwhile.
     """
-    files = look_at(root, paths, image_size, digest, observer)
+    files = look_at(root, paths, wanted, digest, observer)
     key = files.key()
     folder = cache_folder("images", key[:32])
     found = _read(folder, key, files)
@@ -107,16 +113,24 @@ def _write(workplace: Path, key: str, files: ImageFiles) -> None:
             )
 
         handle.write(_header(files))
-        digest, unreadable = files.decode(put)
+        found = files.decode(put)
         handle.flush()
         os.fsync(handle.fileno())
         sample = _sample(handle.fileno())
-    content = np.array(checksums, np.uint32).tobytes()
-    (workplace / _CHECKSUMS).write_bytes(content)
-    index = {
-        "key": key, "digest": digest, "sample": sample, "unreadable": unreadable,
-        "checksums": zlib.crc32(content),
-    }  # fmt: skip
+    index: dict[str, Any] = {
+        "key": key,
+        "digest": found.digest,
+        "sample": sample,
+        "traits": found.traits,
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        _CHECKSUMS: np.array(checksums, np.uint32),
+        _DIGESTS: found.files,
+    }
+    for name, array in arrays.items():
+        (workplace / name).write_bytes(array.tobytes())
+        index[name] = zlib.crc32(array.tobytes())
+    index["unreadable"] = found.unreadable
     (workplace / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
@@ -132,20 +146,18 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
                 and handle.read(len(header)) == header
                 and index.sample == _sample(handle.fileno())
             )
-            content = (folder / _CHECKSUMS).read_bytes() if fits else b""
-            checksums = np.frombuffer(content, np.uint32) if len(content) % 4 == 0 else None
-            if checksums is None or len(checksums) != len(files.paths):
-                return None
-            fits = fits and index.checksums == zlib.crc32(content)
-            unreadable = {int(number): why for number, why in index.unreadable.items()}
             if not fits:
                 return None
+            count = len(files.paths)
+            checksums = _column(folder / _CHECKSUMS, np.dtype(np.uint32), count, index.checksums)
+            digests = _column(folder / _DIGESTS, np.dtype(np.uint64), count, index.digests)
+            unreadable = {int(number): why for number, why in index.unreadable.items()}
             mapping = mmap(
                 handle.fileno(), 0, flags=MAP_PRIVATE | _NO_RESERVE, prot=PROT_READ | PROT_WRITE
             )
         images = np.frombuffer(mapping, np.uint8, offset=len(header)).reshape(files.shape)
         kept = Kept(folder, mapping, checksums)
-        return DecodedImages(images, index.digest, unreadable, kept)
+        return DecodedImages(images, index.digest, digests, unreadable, index.traits, kept)
     except (OSError, ValueError):  # pydantic's and json's are of the latter kind
         return None
 
@@ -160,8 +172,19 @@ def _hold(files: ImageFiles) -> DecodedImages:
         images[done : done + len(pixels)] = np.frombuffer(pixels, np.uint8)
         done += len(pixels)
 
-    digest, unreadable = files.decode(put)
-    return DecodedImages(images.reshape(files.shape), digest, unreadable)
+    return DecodedImages(images.reshape(files.shape), *files.decode(put))
+
+
+def _column(path: Path, kind: np.dtype[Any], count: int, checksum: int) -> NDArray[Any]:
+    """Read one number for each file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    content = path.read_bytes()
+    if zlib.crc32(content) != checksum or len(content) != count * kind.itemsize:
+        raise ValueError("damaged")
+    return np.frombuffer(content, kind)
 
 
 def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | None:

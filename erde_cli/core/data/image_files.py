@@ -9,23 +9,39 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from erde_cli.core.data.decoders import decode_in_order
+from erde_cli.core.data.decoders import Wanted, decode_in_order
 from erde_cli.core.decoding import VERSION, Decoded, pillow_settings, stamp
 from erde_cli.core.errors import DataError
 from erde_cli.core.files import digest_of
 from erde_cli.core.observer import Observer
+from erde_cli.core.pixels import PixelRules, Traits
+from erde_cli.core.short_digests import ShortDigests, short_digests
 
-_FORMAT = 2  # of the cache; 1 had no checksum of each image
+_FORMAT = 3  # of the cache; 1 had no checksum of each image, 2 no digest of each file
 
 Digest = Callable[[list[str]], str]  # of a whole source, from the SHA-256 of every file
 
 
+class Found(NamedTuple):
+    """What is known of image files once all have been read.
+
+    digest: of the source. files: short digests of the files, uint64 [files]. unreadable: number and
+    reason of those that are no image. traits: of all of them together.
+    """
+
+    digest: str
+    files: ShortDigests
+    unreadable: dict[int, str]
+    traits: Traits
+
+
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files, and at which size they are wanted.
+    """Image files, at which size they are wanted, and by which rules.
 
     stamps: of every file. links: stamps of those that are links themselves. content: bytes of all.
     """
@@ -33,6 +49,7 @@ class ImageFiles:
     root: Path
     paths: list[str]
     image_size: int
+    rules: PixelRules
     digest: Digest
     observer: Observer
     stamps: list[str]
@@ -49,22 +66,25 @@ class ImageFiles:
         """Size of the decoded images, in bytes."""
         return int(np.prod(self.shape))
 
-    def decode(self, put: Callable[[bytes | bytearray], object]) -> tuple[str, dict[int, str]]:
-        """Hand the pixels on in order; return the source's digest, and what is unreadable.
+    def decode(self, put: Callable[[bytes | bytearray], object]) -> Found:
+        """Hand the pixels on in order; return what else there is to know.
 
         Raises:
             DataError: a file cannot be opened, or has changed since the key was made of it.
         """
         digests: list[str] = []
         unreadable: dict[int, str] = {}
-        with closing(decode_in_order(self.paths, self.image_size, self.content)) as chunks:
+        traits = Traits()
+        wanted = (self.image_size, self.rules)
+        with closing(decode_in_order(self.paths, wanted, self.content)) as chunks:
             for start, found in chunks:
                 self._refuse(start, found)
                 put(found.pixels)
                 digests += found.digests
                 unreadable |= {start + place: reason for place, reason in found.unreadable.items()}
+                traits = traits.and_(found.traits)
                 self.observer.progress("Decoding images", len(digests), len(self.paths))
-        return self.digest(digests), unreadable
+        return Found(self.digest(digests), short_digests(digests), unreadable, traits)
 
     def key(self) -> str:
         """Changes with the files and with what decodes them; nothing is read for it."""
@@ -73,6 +93,7 @@ class ImageFiles:
         described = {
             "format": [_FORMAT, VERSION],
             "pillow": pillow_settings(),
+            "rules": self.rules.decisive(),
             "shape": list(self.shape),
             "classes": self.digest([]),
             "names": hashlib.sha256(os.fsencode(names)).hexdigest(),
@@ -93,7 +114,11 @@ class ImageFiles:
 
 
 def look_at(
-    root: Path, paths: list[str], image_size: int, digest: Digest, observer: Observer
+    root: Path,
+    paths: list[str],
+    wanted: Wanted,
+    digest: Digest,
+    observer: Observer,
 ) -> ImageFiles:
     """Ask the file system about every file; of a link, about itself and what it leads to."""
     content = 0
@@ -109,7 +134,7 @@ def look_at(
             raise cannot_open(path, error.strerror or str(error)) from error
         content += status.st_size
         stamps.append(stamp(status))
-    return ImageFiles(root, paths, image_size, digest, observer, stamps, links, content)
+    return ImageFiles(root, paths, *wanted, digest, observer, stamps, links, content)
 
 
 def start_below(root: Path) -> int:

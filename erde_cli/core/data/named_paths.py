@@ -14,7 +14,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from erde_cli.core.data.listing import ending_of, image_endings, is_file
+from erde_cli.core.data.listing import count_images, image_endings, wanted
+from erde_cli.core.passed_over import PassedOver, is_system_folder
 
 LIST = "-"  # on the command line: the paths come from standard input, one a line
 
@@ -27,7 +28,9 @@ class Named:
     reason: str = ""
 
 
-def named_images(given: Iterable[str], listed: Iterable[bytes] = ()) -> Iterator[Named]:
+def named_images(
+    given: Iterable[str], listed: Iterable[bytes] = (), passed: PassedOver | None = None
+) -> Iterator[Named]:
     """Find the images that paths name, in the order of the paths; in a folder, sorted by name.
 
     A file that is named itself is taken whatever its ending. A folder gives the files in it that
@@ -38,16 +41,18 @@ def named_images(given: Iterable[str], listed: Iterable[bytes] = ()) -> Iterator
     Args:
         given: paths, patterns, or "-" for `listed`.
         listed: lines that hold a path each, of a file or a folder; empty lines are passed over.
+        passed: what folders hold that is left out is counted there.
     """
+    passed = PassedOver() if passed is None else passed
     for path in given:
         if path == LIST:
             for line in listed:
                 if name := os.fsdecode(line.rstrip(b"\r\n")):
-                    yield from _named(name)
+                    yield from _named(name, passed)
         elif glob.has_magic(path) and not os.path.lexists(path):
-            yield from _matching(path)
+            yield from _matching(path, passed)
         else:
-            yield from _named(path)
+            yield from _named(path, passed)
 
 
 def count_of_files(given: Iterable[str]) -> int | None:
@@ -56,31 +61,31 @@ def count_of_files(given: Iterable[str]) -> int | None:
     return len(paths) if all(os.path.isfile(path) for path in paths) else None  # noqa: PTH113
 
 
-def _named(path: str) -> Iterator[Named]:
+def _named(path: str, passed: PassedOver) -> Iterator[Named]:
     try:
         status = os.stat(path)  # noqa: PTH116 (as fast as can be)
     except (OSError, ValueError) as error:
         yield Named(path, getattr(error, "strerror", None) or str(error))
         return
     if stat.S_ISDIR(status.st_mode):
-        yield from _inside(path)
+        yield from _inside(path, passed)
     elif stat.S_ISREG(status.st_mode):
         yield Named(path)
     else:  # to read from a pipe or a terminal could take for ever
         yield Named(path, "neither a file nor a folder")
 
 
-def _inside(folder: str) -> Iterator[Named]:
+def _inside(folder: str, passed: PassedOver) -> Iterator[Named]:
     """Image files below a folder, sorted; one without any is told."""
     empty = True
-    for named in _walk(folder, image_endings()):
+    for named in _walk(folder, image_endings(), passed):
         empty = False
         yield named
     if empty:
         yield Named(folder, "no image in this folder")
 
 
-def _walk(folder: str, endings: set[str]) -> Iterator[Named]:
+def _walk(folder: str, endings: set[str], passed: PassedOver) -> Iterator[Named]:
     """Folders that are begun wait on a list, so that none lies too deep."""
     begun: list[Iterator[tuple[str, bool]]] = [iter([(folder, True)])]
     while begun:
@@ -91,56 +96,50 @@ def _walk(folder: str, endings: set[str]) -> Iterator[Named]:
             yield Named(path)
         else:
             try:
-                begun.append(iter(_entries(path, endings)))
+                begun.append(iter(_entries(path, endings, passed)))
             except OSError as error:
                 yield Named(path, error.strerror or str(error))
 
 
-def _entries(folder: str, endings: set[str]) -> Iterator[tuple[str, bool]]:
+def _entries(folder: str, endings: set[str], passed: PassedOver) -> Iterator[tuple[str, bool]]:
     """Paths of subfolders and images in a folder, sorted by name, and whether each is a folder."""
     with os.scandir(folder) as entries:
         # A subfolder is marked by its last character: the names are all that is kept.
         names = [
             entry.name + "/" * entry.is_dir(follow_symlinks=False)
             for entry in entries
-            if not entry.name.startswith(".") and _wanted(entry, endings)
+            if wanted(entry, endings, passed)
         ]
     names.sort(key=lambda name: name.removesuffix("/"))
     above = os.path.join(folder, "")  # noqa: PTH118 (Path's takes as long as decoding)
     return ((above + name.removesuffix("/"), name.endswith("/")) for name in names)
 
 
-def _wanted(entry: os.DirEntry[str], endings: set[str]) -> bool:
-    if entry.is_dir(follow_symlinks=False):
-        return True
-    return ending_of(entry.name) in endings and is_file(entry)
-
-
-def _matching(pattern: str) -> Iterator[Named]:
+def _matching(pattern: str, passed: PassedOver) -> Iterator[Named]:
     """What a pattern stands for, as the shell would have put it onto the command line."""
     start = "/" if pattern.startswith("/") else ""
     parts = [part for part in pattern.split("/") if part]
     files_only = "**" in parts
     found = False
-    for path in _match(start, parts):
+    for path in _match(start, parts, passed):
         if files_only and os.path.isdir(path):  # noqa: PTH112 (its images are found one by one)
             continue
         found = True
-        yield from _named(path)
+        yield from _named(path, passed)
     if not found:
         yield Named(pattern, "no file or folder matches this pattern")
 
 
-def _match(above: str, parts: list[str]) -> Iterator[str]:
+def _match(above: str, parts: list[str], passed: PassedOver) -> Iterator[str]:
     """Paths below `above` that match a pattern's parts, sorted within each folder."""
     first, rest = parts[0], parts[1:]
     if first == "**":
-        yield from _anywhere(above, rest or ["*"])
+        yield from _anywhere(above, rest or ["*"], passed)
         return
     if not glob.has_magic(first):
         path = above + first
         if os.path.lexists(path):
-            yield from _match(path + "/", rest) if rest else iter([path])
+            yield from _match(path + "/", rest, passed) if rest else iter([path])
         return
     fits = re.compile(fnmatch.translate(first)).match
     for name, is_folder in _names(above):
@@ -148,10 +147,10 @@ def _match(above: str, parts: list[str]) -> Iterator[str]:
             if not rest:
                 yield above + name
             elif is_folder:
-                yield from _match(above + name + "/", rest)
+                yield from _match(above + name + "/", rest, passed)
 
 
-def _anywhere(above: str, rest: list[str]) -> Iterator[str]:
+def _anywhere(above: str, rest: list[str], passed: PassedOver) -> Iterator[str]:
     """What matches here, or in any folder below; links to folders may lead round in circles."""
     while rest[0] == "**" and len(rest) > 1:
         rest = rest[1:]
@@ -163,17 +162,19 @@ def _anywhere(above: str, rest: list[str]) -> Iterator[str]:
         if folder is None:
             begun.pop()
             continue
-        yield from _match(folder, rest)
-        begun.append(iter(_folders(folder)))
+        yield from _match(folder, rest, passed)
+        begun.append(iter(_folders(folder, passed)))
 
 
-def _folders(above: str) -> list[str]:
+def _folders(above: str, passed: PassedOver) -> list[str]:
     """Visible folders in a folder, sorted; links to folders are not followed."""
-    return [
-        above + name + "/"
-        for name, is_folder in _names(above)
-        if is_folder and not name.startswith(".") and not os.path.islink(above + name)  # noqa: PTH114
-    ]
+    found = []
+    for name, is_folder in _names(above):
+        if is_folder and is_system_folder(name):
+            passed.system[name] += count_images(above + name, image_endings())
+        elif is_folder and not name.startswith(".") and not os.path.islink(above + name):  # noqa: PTH114
+            found.append(above + name + "/")
+    return found
 
 
 def _names(folder: str) -> list[tuple[str, bool]]:

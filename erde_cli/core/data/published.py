@@ -41,6 +41,7 @@ class PublishedSource:
         self.labels: IntArray = np.concatenate([labels for _, labels in parts.values()])
         tested = [np.full(len(labels), split == "test") for split, (_, labels) in parts.items()]
         self.is_test: NDArray[np.bool_] | None = np.concatenate(tested)
+        self.is_calibration = self.first_same = None
         self._parts = [images for images, _ in parts.values()]
 
     def digest(self) -> str:

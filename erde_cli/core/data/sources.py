@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from erde_cli.core.decoding import to_rgb
+from erde_cli.core.pixels import NEW_RULES, PixelRules, to_rgb
 
 IntArray = NDArray[np.int64]
 ImageArray = NDArray[np.uint8]
@@ -23,6 +23,16 @@ class ImageSource(Protocol):
     labels: IntArray  # [images]
     is_test: NDArray[np.bool_] | None  # [images]; None: the source has no test split
 
+    @property
+    def is_calibration(self) -> NDArray[np.bool_] | None:
+        """The same of its calibration split."""
+        ...
+
+    @property
+    def first_same(self) -> IntArray | None:
+        """Number of the first identical image, int64 [images]; None where that is not looked at."""
+        ...
+
     def digest(self) -> str:
         """SHA-256 of all images and labels, wherever they lie."""
         ...
@@ -34,6 +44,6 @@ class ImageSource(Protocol):
         ...
 
 
-def to_array(image: Image.Image, size: int) -> ImageArray:
+def to_array(image: Image.Image, size: int, rules: PixelRules = NEW_RULES) -> ImageArray:
     """Turn any image into RGB, uint8 [size, size, 3]; the whole image is kept, and squashed."""
-    return np.asarray(to_rgb(image, size))
+    return np.asarray(to_rgb(image, size, rules)[0])

@@ -23,7 +23,6 @@ from erde_cli.core.workflows.calibration_images import (
     Seen,
     Source,
     look,
-    look_out_for_training,
     refuse_tuned_on_all,
 )
 from erde_cli.core.workflows.certify import certified_content, with_earlier
@@ -91,12 +90,12 @@ def calibrate_bundle(
     bundle = load_bundle(path)
     if target.kind == "max_risk":
         refuse_tuned_on_all(bundle, source)
-    look_out_for_training(bundle, source, target, options)
     options.observer.phase("Calibrating thresholds")
     context = options.inference_context(precision)
     seen = look(
         bundle, source, dataset, context, options,
         temperature=temperature, latency=target.kind == "max_latency",
+        promise=target.kind == "max_risk",
     )  # fmt: skip
     if target.kind == "max_risk":
         content = certified_content(seen, target)

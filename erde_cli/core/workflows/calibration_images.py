@@ -29,6 +29,7 @@ from erde_cli.core.targets import Target
 from erde_cli.core.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.trained_images import check_not_trained_on
 
 Kind = Literal["calibration split", "labelled folder", "unlabelled folder"]
 
@@ -103,9 +104,10 @@ def look(
     *,
     temperature: bool,
     latency: bool,
+    promise: bool,
 ) -> Seen:
     """Run the images through every exit; fit temperatures (on half A), time exits where asked."""
-    dataset = open_source(bundle, source, dataset, options)
+    dataset = open_source(bundle, source, dataset, options, promise=promise)
     store = load_split(dataset, "calibration", options)
     if len(store) < 2:
         raise InputError(
@@ -159,53 +161,32 @@ def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
         )
 
 
-def look_out_for_training(bundle: Bundle, source: Source, target: Target, options: Options) -> None:
-    """See that a folder of the user's is not the one that the network was trained on.
-
-    Raises:
-        BundleError: it is, and a promise is asked for.
-    """
-    folder, root = source.data or source.images, bundle.recipe.data.root
-    if folder is None or root is None:
-        return
-    trained = Path(root).resolve()
-    if (trained / "train").is_dir():
-        trained /= "train"
-    if not folder.resolve().is_relative_to(trained):
-        return
-    text = f"The network was trained on images of {folder}, and is surer of them than of others."
-    if target.kind == "max_risk":
-        raise BundleError(
-            text,
-            got="a promise about them",
-            expected="images that it was not trained on",
-            hint="leave --data and --images out, or give another folder",
-        )
-    options.observer.warning(text)
-
-
 def open_source(
-    bundle: Bundle, source: Source, dataset: Dataset | None, options: Options
+    bundle: Bundle, source: Source, dataset: Dataset | None, options: Options, *, promise: bool
 ) -> Dataset:
     """Open the images, or check those that are open already.
 
     Raises:
-        BundleError: the bundle's own have changed.
+        BundleError: the bundle's own have changed; or a folder has images that the network was
+            trained on, and a promise is asked for.
         DataError: they are missing, or a folder is not of the right form.
     """
-    settings = bundle.recipe.data
+    settings, rules = bundle.recipe.data, bundle.document.rules
     skip, limit = settings.unreadable == "skip", settings.memory_limit
     if source.data is not None:
-        return open_labelled_folder(
-            source.data, bundle.class_names, bundle.image_size, split="calibration",
+        dataset = open_labelled_folder(
+            source.data, bundle.class_names, bundle.image_size, rules, split="calibration",
             skip_unreadable=skip, memory_limit=limit, observer=options.observer,
         )  # fmt: skip
-    if source.images is not None:
-        return open_unlabelled_folder(
-            source.images, bundle.image_size, split="calibration",
+    elif source.images is not None:
+        dataset = open_unlabelled_folder(
+            source.images, bundle.image_size, rules, split="calibration",
             skip_unreadable=skip, memory_limit=limit, observer=options.observer,
         )  # fmt: skip
-    return dataset_of(bundle, options, dataset)
+    else:
+        return dataset_of(bundle, options, dataset)
+    check_not_trained_on(bundle, dataset, options, promise=promise)
+    return dataset
 
 
 def _latencies(

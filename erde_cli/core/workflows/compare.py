@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import DOCUMENT
-from erde_cli.core.data import Dataset, open_dataset
+from erde_cli.core.data import Dataset
 from erde_cli.core.errors import ErdeError, StoppedError
 from erde_cli.core.json_text import parse_json
 from erde_cli.core.recipe import Recipe
@@ -20,7 +20,7 @@ from erde_cli.core.workflows.compare_files import write_results
 from erde_cli.core.workflows.compare_plan import Plan, claim
 from erde_cli.core.workflows.compare_results import Failed, Found, results
 from erde_cli.core.workflows.compare_rivals import static_rivals
-from erde_cli.core.workflows.images import load_split
+from erde_cli.core.workflows.images import load_split, open_for_training
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
@@ -73,7 +73,7 @@ def compare(plan: Plan, options: Options) -> Compared:
     """
     if plan.teacher is not None:
         load_teacher(plan.recipe, plan.teacher.path)
-    dataset = open_dataset(plan.recipe.data, options.observer)
+    dataset = open_for_training(plan.recipe, options)
     if plan.teacher is not None:
         check_splits(plan.teacher, dataset)
     claim(plan)

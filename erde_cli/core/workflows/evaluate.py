@@ -27,6 +27,7 @@ from erde_cli.core.thresholds import WrittenThreshold, write_threshold
 from erde_cli.core.thresholds_file import ThresholdsDocument
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.trained_images import check_not_trained_on
 
 # Shares of the largest entropy, ln K: fixed beforehand, the same for every bundle.
 _GRID = (0, 0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45,
@@ -242,14 +243,17 @@ def _precision(bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: st
 def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
     if data is None:
         return dataset_of(bundle, options)
-    return open_labelled_folder(
+    dataset = open_labelled_folder(
         data,
         bundle.class_names,
         bundle.image_size,
+        bundle.document.rules,
         skip_unreadable=bundle.recipe.data.unreadable == "skip",
         memory_limit=bundle.recipe.data.memory_limit,
         observer=options.observer,
     )
+    check_not_trained_on(bundle, dataset, options, promise=False)
+    return dataset
 
 
 def _teacher_point(

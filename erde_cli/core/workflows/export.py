@@ -150,6 +150,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
         "format": FORMAT,
         "class_names": list(bundle.class_names),
         "image_size": bundle.image_size,
+        "pixels": bundle.document.rules._asdict(),
         "preprocessing": request.preprocessing,
         "normalisation": bundle.normalisation.to_json(),
         "weights_digest": bundle.document.weights_digest,
@@ -168,7 +169,7 @@ def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageSt
     else:
         settings = bundle.recipe.data
         dataset = open_unlabelled_folder(
-            request.data, bundle.image_size, split="calibration",
+            request.data, bundle.image_size, bundle.document.rules, split="calibration",
             skip_unreadable=settings.unreadable == "skip", memory_limit=settings.memory_limit,
             observer=options.observer,
         )  # fmt: skip

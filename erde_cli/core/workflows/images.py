@@ -14,8 +14,9 @@ from erde_cli.core.data import (
     UnreadableError,
     open_dataset,
 )
+from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, DataError
-from erde_cli.core.recipe import NAMED, Data
+from erde_cli.core.recipe import NAMED, Data, Recipe
 from erde_cli.core.workflows.options import Json, Options
 
 _NAMED = 10  # unreadable files named in a warning
@@ -40,7 +41,8 @@ def dataset_of(
         DataError: they are missing.
     """
     try:
-        dataset = dataset or open_dataset(_data_of(bundle), options.observer)
+        rules = bundle.document.rules
+        dataset = dataset or open_dataset(_data_of(bundle), options.observer, rules)
     except DataError as error:
         published = bundle.recipe.data.dataset in NAMED
         back = error.hint if published else f"put the images of {bundle.path} back"
@@ -72,6 +74,20 @@ def _data_of(bundle: Bundle) -> Data:
     if settings.dataset in NAMED and settings.root and not Path(settings.root).exists():
         update["root"] = None
     return settings.model_copy(update=update)
+
+
+def open_for_training(recipe: Recipe, options: Options) -> Dataset:
+    """Open a recipe's images, show which ones there are, and warn of what is likely to be wrong.
+
+    Raises:
+        DataError: they are missing, or a class has too few to be split.
+    """
+    dataset = open_dataset(recipe.data, options.observer)
+    summary = summarise(dataset)
+    options.observer.table(summary.table())
+    for warning in summary.warnings():
+        options.observer.warning(warning)
+    return dataset
 
 
 def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:

@@ -18,7 +18,6 @@ from erde_cli.core.thresholds_file import ThresholdsDocument
 from erde_cli.core.workflows.calibration_images import (
     Kind,
     Source,
-    look_out_for_training,
     open_source,
 )
 from erde_cli.core.workflows.images import load_split
@@ -72,8 +71,7 @@ def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Imag
         )
     else:
         source = Source(images=data) if kind == "unlabelled folder" else Source(data=data)
-    look_out_for_training(bundle, source, estimate_of(target_of(document)), options)
-    dataset = open_source(bundle, source, None, options)
+    dataset = open_source(bundle, source, None, options, promise=False)
     store = load_split(dataset, "calibration", options)
     if len(store) < 2:
         raise InputError(

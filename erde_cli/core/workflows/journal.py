@@ -13,7 +13,7 @@ from erde_cli.core.errors import RunError
 from erde_cli.core.files import digest_of, read_json, require_format, write_json
 from erde_cli.core.recipe import Recipe, differences
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.phases import WHEREABOUTS, relevant
+from erde_cli.core.workflows.phases import as_meant, decisive, relevant
 
 RUN_FILE, REPORT = "run.json", "report.json"
 FORMAT = 1
@@ -62,7 +62,7 @@ class Journal:
         elif roles:
             for role in roles:
                 made_by = read_bundle_document(self.run / role).recipe
-                lines += differences(_part(made_by, role), relevant(self._recipe, role))
+                lines += differences(_part(made_by, role), as_meant(relevant(self._recipe, role)))
         if lines:
             listed = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
             raise RunError(
@@ -138,13 +138,13 @@ def _read(path: Path) -> _Document | None:
 def _comparable(recipe: Json) -> Json:
     data = recipe.get("data")
     if isinstance(data, dict):
-        data = {k: v for k, v in data.items() if k not in WHEREABOUTS}
+        data = as_meant({"data": decisive(data)})["data"]
     return {**{k: v for k, v in recipe.items() if k != "name"}, "data": data}
 
 
 def _part(made_by: Json, role: str) -> Json:
     try:
-        return relevant(Recipe.model_validate(made_by), role)
+        return as_meant(relevant(Recipe.model_validate(as_meant(made_by)), role))
     except ValidationError as error:
         raise RunError(
             f"The recipe in the {role}'s {DOCUMENT} cannot be read: {error}",

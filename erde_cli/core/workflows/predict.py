@@ -17,6 +17,8 @@ from erde_cli.core.data.decoders import decode_stream
 from erde_cli.core.data.named_paths import Named
 from erde_cli.core.decoding import Decoded
 from erde_cli.core.errors import DataError, brief
+from erde_cli.core.passed_over import PassedOver
+from erde_cli.core.pixels import Traits, doubts
 from erde_cli.core.prediction import Answering, ExitRule, Prediction, rows_of
 from erde_cli.core.runtimes import Runtime
 from erde_cli.core.targets import Target
@@ -96,6 +98,7 @@ def predict_images(
     batch: int | None = None,
     total: int | None = None,
     runtime: Runtime = "torch",
+    passed: PassedOver | None = None,
 ) -> Totals:
     """Predict images as they are found, and hand the rows on as they are there.
 
@@ -109,6 +112,7 @@ def predict_images(
         batch: how many images the network is given at once.
         total: how many images there are, where it is known.
         runtime: what computes; with ONNX Runtime, a bundle is exported first.
+        passed: what was left out of folders while `images` were found.
 
     Raises:
         BundleError: the model is unusable, or has no thresholds and none are given.
@@ -125,8 +129,9 @@ def predict_images(
     options.observer.phase(TITLE)
     start = perf_counter()
     paths = chain([first], files)
-    size, multiple = model.answering.image_size, model.answering.batch_size(batch)
-    with closing(decode_stream(paths, size, multiple)) as chunks:
+    answering = model.answering
+    wanted, multiple = (answering.image_size, answering.rules), answering.batch_size(batch)
+    with closing(decode_stream(paths, wanted, multiple)) as chunks:
         for some, found in chunks:
             write(work.rows(list(some), found, lost))
     if lost:
@@ -140,6 +145,10 @@ def predict_images(
         runtime,
     )
     work.told(totals.images + totals.failed)
+    if passed is not None:
+        passed.show(options.observer)
+    for doubt in doubts(work.traits, answering.rules):
+        options.observer.warning(doubt)
     return totals
 
 
@@ -157,6 +166,7 @@ class _Work:
         self.answering = answering
         self.counts = np.zeros(len(answering.cumulative_macs), dtype=np.int64)
         self.failed = 0
+        self.traits = Traits()
         self._rule, self._batch = rule, batch
         self._observer, self._total = options.observer, total
 
@@ -165,6 +175,7 @@ class _Work:
         failed = [lost.popleft() for _ in range(len(lost))]
         predictions: list[Prediction] = []
         if decoded is not None:
+            self.traits = self.traits.and_(decoded.traits)
             bad = {**decoded.unreadable, **decoded.unopened}
             failed += [Named(paths[place], reason) for place, reason in sorted(bad.items())]
             good = [place for place in range(len(paths)) if place not in bad]

@@ -9,7 +9,8 @@ from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import DOCUMENT
 from erde_cli.core.bundle_writer import with_calibration
 from erde_cli.core.calibration import Target
-from erde_cli.core.data import Dataset, open_dataset
+from erde_cli.core.data import Dataset
+from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.metrics import paired_drop_interval
@@ -23,7 +24,7 @@ from erde_cli.core.workflows.evaluate import (
     warn_of_drift,
     write_evaluation,
 )
-from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.images import dataset_of, load_split, open_for_training
 from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
@@ -36,10 +37,14 @@ _PRECISION = "float32"  # of inference, in a whole run
 
 @dataclass(frozen=True)
 class RunResult:
-    """The final comparison of teacher and student, as `report.json` holds it."""
+    """The final comparison of teacher and student, as `report.json` holds it.
+
+    data: which images there were.
+    """
 
     run: Path
     report: Json
+    data: Json
     costs: Profiled
     kept: list[str]
 
@@ -50,7 +55,7 @@ class RunResult:
 
     def to_json(self) -> Json:
         """The object that `--json` prints."""
-        return self.report
+        return {**self.report, "data": self.data}
 
 
 def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = False) -> RunResult:
@@ -62,12 +67,13 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     journal = Journal(run, recipe)
     if not force:
         journal.refuse_other_recipe()
-    dataset = open_dataset(recipe.data, options.observer)
+    dataset = open_for_training(recipe, options)
     teacher = _teacher(recipe, run, dataset, journal, options, force)
     student = _student(recipe, run, dataset, teacher, journal, options, force)
     _thresholds(recipe, dataset, student, journal, options)
     report = _evaluation(run, dataset, teacher, student, journal, options)
-    return RunResult(run, report, profile_bundle(student.path, options), journal.kept)
+    data = summarise(dataset).to_json()
+    return RunResult(run, report, data, profile_bundle(student.path, options), journal.kept)
 
 
 def _kept(path: Path, digest: str, force: bool, options: Options) -> Bundle | None:

@@ -20,8 +20,8 @@ from erde_cli.core.data import (
     Batches,
     Dataset,
     Normalisation,
-    open_dataset,
 )
+from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import InputError
 from erde_cli.core.halves import tuning_half
 from erde_cli.core.inference import answer_all, ready
@@ -34,7 +34,7 @@ from erde_cli.core.recipe import Network, Recipe, Training
 from erde_cli.core.train_state import TrainState
 from erde_cli.core.training import EpochRecord, Objective
 from erde_cli.core.workflows.epochs import Epochs, Keeper, train_epochs
-from erde_cli.core.workflows.images import load_for_training
+from erde_cli.core.workflows.images import load_for_training, open_for_training
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.teachers import check_splits, load_teacher, teacher_logits
@@ -45,13 +45,14 @@ _ALMOST_KD = 0.01  # share of teacher errors
 
 @dataclass(frozen=True)
 class Trained:
-    """A new bundle, and what its training took."""
+    """A new bundle, what its training took, and which images there were."""
 
     bundle: Bundle
     epochs: int
     images_per_second: float
     accuracy_calibration: list[float]
     seconds: float
+    data: Json
 
     def to_json(self) -> Json:
         """The object that `--json` prints."""
@@ -61,6 +62,7 @@ class Trained:
             "images_per_second": self.images_per_second,
             "accuracy_calibration": self.accuracy_calibration,
             "seconds": self.seconds,
+            "data": self.data,
         }
 
 
@@ -81,7 +83,7 @@ def train_teacher(
     settings = recipe.training.teacher
     context = options.training_context(settings)
     options.observer.phase("Training the teacher")
-    dataset = dataset or open_dataset(recipe.data, options.observer)
+    dataset = dataset or open_for_training(recipe, options)
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
 
     def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
@@ -126,7 +128,7 @@ def distill(
         "Training the student without a teacher" if teacher is None
         else f"Distilling the student by {method}"
     )  # fmt: skip
-    dataset = dataset or open_dataset(recipe.data, options.observer)
+    dataset = dataset or open_for_training(recipe, options)
     if teacher is not None:
         check_splits(teacher, dataset)
     weights_digest = teacher.document.weights_digest if teacher else None
@@ -229,6 +231,8 @@ def _train(
         normalisation=normalisation,
         class_names=dataset.class_names,
         recipe=task.recipe,
+        rules=dataset.rules,
+        trained_on=dataset.short_digests(train),
         split_fingerprint=dataset.fingerprint,
         inputs_digest=task.inputs_digest,
         context=context,
@@ -237,7 +241,8 @@ def _train(
     inference = options.inference_context("float32")
     answers = answer_all(ready(bundle.model, inference), seen, normalisation, inference)
     seconds = perf_counter() - start
-    return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds)
+    data = summarise(dataset).to_json()
+    return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds, data)
 
 
 def loss_settings(recipe: Recipe) -> LossSettings:

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from erde_cli.core.data import SPLITS, Dataset, open_dataset, open_labelled_folder
-from erde_cli.core.data.dataset import _carve
+from erde_cli.core.data.splits import carve as carve_splits
 from erde_cli.core.errors import DataError
+from erde_cli.core.pixels import NEW_RULES
 from erde_cli.core.recipe import Data, load_recipe
 
 MakeFolder = Callable[..., Path]
@@ -25,6 +26,8 @@ class Labels:
 
     labels: NDArray[np.int64]
     is_test: NDArray[np.bool_] | None = None
+    is_calibration: NDArray[np.bool_] | None = None
+    first_same: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         self.class_names = tuple(str(label) for label in range(int(self.labels.max()) + 1))
@@ -42,7 +45,7 @@ def labels_of(sizes: list[int]) -> NDArray[np.int64]:
 
 
 def carve(source: Labels, **settings: Any) -> Splits:
-    return _carve(source, Data(dataset="digits", **settings))  # type: ignore[return-value]
+    return carve_splits(source, Data(dataset="digits", **settings))  # type: ignore[return-value]
 
 
 def settings_for(root: Path, **settings: Any) -> Data:
@@ -260,7 +263,7 @@ def test_labelled_images_may_lie_in_the_folder_or_in_its_test_folder(
     make_images: MakeFolder, below: str
 ) -> None:
     root = make_images({below: {"b": 2, "c": 1}})
-    dataset = open_labelled_folder(root, ("a", "b", "c"), 8)
+    dataset = open_labelled_folder(root, ("a", "b", "c"), 8, NEW_RULES)
     store = dataset.load("test")
     assert dataset.class_names == ("a", "b", "c")
     assert store.labels.tolist() == [1, 1, 2]
@@ -273,17 +276,19 @@ def test_labelled_images_have_the_fingerprint_of_their_bytes(
 ) -> None:
     root = make_images({"": {"a": 2, "b": 2}})
     shutil.copytree(root, tmp_path / "copy")
-    first, copy = (open_labelled_folder(path, ("a", "b"), 8) for path in (root, tmp_path / "copy"))
+    first, copy = (
+        open_labelled_folder(path, ("a", "b"), 8, NEW_RULES) for path in (root, tmp_path / "copy")
+    )
     assert first.fingerprint == copy.fingerprint
     (root / "a" / "000.png").write_bytes(b"other")
-    assert open_labelled_folder(root, ("a", "b"), 8).fingerprint != first.fingerprint
+    assert open_labelled_folder(root, ("a", "b"), 8, NEW_RULES).fingerprint != first.fingerprint
 
 
 def test_classes_that_a_model_does_not_know_are_refused_by_name(make_images: MakeFolder) -> None:
     root = make_images({"": {"a": 1, "x": 1, "y": 1}})
     with pytest.raises(DataError, match="not the model's classes") as caught:
-        open_labelled_folder(root, ("a", "b"), 8)
-    assert caught.value.got == "x, y"
+        open_labelled_folder(root, ("a", "b"), 8, NEW_RULES)
+    assert caught.value.got == "'x', 'y'"
     assert "a, b" in caught.value.expected
 
 
@@ -291,10 +296,10 @@ def test_a_folder_without_labelled_images_is_refused(
     make_images: MakeFolder, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="There is no folder") as caught:
-        open_labelled_folder(tmp_path / "nowhere", ("a", "b"), 8)
+        open_labelled_folder(tmp_path / "nowhere", ("a", "b"), 8, NEW_RULES)
     assert "--data" in caught.value.hint
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="not the model's classes"):
-        open_labelled_folder(tmp_path / "nothing", ("a", "b"), 8)
+        open_labelled_folder(tmp_path / "nothing", ("a", "b"), 8, NEW_RULES)
     with pytest.raises(DataError, match="There are no images"):
-        open_labelled_folder(make_images({"": {"a": 0}}), ("a", "b"), 8)
+        open_labelled_folder(make_images({"": {"a": 0}}), ("a", "b"), 8, NEW_RULES)

@@ -27,10 +27,11 @@ from erde_cli.core.data import (
     open_dataset,
     open_labelled_folder,
 )
-from erde_cli.core.data.folders import folder_source
+from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.errors import DataError, ErdeError
 from erde_cli.core.files import digest_of
 from erde_cli.core.observer import Observer
+from erde_cli.core.pixels import NEW_RULES
 from erde_cli.core.recipe import Data
 
 MakeFolder = Callable[..., Path]
@@ -354,11 +355,11 @@ def test_a_folder_that_is_evaluated_has_a_cache_too(make_images: MakeFolder) -> 
     root = make_images({"": {"a": 2, "b": 3}})
     for times in range(2):
         listener = Listener()
-        dataset = open_labelled_folder(root, ("a", "b"), 8, observer=listener)
+        dataset = open_labelled_folder(root, ("a", "b"), 8, NEW_RULES, observer=listener)
         assert bool(listener.decoded) == (times == 0)
         assert dataset.load("test").labels.tolist() == [0, 0, 1, 1, 1]
     # The same files under another list of classes are another source.
-    other = open_labelled_folder(root, ("a", "b", "c"), 8)
+    other = open_labelled_folder(root, ("a", "b", "c"), 8, NEW_RULES)
     assert other.source.digest() != dataset.source.digest()
 
 
@@ -367,9 +368,9 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
 ) -> None:
     real = decoders.decode_files
 
-    def change_and_decode(paths: Any, size: int) -> Any:
+    def change_and_decode(*arguments: Any) -> Any:
         write_noise(root / "train/a/003.png", 5)
-        return real(paths, size)
+        return real(*arguments)
 
     monkeypatch.setattr(decoders, "decode_files", change_and_decode)
     with pytest.raises(DataError, match="changed while they were read"):

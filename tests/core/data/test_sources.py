@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 
 from erde_cli.core.data.digits import DigitsSource
-from erde_cli.core.data.folders import FolderSource, folder_source
+from erde_cli.core.data.folder_layout import folder_source
+from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.errors import DataError
 
 MakeFolder = Callable[..., Path]
 RED, GREEN, BLUE, ORANGE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 100, 50)
+WHITE = (255, 255, 255)
 
 
 @pytest.fixture
@@ -52,12 +54,13 @@ def palette_image() -> Image.Image:
         (Image.new("RGB", (8, 8), ORANGE), "a.bmp", {}, ORANGE),
         (Image.new("RGB", (8, 8), ORANGE), "a.webp", {"lossless": True}, ORANGE),
         (Image.new("L", (8, 8), 77), "grey.png", {}, (77, 77, 77)),
-        (Image.new("LA", (8, 8), (77, 0)), "grey-alpha.png", {}, (77, 77, 77)),
+        (Image.new("LA", (8, 8), (77, 0)), "grey-alpha.png", {}, WHITE),
         (Image.new("1", (8, 8), 1), "bits.png", {}, (255, 255, 255)),
-        (Image.new("RGBA", (8, 8), (*ORANGE, 40)), "alpha.png", {}, ORANGE),
+        (Image.new("RGBA", (8, 8), (*ORANGE, 255)), "alpha.png", {}, ORANGE),
+        (Image.new("RGBA", (8, 8), (*ORANGE, 0)), "clear.png", {}, WHITE),
         (palette_image(), "palette.png", {}, ORANGE),
-        (palette_image(), "palette-index.png", {"transparency": 1}, ORANGE),
-        (palette_image(), "palette-bytes.png", {"transparency": bytes([0, 128])}, ORANGE),
+        (palette_image(), "palette-index.png", {"transparency": 1}, WHITE),
+        (palette_image(), "palette-bytes.png", {"transparency": bytes([0, 255])}, ORANGE),
         (palette_image(), "palette.gif", {"transparency": 0}, ORANGE),
         (Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "print.tif", {}, RED),
         (Image.fromarray(np.full((8, 8), 32768, np.uint16)), "deep.png", {}, (128, 128, 128)),

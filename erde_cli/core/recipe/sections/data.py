@@ -30,8 +30,9 @@ class Data(Section):
     )
     root: str | None = Field(
         None,
-        description="imagefolder: folder with train/<class>/* and, if there is one, "
-        "test/<class>/*; cifar10, cifar100, svhn: folder of the published files; "
+        description="imagefolder: folder with train/<class>/* and, if there are any, "
+        "valid/<class>/* (or val, validation, calibration) and test/<class>/*; cifar10, cifar100, "
+        "svhn: folder of the published files; "
         "null: $ERDE_DATA, else erde's folder in the user's cache",
     )
     download: bool = Field(
@@ -43,7 +44,8 @@ class Data(Section):
         0.1,
         ge=0.02,
         le=0.5,
-        description="share of train kept for calibration; at least 1,000 images of 10,000 or more",
+        description="share of train kept for calibration where that has no folder of its own; at "
+        "least 1,000 images of 10,000 or more",
     )
     test_fraction: float = Field(
         0.2, ge=0.02, le=0.5, description="share carved out where the data has no test split"
@@ -51,6 +53,23 @@ class Data(Section):
     split_seed: int = Field(0, ge=0, description="seed of the splits, apart from `seed`")
     unreadable: Literal["refuse", "skip"] = Field(
         "refuse", description="what to do with files that are no readable image"
+    )
+    transparent: Literal["white", "black", "ignore"] = Field(
+        "white",
+        description="imagefolder: transparent pixels are laid on white or black; ignore: they show "
+        "the colour that the file holds under them",
+    )
+    bit_depth: int | None = Field(
+        None,
+        ge=8,
+        le=16,
+        description="imagefolder: bits in use where a grey image has more than 8, such as 12; the "
+        "upper 8 of them are taken; null: 16, with a warning where all values are small",
+    )
+    frames: Literal["first", "refuse"] | None = Field(
+        None,
+        description="imagefolder: of files with several images, such as animated GIFs, the first "
+        "is taken, or they count as unreadable; null: the first, with a warning",
     )
     memory_limit: int = Field(
         2000,

@@ -1,0 +1,89 @@
+"""Which images belong to train, calibration and test: disjoint, and a function of the images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from erde_cli.core.data.sources import ImageSource, IntArray
+from erde_cli.core.errors import DataError
+from erde_cli.core.randomness import permutation
+from erde_cli.core.recipe import Data
+
+Split = Literal["train", "calibration", "test"]
+SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
+
+_LARGE_TRAIN = 10_000  # images in train from which calibration has at least ...
+_LEAST_CALIBRATION = 1_000  # ... this many
+
+
+def carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:
+    """Numbers of the images of each split.
+
+    A split that has a folder of its own is what lies there; of the calibration split, files that
+    lie in train as well are left out. What is carved out is drawn from one of each identical
+    images, and takes the others along, so that no file is in two splits.
+
+    Raises:
+        DataError: a class has too few images.
+    """
+    every = np.arange(len(source.labels), dtype=np.int64)
+    first = every if source.first_same is None else source.first_same
+    rest = every if source.is_test is None else every[~source.is_test]
+    test = every[:0] if source.is_test is None else every[source.is_test]
+    if source.is_test is None:
+        own = rest if source.is_calibration is None else rest[~source.is_calibration]
+        count = round(settings.test_fraction * len(own))
+        kept, test = _drawn(own, first, source, count, settings.split_seed, "test")
+        rest = kept if source.is_calibration is None else rest[~np.isin(rest, test)]
+    if source.is_calibration is not None:
+        given = source.is_calibration[rest]
+        train, calibration = rest[~given], rest[given]
+        taken = np.isin(first[calibration], first[np.concatenate([train, test])])
+        return {"train": train, "calibration": calibration[~taken], "test": test}
+    count = round(settings.calibration_fraction * len(rest))
+    if len(rest) >= _LARGE_TRAIN:
+        count = max(count, _LEAST_CALIBRATION)
+    train, calibration = _drawn(rest, first, source, count, settings.split_seed, "calibration")
+    return {"train": train, "calibration": calibration, "test": test}
+
+
+def _drawn(
+    numbers: IntArray, first: IntArray, source: ImageSource, count: int, seed: int, purpose: str
+) -> tuple[IntArray, IntArray]:
+    """Split off about `count` images, identical ones together: (what stays, what is split off)."""
+    one_of_each = numbers[first[numbers] == numbers]
+    wanted = round(count * len(one_of_each) / len(numbers))
+    _, drawn = _stratified(one_of_each, source, wanted, seed, purpose)
+    chosen = np.isin(first[numbers], drawn)
+    return numbers[~chosen], numbers[chosen]
+
+
+def _stratified(
+    numbers: IntArray, source: ImageSource, count: int, seed: int, purpose: str
+) -> tuple[IntArray, IntArray]:
+    """Split off `count` images, each class by its share: (what stays, what is split off).
+
+    Largest remainders fill up to `count`; every class gives at least one image and keeps one.
+    """
+    labels = source.labels[numbers]
+    sizes = np.bincount(labels, minlength=len(source.class_names))
+    poor = [source.class_names[label] for label in np.flatnonzero(sizes < 2)]
+    if poor:
+        raise DataError(
+            f"Too few images to split off a {purpose} split.",
+            got=f"one image or none in {', '.join(map(repr, poor[:10]))}",
+            expected="two images or more of every class beside each split; ten to be of use",
+            hint="add images, or remove the folders of those classes",
+        )
+    exact = sizes * (count / len(numbers))
+    shares = np.floor(exact).astype(np.int64)
+    by_remainder = np.argsort(shares - exact, kind="stable")
+    shares[by_remainder[: count - int(shares.sum())]] += 1
+    shares = np.clip(shares, 1, sizes - 1)
+    order = permutation(len(numbers), seed, f"split/{purpose}")
+    chosen = np.zeros(len(numbers), dtype=bool)
+    for label, share in enumerate(shares):
+        chosen[order[labels[order] == label][:share]] = True
+    return numbers[~chosen], numbers[chosen]

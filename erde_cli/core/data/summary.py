@@ -1,0 +1,186 @@
+"""Which images a training uses and where they come from, before it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.folders import FolderSource
+from erde_cli.core.data.sources import ImageSource, IntArray
+from erde_cli.core.data.splits import SPLITS
+from erde_cli.core.observer import Table
+from erde_cli.core.passed_over import PassedOver
+from erde_cli.core.pixels import doubts
+
+_SHOWN = 20  # classes; of more, the largest and the smallest
+_FEW = 3  # of each of those
+_NAMED = 3  # files in a warning
+
+Examples = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Files with the same content as another one.
+
+    files: all further copies. in_test: files of test/ that repeat one of train or calibration.
+    in_calibration: files of a folder of its own that are left out, since train has them.
+    between_classes: files that repeat one of another class. The last two name some, each with the
+    file that it repeats.
+    """
+
+    files: int = 0
+    in_test: int = 0
+    in_calibration: int = 0
+    between_classes: int = 0
+    test_examples: Examples = ()
+    class_examples: Examples = ()
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The images of a recipe: for each class how many are in each split, int64 [classes, 3].
+
+    origins: where each split comes from. unreadable: files that are left out or refused.
+    """
+
+    class_names: tuple[str, ...]
+    counts: IntArray
+    origins: dict[str, str]
+    unreadable: int
+    repeats: Repeats
+    passed_over: PassedOver
+    doubts: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """What stands under `data` in `--json`."""
+        rows = zip(self.class_names, self.counts.tolist(), strict=True)
+        return {
+            "classes": [
+                {"class_name": name, **dict(zip(SPLITS, row, strict=True))} for name, row in rows
+            ],
+            "origins": self.origins,
+            "unreadable": self.unreadable,
+            "repeats": vars(self.repeats),
+            "passed_over": self.passed_over.to_json(),
+        }
+
+    def table(self) -> Table:
+        """The same, to be shown."""
+        names, counts = [*self.class_names], self.counts
+        rows = [(name, *map(_number, row)) for name, row in zip(names, counts, strict=True)]
+        if len(rows) > _SHOWN:
+            order = np.argsort(-counts.sum(axis=1), kind="stable")
+            middle = (f"{len(rows) - 2 * _FEW} more classes", "…", "…", "…")
+            first, last = ([rows[i] for i in part] for part in (order[:_FEW], order[-_FEW:]))
+            rows = [*first, middle, *last]
+        total = ("all", *map(_number, counts.sum(axis=0)))
+        origins = [f"{split}: {origin}" for split, origin in self.origins.items()]
+        return Table("Images", ("class", *SPLITS), (*rows, total), (*origins, *self._lines()))
+
+    def warnings(self) -> list[str]:
+        """What the user should look into before a training."""
+        repeats = self.repeats
+        lines = []
+        if repeats.in_test:
+            lines.append(
+                f"Test images that train or calibration has as well: {repeats.in_test:,}. "
+                f"Accuracies on them are too high.{_named(repeats.test_examples)}"
+            )
+        if repeats.between_classes:
+            lines.append(
+                f"Images that lie in the folder of another class as well: "
+                f"{repeats.between_classes:,}. One of the labels is wrong."
+                f"{_named(repeats.class_examples)}"
+            )
+        return [*lines, *self.passed_over.advice(), *self.doubts]
+
+    def _lines(self) -> list[str]:
+        repeats = self.repeats
+        lines = []
+        if repeats.files:
+            lines.append(f"copies of other files, kept in one split: {repeats.files:,}")
+        if repeats.in_calibration:
+            lines.append(
+                f"left out of calibration, since train has them: {repeats.in_calibration:,}"
+            )
+        if repeats.in_test:
+            lines.append(f"in test, though train or calibration has them: {repeats.in_test:,}")
+        if self.unreadable:
+            lines.append(f"unreadable: {self.unreadable:,}")
+        return lines + self.passed_over.lines()
+
+
+def summarise(dataset: Dataset) -> DataSummary:
+    """Count what a recipe's images are."""
+    source = dataset.source
+    decoded = source.decoded if isinstance(source, FolderSource) else None
+    lost = np.array(sorted(decoded.unreadable) if decoded else [], dtype=np.int64)
+    counts = [
+        np.bincount(
+            source.labels[np.setdiff1d(dataset.splits[split], lost)],
+            minlength=len(source.class_names),
+        )
+        for split in SPLITS
+    ]
+    return DataSummary(
+        dataset.class_names,
+        np.stack(counts, axis=1),
+        _origins(source),
+        len(lost),
+        _repeats(dataset),
+        source.passed_over if isinstance(source, FolderSource) else PassedOver(),
+        doubts(decoded.traits, dataset.rules) if decoded else [],
+    )
+
+
+def _origins(source: ImageSource) -> dict[str, str]:
+    calibration = "drawn at random from train"
+    if isinstance(source, FolderSource) and source.calibration is not None:
+        calibration = f"the folder {source.calibration.folder}/"
+    if source.is_test is None:
+        test = "drawn at random from all images"
+    elif isinstance(source, FolderSource):
+        test = "the folder test/"
+    else:
+        test = "as published"
+    return {"calibration": calibration, "test": test}
+
+
+def _repeats(dataset: Dataset) -> Repeats:
+    source, splits = dataset.source, dataset.splits
+    first = source.first_same
+    if first is None:
+        return Repeats()
+    every = np.arange(len(first))
+    apart = np.concatenate([splits["train"], splits["calibration"]])
+    in_test = splits["test"][np.isin(first[splits["test"]], first[apart])]
+    out = len(every) - sum(len(splits[split]) for split in SPLITS)
+    between = np.flatnonzero(source.labels != source.labels[first])
+    return Repeats(
+        int((first != every).sum()) - len(in_test) - out,
+        len(in_test),
+        out,
+        len(between),
+        _examples(source, in_test, first),
+        _examples(source, between, first),
+    )
+
+
+def _examples(source: ImageSource, numbers: IntArray, first: IntArray) -> Examples:
+    """Paths of some files, each with that of the file it repeats."""
+    if not isinstance(source, FolderSource):
+        return ()
+    paths = source.paths
+    return tuple((paths[number], paths[first[number]]) for number in numbers[:_NAMED])
+
+
+def _named(examples: Examples) -> str:
+    return "".join(f"\n  {path} is {same}" for path, same in examples)
+
+
+def _number(count: int) -> str:
+    return f"{count:,}"
