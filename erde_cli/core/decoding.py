@@ -10,14 +10,16 @@ import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from PIL import Image, ImageFile, UnidentifiedImageError, __version__
 
-from erde_cli.core.pixels import NEW_RULES, PixelRules, Traits, to_rgb
+from erde_cli.core.bare_images import without_metadata
+from erde_cli.core.orientation import upright
+from erde_cli.core.pixels import NEW_RULES, PixelRules, RefusedError, Traits, to_rgb
 
-VERSION = 2  # raised when the same file would become other pixels
+VERSION = 3  # raised when the same file would become other pixels
 
 # What files may be, whatever their names say. Not EPS: Pillow hands it to Ghostscript, a program
 # that runs the file. Nor what hardly anyone has, as each format is a decoder that can have holes.
@@ -34,6 +36,7 @@ _MARKED = {
     "PPM": ".ppm .pgm .pbm .pnm", "TIFF": ".tif .tiff", "WEBP": ".webp",
 }  # fmt: skip
 _MOVING = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # not MPO: a photo with what a phone adds to it
+_FINAL = (Image.DecompressionBombError, Image.DecompressionBombWarning, RefusedError)
 _BLOCK = 65_536  # bytes read at once
 _LIKELY = {ending: kind for kind, endings in _MARKED.items() for ending in endings.split()}
 
@@ -53,15 +56,6 @@ class Decoded(NamedTuple):
     unreadable: dict[int, str]
     unopened: dict[int, str]
     traits: Traits = Traits()
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its camera was held, where it says so."""
-    if image.format == "PNG" and not image.info:
-        return image  # whatever tells how a camera was held would be in there
-    from PIL import ImageOps
-
-    return ImageOps.exif_transpose(image)
 
 
 def decode_files(paths: Sequence[str], size: int, rules: PixelRules = NEW_RULES) -> Decoded:
@@ -139,10 +133,25 @@ def _decode(
 ) -> tuple[Image.Image, Traits]:
     if content is None:
         raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
+    try:
+        return _pixels(content, likely, size, rules)
+    except _FINAL:
+        raise
+    except Exception:  # decoders raise anything on bad bytes
+        bare = without_metadata(content)
+        if bare is not None:
+            with suppress(Exception):  # what is wrong with the file itself says more
+                return _pixels(bare, likely, size, rules)
+        raise
+
+
+def _pixels(
+    content: bytes, likely: str | None, size: int, rules: PixelRules
+) -> tuple[Image.Image, Traits]:
     with _opened(content, likely) as image:
         several = _has_frames(image)
         if several and rules.frames == "refuse":
-            raise ValueError("it holds several images, and the recipe refuses such files")
+            raise RefusedError("it holds several images, and the recipe refuses such files")
         wide = _is_wide(image)
         image.load()
         turned, traits = to_rgb(upright(image), size, rules)
@@ -168,10 +177,10 @@ def _wide_traits(image: Image.Image, rules: PixelRules) -> Traits:
     """Of such an image; fewer bits than 16 would leave too few of them.
 
     Raises:
-        ValueError: the recipe says that its values have fewer.
+        RefusedError: the recipe says that its values have fewer.
     """
     if rules.bit_depth not in (None, 0, 16):
-        raise ValueError(
+        raise RefusedError(
             "colour in 16 bits is read by its upper 8: bit_depth is for grey images; scale the "
             "values up, or convert the file to 8 bits"
         )

@@ -10,6 +10,10 @@ _ROWS = 64  # of a deep image, made shallow at once
 _GREY = {"white": 255, "black": 0}
 
 
+class RefusedError(ValueError):
+    """An image that could be read, but not by the rules of the recipe."""
+
+
 class PixelRules(NamedTuple):
     """What a recipe says of such images; a bundle and an export carry it to wherever they are used.
 
