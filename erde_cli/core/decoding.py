@@ -36,7 +36,6 @@ _MARKED = {
     "PPM": ".ppm .pgm .pbm .pnm", "TIFF": ".tif .tiff", "WEBP": ".webp",
 }  # fmt: skip
 _MOVING = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # not MPO: a photo with what a phone adds to it
-_FINAL = (Image.DecompressionBombError, Image.DecompressionBombWarning, RefusedError)
 _BLOCK = 65_536  # bytes read at once
 _LIKELY = {ending: kind for kind, endings in _MARKED.items() for ending in endings.split()}
 
@@ -135,9 +134,9 @@ def _decode(
         raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
     try:
         return _pixels(content, likely, size, rules)
-    except _FINAL:
+    except RefusedError:
         raise
-    except Exception:  # decoders raise anything on bad bytes
+    except Exception:  # decoders raise anything on bad bytes, or on bad metadata
         bare = without_metadata(content)
         if bare is not None:
             with suppress(Exception):  # what is wrong with the file itself says more

@@ -34,8 +34,8 @@ _XMP_BYTES = _XMP.encode()
 def upright(image: Image.Image) -> Image.Image:
     """Turn an image of a file as its camera was held, where it says so."""
     image.load()  # the metadata of a PNG may come after its pixels
-    if image.format == "TIFF":
-        return image  # loading has turned it
+    if not image.info or image.format == "TIFF":
+        return image  # nothing is told, or loading has turned it
     return _turned(image, orientation(image.info))
 
 

@@ -50,6 +50,9 @@ def saved_as(kind: str, width: int, height: int) -> bytes:
     return stream.getvalue()
 
 
+BAD = chunk(b"pHYs", b"")  # dropped, and the image tried once more
+
+
 def larger(content: bytes, kind: str) -> bytes:
     """An image whose header says that it has 60,000 x 60,000 pixels."""
     many = 60_000
@@ -66,8 +69,9 @@ def larger(content: bytes, kind: str) -> bytes:
         png(60_000, 60_000), png(2**31 - 1, 2**31 - 1), png(8, 8, text_bomb(80), rows=8),
         larger(saved_as("GIF", 2, 2), "GIF"), larger(saved_as("BMP", 2, 2), "BMP"),
         larger(saved_as("PPM", 2, 2), "PPM"),
+        png(60_000, 60_000, BAD), png(8, 8, BAD, text_bomb(80), rows=8),
     ],
-    ids=["png", "png of 4 exapixels", "zTXt", "gif", "bmp", "pgm"],
+    ids=["png", "png of 4 exapixels", "zTXt", "gif", "bmp", "pgm", "png, bad", "zTXt, bad"],
 )  # fmt: skip
 def test_a_bomb_among_images_is_an_unreadable_file(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(content)

@@ -75,7 +75,7 @@ BLOCKS: dict[str, tuple[bytes, int]] = {
     "orientation counted 0": (exif(held(count=0)), 1),
     "orientation counted 2": (exif(held(count=2)), 6),
     "orientation counted 3": (exif(held(26, form="L", count=3), tail=b"\6\0\1\0\1\0"), 6),
-    "orientation counted 2^32-1": (exif(held(count=MANY)), 1),
+    "orientation counted 2^32-1": (exif(held(26, form="L", count=MANY), tail=b"\6\0"), 1),
     "orientation far away": (exif(held(FAR, LONG, "L", 2)), 1),
     "orientations, equal": (exif(held(), held()), 6),
     "orientations, differing": (exif(held(3), held(6)), 6),
@@ -184,9 +184,9 @@ def webp(*chunks: tuple[bytes, bytes]) -> bytes:
     return b"RIFF" + struct.pack("<L", len(body) + 4) + b"WEBP" + body
 
 
-def tiff(*entries: Entry, compression: str = "raw") -> bytes:
+def tiff(*entries: Entry, **options: object) -> bytes:
     """Pillow's own, and more entries in its directory, which is put behind everything."""
-    plain = saved("TIFF", compression=compression)
+    plain = saved("TIFF", **options)
     (start,) = struct.unpack_from("<L", plain, 4)
     (count,) = struct.unpack_from("<H", plain, start)
     tags = [plain[start + 2 + 12 * n : start + 14 + 12 * n] for n in range(count)]
@@ -205,6 +205,7 @@ DIGITS = b"\nexif\n      38\n" + (b"Exif\0\0" + exif(held())).hex().encode() + b
 XMP_KEY = b"XML:com.adobe.xmp\0\0\0\0\0"
 NOTHING = (X_RESOLUTION, ASCII, 1, "L", 0)  # an IndexError of Pillow's
 APP13 = b"Photoshop 3.0\0" + b"8BIM\3\xed"
+TIFF_XMP = {700: xmp(6)}
 MPF = exif(
     (0xB001, LONG, 1, "L", 2), (0xB002, UNDEFINED, 32, "L", 38),
     tail=struct.pack("<LLLHH", 0x030000, 9, 0, 0, 0) + struct.pack("<LLLHH", 0, 9, FAR, 0, 0),
@@ -243,6 +244,8 @@ FILES: dict[str, tuple[bytes, int]] = {
     "webp, EXIF with prefix": (webp((b"EXIF", b"Exif\0\0" + exif(held()))), 6),
     "webp, XMP": (webp((b"XMP ", xmp(6))), 6),
     "tiff, orientation": (tiff(held()), 6),
+    "tiff, XMP": (tiff(tiffinfo=TIFF_XMP), 6),
+    "tiff, XMP contradicts the tag": (tiff(held(1), tiffinfo=TIFF_XMP), 1),
     "tiff, orientation 0": (tiff(held(0)), 1),
     "tiff, resolution negative": (tiff((X_RESOLUTION, SLONG, 1, "l", -72), held()), 6),
     "tiff, resolution as text": (tiff((X_RESOLUTION, ASCII, 4, "L", 0x41414141), held()), 6),
@@ -256,7 +259,7 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "jpeg, ICC without a number": (jpeg(segment(0xE2, b"ICC_PROFILE\0"), EXIF_SEGMENT), 6),
     "jpeg, short JFIF": (jpeg(segment(0xE0, b"JFIF\0"), EXIF_SEGMENT), 6),
     "jpeg, short Adobe": (jpeg(segment(0xEE, b"Adobe"), EXIF_SEGMENT), 6),
-    "jpeg, padded marker": (jpeg(segment(0xEE, b"Adobe"), b"\xff\xff", EXIF_SEGMENT), 6),
+    "jpeg, padded marker": (jpeg(b"\xff\xff", segment(0xEE, b"Adobe"), EXIF_SEGMENT), 6),
     "jpeg, APP13 that ends in a name": (jpeg(segment(0xED, APP13), EXIF_SEGMENT), 6),
     "png, short pHYs": (png(chunk(b"pHYs", b"\0"), EXIF_CHUNK), 6),
     "png, short gAMA": (png(chunk(b"gAMA", b"")), 1),
@@ -269,6 +272,9 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "tiff, description far away": (tiff((0x010E, ASCII, 40, "L", FAR), held()), 6),
     "tiff, description far away, packed": (
         tiff((0x010E, ASCII, 40, "L", FAR), held(), compression="tiff_lzw"), 6,
+    ),
+    "tiff, description far away, XMP": (
+        tiff((0x010E, ASCII, 40, "L", FAR), tiffinfo=TIFF_XMP), 6,
     ),
     "tiff, Exif IFD at a negative offset": (tiff((EXIF_IFD, SLONG, 1, "l", -8), held()), 6),
     "tiff, XMP as numbers": (tiff((700, SHORT, 2, "L", 6), (X_RESOLUTION, SHORT, 1, "H", 1)), 1),
