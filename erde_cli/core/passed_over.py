@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 from erde_cli.core.observer import Observer
@@ -56,13 +57,15 @@ class PassedOver:
     outside: int = 0
     unused: list[str] = field(default_factory=list)
 
-    def add_file(self, ending: str) -> None:
+    def add_file(self, name: str) -> None:
         """Count a file that has not the ending of an image."""
-        if "?" in ending:
-            ending = ending.partition("?")[0] + QUERY
+        name, query, _ = name.partition("?")
+        ending = PurePath(name).suffix.lower()
+        if query:
+            ending += QUERY
         elif not ending:
             ending = NO_ENDING
-        elif ending not in (BROKEN_LINK, LINK_TO_FOLDER) and not _ENDING.fullmatch(ending):
+        elif not _ENDING.fullmatch(ending):
             ending = OTHER
         self.endings[ending] += 1
 

@@ -66,7 +66,7 @@ def doubts(traits: Traits, rules: PixelRules) -> list[str]:
     found = []
     depth = rules.bit_depth or 16
     used = next(bits for bits in (8, 10, 12, 14, 16, 64) if traits.largest < 2**bits)
-    if traits.deep and used < depth:
+    if traits.deep and used < depth and not rules.bit_depth:
         found.append(
             f"Images with more than 8 bits per channel: {traits.deep:,}, but with no value above "
             f"{traits.largest:,}, as if {used} bits were in use: read as {depth} bits they come "

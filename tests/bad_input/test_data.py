@@ -106,7 +106,8 @@ FOLDERS = [
     folder("one image a class", "Too few images", "'dark', 'light'", without="images/train",
            beside={"images/train/dark/0.png": png(), "images/train/light/0.png": png(1)}),
     folder("two images a class and no test", "Too few images", "calibration", without="images",
-           beside={f"images/train/{c}/{n}.png": png(n) for c in ("dark", "light") for n in (0, 1)}),
+           beside={f"images/train/{c}/{n}.png": png(n + 50 * (c == "light"))
+                   for c in ("dark", "light") for n in (0, 1)}),
     folder("one image in one class", "Too few images", "'single'",
            beside={"images/train/single/0.png": png()}),
     folder("a class in test that train lacks", "'medium'", "train lacks", "images/train",
@@ -233,7 +234,7 @@ OWN = [
         prepare=make_folder("empty")),
     own("evaluate images without classes", f"{EVALUATE} flat", "flat", "one folder per class",
         files={"flat/0.png": png()}),
-    own("evaluate other classes", f"{EVALUATE} b", "cat, dog", "0, 1, 2",
+    own("evaluate other classes", f"{EVALUATE} b", "'cat', 'dog'", "0, 1, 2",
         files={"b/cat/0.png": png(), "b/dog/0.png": png()}),
     own("evaluate empty classes", f"{EVALUATE} b", "b", "no images", prepare=make_folder("b/0")),
     own("evaluate a bad file", f"{EVALUATE} a", "a/0/bad.png", "cannot be read",

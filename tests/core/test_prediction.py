@@ -21,6 +21,7 @@ from erde_cli.core.errors import BundleError, DataError, InputError
 from erde_cli.core.exits import all_scores
 from erde_cli.core.inference import ready, route_all
 from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.pixels import NEW_RULES
 from erde_cli.core.prediction import ExitRule, Prediction, Predictor
 from erde_cli.core.profiling import profile_model
 
@@ -115,7 +116,7 @@ def test_the_label_is_that_of_the_logits_also_where_a_temperature_makes_two_equa
     network = EarlyExitNet([torch.nn.Identity()], [_Fixed([float(low), float(high)])], 2).eval()
     context = make_context("cpu", "float32")
     normalise = Normaliser(Normalisation((0, 0, 0), (1, 1, 1)), 8, context)
-    predictor = Predictor(network, normalise, context, ("a", "b"), 8, (1,))
+    predictor = Predictor(network, normalise, context, ("a", "b"), 8, NEW_RULES, (1,))
     for count in (1, 3):
         images = torch.zeros(count, 8, 8, 3, dtype=torch.uint8)
         found = predictor.answer(images, ExitRule((), (float(temperature),)))

@@ -90,8 +90,11 @@ class FolderSource:
 
     @property
     def first_same(self) -> IntArray:
-        """Number of the first file with the same content, int64 [files]."""
-        return first_of_each(self.short_digests)
+        """Number of the first file with the same content, int64 [files]; of images alone."""
+        first = first_of_each(self.short_digests)
+        bad = np.array([*self.decoded.unreadable] if self.decoded else [], dtype=np.int64)
+        first[bad] = bad
+        return first
 
     def decode(self, size: int, observer: Observer) -> None:
         """Have all images at hand at one size, from the cache if they are there.

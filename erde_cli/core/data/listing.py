@@ -134,10 +134,10 @@ def _class_folders(folder: Path, passed: PassedOver) -> dict[str, list[Path]]:
         if is_folder(path):
             _check_name(path)
             found.setdefault(one_form(path.name), []).append(path)
-        elif (ending := ending_of(path.name)) in endings:
+        elif ending_of(path.name) in endings:
             passed.outside += 1
         else:
-            passed.add_file(ending)
+            passed.add_file(path.name)
     return found
 
 
@@ -226,10 +226,12 @@ def wanted(entry: os.DirEntry[str], endings: set[str], passed: PassedOver) -> bo
         return False
     if entry.is_dir(follow_symlinks=False):
         return True
-    ending = ending_of(entry.name)
-    if ending in endings and is_file(entry):
+    if ending_of(entry.name) in endings and is_file(entry):
         return True
-    passed.add_file(_link_kind(entry) or ending)
+    if kind := _link_kind(entry):
+        passed.endings[kind] += 1
+    else:
+        passed.add_file(entry.name)
     return False
 
 

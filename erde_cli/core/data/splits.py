@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from erde_cli.core.data.sources import ImageSource, IntArray
 from erde_cli.core.errors import DataError
@@ -52,38 +53,55 @@ def carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:
 def _drawn(
     numbers: IntArray, first: IntArray, source: ImageSource, count: int, seed: int, purpose: str
 ) -> tuple[IntArray, IntArray]:
-    """Split off about `count` images, identical ones together: (what stays, what is split off)."""
-    one_of_each = numbers[first[numbers] == numbers]
-    wanted = round(count * len(one_of_each) / len(numbers))
-    _, drawn = _stratified(one_of_each, source, wanted, seed, purpose)
-    chosen = np.isin(first[numbers], drawn)
+    """Split off about `count` images, identical ones together: (what stays, what is split off).
+
+    Raises:
+        DataError: a class has too few images, or all of them are the same.
+    """
+    labels, sizes = source.labels[numbers], _sizes(numbers, source)
+    poor = [source.class_names[label] for label in np.flatnonzero(sizes < 2)]
+    # One of each content in each class: as many images as there are, where no file is a copy.
+    _, places = np.unique(first[numbers] * len(sizes) + labels, return_index=True)
+    units = numbers[np.sort(places)]
+    if poor or not (_sizes(units, source) > 1).any():
+        names = poor or source.class_names
+        raise DataError(
+            f"Too few images to split off a {purpose} split.",
+            got=f"one image or none, copies not counted, in {', '.join(map(repr, names[:10]))}",
+            expected="two images or more of every class beside each split; ten to be of use",
+            hint="add images, or remove the folders of those classes",
+        )
+    wanted = round(count * len(units) / len(numbers))
+    drawn = _stratified(units, source, wanted, seed, purpose)
+    # What is in two classes is split off if all of it was drawn.
+    contents = np.setdiff1d(first[units[drawn]], first[units[~drawn]])
+    chosen = np.isin(first[numbers], contents)
     return numbers[~chosen], numbers[chosen]
+
+
+def _sizes(numbers: IntArray, source: ImageSource) -> IntArray:
+    """Images of each class, int64 [classes]."""
+    counts: IntArray = np.bincount(source.labels[numbers], minlength=len(source.class_names))
+    return counts
 
 
 def _stratified(
     numbers: IntArray, source: ImageSource, count: int, seed: int, purpose: str
-) -> tuple[IntArray, IntArray]:
-    """Split off `count` images, each class by its share: (what stays, what is split off).
+) -> NDArray[np.bool_]:
+    """Which of some images are split off, bool [images]: of each class its share.
 
-    Largest remainders fill up to `count`; every class gives at least one image and keeps one.
+    Largest remainders fill up to `count`; every class that has two images gives at least one, and
+    keeps one.
     """
     labels = source.labels[numbers]
-    sizes = np.bincount(labels, minlength=len(source.class_names))
-    poor = [source.class_names[label] for label in np.flatnonzero(sizes < 2)]
-    if poor:
-        raise DataError(
-            f"Too few images to split off a {purpose} split.",
-            got=f"one image or none in {', '.join(map(repr, poor[:10]))}",
-            expected="two images or more of every class beside each split; ten to be of use",
-            hint="add images, or remove the folders of those classes",
-        )
+    sizes = _sizes(numbers, source)
     exact = sizes * (count / len(numbers))
     shares = np.floor(exact).astype(np.int64)
     by_remainder = np.argsort(shares - exact, kind="stable")
     shares[by_remainder[: count - int(shares.sum())]] += 1
-    shares = np.clip(shares, 1, sizes - 1)
+    shares = np.clip(shares, 1, np.maximum(sizes - 1, 0)) * (sizes > 1)
     order = permutation(len(numbers), seed, f"split/{purpose}")
     chosen = np.zeros(len(numbers), dtype=bool)
     for label, share in enumerate(shares):
         chosen[order[labels[order] == label][:share]] = True
-    return numbers[~chosen], numbers[chosen]
+    return chosen

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps
 
 from erde_cli.core.bare_images import without_metadata
 from erde_cli.core.data.given_images import pixels_of
-from erde_cli.core.decoding import decode_files, to_rgb
+from erde_cli.core.decoding import decode_files
+from erde_cli.core.pixels import NEW_RULES, to_rgb
 from tests.core.data.odd_metadata import (
     BLOCKS,
     FILES,
@@ -98,7 +99,7 @@ def test_an_ordinary_photo_is_turned_as_by_pillow(
     tags[0x010F] = "a make"
     Image.fromarray(noise).save(tmp_path / "a", kind, exif=tags)
     with Image.open(tmp_path / "a") as image:
-        right = np.asarray(to_rgb(ImageOps.exif_transpose(image), SIZE))
+        right = np.asarray(to_rgb(ImageOps.exif_transpose(image), SIZE, NEW_RULES)[0])
     np.testing.assert_array_equal(decoded(tmp_path / "a"), right)
     with Image.open(tmp_path / "a") as image:
         np.testing.assert_array_equal(given(image), right)
