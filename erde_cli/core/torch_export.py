@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,18 @@ def write_torch_export(exported: ExportNetwork, path: Path) -> None:
             (exported.example,),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
-        torch.export.save(program, path, extra_files={RECORD: text})
+        _forget_sources(program)
+        archive = BytesIO()  # in a file its entries would be named after the file
+        torch.export.save(program, archive, extra_files={RECORD: text})
+    path.write_bytes(archive.getvalue())
+
+
+def _forget_sources(program: torch.export.ExportedProgram) -> None:
+    """Drop what the exporter notes of the source code, with the paths of its files."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
 
 
 class TorchExported:
