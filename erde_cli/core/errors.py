@@ -18,7 +18,10 @@ into one message (or one JSON object) and one exit code; nothing else catches it
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _LISTED = 20  # problems of a recipe in a message; all of them are in its JSON
 _LONGEST = 200  # characters of what the user gave, as a message repeats it
@@ -134,3 +137,10 @@ class RecipeError(InputError):
 def brief(text: str) -> str:
     """What the user gave, cut where it is longer than a message can bear."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def first_reason(error: ValidationError) -> str:
+    """Why a document does not validate, the first reason in one line: pydantic has pages."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return brief(f"{where}: {first['msg']}".removeprefix(": "))

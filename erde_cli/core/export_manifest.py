@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.export_record import ExportRecord
 from erde_cli.core.files import digest_of_file, read_json, write_json
 from erde_cli.core.runtimes import MANIFEST
@@ -76,7 +76,7 @@ def read_manifest(folder: Path) -> Manifest:
     except (ValidationError, InputError) as error:
         raise BundleError(
             f"{path} is not what erde writes.",
-            got=str(error),
+            got=first_reason(error) if isinstance(error, ValidationError) else error.message,
             hint=_AGAIN,
             expected="a manifest as erde export writes it",
         ) from error

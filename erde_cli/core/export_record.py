@@ -21,11 +21,12 @@ from erde_cli.core.bundle_format import PixelsDocument
 from erde_cli.core.class_names import ClassNames
 from erde_cli.core.context import Context
 from erde_cli.core.data import Normalisation, Normaliser
+from erde_cli.core.json_text import parse_json
 from erde_cli.core.pixels import OLD_RULES, PixelRules
 from erde_cli.core.thresholds_file import ThresholdsDocument
 
 FORMAT = 1
-_PREFIX = "erde."
+PREFIX = "erde."  # of the keys in an ONNX file's metadata
 
 
 @dataclass(frozen=True)
@@ -127,18 +128,19 @@ class ExportRecord(BaseModel):
     def to_metadata(self) -> dict[str, str]:
         """The record as texts, `erde.<field>` → JSON."""
         fields = self.model_dump(mode="json").items()
-        return {_PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in fields}
+        return {PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in fields}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> ExportRecord:
         """Read `to_metadata`; what else there is in the metadata is left alone.
 
         Raises:
-            ValueError: it is not what erde writes.
+            ValidationError: it is not what erde writes.
+            JsonError: an entry of erde's is no JSON.
         """
-        known = {name: text for name, text in metadata.items() if name.startswith(_PREFIX)}
+        known = {name: text for name, text in metadata.items() if name.startswith(PREFIX)}
         return cls.model_validate(
-            {name.removeprefix(_PREFIX): json.loads(text) for name, text in known.items()}
+            {name.removeprefix(PREFIX): parse_json(text) for name, text in known.items()}
         )
 
 

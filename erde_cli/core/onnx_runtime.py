@@ -11,15 +11,18 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from erde_cli.core.context import images_at_once
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.errors import BundleError, InputError, brief, first_reason
 from erde_cli.core.export_manifest import read_manifest
 from erde_cli.core.export_record import (
+    PREFIX,
     ExportedAnswers,
     ExportRecord,
     float32_thresholds,
 )
+from erde_cli.core.json_text import JsonError
 from erde_cli.core.runtimes import MANIFEST
 
 Pixels = NDArray[np.uint8]
@@ -222,12 +225,22 @@ def _tensors(message: Any) -> Iterator[Any]:
 
 
 def _record_of(session: onnxruntime.InferenceSession, path: Path) -> ExportRecord:
-    try:
-        return ExportRecord.from_metadata(session.get_modelmeta().custom_metadata_map)
-    except ValueError as error:  # pydantic's and json's are both of this kind
+    held = session.get_modelmeta().custom_metadata_map
+    if not any(name.startswith(PREFIX) for name in held):
+        stage = (path.parent / MANIFEST).is_file()
         raise BundleError(
-            f"{path} does not say what erde export writes.",
-            got=str(error),
+            f"{path} does not say what its classes and exits are, as exports of erde do.",
+            got="one stage of several" if stage else "an ONNX file of something else",
+            hint=f"give the folder of all stages: {path.parent}" if stage
+            else "make one: erde export BUNDLE --format onnx --out FILE",
+            expected="a file of erde export",
+        )  # fmt: skip
+    try:
+        return ExportRecord.from_metadata(held)
+    except (ValidationError, JsonError) as error:
+        raise BundleError(
+            f"What {path} says of its network is not what erde export writes.",
+            got=first_reason(error) if isinstance(error, ValidationError) else brief(str(error)),
             hint=_AGAIN,
             expected="a file of erde export",
         ) from error

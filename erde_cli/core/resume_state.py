@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 from torch import Tensor
 
 from erde_cli.core.checkpoints import Saved
+from erde_cli.core.errors import first_reason
 
 _MOST = 10_000  # numbers in a running mean; there is one for each exit
 
@@ -48,8 +49,7 @@ def unfit(saved: Saved, own: dict[str, Any]) -> str:
         _MADE_BY.validate_python(saved.made_by)
         _check_state(saved.state, own)
     except ValidationError as error:
-        first = error.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return first_reason(error)
     except _UnlikeError as error:
         return str(error)
     return ""

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from safetensors.torch import load_file
 
-from erde_cli.core.errors import InputError
+from erde_cli.core.errors import InputError, brief, first_reason
 from erde_cli.core.json_text import LARGEST, JsonError, parse_json
 from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 
@@ -83,7 +83,7 @@ def _read_table(path: Path) -> dict[str, tuple[str, _Shape]]:
     except (UnicodeDecodeError, JsonError, ValidationError) as error:
         raise InputError(
             "It is no file of safetensors.",
-            got=str(error)[:200],
+            got=first_reason(error) if isinstance(error, ValidationError) else brief(str(error)),
             expected="what erde writes",
             hint=_AGAIN,
         ) from error

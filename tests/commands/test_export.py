@@ -6,7 +6,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +131,68 @@ def test_every_weight_is_there_once_and_norms_are_folded(student: Path, exported
 
 
 def test_nothing_of_the_machine_is_in_the_files(exported: Path) -> None:
-    for path in (exported / "model.onnx", *(exported / "stages").iterdir()):
+    files = (exported / "model.onnx", *(exported / "stages").iterdir(), exported / "model.pt2")
+    for path in files:
         content = path.read_bytes()
-        for told in (str(ROOT), "site-packages", "stack_trace", ".py"):
+        for told in (str(ROOT), str(exported), "site-packages", "stack_trace", ".py", "erde-new"):
             assert told.encode() not in content, (path, told)
 
 
-def test_two_exports_are_the_same_bytes(student: Path, exported: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again.onnx"
-    assert main(["export", str(student), "--format", "onnx", "--out", str(again), "-q"]) == 0
-    assert again.read_bytes() == (exported / "model.onnx").read_bytes()
+def test_the_archive_of_torch_is_named_after_no_file(exported: Path) -> None:
+    with zipfile.ZipFile(exported / "model.pt2") as archive:
+        entries = archive.infolist()
+        assert {entry.filename.split("/")[0] for entry in entries} == {"archive"}
+        assert len({entry.date_time for entry in entries}) == 1
+        assert {entry.compress_type for entry in entries} == {zipfile.ZIP_STORED}  # as looked for
+        sample = archive.read("archive/data/sample_inputs/model.pt")
+    with zipfile.ZipFile(BytesIO(sample)) as inner:
+        assert {name.split("/")[0] for name in inner.namelist()} == {"archive"}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_two_exports_are_the_same_bytes(
+    kind: str, student: Path, exported: Path, tmp_path: Path
+) -> None:
+    """Made in another folder, of a bundle in another one, by another process."""
+    shutil.copytree(student, tmp_path / "moved")
+    line = ["-m", "erde_cli", "export", "moved", "--format", kind, "--out", FORMATS[kind], "-q"]
+    subprocess.run([sys.executable, *line], cwd=tmp_path, check=True, capture_output=True)
+    made, first = tmp_path / FORMATS[kind], exported / FORMATS[kind]
+    names = [path.name for path in made.iterdir()] if made.is_dir() else [""]
+    for name in names:
+        assert (made / name).read_bytes() == (first / name).read_bytes(), name
+
+
+def test_onnx_runtime_says_one_thing_at_most_when_it_opens_a_file(
+    student: Path, exported: Path, tmp_path: Path
+) -> None:
+    """And nothing where it is opened as the page shows."""
+    assert main(["export", str(student), "--format", "onnx-staged", "--int8", "--out",
+                 str(tmp_path / "int8"), "-q"]) == 0  # fmt: skip
+    files = [
+        exported / "model.onnx",
+        *exported.glob("stages/*.onnx"),
+        *tmp_path.glob("int8/*.onnx"),
+    ]
+    code = (
+        "import sys, onnxruntime\n"
+        "for path in sys.argv[2:]:\n"
+        "    options = onnxruntime.SessionOptions()\n"
+        "    options.log_severity_level = int(sys.argv[1])\n"
+        "    onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code, level, *files], capture_output=True, text=True, check=True
+        ).stderr.strip()
+        for level in ("2", "3")  # 2: of a session that is told nothing
+    ]
+    assert said[1] == ""
+    assert len(said[0].splitlines()) == 1
+    assert "Initializer thresholds appears in graph inputs" in said[0]
+    page = (ROOT / "docs/export.md").read_text()
+    assert "Initializer thresholds appears in graph inputs" in page
+    assert "log_severity_level = 3" in page
 
 
 def test_thresholds_have_a_default_and_can_be_given(
@@ -377,7 +431,7 @@ def test_stages_that_are_not_as_they_were_are_refused(exported: Path, tmp_path: 
     assert "no stage2.onnx" in changed(lambda folder, _: (folder / "stage2.onnx").unlink())
     assert "no manifest.json" in changed(lambda folder, _: (folder / "manifest.json").unlink())
     assert "3 stages" in changed(lambda _, manifest: manifest["stages"].pop())
-    assert "extra" in changed(lambda _, manifest: manifest.update(more=1))
+    assert "more: Extra" in changed(lambda _, manifest: manifest.update(more=1))
     outside = {"file": "../model.onnx", "digest": "0" * 64}
     assert "pattern" in changed(lambda _, manifest: manifest["stages"].__setitem__(0, outside))
 
@@ -387,12 +441,44 @@ def test_other_files_are_refused(exported: Path, tmp_path: Path) -> None:
     for path, told in (
         (tmp_path / "no.onnx", "cannot be run"),
         (tmp_path / "nowhere.onnx", "no file"),
-        (exported / "stages/stage0.onnx", "does not say"),
+        (exported / "stages/stage0.onnx", f"give the folder of all stages: {exported}/stages"),
     ):
         with pytest.raises(BundleError, match=told):
             open_exported(path)
     with pytest.raises(InputError, match="one threshold for each"):
         open_exported(exported / "model.onnx").answer(np.zeros((1, 8, 8, 3), np.uint8), [1.0])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "told"),
+    [
+        ({}, "an ONNX file of something else"),
+        ({"author": "someone"}, "an ONNX file of something else"),
+        ({"erde.format": "no JSON"}, "Expecting value"),
+        ({"erde.format": "2"}, "format: Input should be 1"),
+        ({"erde.format": "[" * 10_000}, "recursion"),
+        ({"erde.format": "1", "erde.more": "1"}, "class_names: Field required"),
+    ],
+)
+def test_a_file_that_erde_did_not_write_is_one_sentence(
+    tmp_path: Path, cli: Cli, metadata: dict[str, str], told: str
+) -> None:
+    value = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [1]) for n in "xy"]
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "other", value[:1], value[1:])
+    opset = onnx.helper.make_opsetid("", 18)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, tmp_path / "other.onnx")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    code, out, err = cli("predict", tmp_path / "other.onnx", tmp_path / "a.png")
+    assert (code, out) == (2, "")
+    lines = err.strip().splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["Error", "got", "expected", "next"]
+    assert told in lines[1]
+    for command in ("evaluate", "profile"):
+        code, _, err = cli(command, tmp_path / "other.onnx")
+        assert (code, "is no bundle" in err) == (2, True)
 
 
 def test_stages_take_any_batch(exported: Path, pixels: NDArray[np.uint8]) -> None:

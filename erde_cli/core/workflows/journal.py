@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erde_cli.core.bundle_format import DOCUMENT, read_bundle_document
-from erde_cli.core.errors import RunError
+from erde_cli.core.errors import RunError, first_reason
 from erde_cli.core.files import digest_of, read_json, require_format, write_json
 from erde_cli.core.recipe import Recipe, differences
 from erde_cli.core.workflows.options import Json, Options
@@ -147,7 +147,8 @@ def _part(made_by: Json, role: str) -> Json:
         return as_meant(relevant(Recipe.model_validate(as_meant(made_by)), role))
     except ValidationError as error:
         raise RunError(
-            f"The recipe in the {role}'s {DOCUMENT} cannot be read: {error}",
+            f"The recipe in the {role}'s {DOCUMENT} cannot be read.",
+            got=first_reason(error),
             hint="name another folder with --out, or take this one over with --force",
             expected="a recipe as this version of erde knows it",
         ) from error
