@@ -3,6 +3,7 @@
     model.safetensors   the weights; no command ever changes them
     bundle.json         architecture, input, classes, recipe, versions, digests; no time stamps
     thresholds.json     once calibrated; belongs to these weights, told by their digest
+    tests.json          once a promise was tested for: every test, of whatever weights
 
 Loading runs no code from the folder: weights are safetensors, the rest is validated JSON.
 """
@@ -24,7 +25,7 @@ from erde_cli.core.bundle_format import (
 )
 from erde_cli.core.context import Context, make_context
 from erde_cli.core.data import Normalisation
-from erde_cli.core.errors import BundleError, InputError, brief
+from erde_cli.core.errors import BundleError, InputError, brief, first_reason
 from erde_cli.core.exits import Routed, route
 from erde_cli.core.files import digest_of_file
 from erde_cli.core.models import Architecture, EarlyExitNet
@@ -84,7 +85,8 @@ class Bundle:
             return Recipe.model_validate(self.document.recipe)
         except ValidationError as error:
             raise BundleError(
-                f"The recipe in {self.path / DOCUMENT} cannot be read: {error}",
+                f"The recipe in {self.path / DOCUMENT} cannot be read.",
+                got=first_reason(error),
                 expected="a recipe as this version of erde knows it",
                 hint="use the version of erde that wrote it, or train again",
             ) from error

@@ -20,6 +20,7 @@ from erde_cli.core.pixels import PixelRules
 from erde_cli.core.recipe import Calibration, Recipe
 from erde_cli.core.short_digests import ShortDigests
 from erde_cli.core.source_commit import source_commit
+from erde_cli.core.tests_file import carry_tests, check_carried
 from erde_cli.core.trained_on import write_trained_on
 
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
@@ -40,7 +41,9 @@ def save_bundle(
     inputs_digest: str,
     context: Context,
 ) -> Bundle:
-    """Write a bundle, whole or not at all; takes the place of an older one and its thresholds.
+    """Write a bundle, whole or not at all.
+
+    Takes the place of an older one and its thresholds. The tests that images were used for stay.
 
     Args:
         path: its folder.
@@ -81,6 +84,7 @@ def save_bundle(
             "git_commit": source_commit(),
         }
         write_json(folder / DOCUMENT, BundleDocument.model_validate(document).sealed().model_dump())
+        carry_tests(path, folder)
     return load_bundle(path)
 
 
@@ -99,7 +103,8 @@ def check_target(path: Path) -> None:
     """See that a bundle may be written to `path`, before hours are spent on what it will hold.
 
     Raises:
-        BundleError: a link, a file, or a folder of something else is in the way.
+        BundleError: a link, a file, or a folder of something else is in the way, or an older
+            bundle holds tests that cannot be read.
     """
     got = ""
     if path.is_symlink():
@@ -115,6 +120,7 @@ def check_target(path: Path) -> None:
             expected="nothing, or an older bundle",
             hint="move it away, or give another folder with --out",
         )
+    check_carried(path)
 
 
 def versions() -> dict[str, str]:

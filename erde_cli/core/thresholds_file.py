@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.files import digest_of, read_json, require_format, write_json
 from erde_cli.core.observations import Figures
 from erde_cli.core.targets import Target
@@ -163,6 +163,17 @@ def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> Thresholds
     return document
 
 
+def written_thresholds(bundle: Path) -> ThresholdsDocument | None:
+    """Thresholds as they were written, of whatever weights; None where there are none to read."""
+    path = bundle / THRESHOLDS
+    try:
+        document = _read(path, "")
+        check_document(document, path, len(document.exit_rates), "")
+    except BundleError:
+        return None
+    return document
+
+
 def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
     """See that a calibration fits a number of exits, and is the one that was written.
 
@@ -251,11 +262,9 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
         document = ThresholdsDocument.model_validate(content)
         _ = document.values
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
         raise BundleError(
             f"{path} is not what erde writes.",
-            got=f"{where}: {first['msg']}",
+            got=first_reason(error),
             hint=hint,
             expected="what erde calibrate writes",
         ) from error

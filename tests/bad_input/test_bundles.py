@@ -20,6 +20,7 @@ from .conftest import Refused
 
 STUDENT = "run/student"
 WEIGHTS, BUNDLE, THRESHOLDS = "model.safetensors", "bundle.json", "thresholds.json"
+TESTS, PROMISE = "tests.json", "calibrate run/student --max-risk 0.3"
 
 Change = Callable[[Path], object]
 
@@ -237,6 +238,19 @@ CALIBRATION = [
     made("no frontier", edited(THRESHOLDS, "frontier", []), THRESHOLDS, "no frontier"),
     made("a promise written by hand", edited(THRESHOLDS, "certified", value=True), THRESHOLDS,
          "void"),
+    made("an empty tests.json", put(TESTS, ""), TESTS, "JSON", "put the file back", line=PROMISE),
+    made("tests of format 99", put(TESTS, '{"format": 99}'), TESTS, "format 99", line=PROMISE),
+    made("tests without a seal", put(TESTS, '{"format": 1, "tests": []}'), TESTS, "seal",
+         line=PROMISE),
+    made("tests written by hand", put(TESTS, '{"format": 1, "tests": [], "seal": ""}'), TESTS,
+         "digest", line=PROMISE),
+    made("tests.json is a pipe", lambda student: os.mkfifo(student / TESTS), TESTS, "no file",
+         line=PROMISE),
+    made("tests.json cannot be opened", put(TESTS, "{}"), TESTS, "Permission denied",
+         line=PROMISE, locked=TESTS),
+    made("a network in the place of tests that cannot be kept",
+         lambda student: (student / TESTS).mkdir(), TESTS, "would lose it",
+         line="distill digits --out run"),
     made("another precision", lambda _: None, "--precision bfloat16", "float32",
          line="evaluate run/student --precision bfloat16"),
 ]  # fmt: skip

@@ -93,15 +93,16 @@ def test_a_run_whose_writes_fail_is_told_so_and_goes_on_from_its_last_state(
     assert differences(run, finished_run) == []
 
 
+@pytest.mark.parametrize("target", ["max_macs", "max_risk"])
 def test_a_write_that_fails_at_any_point_of_a_folder_leaves_the_old_one(
-    tiny_recipe: Path, run_copy: Path, finished_run: Path, cli: Cli,
+    target: str, tiny_recipe: Path, run_copy: Path, finished_run: Path, cli: Cli,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Every call of `erde calibrate` that can fail does, one after the other."""
     disk = Disk(0, monkeypatch)
     student = run_copy / "student"
     before = {name: path.read_bytes() for name, path in files_of(student).items()}
-    line = ("calibrate", student, "--max-macs", 0.7)
+    line = ("calibrate", student, f"--{target.replace('_', '-')}", 0.7)
     for place in range(1, 100):
         disk.left = place
         code, _, err = cli(*line)
@@ -112,7 +113,9 @@ def test_a_write_that_fails_at_any_point_of_a_folder_leaves_the_old_one(
         assert strays(run_copy) == []
         after = {name: path.read_bytes() for name, path in files_of(student).items()}
         whole = after["thresholds.json"] == before["thresholds.json"]
-        assert whole or b'"max_macs"' in after["thresholds.json"]
+        assert whole or f'"{target}"'.encode() in after["thresholds.json"]
+        recorded = after.pop("tests.json", None)
+        assert (recorded is not None) >= (target == "max_risk" and not whole)
         assert {**after, "thresholds.json": b"", "frontier.png": b""} == {
             **before, "thresholds.json": b"", "frontier.png": b"",
         }  # fmt: skip

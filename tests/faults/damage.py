@@ -55,7 +55,8 @@ def _victim(line: Line, run: Path, draws: random.Random, done: Damaged) -> Path 
     kinds = {
         "checkpoint": [*run.glob("checkpoints/*/step-*.pt")],
         "bundle": [run / role / name for role in ("teacher", "student")
-                   for name in ("bundle.json", "thresholds.json", "model.safetensors")],
+                   for name in ("bundle.json", "thresholds.json", "tests.json",
+                                "model.safetensors")],
         "run": [run / "run.json", run / "report.json"],
         "cache": [path for name, path in files_of(line.cache).items() if "key.json" not in name],
     }  # fmt: skip
@@ -87,8 +88,8 @@ def _go_on(
         answer = "refused, named"
         if path.name not in said or "  next:  " not in said or "Traceback" in said:
             done.problems.append(f"{path}: refused, but not named with a way on\n{said}")
-        if path.name in ("run.json", "thresholds.json"):
-            path.unlink()  # "remove it", "choose them again"
+        if path.name in ("run.json", "thresholds.json", "tests.json"):
+            path.unlink()  # "remove it", "choose them again", "move it away"
     elif process.returncode != 0:
         done.problems.append(f"{path}: exit code {process.returncode}\n{said}")
     elif "is damaged" in said or "is left out" in said:

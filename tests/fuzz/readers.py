@@ -22,8 +22,9 @@ from erde_cli.core.bundle_format import DOCUMENT, WEIGHTS
 from erde_cli.core.data import open_dataset
 from erde_cli.core.data.named_paths import named_images
 from erde_cli.core.decoding import decode_files
-from erde_cli.core.files import digest_of_file
+from erde_cli.core.files import digest_of, digest_of_file
 from erde_cli.core.recipe import Data, load_recipe, shipped_recipes
+from erde_cli.core.tests_file import TESTS, Tested, read_tests
 from erde_cli.core.thresholds_file import THRESHOLDS
 from tests.edited import sealed
 from tests.fuzz.cases import FindingError, mutated, mutated_json
@@ -74,6 +75,7 @@ def bundles(folder: Path, good: Path) -> Callable[[random.Random], Run]:
     """Bundles with bytes or values of a file changed, and digests made to fit again."""
     document = json.loads((good / DOCUMENT).read_text())
     thresholds = json.loads((good / THRESHOLDS).read_text())
+    tests = _tests(document["weights_digest"])
     weights = (good / WEIGHTS).read_bytes()
     image = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
     place = folder / "bundle"
@@ -82,7 +84,7 @@ def bundles(folder: Path, good: Path) -> Callable[[random.Random], Run]:
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         told, chosen, held = document, thresholds, weights
-        kind = draw.randrange(6)
+        kind = draw.randrange(7)
         if kind == 0:
             told = mutated_json(document, draw)
         elif kind in (1, 2):
@@ -102,6 +104,9 @@ def bundles(folder: Path, good: Path) -> Callable[[random.Random], Run]:
             texts[number] = mutated(texts[number], draw)
         (place / DOCUMENT).write_bytes(texts[0])
         (place / THRESHOLDS).write_bytes(texts[1])
+        if kind == 6:
+            record = json.dumps(sealed(mutated_json(tests, draw))).encode()
+            (place / TESTS).write_bytes(draw.choice((record, mutated(record, draw))))
         return lambda: _used(place, image)
 
     return case
@@ -112,6 +117,18 @@ def _used(place: Path, image: Image.Image) -> None:
     for found in bundle.predict(image):
         json.dumps(found.__dict__ if hasattr(found, "__dict__") else str(found), allow_nan=False)
     _ = bundle.recipe
+    for one in read_tests(place):
+        json.dumps(one.model_dump(), allow_nan=False)
+
+
+def _tests(weights_digest: str) -> dict[str, Any]:
+    """A record of tests."""
+    one = Tested(
+        split_fingerprint="0" * 64, weights_digest=weights_digest, precision="float32",
+        device="cpu", temperatures=[1.0, 2.0], risk="disagreement", epsilon=0.05, confidence=0.9,
+    )  # fmt: skip
+    content = {"format": 1, "tests": [one.model_dump(), {**one.model_dump(), "epsilon": 0.1}]}
+    return {**content, "seal": digest_of(content)}
 
 
 def _other_table(weights: bytes, draw: random.Random) -> bytes:

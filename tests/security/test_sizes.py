@@ -24,6 +24,7 @@ from erde_cli.core.json_text import JsonError, load_json, parse_json
 from erde_cli.core.models import Architecture, build_model
 from erde_cli.core.resume_state import unfit
 from erde_cli.core.teacher_logits import LogitsCache
+from erde_cli.core.tests_file import read_tests
 
 from ..edited import sealed
 from .conftest import packed
@@ -157,12 +158,14 @@ def test_no_more_of_a_giant_json_is_read_than_the_limit(tmp_path: Path) -> None:
         load_json(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "thresholds.json"])
+@pytest.mark.parametrize("name", ["bundle.json", "thresholds.json", "tests.json"])
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, '{"format": 1e999}', '{"a":1,"a":1}'])
 def test_odd_json_in_a_bundle_is_told_in_one_message(run_copy: Path, name: str, text: str) -> None:
-    (run_copy / "student" / name).write_text(text)
+    student = run_copy / "student"
+    (student / name).write_text(text)
+    read = read_tests if name == "tests.json" else lambda path: load_bundle(path).thresholds()
     with pytest.raises(BundleError) as caught:
-        load_bundle(run_copy / "student").thresholds()
+        read(student)
     assert caught.value.hint
 
 

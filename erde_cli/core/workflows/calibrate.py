@@ -14,6 +14,7 @@ from erde_cli.core.errors import BundleError
 from erde_cli.core.frontier_plot import Curve, FrontierPicture, draw_frontier
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
+from erde_cli.core.tests_file import read_tests
 from erde_cli.core.thresholds_file import (
     ThresholdsDocument,
     thresholds_document,
@@ -25,7 +26,7 @@ from erde_cli.core.workflows.calibration_images import (
     look,
     refuse_tuned_on_all,
 )
-from erde_cli.core.workflows.certify import certified_content, with_earlier
+from erde_cli.core.workflows.certify import certified_content, recorded
 from erde_cli.core.workflows.estimate import add_half_b, estimated_content
 from erde_cli.core.workflows.options import Json, Options
 
@@ -90,6 +91,7 @@ def calibrate_bundle(
     bundle = load_bundle(path)
     if target.kind == "max_risk":
         refuse_tuned_on_all(bundle, source)
+        read_tests(bundle.path)  # a damaged record is told now, not after the images were looked at
     options.observer.phase("Calibrating thresholds")
     context = options.inference_context(precision)
     seen = look(
@@ -106,7 +108,7 @@ def calibrate_bundle(
         told = None if seen.temperatures is None else _compared(seen, target)
     add_half_b(content, seen.observations, seen.half_b)
     document = thresholds_document({**_about(bundle, source, seen, precision, context), **content})
-    document = with_earlier(document, bundle, options)
+    document = recorded(document, bundle, options)
     _draw(bundle, document, seen.profile, told)
     write_thresholds(bundle.path, document)
     return Thresholds(bundle, document, seen.profile, told)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import numpy as np
 
 from erde_cli.core.bundle import Bundle
-from erde_cli.core.errors import BundleError
 from erde_cli.core.observations import FloatArray, Observations
 from erde_cli.core.promise import nothing, promise
 from erde_cli.core.risk import Certified, certify
 from erde_cli.core.risk_chain import build_chain
 from erde_cli.core.targets import CONFIDENCE, Risk, Target
+from erde_cli.core.tests_file import (
+    earlier_tests,
+    keep_tests,
+    read_tests,
+    test_of,
+    write_tests,
+)
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.thresholds_file import (
-    EarlierDocument,
     ThresholdsDocument,
     figures_to_json,
     target_to_json,
@@ -128,32 +133,28 @@ def _bounds(found: Certified, index: int) -> Json:
     }
 
 
-def with_earlier(
-    document: ThresholdsDocument, bundle: Bundle, options: Options
-) -> ThresholdsDocument:
-    """Note what half B of the same images was tested for before, and warn of choosing among it."""
-    try:
-        before = bundle.thresholds()
-    except BundleError:  # it is about to be replaced
+def recorded(document: ThresholdsDocument, bundle: Bundle, options: Options) -> ThresholdsDocument:
+    """Record a test before its result is kept, and warn of choosing among several.
+
+    Returns:
+        The calibration with all that half B of the same images was tested for before.
+
+    Raises:
+        BundleError: the record cannot be read, and this is a test.
+    """
+    this = test_of(document)
+    if this is None:
+        keep_tests(bundle.path)
         return document
-    if before is None or before.certificate is None:
-        return document
-    same = ("weights_digest", "split_fingerprint", "precision", "device", "temperatures")
-    if any(getattr(before, name) != getattr(document, name) for name in same):
-        return document
-    old = before.certificate
-    this = EarlierDocument(risk=old.risk, epsilon=old.epsilon, confidence=old.confidence)
-    new = document.certificate
-    if new is None:
-        return document
-    now = EarlierDocument(risk=new.risk, epsilon=new.epsilon, confidence=new.confidence)
-    earlier = [one for one in [*old.earlier, this] if one != now]
+    tests = read_tests(bundle.path)
+    write_tests(bundle.path, tests if this in tests else [*tests, this])
+    earlier = earlier_tests(tests, this)
     if not earlier:
         return document
     last = earlier[-1]
     options.observer.warning(
         f"Half B of these images was tested for {last.risk} {100 * last.epsilon:g} % before. To "
-        "choose among levels by their results voids the promise; to choose one afterwards type "
+        "choose among tests by their results voids the promise; to choose a level afterwards type "
         f"erde calibrate {bundle.path} --pick max-risk=EPS"
     )
     content = document.model_dump()
