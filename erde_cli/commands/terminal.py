@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_wrong": "T wrong"}
 
+_WIDE = 10_000  # columns: more than any table has
+
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(bar_width=10),
@@ -55,7 +57,7 @@ class _Lines(_Quiet):
     """One line for every phase and epoch: for files, pipes and CI."""
 
     def phase(self, title: str) -> None:
-        self._console.print(f"[bold]{escape(printable(title))}[/bold]")
+        self._console.print(f"[bold]{escape(printable(title))}[/bold]", soft_wrap=True)
 
     def note(self, message: str) -> None:
         self._console.print(escape(printable(message)), soft_wrap=True, highlight=False)
@@ -161,7 +163,8 @@ def show(document: dict[str, Any], as_json: bool, *pieces: RenderableType) -> No
     if as_json:
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         return
-    console = Console(highlight=False)
+    # Rich takes a pipe or a file for a screen of 80 columns, and cuts what is wider.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     for piece in pieces:
         text = printable(piece) if isinstance(piece, str) else piece
         console.print(text, soft_wrap=isinstance(piece, str))

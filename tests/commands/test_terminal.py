@@ -1,13 +1,18 @@
 """What a person sees: bars on a terminal, lines elsewhere, warnings always."""
 
 import io
+import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
 from erde_cli.commands import terminal
+from erde_cli.commands.tables import table
 from erde_cli.core.observer import EpochEvent, StepEvent
+
+from ..conftest import Cli
 
 STEP = StepEvent(2, 5, 3, 10, 0.5, {"cross_entropy": 0.4, "teacher_wrong": 0.25}, 1234.0)
 EPOCH = EpochEvent(2, 5, 0.5, {"cross_entropy": [0.3, 0.5]}, [0.5, 0.75], 1234.0, 100.0)
@@ -75,3 +80,57 @@ def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
     console = screen(is_terminal=True)
     terminal._Quiet(console).warning("careful")
     assert "\x1b[33m" in text(console)
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown_on(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lines of a table of 120 columns, and of a sentence as long."""
+    monkeypatch.setattr("sys.stdout", out)
+    made = table("wide", *("accuracy %" for _ in range(12)))
+    made.add_row(*("78.40 ± 0.31" for _ in range(12)))
+    terminal.show({}, False, made, "x" * 120)
+    return re.sub(r"\x1b\[\d*m", "", out.getvalue()).splitlines()
+
+
+def test_a_table_is_as_wide_as_a_terminal_and_whole_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, shown_on(Screen(), monkeypatch)[:-1])) <= 80
+    for name in ("", "FORCE_COLOR", "TTY_INTERACTIVE"):
+        monkeypatch.setenv(name or "NO_COLOR", "1")
+        lines = shown_on(io.StringIO(), monkeypatch)
+        assert "\n".join(lines).count("accuracy %") == 12
+        assert len(lines) == 7  # nothing is folded either
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "data", "recipes", "evaluate STUDENT", "profile STUDENT", "profile STUDENT --latency",
+        "calibrate STUDENT --max-drop 1 --temperature", "calibrate STUDENT --max-risk 0.3",
+        "predict STUDENT IMAGES", "export STUDENT --format torch-export --out OUT/x.pt2",
+        "run RECIPE --out RUN",
+    ],
+)  # fmt: skip
+def test_no_table_is_cut_in_a_pipe(
+    line: str, run_copy: Path, tiny_recipe: Path, digit_files: Path, tmp_path: Path, cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "40")
+    places = {
+        "STUDENT": run_copy / "student", "RUN": run_copy, "RECIPE": tiny_recipe, "OUT": tmp_path,
+        "IMAGES": digit_files / "0",
+    }  # fmt: skip
+    for name, path in places.items():
+        line = line.replace(name, str(path))
+    code, out, err = cli(*line.split())
+    assert code == 0, err
+    assert "┏" in out
+    assert "…" not in out
+    for top in (part for part in out.split("┏")[1:]):  # one line of names: none is folded
+        assert top.splitlines()[2].startswith("┡")
