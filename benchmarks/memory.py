@@ -173,7 +173,7 @@ def row(found: dict[str, Any]) -> list[str]:
 
 def row_of_growth(found: dict[str, Any]) -> list[str]:
     """What one place grows by, in MB."""
-    values = [f"{found[part] / MB:+,.1f}" for part in ("store", *PARTS)]
+    values = [f"{found[part] / MB:+z,.1f}" for part in ("store", *PARTS)]
     return ["growth", found["images_in"], *values]
 
 

@@ -126,7 +126,7 @@ def _verdicts(document: dict[str, Any]) -> list[str]:
 def _missed(document: dict[str, Any]) -> str:
     held_out, target = document["held_out"], document["target"]
     if target["kind"] == "max_drop":
-        return f"{100 * (held_out['full_accuracy'] - held_out['accuracy']):.2f} points"
+        return f"{100 * (held_out['full_accuracy'] - held_out['accuracy']):z.2f} points"
     if target["kind"] == "min_accuracy":
         return f"{percent(held_out['accuracy'])} %"
     if target["kind"] == "max_latency":

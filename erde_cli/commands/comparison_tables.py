@@ -23,7 +23,7 @@ def comparison_pieces(found: Compared) -> list[RenderableType]:
         said = f"[bold]{escape(statement(primary))}[/bold]"
     others = [escape(statement(one)) for one in document["differences"] if not one["primary"]]
     if others:
-        others = ["After Holm's correction:", *others]
+        others = ["All of these intervals hold at once (Bonferroni):", *others]
     failed = [
         f"[red]failed[/red]: seed {one['seed']}, {escape(one['method'])}: {escape(one['reason'])}"
         for one in document["failed"]

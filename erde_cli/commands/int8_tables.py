@@ -8,6 +8,7 @@ from rich.table import Table
 
 from erde_cli.commands.latency_tables import milliseconds, size
 from erde_cli.commands.tables import exit_name, macs, percent, table, threshold
+from erde_cli.core.signed import signed, signed_interval
 from erde_cli.core.thresholds import write_threshold
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def _sentences(cost: Int8Cost) -> list[str]:
     if cost.drop is not None:
         points, low, high = cost.drop
         lines.append(
-            f"Accuracy under θ, float less int8: {points:.2f} points (95 %: {low:.2f} to "
-            f"{high:.2f}), on the images that chose both thresholds."
+            f"Accuracy under θ, float less int8: {signed(points)} points (95 %: "
+            f"{signed_interval(low, high)}), on the images that chose both thresholds."
         )
     met = "is met" if cost.after.met else "is not met"
     lines.append(

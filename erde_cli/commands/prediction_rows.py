@@ -129,7 +129,7 @@ class TableRows:
                 _plain(found.class_name),
                 percent(found.confidence),
                 exit_name(found.exit, rows.exit_count),
-                f"{found.entropy:.4f}",
+                f"{found.entropy:z.4f}",
             )
         self._out.flush()
 

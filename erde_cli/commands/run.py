@@ -16,6 +16,7 @@ from erde_cli.commands.options import (
     SetOption,
     ThreadsOption,
 )
+from erde_cli.core.signed import signed, signed_interval
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,6 +79,6 @@ def _verdict(report: dict[str, Any]) -> str:
     return (
         f"[bold]{report['macs_ratio']:.1f} times fewer MACs than the teacher[/bold] "
         f"({report['size_ratio']:.1f} by size, {report['exit_ratio']:.2f} by leaving early), "
-        f"accuracy {-report['accuracy_drop']:+.2f} points "
-        f"(95 % interval {-high:+.2f} to {-low:+.2f})"
+        f"accuracy {signed(-report['accuracy_drop'])} points "
+        f"(95 % interval {signed_interval(-high, -low)})"
     )

@@ -1,5 +1,7 @@
 """Paired differences over seeds and test images: intervals, p-values, and what may be said.
 
+What is said of a difference follows from the interval that is shown with it.
+
 Two sources of chance: another seed trains another network, and other test images score it
 otherwise. Both variances are in one interval,
 
@@ -69,28 +71,31 @@ def difference(of_seeds: Sequence[float], drawn: FloatArray) -> Difference:
     )  # fmt: skip
 
 
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """P-values corrected for their number, in their order; None stays None.
+def simultaneous(found: Difference, count: int) -> tuple[float, float] | None:
+    """Interval of one of `count` differences, all of which hold together with 95 %.
 
-    Source: Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
-    of Statistics 6, 1979.
+    Bonferroni's: each misses with a probability of 5 % / count, so that any of them does with 5 %
+    at most, however they hang together. None of one seed.
     """
-    known = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    corrected: list[float | None] = [None] * len(p_values)
-    largest = 0.0
-    for rank, (p, place) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        corrected[place] = largest
-    return corrected
-
-
-def verdict(mean: float, p_value: float | None) -> Verdict | None:
-    """What is said of a difference; None of one seed, of which nothing can be said."""
-    if p_value is None:
+    if found.sd_seeds is None:
         return None
-    if p_value >= LEVEL or mean == 0:
-        return "no difference shown"
-    return "better" if mean > 0 else "worse"
+    half = _half_width(LEVEL / count, found.sd_seeds, len(found.of_seeds), found.sd_images)
+    return found.mean - half, found.mean + half
+
+
+def corrected(p_value: float | None, count: int) -> float | None:
+    """P-value of one of `count` differences; below 5 % where `simultaneous` leaves 0 out."""
+    return None if p_value is None else min(1.0, p_value * count)
+
+
+def verdict(interval: tuple[float, float] | None) -> Verdict | None:
+    """What is said of a difference, by its interval; None of one seed: nothing can be said."""
+    if interval is None:
+        return None
+    low, high = interval
+    if low > 0:
+        return "better"
+    return "worse" if high < 0 else "no difference shown"
 
 
 def _half_width(level: float, spread: float | None, count: int, images: float) -> float:

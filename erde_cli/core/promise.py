@@ -44,7 +44,7 @@ def promise(
         f"device and precision, over the random draw of the {images:,} images that tested them "
         "from the population met later, none of them trained on, with probability "
         f"{confidence:g} or more {_RISKS[risk]}, averaged over all images of that population, is "
-        f"at most {100 * epsilon:g} % (observed: {100 * observed:.2f} %). {named} Not per class, "
+        f"at most {100 * epsilon:g} % (observed: {100 * observed:z.2f} %). {named} Not per class, "
         "per exit or per image; not where later images come from elsewhere; not where images are "
         "near-duplicates or frames of one video; a finite test set may exceed it by chance. "
         "Another precision, temperature or quantisation has other scores, and must be calibrated "

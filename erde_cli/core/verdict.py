@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from erde_cli.core.signed import signed
+
 _ROUNDING = 1e-9
 _NOISE = 0.02  # times closer than that are no gain: two measurements of one thing differ by it
 
@@ -200,7 +202,7 @@ def _name(found: Verdict, exit_: int) -> str:
 
 
 def _points(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # + 0.0: no "-0.0"
+    return signed(100 * difference, 1)
 
 
 def _percent(share: float) -> str:

@@ -17,7 +17,6 @@ from safetensors.numpy import load_file, save_file
 
 from erde_cli.app import main
 from erde_cli.core.errors import TrainingError
-from erde_cli.core.paired import holm
 from erde_cli.core.recipe import load_recipe
 from erde_cli.core.workflows import compare as module
 from erde_cli.core.workflows.compare_rivals import static_rivals
@@ -44,7 +43,8 @@ SAVING_KEYS = {
 }  # fmt: skip
 DIFFERENCE_KEYS = {
     "a", "b", "measure", "primary", "seeds", "conditional_on_teacher", "of_seeds", "mean",
-    "sd_seeds", "sd_images", "interval", "interval_images", "p_value", "p_corrected", "verdict",
+    "sd_seeds", "sd_images", "interval", "interval_images", "p_value", "interval_corrected",
+    "p_corrected", "verdict",
     "at_budgets",
 }  # fmt: skip
 
@@ -69,6 +69,19 @@ def document(finished: Path) -> dict[str, Any]:
 
 def files_of(run: Path) -> dict[Path, int]:
     return {p: p.stat().st_mtime_ns for p in run.rglob("*") if p.is_file() and "seed-" in str(p)}
+
+
+def test_no_table_is_cut_in_a_pipe(
+    tiny_recipe: Path, copy: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW)
+    assert code == 0, err
+    assert "…" not in out
+    for title in ("Teachers", "Accuracy %", "Exits", "MACs for"):
+        assert f"\n{title}" in f"\n{out}"
+    assert out.count("accuracy %") == 3
+    assert "simultaneous 95 % interval" in out
 
 
 def test_the_results_have_exactly_the_documented_keys(document: dict[str, Any]) -> None:
@@ -113,10 +126,13 @@ def test_the_difference_is_that_of_the_students(document: dict[str, Any]) -> Non
 def test_only_the_others_are_corrected(document: dict[str, Any]) -> None:
     primary, *others = document["differences"]
     assert primary["p_corrected"] is None
-    assert [one["p_corrected"] for one in others] == holm([one["p_value"] for one in others])
+    assert primary["interval_corrected"] is None
+    for one in others:
+        assert one["p_corrected"] == min(1, len(others) * one["p_value"])
+        assert one["interval_corrected"][0] < one["interval"][0]
     for one in document["differences"]:
-        p_value = one["p_value"] if one["primary"] else one["p_corrected"]
-        assert (one["verdict"] == "no difference shown") == (p_value >= 0.05)
+        low, high = one["interval" if one["primary"] else "interval_corrected"]
+        assert (one["verdict"] == "no difference shown") == (low <= 0 <= high)
 
 
 def test_curves_have_both_ends_and_null_where_nothing_reaches(document: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
-"""Paired differences: intervals by hand, p-values that agree with them, Holm's correction."""
+"""Paired differences: intervals by hand, p-values and verdicts that agree with them."""
 
 import math
 
 import numpy as np
 import pytest
 
-from erde_cli.core.paired import difference, holm, verdict
+from erde_cli.core.paired import corrected, difference, simultaneous, verdict
 
 
 def drawn_with(seeds: int, deviation: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_of_one_seed_nothing_is_said_of_others() -> None:
     found = difference([0.05], drawn_with(1, 0.001))
     assert (found.interval, found.sd_seeds, found.p_value) == (None, None, None)
     assert found.interval_images[0] > 0
-    assert verdict(found.mean, found.p_value) is None
+    assert verdict(found.interval) is None
 
 
 @pytest.mark.parametrize("values", [[0.01, 0.03, 0.05], [-0.02, -0.01, -0.03, -0.02], [0.1, -0.1]])
@@ -71,26 +71,44 @@ def test_no_difference_at_all_and_no_doubt_at_all() -> None:
     assert difference([0.1, 0.1], np.zeros((2, 10))).p_value == pytest.approx(0, abs=1e-11)
 
 
-def test_holm_by_hand() -> None:
-    # sorted 0.01·4, 0.02·3, 0.03·2 → 0.06 (not below the one before), 0.04·1 → 0.06
-    assert holm([0.04, 0.01, None, 0.03, 0.02]) == pytest.approx([0.06, 0.04, None, 0.06, 0.06])
-    assert holm([0.9, 0.8]) == [1, 1]
-    assert holm([]) == []
+def test_simultaneous_intervals_by_hand() -> None:
+    found = difference([0.01, 0.02, 0.03], drawn_with(3, 0.002))
+    # quantiles for 1 % on both sides together, of t with 2 degrees of freedom and of the normal
+    half = math.sqrt((9.924843 * 0.01 / math.sqrt(3)) ** 2 + (2.575829 * 0.002) ** 2)
+    assert simultaneous(found, 5) == pytest.approx((0.02 - half, 0.02 + half), abs=1e-7)
+    assert simultaneous(found, 1) == found.interval
+    assert simultaneous(difference([0.05], drawn_with(1, 0.001)), 5) is None
+    assert (corrected(0.01, 5), corrected(0.4, 5), corrected(None, 5)) == (0.05, 1.0, None)
 
 
 @pytest.mark.parametrize(
-    ("mean", "p_value", "word"),
+    ("interval", "word"),
     [
-        (0.1, 0.049, "better"),
-        (-0.1, 0.049, "worse"),
-        (0.1, 0.05, "no difference shown"),
-        (-0.1, 0.6, "no difference shown"),
-        (0.0, 1.0, "no difference shown"),
-        (0.1, None, None),
+        ((0.1, 0.2), "better"),
+        ((-0.2, -0.1), "worse"),
+        ((0.0, 0.2), "no difference shown"),
+        ((-0.2, 0.0), "no difference shown"),
+        ((-0.1, 0.2), "no difference shown"),
+        (None, None),
     ],
 )
-def test_three_words(mean: float, p_value: float | None, word: str | None) -> None:
-    assert verdict(mean, p_value) == word
+def test_three_words(interval: tuple[float, float] | None, word: str | None) -> None:
+    assert verdict(interval) == word
+
+
+def test_simultaneous_intervals_miss_together_no_more_often_than_they_say() -> None:
+    rng = np.random.default_rng(6)
+    truths, missed = [0.0, 0.01, -0.02, 0.03], 0
+    for _ in range(300):
+        images = rng.normal(0, 0.01, size=(4, 1))
+        seeds = np.array(truths)[:, None] + images + rng.normal(0, 0.02, size=(4, 3))
+        drawn = np.tile(rng.normal(0, 0.01, size=200), (3, 1))
+        found = [simultaneous(difference(row.tolist(), drawn), 4) for row in seeds]
+        missed += any(
+            one is not None and not one[0] <= truth <= one[1]
+            for one, truth in zip(found, truths, strict=True)
+        )
+    assert missed / 300 < 0.07
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:

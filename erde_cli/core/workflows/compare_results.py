@@ -10,7 +10,7 @@ import numpy as np
 from erde_cli.core.comparison import BUDGETS, DRAWS, resampled
 from erde_cli.core.exit_quality import POINTS, exit_qualities, savings
 from erde_cli.core.observations import FloatArray
-from erde_cli.core.paired import Difference, difference, holm, verdict
+from erde_cli.core.paired import Difference, corrected, difference, simultaneous, verdict
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.compare_answers import Seen
 from erde_cli.core.workflows.compare_plan import Plan
@@ -163,7 +163,7 @@ def _over_seeds(values: Iterable[float | None]) -> Json | None:
 
 
 def _differences(plan: Plan, found: Found) -> list[Json]:
-    """Paired differences a − b; Holm's correction spans all but the primary one."""
+    """Paired differences a − b; all but the primary one are corrected for their number."""
     keys = list(found.students)
     drawn = dict(zip(keys, resampled([found.students[k].curve for k in keys]), strict=True))
     pairs = []
@@ -171,16 +171,13 @@ def _differences(plan: Plan, found: Found) -> list[Json]:
         seeds = [s for s in plan.seeds if (s, a) in drawn and (s, b) in drawn]
         if seeds:
             pairs.append((a, b, seeds, _difference(a, b, seeds, found.students, drawn, 0)))
-    corrected = corrected_of_others({(a, b): auc.p_value for a, b, _, auc in pairs})
+    others = sum((a, b) != PRIMARY and auc.interval is not None for a, b, _, auc in pairs)
     documents = []
     for a, b, seeds, auc in pairs:
-        primary = (a, b) == PRIMARY
-        p_value = auc.p_value if primary else corrected[a, b]
         documents.append({
-            "a": a, "b": b, "measure": "auc", "primary": primary, "seeds": seeds,
+            "a": a, "b": b, "measure": "auc", "primary": (a, b) == PRIMARY, "seeds": seeds,
             "conditional_on_teacher": plan.teacher is not None,
-            **asdict(auc), "p_corrected": None if primary else p_value,
-            "verdict": verdict(auc.mean, p_value),
+            **asdict(auc), **decided(auc, None if (a, b) == PRIMARY else others),
             "at_budgets": [
                 _at_budget(place, budget, a, b, seeds, found.students, drawn)
                 for place, budget in enumerate(BUDGETS)
@@ -189,12 +186,20 @@ def _differences(plan: Plan, found: Found) -> list[Json]:
     return documents
 
 
-def corrected_of_others(p_values: dict[tuple[str, str], float | None]) -> dict[
-    tuple[str, str], float | None
-]:  # fmt: skip
-    """P-values after Holm's correction, of all pairs but the primary one, which pays for none."""
-    others = [pair for pair in p_values if pair != PRIMARY]
-    return dict(zip(others, holm([p_values[pair] for pair in others]), strict=True))
+def decided(auc: Difference, others: int | None) -> Json:
+    """Verdict on a difference, by its own interval or by one of `others` that hold together.
+
+    The primary difference (None) is corrected for nothing, and corrects nothing.
+    """
+    if others is None:
+        together, p_value = None, None
+    else:
+        together, p_value = simultaneous(auc, others), corrected(auc.p_value, others)
+    return {
+        "interval_corrected": together,
+        "p_corrected": p_value,
+        "verdict": verdict(auc.interval if others is None else together),
+    }
 
 
 def _difference(

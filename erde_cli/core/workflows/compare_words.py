@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
+from erde_cli.core.signed import signed, signed_interval
 from erde_cli.core.workflows.options import Json
 
 RIVALS = (
@@ -22,27 +23,35 @@ def statement(one: Json) -> str:
         low, high = one["interval_images"]
         return (
             f"{text}; of one seed, nothing can be said of others (of its test images alone: 95 % "
-            f"interval {points(low)} to {points(high)})"
+            f"interval {_interval(low, high)})"
         )
-    low, high = one["interval"]
     seeds = len(one["seeds"])
     given = ", given this teacher" if one["conditional_on_teacher"] else ""
-    return (
-        f"{text} (95 % interval {points(low)} to {points(high)}, {seeds} seeds{given}): "
-        f"{one['verdict']}"
-    )
+    kind = "95 % interval" if one["primary"] else "simultaneous 95 % interval"
+    return f"{text} ({kind} {_deciding(one)}, {seeds} seeds{given}): {one['verdict']}"
+
+
+def _deciding(one: Json) -> str:
+    """The interval that the verdict follows from: simultaneous for all but the primary one."""
+    found = one["interval"] if one["primary"] else one["interval_corrected"]
+    return "-" if found is None else _interval(*found)
+
+
+def _interval(low: float, high: float) -> str:
+    """An interval of shares in points."""
+    return signed_interval(100 * low, 100 * high)
 
 
 def points(share: float) -> str:
     """A difference of shares in points, with its sign."""
-    return f"{100 * share:+.2f}"
+    return signed(100 * share)
 
 
 def spread(found: Json | None, scale: float = 100, digits: int = 2) -> str:
     """Mean ± standard deviation over seeds, of shares in per cent."""
     if found is None:
         return "-"
-    mean = f"{scale * found['mean']:.{digits}f}"
+    mean = f"{scale * found['mean']:z.{digits}f}"
     return mean if found["sd"] is None else f"{mean} ± {scale * found['sd']:.{digits}f}"
 
 
@@ -55,8 +64,8 @@ def markdown(document: Json) -> str:
         "over all shares that can be reached."
     )
     paired = (
-        "Paired differences in AUC, points. The primary one was fixed beforehand; p of the others "
-        "is after Holm's correction."
+        "Paired differences in AUC, points. The primary one was fixed beforehand; the intervals of "
+        "the others hold all at once (Bonferroni), and their p is corrected likewise."
     )
     needed = (
         "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
@@ -91,12 +100,10 @@ def _differences(document: Json) -> str:
 
 
 def _difference_cells(one: Json) -> list[str]:
-    interval = one["interval"]
-    written = "-" if interval is None else f"{points(interval[0])} to {points(interval[1])}"
     p_value = one["p_value"] if one["primary"] else one["p_corrected"]
     name = f"{one['a']} − {one['b']}" + (" (primary)" if one["primary"] else "")
     p_cell = "-" if p_value is None else f"{p_value:.3f}"
-    return [name, points(one["mean"]), written, p_cell, one["verdict"] or "one seed"]
+    return [name, points(one["mean"]), _deciding(one), p_cell, one["verdict"] or "one seed"]
 
 
 def _savings(document: Json) -> str:
@@ -128,7 +135,7 @@ def rival_rows(document: Json) -> list[list[str]]:
                 interval = found["interval"]
                 cells = [
                     _mean(one["accuracy"]), points(found["mean"]),
-                    "one seed" if interval is None else " to ".join(map(points, interval)),
+                    "one seed" if interval is None else _interval(*interval),
                 ]  # fmt: skip
             macs = f"{rival['macs'] / 1e6:.2f} M"
             rows.append([rival["label"], macs, _mean(rival["accuracy"]), one["method"], *cells])

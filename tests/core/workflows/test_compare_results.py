@@ -1,8 +1,16 @@
 """What is said over seeds, and of how many differences at once."""
 
+import re
+from dataclasses import asdict
 from typing import Any
 
-from erde_cli.core.workflows.compare_results import corrected_of_others, saved
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from erde_cli.core.paired import difference
+from erde_cli.core.workflows.compare_results import decided, saved
+from erde_cli.core.workflows.compare_words import _differences, statement
 
 
 def student(reached: bool, accuracy: float | None) -> dict[str, Any]:
@@ -31,7 +39,45 @@ def test_a_seed_without_a_teacher_is_not_asked() -> None:
     assert found["accuracy"]["sd"] is None
 
 
-def test_the_primary_difference_is_corrected_for_nothing_and_corrects_nothing() -> None:
-    alone, other = ("kd", "cross_entropy"), ("erde", "cross_entropy")
-    found = corrected_of_others({("erde", "kd"): 0.001, other: 0.03, alone: 0.02})
-    assert found == {alone: 0.04, other: 0.04}
+def test_the_primary_difference_is_corrected_for_nothing() -> None:
+    auc = difference([0.02, 0.03, 0.025], np.zeros((3, 10)))
+    assert auc.p_value is not None
+    primary, other = decided(auc, None), decided(auc, 4)
+    assert (primary["interval_corrected"], primary["p_corrected"]) == (None, None)
+    assert other["p_corrected"] == 4 * auc.p_value
+    assert primary["verdict"] == "better"
+    assert decided(auc, 40)["verdict"] == "no difference shown"
+    assert decided(difference([0.02], np.zeros((1, 10))), 4)["verdict"] is None
+
+
+shares = st.integers(-5000, 5000).map(lambda images: images / 100_000)
+values = st.builds(
+    lambda centre, around: [centre + one / 10 for one in around],
+    shares, st.lists(shares, min_size=2, max_size=6),
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None, database=None, derandomize=True)
+@example([0.02, 0.03, 0.025], 0.0, 40)  # shown alone, and not among forty
+@example([-0.02, -0.03, -0.025], 0.0, 40)
+@given(values, st.floats(0, 0.05), st.none() | st.integers(1, 40))
+def test_the_interval_that_is_printed_is_the_one_that_decides(
+    of_seeds: list[float], spread: float, others: int | None
+) -> None:
+    base = np.array([-spread, spread] * 5)
+    auc = difference(of_seeds, np.tile(base, (len(of_seeds), 1)))
+    one = {
+        "a": "x", "b": "y", "primary": others is None, "seeds": of_seeds,
+        "conditional_on_teacher": False, **asdict(auc), **decided(auc, others),
+    }  # fmt: skip
+    said = statement(one)
+    low, high = map(float, re.findall(r"interval (\S+) to ([^,]+),", said)[0])
+    shown = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+    assert said.endswith(shown)
+    assert ("simultaneous" in said) == (others is not None)
+    assert "-0.00 " not in said
+    p_value = auc.p_value if others is None else one["p_corrected"]
+    assert abs(p_value - 0.05) < 1e-6 or (shown != "no difference shown") == (p_value < 0.05)
+    (cells,) = [line for line in _differences({"differences": [one]}).splitlines() if "x −" in line]
+    assert f"| {said.split('interval ')[1].split(',')[0]} |" in cells
+    assert shown in cells
