@@ -161,6 +161,15 @@ def test_a_certificate_of_old_is_recorded_before_it_is_replaced(
     assert [one.epsilon for one in read_tests(student)] == [0.2, 0.3, 0.5]
 
 
+def test_a_test_that_the_certificate_tells_twice_is_recorded_once(
+    student: Path, json_of: JsonOf
+) -> None:
+    json_of("calibrate", student, "--max-risk", 0.3)
+    json_of("calibrate", student, "--max-risk", 0.3, "--temperature")  # the same level before it
+    (student / TESTS).unlink()
+    assert [one.epsilon for one in read_tests(student)] == [0.3]
+
+
 def test_the_same_test_once_more_is_no_other(student: Path, cli: Cli) -> None:
     for between in (move, spoil, estimate):
         code, out, err = cli("calibrate", student, "--max-risk", 0.3, "--json")
