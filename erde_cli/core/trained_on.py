@@ -50,7 +50,7 @@ def trained_on_again(
         content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != document.digest:
         raise BundleError(
-            f"{path} is missing or damaged: it says what the network was trained on.",
+            f"{path} is missing or damaged, so nobody knows what the network was trained on.",
             expected=f"digest {document.digest[:12]}",
             hint="copy the folder again, or train it again",
         )

@@ -19,7 +19,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from PIL import Image
+from PIL import ExifTags, Image
 
 from erde_cli.app import main
 from erde_cli.core import export_check, export_network, onnx_file, torch_export
@@ -513,7 +513,11 @@ def test_the_examples_of_the_page_run(
     page = (ROOT / "docs/export.md").read_text()
     shutil.copytree(finished_run, tmp_path / "runs/digits")
     (tmp_path / "photos").mkdir()
-    Image.fromarray(pixels[0]).resize((19, 13)).save(tmp_path / "photos/a.png")
+    photo = Image.fromarray(pixels[0]).resize((19, 13))
+    photo.putalpha(Image.linear_gradient("L").resize((19, 13)))
+    held = Image.Exif()
+    held[ExifTags.Base.Orientation] = 6
+    photo.save(tmp_path / "photos/a.png", exif=held)
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^\$ erde (export [^#|\n]*)", page, re.MULTILINE)
     assert len(lines) == 3

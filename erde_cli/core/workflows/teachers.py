@@ -13,6 +13,7 @@ from erde_cli.core.bundle_format import read_bundle_document
 from erde_cli.core.cache import cache_folder, in_words
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batch, Batches, Dataset
+from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.errors import BundleError
 from erde_cli.core.files import digest_of
 from erde_cli.core.recipe import Recipe, even_pairing
@@ -85,6 +86,31 @@ def check_splits(teacher: Bundle, dataset: Dataset) -> None:
             got=f"split fingerprint {teacher.document.split_fingerprint[:12]}",
             expected=f"split fingerprint {dataset.fingerprint[:12]}",
             hint="use the same data and data.split_seed, or train the teacher again",
+        )
+    _check_pixels(teacher, dataset)
+
+
+def _check_pixels(teacher: Bundle, dataset: Dataset) -> None:
+    """See that a teacher was trained on the same pixels, where files leave them open.
+
+    Raises:
+        BundleError: it was not.
+    """
+    source, rules = dataset.source, teacher.document.rules
+    if not isinstance(source, FolderSource) or source.decoded is None:
+        return
+    traits = source.decoded.traits
+    transparent, depth, _ = rules.decisive()
+    wanted = source.rules.decisive()
+    other = [f"data.transparent={transparent}"] * (
+        bool(traits.transparent) and transparent != wanted[0]
+    ) + [f"data.bit_depth={depth or 16}"] * (bool(traits.deep) and (depth or 16) != wanted[1])
+    if other:
+        raise BundleError(
+            f"The teacher {teacher.path} was trained on other pixels of the same files.",
+            got=", ".join(other),
+            expected=f"data.transparent={wanted[0]}, data.bit_depth={wanted[1]}",
+            hint=f"type --set {' --set '.join(other)}, or train the teacher again",
         )
 
 

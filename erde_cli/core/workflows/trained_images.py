@@ -28,11 +28,17 @@ def check_not_trained_on(
         promise: whether a promise is to rest on these images.
 
     Raises:
-        BundleError: it was, and a promise is asked for.
+        BundleError: it was, or nobody knows, and a promise is asked for.
     """
     source = dataset.source
     assert isinstance(source, FolderSource)  # noqa: S101
-    again = trained_on_again(bundle.path, bundle.document.trained_on, source.short_digests)
+    try:
+        again = trained_on_again(bundle.path, bundle.document.trained_on, source.short_digests)
+    except BundleError as error:
+        if promise:
+            raise
+        options.observer.warning(f"{error.message} {source.root} may hold some of it.")
+        return
     if again is None:
         again = np.full(len(source.paths), _lies_in_train(source.root, bundle.recipe.data.root))
     count = int(again.sum())

@@ -82,8 +82,8 @@ def train_teacher(
     check_target(run / "teacher")
     settings = recipe.training.teacher
     context = options.training_context(settings)
-    options.observer.phase("Training the teacher")
     dataset = dataset or open_for_training(recipe, options)
+    options.observer.phase("Training the teacher")
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
 
     def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
@@ -124,11 +124,11 @@ def distill(
         )
     if method != "cross_entropy":
         teacher = load_teacher(recipe, teacher_path or run / "teacher")
+    dataset = dataset or open_for_training(recipe, options)
     options.observer.phase(
         "Training the student without a teacher" if teacher is None
         else f"Distilling the student by {method}"
     )  # fmt: skip
-    dataset = dataset or open_for_training(recipe, options)
     if teacher is not None:
         check_splits(teacher, dataset)
     weights_digest = teacher.document.weights_digest if teacher else None
