@@ -217,6 +217,22 @@ def test_a_single_train_image_among_others_is_found_and_named(
     assert "holiday.png" in err
 
 
+def test_copies_among_the_images_of_a_promise_are_warned_of(
+    messy: Path, bundle: Path, tmp_path: Path, cli: Cli
+) -> None:
+    shutil.copytree(messy / "photos/valid", tmp_path / "mine")
+    for path in (tmp_path / "mine/tea").glob("again*"):
+        path.unlink()
+    goal = ["--max-risk", "0.5", "--data", tmp_path / "mine"]
+    assert "copies of others" not in cli("calibrate", bundle, *goal)[2]
+    for number in range(3):
+        shutil.copy(tmp_path / "mine/tea/000.png", tmp_path / f"mine/tea/copy{number}.png")
+    code, _, err = cli("calibrate", bundle, *goal)
+    assert code == 0
+    assert "Warning: 3 of the 43 images are copies of others" in err
+    assert "copies of others" not in cli("calibrate", bundle, "--max-drop", 1, *goal[2:])[2]
+
+
 def test_an_evaluation_on_train_images_is_warned_of(
     messy: Path, bundle: Path, tmp_path: Path, cli: Cli
 ) -> None:

@@ -29,7 +29,7 @@ from erde_cli.core.targets import Target
 from erde_cli.core.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.trained_images import check_not_trained_on
+from erde_cli.core.workflows.trained_images import check_not_trained_on, warn_of_copies
 
 Kind = Literal["calibration split", "labelled folder", "unlabelled folder"]
 
@@ -108,6 +108,8 @@ def look(
 ) -> Seen:
     """Run the images through every exit; fit temperatures (on half A), time exits where asked."""
     dataset = open_source(bundle, source, dataset, options, promise=promise)
+    if promise:
+        warn_of_copies(dataset, options)
     store = load_split(dataset, "calibration", options)
     if len(store) < 2:
         raise InputError(

@@ -12,6 +12,7 @@ from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import DOCUMENT
 from erde_cli.core.data import Dataset
+from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import ErdeError, StoppedError
 from erde_cli.core.json_text import parse_json
 from erde_cli.core.recipe import Recipe
@@ -36,10 +37,11 @@ _PRECISION = "float32"  # of inference, as in a whole run
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison came to, and the files it wrote."""
+    """What a comparison came to, the files it wrote, and which images there were."""
 
     document: Json
     run: Path
+    data: Json
 
     @property
     def failed(self) -> bool:
@@ -47,8 +49,8 @@ class Compared:
         return bool(self.document["failed"])
 
     def to_json(self) -> Json:
-        """The object that `--json` prints, as `results.json` holds it."""
-        return self.document
+        """The object that `--json` prints: `results.json`, and the images."""
+        return {**self.document, "data": self.data}
 
 
 @dataclass
@@ -84,7 +86,7 @@ def compare(plan: Plan, options: Options) -> Compared:
         raise trained.errors[0]
     document = results(plan, found)
     write_results(plan.run, document)
-    return Compared(document, plan.run)
+    return Compared(document, plan.run, summarise(dataset).to_json())
 
 
 def _train_all(plan: Plan, rivals: tuple[Arm, ...], dataset: Dataset, options: Options) -> _Trained:

@@ -1,4 +1,4 @@
-"""Whether images of a folder are among those that a network was trained on."""
+"""Whether images can carry a promise: the network was not trained on them, and none is a copy."""
 
 from __future__ import annotations
 
@@ -57,6 +57,17 @@ def check_not_trained_on(
             hint="leave --data and --images out, or give another folder",
         )
     options.observer.warning(text)
+
+
+def warn_of_copies(dataset: Dataset, options: Options) -> None:
+    """Warn where images of the calibration split are copies of others: a promise counts each."""
+    numbers, first = dataset.splits["calibration"], dataset.source.first_same
+    copies = 0 if first is None else len(numbers) - len(np.unique(first[numbers]))
+    if copies:
+        options.observer.warning(
+            f"{copies:,} of the {len(numbers):,} images are copies of others, and a promise counts "
+            "each as an image of its own: it holds for images drawn one by one. Remove the copies"
+        )
 
 
 def _lies_in_train(folder: Path, root: str | None) -> bool:

@@ -557,3 +557,39 @@ def test_memory_stays_flat_while_a_mapped_store_is_read(make_images: MakeFolder)
     assert len(store) * store.images[0].nbytes > 50_000_000
     for field, size in before.items():
         assert resident(field) - size < 15_000, field
+
+
+def test_images_read_by_other_rules_are_other_images(root: Path, cache: Path) -> None:
+    Image.new("RGBA", (6, 6), (0, 0, 0, 0)).save(root / "train/a/clear.png")
+    first, _ = opened(root)
+    number = first.source.paths.index(str(root / "train/a/clear.png"))  # type: ignore[attr-defined]
+    colours = {}
+    for rule in ("white", "black", "ignore"):
+        dataset, _ = opened(root, transparent=rule)
+        colours[rule] = dataset.source.decoded.images[number].mean()  # type: ignore[attr-defined]
+    assert colours == {"white": 255, "black": 0, "ignore": 0}
+    assert len(made(cache)) == 3
+    opened(root, bit_depth=16, frames="first")  # the same pixels as without
+    assert len(made(cache)) == 3
+
+
+def test_warnings_of_the_files_come_at_every_start(root: Path, cache: Path) -> None:
+    deep = Image.fromarray(np.full((6, 6), 4000, np.uint16))
+    deep.save(root / "train/a/deep.png")
+    for _ in range(2):
+        dataset, _ = opened(root)
+        assert dataset.source.decoded.traits.deep == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["digests", "checksums"])
+@pytest.mark.parametrize("content", [b"", b"\0" * 8, None])
+def test_damaged_columns_are_made_anew(
+    root: Path, cache: Path, name: str, content: bytes | None
+) -> None:
+    first, _ = opened(root)
+    path = made(cache)[0] / name
+    path.write_bytes(path.read_bytes()[:-1] + b"\xff" if content is None else content)
+    again, told = opened(root)
+    assert "is damaged" in told.warnings[0]
+    assert again.fingerprint == first.fingerprint
+    assert (again.source.first_same == np.arange(37)).all()
