@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import RenderableType
-from rich.markup import escape
 from rich.table import Table
 
-from erde_cli.commands.tables import exit_name, macs, percent, table
+from erde_cli.commands.tables import exit_name, macs, percent, picture_line, table
 from erde_cli.commands.tables import threshold as written
 from erde_cli.core.workflows.calibrate import Thresholds
 
@@ -28,7 +27,7 @@ def calibration_pieces(found: Thresholds) -> list[RenderableType]:
     pieces: list[RenderableType] = [_figures(document, found.profile.full_macs), _exits(document)]
     if document["temperature"] is not None:
         pieces += _temperatures(document["temperature"], found.profile.full_macs)
-    return [*pieces, *_verdicts(document), f"picture: {escape(str(found.picture))}"]
+    return [*pieces, *_verdicts(document), *picture_line(found.picture)]
 
 
 def _figures(document: dict[str, Any], full: int) -> Table:

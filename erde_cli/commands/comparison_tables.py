@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from erde_cli.commands.tables import exit_name, percent, table
+from erde_cli.commands.tables import exit_name, percent, picture_line, table
 from erde_cli.core.workflows.compare import Compared
 from erde_cli.core.workflows.compare_files import JSON, PICTURES
 from erde_cli.core.workflows.compare_words import RIVAL_HEAD, rival_rows, spread, statement
@@ -28,11 +28,12 @@ def comparison_pieces(found: Compared) -> list[RenderableType]:
         f"[red]failed[/red]: seed {one['seed']}, {escape(one['method'])}: {escape(one['reason'])}"
         for one in document["failed"]
     ]
+    picture = found.run / PICTURES[0]
     return [
         _teachers(document), _budgets(document), _exits(document), _savings(document),
         *([_rivals(document)] if document["static_rivals"] else []),
         said, *others, "Everything else is descriptive.", *failed,
-        f"picture: {escape(str(found.run / PICTURES[0]))}",
+        *picture_line(picture if picture.is_file() else None),
         f"report:  {escape(str(found.run / JSON))}",
     ]  # fmt: skip
 

@@ -68,7 +68,7 @@ def evaluate(
     """  # fmt: skip
     from rich.markup import escape
 
-    from erde_cli.commands.tables import evaluation_table, sweep_table
+    from erde_cli.commands.tables import evaluation_table, picture_line, sweep_table
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.workflows.evaluate import evaluate_bundle
 
@@ -91,7 +91,7 @@ def evaluate(
         *_relied_on(document),
         sweep_table(evaluation),
         SWEEP_NOTE,
-        f"picture: {escape(str(files.picture))}",
+        *picture_line(files.picture),
     )
 
 

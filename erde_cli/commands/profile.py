@@ -116,10 +116,8 @@ def _batch_sizes(text: str) -> list[int]:
 
 
 def _pieces(found: Profiled) -> list[RenderableType]:
-    from rich.markup import escape
-
     from erde_cli.commands.latency_tables import latency_table, mix_table, weights_line
-    from erde_cli.commands.tables import profile_table
+    from erde_cli.commands.tables import picture_line, profile_table
 
     pieces: list[RenderableType] = [
         profile_table(found.profile, found.expected_macs, found.exit_rates)
@@ -136,5 +134,5 @@ def _pieces(found: Profiled) -> list[RenderableType]:
     elif found.exit_rates is not None and len(found.exit_rates) > 1:
         pieces.append("No verdict on early exit: the thresholds were chosen without labels.")
     if measured is not None:
-        pieces.append(f"picture: {escape(str(measured.picture))}")
+        pieces += picture_line(measured.picture)
     return pieces

@@ -61,7 +61,12 @@ def run(
 def _pieces(result: RunResult) -> list[RenderableType]:
     from rich.markup import escape
 
-    from erde_cli.commands.tables import comparison_table, evaluation_table, profile_table
+    from erde_cli.commands.tables import (
+        comparison_table,
+        evaluation_table,
+        picture_line,
+        profile_table,
+    )
 
     report, costs = result.report, result.costs
     return [
@@ -69,7 +74,7 @@ def _pieces(result: RunResult) -> list[RenderableType]:
         evaluation_table("Student on the test split", report["student"]),
         comparison_table(report),
         _verdict(report),
-        f"picture: {escape(str(result.picture))}",
+        *picture_line(result.picture),
         f"report:  {escape(str(result.run / 'report.json'))}",
     ]
 

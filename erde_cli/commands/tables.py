@@ -11,11 +11,18 @@ from rich.table import Table
 from erde_cli.commands.printable import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from erde_cli.core.profiling import Profile
     from erde_cli.core.tuning import Candidate
     from erde_cli.core.workflows.data import Listed
     from erde_cli.core.workflows.evaluate import Evaluation
     from erde_cli.core.workflows.tune import RoleTuned
+
+
+def picture_line(path: Path | None) -> list[str]:
+    """Where the picture is, if it could be drawn."""
+    return [] if path is None else [f"picture: {escape(str(path))}"]
 
 
 def percent(share: float) -> str:

@@ -11,11 +11,13 @@ import numpy as np
 
 from erde_cli.core.comparison import interpolated
 from erde_cli.core.observations import FloatArray
-from erde_cli.core.plots import INK, Point, save_figure
+from erde_cli.core.observer import Observer
+from erde_cli.core.plots import INK, Point, draw
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Colour-blind safe (Okabe and Ito), each with a line and a marker of its own.
 _STYLES = (
@@ -61,12 +63,16 @@ def band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, F
     return grid, np.stack([interpolated(macs, share, grid.tolist()) for macs, share in curves])
 
 
-def draw_comparison(path: Path, picture: ComparisonPicture) -> None:
-    """Draw accuracy over expected MACs, as PNG or SVG by the ending of `path`.
+def draw_comparison(path: Path, picture: ComparisonPicture, observer: Observer) -> Path | None:
+    """Draw accuracy over expected MACs, as `plots.draw` does.
 
     The students on the left, where they can be told apart; with their teacher on the right, where
     it can be seen how far away it is.
     """
+    return draw(path, lambda: _comparison(picture), observer)
+
+
+def _comparison(picture: ComparisonPicture) -> Figure:
     from matplotlib.figure import Figure
 
     both = picture.teacher is not None
@@ -90,7 +96,7 @@ def draw_comparison(path: Path, picture: ComparisonPicture) -> None:
         _finish(axes)
     panels[0].legend(frameon=False, fontsize=8, loc="lower right")
     figure.suptitle(picture.title, fontsize=11, x=0.01, ha="left", parse_math=False)
-    save_figure(figure, path)
+    return figure
 
 
 def _draw(axes: Axes, one: Drawn, style: tuple[str, str, str], exits: str) -> None:

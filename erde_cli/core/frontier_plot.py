@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from erde_cli.core.plots import CHOSEN, INK, OTHER, STUDENT, save_figure
+from erde_cli.core.observer import Observer
+from erde_cli.core.plots import CHOSEN, INK, OTHER, STUDENT, draw
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Dot = tuple[float, float]  # expected MACs, accuracy or agreement (a fraction)
 
@@ -33,8 +38,12 @@ class FrontierPicture:
     last_exit: Dot
 
 
-def draw_frontier(path: Path, picture: FrontierPicture) -> None:
-    """Draw accuracy (or agreement) over expected MACs, as PNG or SVG by the ending of `path`."""
+def draw_frontier(path: Path, picture: FrontierPicture, observer: Observer) -> Path | None:
+    """Draw accuracy (or agreement) over expected MACs, as `plots.draw` does."""
+    return draw(path, lambda: _frontier(picture), observer)
+
+
+def _frontier(picture: FrontierPicture) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, PercentFormatter
 
@@ -65,4 +74,4 @@ def draw_frontier(path: Path, picture: FrontierPicture) -> None:
     axes.grid(visible=True, which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    save_figure(figure, path)
+    return figure

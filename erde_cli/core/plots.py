@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import os
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from erde_cli.core.errors import brief
 from erde_cli.core.files import write_file
+from erde_cli.core.observer import Observer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +50,12 @@ class TradeOff:
     teacher: Point | None  # the teacher's last exit, without early heads
 
 
-def draw_trade_off(path: Path, picture: TradeOff) -> None:
-    """Draw accuracy over expected MACs, as PNG or SVG by the ending of `path`."""
+def draw_trade_off(path: Path, picture: TradeOff, observer: Observer) -> Path | None:
+    """Draw accuracy over expected MACs, as `draw` does."""
+    return draw(path, lambda: _trade_off(picture), observer)
+
+
+def _trade_off(picture: TradeOff) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
 
@@ -87,16 +99,65 @@ def draw_trade_off(path: Path, picture: TradeOff) -> None:
     axes.grid(visible=True, which="major", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, loc="best")
-    save_figure(figure, path)
+    return figure
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG or SVG, whole or not at all; the same figure is the same bytes."""
-    from matplotlib import rc_context
+def draw(path: Path, make: Callable[[], Figure], observer: Observer) -> Path | None:
+    """Write a figure as PNG or SVG, by the ending of `path`; None where it cannot be drawn.
 
+    That is a warning and no error: results do not depend on their picture. An older picture is
+    removed then, since it shows something else. The same figure is the same bytes.
+
+    Raises:
+        InputError: the folder cannot be made.
+        ErdeError: the file cannot be written.
+    """
     kind = path.suffix[1:]
-    with rc_context({"svg.hashsalt": "erde"}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # names in any script
-        write_file(
-            path, lambda beside: figure.savefig(beside, format=kind, metadata=_METADATA[kind])
-        )
+    content = io.BytesIO()
+    try:
+        with _own_settings():
+            make().savefig(content, format=kind, metadata=_METADATA[kind])
+    except Exception as error:  # noqa: BLE001 (a broken matplotlib raises anything)
+        reason = brief(" ".join(f"{type(error).__name__}: {error}".split()))
+        observer.warning(f"The picture {path} could not be drawn: {reason}")
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        return None
+    write_file(path, lambda beside: beside.write_bytes(content.getvalue()))
+    return path
+
+
+@contextmanager
+def _own_settings() -> Iterator[None]:
+    """Let matplotlib draw as it does for everyone, whatever the user's settings for it are."""
+    log = logging.getLogger("matplotlib")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # without a home, it complains about its own cache
+    try:
+        _import_matplotlib()
+        from matplotlib import rc_context, rcParamsDefault
+
+        with rc_context({**rcParamsDefault, "svg.hashsalt": "erde"}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # names in any script
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _import_matplotlib() -> None:
+    """Import it so that it reads no settings but its own.
+
+    It takes the first `matplotlibrc` that it finds and looks in the current folder before anywhere
+    else, so that is the one with its own file for the moment. A backend named in the environment
+    may not be there, and none is needed.
+    """
+    spec = find_spec("matplotlib")
+    if "matplotlib" in sys.modules or spec is None or spec.origin is None:
+        return  # whoever needs it will tell
+    named = os.environ.pop("MPLBACKEND", None)
+    try:
+        with chdir(Path(spec.origin).with_name("mpl-data")):
+            import matplotlib  # noqa: F401
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named

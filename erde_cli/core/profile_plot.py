@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from erde_cli.core.latency import BatchLatency
-from erde_cli.core.plots import save_figure
+from erde_cli.core.observer import Observer
+from erde_cli.core.plots import draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _INK, _BARS, _EXPECTED = "#333333", "#0072b2", "#d55e00"
 # Colour-blind safe (Okabe and Ito), and a marker of its own for each batch size.
@@ -31,8 +33,12 @@ class ProfilePicture:
     latencies: Sequence[BatchLatency]
 
 
-def draw_profile(path: Path, picture: ProfilePicture) -> None:
-    """Draw cumulative MACs and latency of every exit side by side, as PNG or SVG by the ending."""
+def draw_profile(path: Path, picture: ProfilePicture, observer: Observer) -> Path | None:
+    """Draw cumulative MACs and latency of every exit side by side, as `plots.draw` does."""
+    return draw(path, lambda: _profile(picture), observer)
+
+
+def _profile(picture: ProfilePicture) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10.4, 4.6), dpi=150, layout="constrained")
@@ -44,7 +50,7 @@ def draw_profile(path: Path, picture: ProfilePicture) -> None:
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(picture.title, fontsize=11, x=0.01, ha="left", parse_math=False)
-    save_figure(figure, path)
+    return figure
 
 
 def _draw_macs(axes: Axes, picture: ProfilePicture) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from erde_cli.core import profile_plot
+from erde_cli.core.observer import Observer
 from erde_cli.core.workflows import latency as workflow
 
 from ..conftest import Cli
@@ -75,9 +76,9 @@ def test_table_and_picture_name_the_runtime_and_say_what_is_not_measured(
 ) -> None:
     titles = []
 
-    def draw(path: Path, picture: profile_plot.ProfilePicture) -> None:
+    def draw(path: Path, picture: profile_plot.ProfilePicture, observer: Observer) -> Path | None:
         titles.append(picture.title)
-        profile_plot.draw_profile(path, picture)
+        return profile_plot.draw_profile(path, picture, observer)
 
     monkeypatch.setattr(workflow, "draw_profile", draw)
     code, out, err = cli("profile", student, *ONNX, "--batch", 1, "--out", tmp_path)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from erde_cli.core.comparison_plot import ComparisonPicture, Drawn, band, draw_comparison
+from erde_cli.core.observer import Observer
 from erde_cli.core.plots import Point
 
 
@@ -29,7 +30,9 @@ def test_a_band_is_where_all_seeds_reach() -> None:
 def test_every_method_and_the_teacher_are_named(tmp_path: Path, teacher: bool) -> None:
     path = tmp_path / "picture.svg"
     far = drawn("teacher", 20) if teacher else None
-    draw_comparison(path, ComparisonPicture("a $title", [drawn("erde"), drawn("kd")], far))
+    draw_comparison(
+        path, ComparisonPicture("a $title", [drawn("erde"), drawn("kd")], far), Observer()
+    )
     text = path.read_text()
     for label in ("erde: each exit alone", "kd: each exit alone", "a $title"):
         assert f"<!-- {label} -->" in text
@@ -40,8 +43,8 @@ def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
     picture = ComparisonPicture("title", [drawn("erde")], drawn("teacher", 20))
     for kind in ("png", "svg"):
         first, second = tmp_path / f"1.{kind}", tmp_path / f"2.{kind}"
-        draw_comparison(first, picture)
-        draw_comparison(second, picture)
+        draw_comparison(first, picture, Observer())
+        draw_comparison(second, picture, Observer())
         assert first.read_bytes() == second.read_bytes()
     with Image.open(tmp_path / "1.png") as image:
         assert min(image.size) > 500
@@ -52,7 +55,9 @@ def test_a_variant_is_a_line_alone_and_rivals_are_marked(tmp_path: Path) -> None
     one = drawn("erde+weights.entropy=0")
     variant = Drawn(one.label, one.seeds, one.exits, plain=False)
     rivals = [Point(5e5, 0.6)]
-    draw_comparison(path, ComparisonPicture("t", [drawn("erde"), variant], None, rivals))
+    draw_comparison(
+        path, ComparisonPicture("t", [drawn("erde"), variant], None, rivals), Observer()
+    )
     text = path.read_text()
     assert "<!-- erde+weights.entropy=0 -->" in text
     assert "<!-- erde+weights.entropy=0: each exit alone -->" not in text

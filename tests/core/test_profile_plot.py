@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from erde_cli.core.latency import BatchLatency, EndToEnd, Timing
+from erde_cli.core.observer import Observer
 from erde_cli.core.profile_plot import ProfilePicture, draw_profile
 
 
@@ -39,7 +40,7 @@ UNCALIBRATED = replace(
 def test_a_picture_is_a_png_of_its_size_with_something_on_it(
     tmp_path: Path, picture: ProfilePicture
 ) -> None:
-    draw_profile(tmp_path / "a.png", picture)
+    draw_profile(tmp_path / "a.png", picture, Observer())
     with Image.open(tmp_path / "a.png") as image:
         assert image.format == "PNG"
         assert image.size == (1560, 690)
@@ -66,7 +67,7 @@ def test_the_same_picture_is_the_same_bytes_and_every_figure_changes_it(tmp_path
         replace(FULL, latencies=[replace(WIDE[0], end_to_end=mix), *WIDE[1:]]),
     ]
     for index, picture in enumerate([FULL, FULL, *others]):
-        draw_profile(tmp_path / f"{index}.png", picture)
+        draw_profile(tmp_path / f"{index}.png", picture, Observer())
     first, again, *changed = [
         (tmp_path / f"{index}.png").read_bytes() for index in range(len(others) + 2)
     ]

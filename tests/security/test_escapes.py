@@ -16,6 +16,7 @@ from erde_cli.commands.printable import printable
 from erde_cli.commands.tables import table
 from erde_cli.commands.terminal import COLUMNS, _Bars, _Lines, show
 from erde_cli.core.errors import DataError
+from erde_cli.core.observer import Observer
 from erde_cli.core.plots import Point, TradeOff, draw_trade_off
 from erde_cli.core.workflows.compare_words import _plain
 
@@ -151,7 +152,7 @@ def test_pieces_and_titles_of_tables_are_shown(capsys: pytest.CaptureFixture[str
 def test_a_title_is_no_formula_and_no_markup(kind: str, tmp_path: Path) -> None:
     points = [Point(1.0, 0.5), Point(2.0, 0.6)]
     title = r"$\frac{x}{ <script> & % _^ [bold]"
-    draw_trade_off(tmp_path / f"a.{kind}", TradeOff(title, points, points, None, None))
+    draw_trade_off(tmp_path / f"a.{kind}", TradeOff(title, points, points, None, None), Observer())
     if kind == "svg":
         ElementTree.parse(tmp_path / "a.svg")  # noqa: S314
     else:

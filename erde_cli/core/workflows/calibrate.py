@@ -12,6 +12,7 @@ from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset
 from erde_cli.core.errors import BundleError
 from erde_cli.core.frontier_plot import Curve, FrontierPicture, draw_frontier
+from erde_cli.core.observer import Observer
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
 from erde_cli.core.tests_file import read_tests
@@ -38,17 +39,14 @@ class Thresholds:
     """Chosen thresholds as they stand in the bundle, and what the exits cost.
 
     temperature: what temperature scaling did, and the choice without it; None where not asked.
+    picture: the frontier; None where it could not be drawn.
     """
 
     bundle: Bundle
     document: ThresholdsDocument
     profile: Profile
     temperature: Json | None
-
-    @property
-    def picture(self) -> Path:
-        """The frontier."""
-        return self.bundle.path / PICTURE
+    picture: Path | None = None
 
     def to_json(self) -> Json:
         """The object that `--json` prints: `thresholds.json`, and what temperatures did."""
@@ -109,9 +107,9 @@ def calibrate_bundle(
     add_half_b(content, seen.observations, seen.half_b)
     document = thresholds_document({**_about(bundle, source, seen, precision, context), **content})
     document = recorded(document, bundle, options)
-    _draw(bundle, document, seen.profile, told)
+    picture = _draw(bundle, document, seen.profile, told, options.observer)
     write_thresholds(bundle.path, document)
-    return Thresholds(bundle, document, seen.profile, told)
+    return Thresholds(bundle, document, seen.profile, told, picture)
 
 
 def stored(path: Path) -> Thresholds:
@@ -131,12 +129,12 @@ def stored(path: Path) -> Thresholds:
     return Thresholds(bundle, document, profile_model(bundle.model, bundle.image_size), None)
 
 
-def rewritten(found: Thresholds, content: dict[str, Any]) -> Thresholds:
+def rewritten(found: Thresholds, content: dict[str, Any], observer: Observer) -> Thresholds:
     """The same calibration with other thresholds chosen, written and drawn."""
     document = thresholds_document({**found.document.model_dump(), **content})
-    _draw(found.bundle, document, found.profile, None)
+    picture = _draw(found.bundle, document, found.profile, None, observer)
     write_thresholds(found.bundle.path, document)
-    return replace(found, document=document)
+    return replace(found, document=document, picture=picture)
 
 
 def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: Context) -> Json:
@@ -177,8 +175,12 @@ def _compared(seen: Seen, target: Target) -> Json:
 
 
 def _draw(
-    bundle: Bundle, document: ThresholdsDocument, profile: Profile, temperature: Json | None
-) -> None:
+    bundle: Bundle,
+    document: ThresholdsDocument,
+    profile: Profile,
+    temperature: Json | None,
+    observer: Observer,
+) -> Path | None:
     points = [point.model_dump() for point in document.frontier]
     chain = document.certificate is not None
     curves = [Curve("on half B" if chain else "on the images that chose them", _dots(points))]
@@ -191,7 +193,7 @@ def _draw(
         )
     figures = document.model_dump()
     certified = [point for point in points if point["certified"]]
-    draw_frontier(
+    return draw_frontier(
         bundle.path / PICTURE,
         FrontierPicture(
             title=f"{bundle.document.recipe.get('name', '')}: {document.images:,} images "
@@ -202,6 +204,7 @@ def _draw(
             chosen=_dots([figures])[0],
             last_exit=(float(profile.full_macs), document.full_accuracy or 1.0),
         ),
+        observer,
     )
 
 

@@ -85,7 +85,7 @@ def compare(plan: Plan, options: Options) -> Compared:
     if not found.students:
         raise trained.errors[0]
     document = results(plan, found)
-    write_results(plan.run, document)
+    write_results(plan.run, document, options.observer)
     return Compared(document, plan.run, summarise(dataset).to_json())
 
 

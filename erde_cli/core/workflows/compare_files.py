@@ -10,6 +10,7 @@ import numpy as np
 
 from erde_cli.core.comparison_plot import ComparisonPicture, Drawn, draw_comparison
 from erde_cli.core.files import write_json, write_text
+from erde_cli.core.observer import Observer
 from erde_cli.core.plots import Point
 from erde_cli.core.variants import METHODS
 from erde_cli.core.workflows.compare_words import markdown
@@ -24,12 +25,12 @@ _OF_EXIT = (
 )  # fmt: skip
 
 
-def write_results(run: Path, document: Json) -> None:
+def write_results(run: Path, document: Json, observer: Observer) -> None:
     """Write every file of a comparison into its folder; the JSON comes last, once all are whole."""
     write_text(run / CSV, _csv(document))
     write_text(run / MARKDOWN, markdown(document))
     for name in PICTURES:
-        draw_comparison(run / name, _picture(document))
+        draw_comparison(run / name, _picture(document), observer)
     write_json(run / JSON, document)
 
 

@@ -21,6 +21,7 @@ from erde_cli.core.files import write_json, write_text
 from erde_cli.core.inference import Answers, answer_all, ready, route_all
 from erde_cli.core.metrics import Adaptive, adaptive_of
 from erde_cli.core.observations import Observations
+from erde_cli.core.observer import Observer
 from erde_cli.core.plots import Point, TradeOff, draw_trade_off
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
@@ -92,10 +93,10 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """An evaluation and what was written of it."""
+    """An evaluation and its picture; None where that could not be drawn."""
 
     evaluation: Evaluation
-    picture: Path
+    picture: Path | None
 
 
 def evaluate_bundle(
@@ -140,7 +141,7 @@ def evaluate_bundle(
     warn_of_drift(evaluation, options)
     point = _teacher_point(bundle, teacher, store, context, options)
     folder = out or bundle.path / "evaluation" / (split if data is None else "data")
-    return write_evaluation(evaluation, point, folder)
+    return write_evaluation(evaluation, point, folder, options.observer)
 
 
 def evaluate_store(
@@ -201,7 +202,7 @@ def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
 
 
 def write_evaluation(
-    evaluation: Evaluation, teacher: Point | None, folder: Path
+    evaluation: Evaluation, teacher: Point | None, folder: Path, observer: Observer
 ) -> EvaluationFiles:
     """Write `evaluation.json`, `sweep.csv` and `tradeoff.png` into a folder."""
     chosen = None
@@ -216,10 +217,10 @@ def write_evaluation(
         chosen,
         teacher,
     )
-    draw_trade_off(folder / "tradeoff.png", picture)
+    drawn = draw_trade_off(folder / "tradeoff.png", picture, observer)
     write_text(folder / "sweep.csv", _sweep_csv(evaluation))
     write_json(folder / "evaluation.json", evaluation.to_json())
-    return EvaluationFiles(evaluation, folder / "tradeoff.png")
+    return EvaluationFiles(evaluation, drawn)
 
 
 def point_of(teacher: Evaluation) -> Point:

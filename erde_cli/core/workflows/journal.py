@@ -27,13 +27,15 @@ class _Document(BaseModel):
     seconds: dict[str, float]
     evaluated: str | None
     report: str | None = None
+    drawn: bool = True
     digest: str | None = None  # of the rest, as it stands in the file
 
 
 class Journal:
     """`run.json`, written after every finished phase, so that a failed start leaves no trace.
 
-    evaluated: digest of what was evaluated. report: digest of what that came to.
+    evaluated: digest of what was evaluated. report: digest of what that came to. drawn: whether its
+    pictures could be drawn: one that is missing is drawn again, unless that failed.
     """
 
     def __init__(self, run: Path, recipe: Recipe) -> None:
@@ -43,6 +45,7 @@ class Journal:
         self.seconds: dict[str, float] = dict(found.seconds) if found else {}
         self.evaluated: str | None = found.evaluated if found else None
         self.report: str | None = found.report if found else None
+        self.drawn = found.drawn if found else True
         self._recipe = recipe
         self.kept: list[str] = []
 
@@ -101,6 +104,7 @@ class Journal:
             "seconds": self.seconds,
             "evaluated": self.evaluated,
             "report": self.report,
+            "drawn": self.drawn,
         }
         write_json(self.run / RUN_FILE, {**document, "digest": digest_of(document)})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,7 +52,10 @@ class MeasuredBatch:
 
 @dataclass(frozen=True)
 class MeasuredLatency:
-    """A bundle's times, memory and accuracy of each exit on its calibration split."""
+    """A bundle's times, memory and accuracy of each exit on its calibration split.
+
+    picture: None where it could not be drawn.
+    """
 
     runtime: Runtime
     context: Context
@@ -62,7 +65,7 @@ class MeasuredLatency:
     weights_placed_bytes: int | None
     exit_accuracy: list[float]
     calibrated_rates: list[float] | None
-    picture: Path
+    picture: Path | None = None
 
     @property
     def where(self) -> str:
@@ -107,7 +110,7 @@ class MeasuredLatency:
                 "placed_bytes": self.weights_placed_bytes,
             },
             "batches": [_batch_to_json(one, profile, self.calibrated(one)) for one in self.batches],
-            "picture": str(self.picture),
+            "picture": str(self.picture) if self.picture else None,
         }
 
 
@@ -145,10 +148,10 @@ def measure_bundle(
         timed.weight_bytes,
         accuracy,
         thresholds.exit_rates if thresholds else None,
-        (request.out or bundle.path / "profile") / "profile.png",
     )
-    _draw(found, bundle, profile, thresholds)
-    return found
+    path = (request.out or bundle.path / "profile") / "profile.png"
+    picture = _picture(found, bundle, profile, thresholds)
+    return replace(found, picture=draw_profile(path, picture, options.observer))
 
 
 def _measure_batch(
@@ -191,17 +194,16 @@ def image_places(count: int, side: int, batch: int) -> NDArray[np.int64]:
     return np.resize(permutation(count, 0, "latency"), wanted)
 
 
-def _draw(
+def _picture(
     found: MeasuredLatency, bundle: Bundle, profile: Profile, thresholds: ThresholdsDocument | None
-) -> None:
-    picture = ProfilePicture(
+) -> ProfilePicture:
+    return ProfilePicture(
         f"{bundle.document.recipe.get('name', '')}: cost of each exit ({found.where})",
         profile.cumulative_macs,
         profile.static_macs_of_exits,
         thresholds.expected_macs if thresholds else None,
         [one.latency for one in found.batches],
     )
-    draw_profile(found.picture, picture)
 
 
 def _batch_to_json(one: MeasuredBatch, profile: Profile, calibrated: float | None) -> Json:

@@ -40,7 +40,7 @@ def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
         content["certificate"] = _certificate_of(
             found.document.certificate, point, target, certified=certified
         )
-    return rewritten(found, content)
+    return rewritten(found, content, options.observer)
 
 
 def choose_point(

@@ -49,9 +49,10 @@ class RunResult:
     kept: list[str]
 
     @property
-    def picture(self) -> Path:
-        """The student's trade-off."""
-        return self.run / "student" / "evaluation" / "test" / "tradeoff.png"
+    def picture(self) -> Path | None:
+        """The student's trade-off; None where it could not be drawn."""
+        path = self.run / "student" / "evaluation" / "test" / "tradeoff.png"
+        return path if path.is_file() else None
 
     def to_json(self) -> Json:
         """The object that `--json` prints."""
@@ -179,7 +180,12 @@ def _evaluation(
     folders = {role: run / role / "evaluation" / "test" for role in ("teacher", "student")}
     report = _written_report(run / REPORT, journal.report)
     pictures = all((folder / "tradeoff.png").is_file() for folder in folders.values())
-    if journal.evaluated == digest and report is not None and pictures:
+    if journal.evaluated == digest and report is not None and (pictures or not journal.drawn):
+        if not pictures:
+            options.observer.note(
+                "Its picture could not be drawn then; to draw it now, type: "
+                f"erde evaluate {student.path}"
+            )
         journal.keep("evaluation", options)
         journal.save()
         return report
@@ -190,12 +196,14 @@ def _evaluation(
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
     of_student = evaluate_store(student, store, "test", context)
     warn_of_drift(of_student, options)
-    write_evaluation(of_teacher, None, folders["teacher"])
-    write_evaluation(of_student, point_of(of_teacher), folders["student"])
+    observer = options.observer
+    first = write_evaluation(of_teacher, None, folders["teacher"], observer)
+    last = write_evaluation(of_student, point_of(of_teacher), folders["student"], observer)
     journal.took("evaluation", start)
     report = compare(of_teacher, of_student, journal.seconds)
     write_json(run / REPORT, report)
     journal.evaluated, journal.report = digest, digest_of(report)
+    journal.drawn = None not in (first.picture, last.picture)
     journal.save()
     return report
 
