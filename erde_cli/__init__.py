@@ -7,9 +7,8 @@ never import torch.
 from __future__ import annotations
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # nothing is imported here before __main__ has settled what may be
 if TYPE_CHECKING:
     from erde_cli.core.bundle import Bundle
     from erde_cli.core.bundle import load_bundle as load
@@ -38,6 +37,8 @@ def __getattr__(name: str) -> object:
         return version("erde-cli")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
 

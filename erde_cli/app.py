@@ -6,7 +6,8 @@ import io
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any
+from contextlib import suppress
+from typing import Annotated
 
 import typer
 
@@ -16,7 +17,7 @@ from erde_cli.commands.data import data
 from erde_cli.commands.distill import distill
 from erde_cli.commands.evaluate import evaluate
 from erde_cli.commands.export import export
-from erde_cli.commands.json_stream import print_object
+from erde_cli.commands.failures import STOPPED, fail, failure, stopped
 from erde_cli.commands.predict import predict
 from erde_cli.commands.printable import printable
 from erde_cli.commands.profile import profile
@@ -25,9 +26,8 @@ from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
 from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.stop_request import interrupted
 from erde_cli.core.waiting import spin_briefly
-
-_STOPPED = 130  # 128 + SIGINT
 
 app = typer.Typer(
     name="erde",
@@ -84,25 +84,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(given, prog_name="erde", standalone_mode=False)
+        sys.stdout.flush()  # here, where it can be told that it fails
     except ErdeError as error:
-        return _fail(given, error.to_json(), str(error))
+        return fail(given, error.to_json(), str(error))
     except (KeyboardInterrupt, typer.Abort):
-        code = _STOPPED
+        code = STOPPED
+    except BrokenPipeError:  # whoever read the output has left
+        return 1
     except OSError as error:  # a full disk, a closed folder: no bug
         refused = _refused(error)
-        return _fail(given, refused.to_json(), str(refused))
+        return fail(given, refused.to_json(), str(refused))
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
-        return _fail_unexpected(given, error)
-    if code == _STOPPED:  # Typer turns Ctrl-C into this code, without a word
-        text = "Stopped."
-        if given[:1] in (["run"], ["compare"]):
-            text += " Finished phases are kept: type the same command to go on."
-        return _fail(given, _error("Stopped", text, _STOPPED), text)
+        if not interrupted():
+            return _fail_unexpected(given, error)
+        code = STOPPED  # modules turn Ctrl-C into an error of their own while they are imported
+    if code == STOPPED:  # Typer turns Ctrl-C into this code, without a word
+        return stopped(given)
     return code if isinstance(code, int) else 0
 
 
 def _refused(error: OSError) -> ErdeError:
     """What the system refused, wherever that was noticed: it lets nobody in, or it fails."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return ErdeError(
+            f"Cannot write to stdout: {error.strerror or error}.",
+            hint="make room there, or write elsewhere, then type the same command again",
+        )
     if isinstance(error, PermissionError):
         return InputError(
             f"Cannot open {error.filename or 'a file'}: {error.strerror or error}.",
@@ -125,20 +134,8 @@ def _fail_unexpected(given: list[str], error: Exception) -> int:
         context = getattr(error, "ctx", None)
         help_command = f"{context.command_path if context else 'erde'} --help"
         text = f"{describe()}\n  next:     {help_command}"
-        return _fail(given, _error("UsageError", describe(), 2, help_command), text)
-    sys.stderr.write(printable("".join(traceback.format_exception(error))))
+        return fail(given, failure("UsageError", describe(), 2, help_command), text)
+    with suppress(OSError):
+        sys.stderr.write(printable("".join(traceback.format_exception(error))))
     text = f"This is a bug in erde: {type(error).__name__}: {error}"
-    return _fail(given, _error(type(error).__name__, str(error), 1), text)
-
-
-def _error(kind: str, message: str, exit_code: int, hint: str = "") -> dict[str, Any]:
-    fields = {"type": kind, "message": message, "got": "", "expected": "", "hint": hint}
-    return {"error": {**fields, "exit_code": exit_code}}
-
-
-def _fail(given: list[str], document: dict[str, Any], text: str) -> int:
-    sys.stderr.write(f"Error: {printable(text)}\n")
-    if "--json" in given:
-        print_object(document)
-    exit_code: int = document["error"]["exit_code"]
-    return exit_code
+    return fail(given, failure(type(error).__name__, str(error), 1), text)
