@@ -47,8 +47,12 @@ class _Quiet(Observer):
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._warned: set[str] = set()
 
     def warning(self, message: str) -> None:
+        if message in self._warned:
+            return
+        self._warned.add(message)
         text = escape(printable(message))
         self._console.print(f"[yellow]Warning:[/yellow] {text}", soft_wrap=True)
 

@@ -2,28 +2,81 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.files import make_folder
+from erde_cli.core.observer import Observer
 from erde_cli.core.temporary import sweep
 
 VARIABLE = "ERDE_CACHE"
 
 
 def user_cache() -> Path:
-    """The user's cache folder; a relative $XDG_CACHE_HOME is to be ignored, says its standard."""
+    """The user's cache folder; a relative $XDG_CACHE_HOME is to be ignored, says its standard.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return named if named.is_absolute() else Path.home() / ".cache"
 
 
-def cache_folder(*parts: str) -> Path:
-    """A folder below $ERDE_CACHE, or below `erde` in the user's cache; not made yet."""
+def cache_folder(name: str) -> Path | None:
+    """A folder of the cache, to be read from; perhaps not there. None where it cannot be looked at.
+
+    It is below $ERDE_CACHE, or below `erde` in the user's cache.
+    """
+    try:
+        folder = _root() / name
+        folder.exists()
+    except (OSError, RuntimeError):
+        return None
+    return folder
+
+
+def writable_folder(name: str, observer: Observer) -> Path | None:
+    """A folder of the cache, made, to be written into; None, with a warning, where that cannot be.
+
+    The warning is the same for every folder, so that it is shown once.
+    """
+    where = "the user's cache"
+    try:
+        where = str(_root())
+        folder = _root() / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+    observer.warning(
+        f"Decoded images, teachers' logits and exported stages cannot be kept in {where}, so every "
+        f"command makes them anew: {reason}. Name another folder: export {VARIABLE}=FOLDER"
+    )
+    return None
+
+
+@cache
+def temporary_folder() -> Path:
+    """A folder in the place of the cache, removed when this process ends."""
+    made = TemporaryDirectory(prefix="erde-")
+    atexit.register(made.cleanup)
+    return Path(made.name)
+
+
+def _root() -> Path:
+    """The cache.
+
+    Raises:
+        RuntimeError: the user has no home folder.
+    """
     named = os.environ.get(VARIABLE)
-    root = Path(named).expanduser() if named else user_cache() / "erde"
-    return root.joinpath(*parts)
+    return Path(named).expanduser() if named else user_cache() / "erde"
 
 
 def make_room(folder: Path, needed: int) -> None:

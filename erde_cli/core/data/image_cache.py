@@ -22,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from erde_cli.core.cache import VARIABLE, cache_folder, in_words, make_room
+from erde_cli.core.cache import (
+    VARIABLE,
+    cache_folder,
+    in_words,
+    make_room,
+    writable_folder,
+)
 from erde_cli.core.data.decoded import IMAGES, INDEX, DecodedImages, Kept
 from erde_cli.core.data.decoders import Wanted
 from erde_cli.core.data.image_files import Digest, ImageFiles, look_at
@@ -66,10 +72,14 @@ def decoded_images(
     """
     files = look_at(root, paths, wanted, digest, observer)
     key = files.key()
-    folder = cache_folder("images", key[:32])
-    found = _read(folder, key, files)
+    cache = cache_folder("images")
+    found = None if cache is None else _read(cache / key[:32], key, files)
     if found is not None:
         return found
+    cache = writable_folder("images", observer)
+    if cache is None:
+        return _hold(files)
+    folder = cache / key[:32]
     if folder.exists():
         observer.warning(f"{folder} is damaged: its images are decoded anew.")
     reason = _keep(folder, key, files)

@@ -86,7 +86,7 @@ def data_root(given: str | None = None) -> Path:
     Raises:
         DataError: something that is no folder is there.
     """
-    hint = f"name a folder, as data.root in the recipe, with --root, or in {ROOT_VARIABLE}"
+    hint = f"export {ROOT_VARIABLE}=FOLDER, or name it as data.root in the recipe or with --root"
     try:
         root = Path(given or os.environ.get(ROOT_VARIABLE) or user_cache() / "erde" / "data")
         root = root.expanduser().absolute()

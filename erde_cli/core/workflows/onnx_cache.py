@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from erde_cli.core.bundle import Bundle
-from erde_cli.core.cache import cache_folder, make_room
+from erde_cli.core.cache import cache_folder, make_room, temporary_folder, writable_folder
 from erde_cli.core.errors import BundleError
 from erde_cli.core.export_record import ExportRecord
 from erde_cli.core.files import digest_of
@@ -31,10 +31,11 @@ def kept_stages(bundle: Bundle, options: Options, threads: int) -> OnnxNetwork:
     """
     request = ExportRequest("onnx-staged", Path(), instead=_INSTEAD)
     record = record_of(bundle, request)
-    folder = cache_folder("onnx", _key(bundle, record))
-    found = _opened(folder, record, threads)
+    name, root = _key(bundle, record), cache_folder("onnx")
+    found = None if root is None else _opened(root / name, record, threads)
     if found is not None:
         return found
+    folder = (writable_folder("onnx", options.observer) or temporary_folder()) / name
     if folder.exists():
         options.observer.warning(f"{folder} is damaged: its stages are exported anew.")
         shutil.rmtree(folder, ignore_errors=True)
@@ -55,10 +56,10 @@ def _key(bundle: Bundle, record: ExportRecord) -> str:
 
 def _opened(folder: Path, record: ExportRecord, threads: int) -> OnnxNetwork | None:
     """What is kept there; None where it is missing or no longer what was written."""
-    if not folder.exists():
-        return None
     try:
+        if not folder.exists():
+            return None
         found = open_exported(folder, threads)
-    except BundleError:
+    except (BundleError, OSError):
         return None
     return found if found.record == record else None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import read_bundle_document
-from erde_cli.core.cache import cache_folder, in_words
+from erde_cli.core.cache import cache_folder, in_words, temporary_folder, writable_folder
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batch, Batches, Dataset
 from erde_cli.core.data.folders import FolderSource
@@ -154,7 +154,10 @@ def teacher_logits(
         "torch": torch.__version__,
     }
     shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)
-    cache = LogitsCache.at(cache_folder("teacher"), key, shape)
+    root = cache_folder("teacher")
+    if root is None or LogitsCache.at(root, key, shape).missing(views):
+        root = writable_folder("teacher", options.observer) or temporary_folder()
+    cache = LogitsCache.at(root, key, shape)
     missing, size = cache.missing(views), in_words(views * cache.bytes_per_view)
     cache.open(missing * cache.bytes_per_view)
     there = f"{views - missing} of {views} views there" if missing else "all there"

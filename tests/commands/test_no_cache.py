@@ -1,0 +1,134 @@
+"""Nobody has to have a home: where nothing can be kept, it is made anew, and told once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from erde_cli.core import cache
+from erde_cli.core.data.published_files import data_root
+from erde_cli.core.errors import DataError
+from erde_cli.core.workflows import teachers
+
+from ..conftest import Cli
+
+Prepare = Callable[[Path, pytest.MonkeyPatch], str]
+
+
+def no_home(folder: Path, patch: pytest.MonkeyPatch) -> str:
+    def refuse(*_: object) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    patch.setattr(Path, "home", refuse)
+    return "in the user's cache, so every command makes them anew: Could not determine home"
+
+
+def no_such_home(folder: Path, patch: pytest.MonkeyPatch) -> str:
+    patch.setenv("HOME", "/proc/nowhere")
+    return "/proc/nowhere/.cache/erde, so every command makes them anew: No such file"
+
+
+def a_file(folder: Path, patch: pytest.MonkeyPatch) -> str:
+    (folder / "file").touch()
+    patch.setenv("ERDE_CACHE", str(folder / "file"))
+    return f"{folder / 'file'}, so every command makes them anew: Not a directory"
+
+
+def of_somebody(folder: Path, patch: pytest.MonkeyPatch) -> str:
+    """A tilde that leads nowhere."""
+    patch.setenv("ERDE_CACHE", "~nobody-of-this-name/cache")
+    return "in the user's cache, so every command makes them anew: Could not determine home"
+
+
+KINDS = [no_home, no_such_home, a_file, of_somebody]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+def reason(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the one warning says."""
+    for name in ("ERDE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    cache.temporary_folder.cache_clear()  # there is one command after the other in this process
+    told: str = request.param(tmp_path, monkeypatch)
+    return told
+
+
+def told_once(err: str, reason: str) -> bool:
+    text = " ".join(err.split())
+    return text.count("Warning: ") == 1 and reason in text and "export ERDE_CACHE=FOLDER" in text
+
+
+def test_a_student_is_the_same_without_a_cache(
+    folder_recipe: Path, tmp_path: Path, cli: Cli, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images and the teacher's logits are made anew, and both together are told once."""
+    views = ("--set", "distillation.teacher_cache.views=2")
+    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "without", *views)
+    assert code == 0, err
+    assert told_once(err, reason), err
+    monkeypatch.undo()
+    monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
+    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "with", *views)
+    assert (code, err.count("Warning")) == (0, 0), err
+    weights = Path("student/model.safetensors")
+    assert (tmp_path / "without" / weights).read_bytes() == (
+        tmp_path / "with" / weights
+    ).read_bytes()
+
+
+@pytest.mark.parametrize("reason", [no_home, a_file], indirect=True)
+def test_stages_are_exported_for_one_command(
+    finished_run: Path, digit_files: Path, cli: Cli, reason: str
+) -> None:
+    pytest.importorskip("onnxruntime")
+    line = ("predict", finished_run / "student", digit_files / "0/000.png", "--runtime", "onnx")
+    code, out, err = cli(*line)
+    assert code == 0, err
+    assert told_once(err, reason), err
+    assert "000.png" in out
+
+
+def test_a_data_set_to_be_downloaded_needs_a_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cli: Cli
+) -> None:
+    for name in ("ERDE_DATA", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    no_home(tmp_path, monkeypatch)
+    with pytest.raises(DataError) as caught:
+        data_root()
+    assert "export ERDE_DATA=FOLDER" in caught.value.hint
+    code, _, err = cli("data", "fetch", "cifar10")
+    assert (code, "export ERDE_DATA=FOLDER" in err) == (2, True), err
+
+
+def test_a_cache_that_is_whole_needs_no_writing(
+    folder_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that lies on a disk that can only be read."""
+    monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
+    views = ("--set", "distillation.teacher_cache.views=1", "--quiet")
+    assert cli("run", folder_recipe, "--out", tmp_path / "one", *views)[0] == 0
+
+    def refuse(name: str, _: object) -> None:
+        raise AssertionError(f"{name} is written into")
+
+    monkeypatch.setattr(cache, "writable_folder", refuse)
+    monkeypatch.setattr(teachers, "writable_folder", refuse)
+    monkeypatch.setattr("erde_cli.core.data.image_cache.writable_folder", refuse)
+    assert cli("run", folder_recipe, "--out", tmp_path / "two", *views)[0] == 0
+
+
+def test_a_cache_that_may_not_be_looked_into_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As below a home that HOME still names once another user runs a container."""
+
+    def refuse(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setenv("ERDE_CACHE", str(tmp_path))
+    assert cache.cache_folder("images") == tmp_path / "images"
+    monkeypatch.setattr(Path, "exists", refuse)
+    assert cache.cache_folder("images") is None
