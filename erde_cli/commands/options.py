@@ -16,9 +16,15 @@ def path_of(text: str) -> Path:
     """A path, from home where it begins with ~, which shells leave alone in --out=~/runs.
 
     An empty text, as from a variable that is not set, is refused, and so is what no system takes.
+    One dash stands for stdin and stdout elsewhere: it would become a file of that name.
     """
     if not text.strip():
         raise typer.BadParameter("a path is expected, got nothing")
+    if text == "-":
+        raise typer.BadParameter(
+            "a path is expected, got - (on stdout there is JSON, with --json; ./- is a file of "
+            "that name)"
+        )
     try:
         path = Path(text).expanduser()
         path.lstat()

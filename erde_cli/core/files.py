@@ -199,8 +199,6 @@ def check_file_target(path: Path, option: str) -> None:
 
 def _flush(path: Path) -> None:
     """See that a file, or what a folder lists, is on the disk itself."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows opens no folders
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ def one_writer(run: Path) -> Iterator[None]:
     """Hold a run folder, so that no other process writes into it, swept of what one left behind.
 
     The lock belongs to this process: it ends with it, however it ends, and processes that are
-    started from here do not inherit it. Where the system has no such locks, nothing is held.
+    started from here do not inherit it.
 
     Raises:
         RunError: another process holds it, whose number is named; or nothing can be written there.
@@ -41,11 +42,7 @@ def one_writer(run: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
-def _locked(run: Path) -> int | None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
+def _locked(run: Path) -> int:
     path = run / LOCK
     while True:
         handle = _opened(path)

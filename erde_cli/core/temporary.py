@@ -1,22 +1,18 @@
 """Files and folders that are being written: held by their process, swept away once it is gone.
 
 A process that is killed cannot tidy up. So each holds what it is writing by a lock that ends with
-it, and whoever comes next removes what nobody holds. Where the system has no such locks (Windows),
-nothing is held and nothing is swept.
+it, and whoever comes next removes what nobody holds.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-
-if sys.platform != "win32":
-    import fcntl
 
 _NEW, _OLD = ".erde-new-", ".erde-old-"
 _RANDOM = 8  # characters that tempfile puts between prefix and suffix
@@ -44,7 +40,7 @@ def new_folder(beside: Path) -> Iterator[Path]:
         while True:
             temporary = Path(tempfile.mkdtemp(prefix=_NEW, dir=beside.parent))
             stack.callback(shutil.rmtree, temporary, ignore_errors=True)
-            if sys.platform == "win32" or _held(stack, os.open(temporary, os.O_RDONLY), temporary):
+            if _held(stack, os.open(temporary, os.O_RDONLY), temporary):
                 break
         yield temporary
 
@@ -55,8 +51,7 @@ def set_aside(folder: Path) -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix=_NEW, dir=folder.parent) as made:
         random = Path(made).name[-_RANDOM:]
     with ExitStack() as stack:
-        if sys.platform != "win32":
-            _held(stack, os.open(folder, os.O_RDONLY), folder)
+        _held(stack, os.open(folder, os.O_RDONLY), folder)
         old = folder.replace(folder.parent / f"{_OLD}{random}{folder.name}")
         try:
             yield
@@ -69,8 +64,6 @@ def sweep(root: Path, *, deep: bool = False) -> None:
 
     A folder that was set aside for a new one that never came is put back in its place.
     """
-    if sys.platform == "win32":
-        return
     for folder, folders, files in os.walk(root):
         for name in [*folders, *files]:
             if name.startswith((_NEW, _OLD)):
@@ -81,9 +74,6 @@ def sweep(root: Path, *, deep: bool = False) -> None:
 
 def _held(stack: ExitStack, handle: int, path: Path) -> bool:
     """Hold an open file or folder until the stack ends; False if it was swept before that."""
-    if sys.platform == "win32":
-        os.close(handle)  # Windows moves no open file
-        return True
     stack.callback(os.close, handle)
     with suppress(OSError):  # some file systems have no locks: then nothing is swept there, either
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,8 +89,6 @@ def _tidy(path: Path) -> None:
     Raises:
         OSError: one does; or it is a link, or cannot be opened.
     """
-    if sys.platform == "win32":
-        return
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,6 +34,11 @@ TYPED = [
     given("run digits --frobnicate", "--frobnicate"),
     given("run digits --sed 3", "--sed", "--seed"),
     given("run --out", "--out", "argument"),
+    given("run digits --out -", "--out", "got -", "./-"),
+    given("predict run/student a.png --csv -", "--csv", "got -", "--json", "./-"),
+    given("export run/student --format onnx --out -", "--out", "got -"),
+    given("evaluate - --data images", "BUNDLE", "got -"),
+    given("data fetch cifar10 --root -", "--root", "got -"),
     given("export run/student --out x.onnx", "--format"),
     given("export run/student --format onnx", "--out"),
 ]

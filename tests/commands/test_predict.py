@@ -135,6 +135,13 @@ def test_files_folders_patterns_and_lists(
     ]
 
 
+def test_a_mark_at_the_head_of_a_list_is_no_part_of_its_first_path(
+    student: Path, photos: Path, json_of: JsonOf, listed: Callable[[bytes], None]
+) -> None:
+    listed(b"\xef\xbb\xbf" + f"{photos / 'a.png'}\r\n{photos / 'b.png'}\r\n".encode())
+    assert names(json_of("predict", student, "-")) == ["a.png", "b.png"]
+
+
 def test_a_pattern_is_a_name_where_there_is_a_file_of_that_name(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

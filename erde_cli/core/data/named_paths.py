@@ -6,6 +6,7 @@ time the names inside one folder, and inside those above it, are held.
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 import glob
 import os
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from erde_cli.core.data.listing import count_images, image_endings, wanted
+from erde_cli.core.errors import DataError
 from erde_cli.core.passed_over import PassedOver, is_system_folder
 
 LIST = "-"  # on the command line: the paths come from standard input, one a line
@@ -42,12 +44,16 @@ def named_images(
         given: paths, patterns, or "-" for `listed`.
         listed: lines that hold a path each, of a file or a folder; empty lines are passed over.
         passed: what folders hold that is left out is counted there.
+
+    Raises:
+        DataError: the list is in UTF-16, or its paths do not stand one a line.
     """
     passed = PassedOver() if passed is None else passed
     for path in given:
         if path == LIST:
-            for line in listed:
-                if name := os.fsdecode(line.rstrip(b"\r\n")):
+            for number, line in enumerate(listed):
+                text = _beginning(line) if number == 0 else line
+                if name := os.fsdecode(text.rstrip(b"\r\n")):
                     yield from _named(name, passed)
         elif glob.has_magic(path) and not os.path.lexists(path):
             yield from _matching(path, passed)
@@ -59,6 +65,24 @@ def count_of_files(given: Iterable[str]) -> int | None:
     """How many images there are, where every path names a file; None: that is not known yet."""
     paths = list(given)
     return len(paths) if all(os.path.isfile(path) for path in paths) else None  # noqa: PTH113
+
+
+def _beginning(line: bytes) -> bytes:
+    """The first line of a list, without the mark of UTF-8 that some editors begin a file with.
+
+    Raises:
+        DataError: it is none of a list of lines.
+    """
+    marked = line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if marked or b"\0" in line:
+        raise DataError(
+            "The list of paths on stdin cannot be read.",
+            got="UTF-16" if marked else "null characters, as UTF-16 and find -print0 write them",
+            expected="one path a line, in UTF-8",
+            hint="iconv -f UTF-16 -t UTF-8 list.txt | erde predict ... -"
+            + ("" if marked else ", or find -print in the place of -print0"),
+        )
+    return line.removeprefix(codecs.BOM_UTF8)
 
 
 def _named(path: str, passed: PassedOver) -> Iterator[Named]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from erde_cli.core.recipe.sections.calibration import OF_RISK, TARGETS
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe
-from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, parse_yaml
+from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
 
 
 def load_recipe(
@@ -121,19 +122,38 @@ def _document(path: Path) -> dict[str, Any]:
         if size > LARGEST_TEXT:
             rule = f"has {size:,} bytes; a recipe has at most {LARGEST_TEXT:,}"
             raise RecipeError([Problem(str(path), "", "", rule)])
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise InputError(
-            f"Cannot read the recipe {path}: {getattr(error, 'strerror', None) or error}.",
+            f"Cannot read the recipe {path}: {error.strerror or error}.",
             expected="a text file in UTF-8 that may be opened",
             hint="make a new one with: erde recipes show digits > mine.yaml",
         ) from error
-    document = parse_yaml(text, str(path))
+    document = parse_yaml(_text(content, path), str(path))
     if not isinstance(document, dict):
         got = "nothing" if document is None else type(document).__name__
         rule = f"a recipe is a mapping of sections, got {got}"
         raise RecipeError([Problem(str(path), "", "", rule)])
     return document
+
+
+def _text(content: bytes, path: Path) -> str:
+    """What a recipe's file says.
+
+    Raises:
+        InputError: it is not in UTF-8; says in what, as far as the bytes tell.
+    """
+    found, convert = encoding_of(content)
+    if found == "UTF-8":
+        return content.decode().replace("\r\n", "\n").replace("\r", "\n")
+    source, made = quote(str(path)), quote(str(path.with_stem(path.stem + "-utf8")))
+    hint = f"iconv -f {convert} -t UTF-8 {source} > {made}, and name that one"
+    raise InputError(
+        f"The recipe {path} is not in UTF-8.",
+        got=found,
+        expected="a text file in UTF-8",
+        hint=hint if convert else "name a text file, or see one: erde recipes show digits",
+    )
 
 
 def _name_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import Any
 
@@ -73,6 +74,33 @@ def parse_yaml(text: str, file: str) -> Any:
         where = f"{file}, line {line}" if line else file
         rule = f"not readable as YAML: {_reason(error)}"
         raise RecipeError([Problem(where, "", "", rule)]) from error
+
+
+def encoding_of(content: bytes) -> tuple[str, str]:
+    """What a text is written in, in words and as `iconv` names it; UTF-8 where it is.
+
+    UTF-16 and UTF-32 are told by their mark, or by the null bytes of Latin letters. What is no text
+    has no name.
+    """
+    marks = (
+        (codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"),
+        (codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"),
+    )  # fmt: skip
+    for mark, name in marks:
+        if content.startswith(mark):
+            return name, name
+    for start, name in ((1, "UTF-16LE"), (0, "UTF-16BE")):
+        if content[start:8:2] == bytes(4):
+            return f"{name}, by its null bytes", name
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        if b"\0" in content:
+            return "bytes that are no text", ""
+        line = content.count(b"\n", 0, error.start) + 1
+        found = f"the byte {content[error.start]:#04x} in line {line}, as in ISO-8859-1 or another"
+        return found, "ISO-8859-1"
+    return "UTF-8", "UTF-8"
 
 
 def _line_of(error: Exception, text: str) -> int | None:
