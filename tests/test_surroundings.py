@@ -81,6 +81,45 @@ def test_files_do_not_get_the_numbers_of_closed_streams(
     assert len(rows) == 1 + len(list(digit_files.rglob("*.png")))
 
 
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "xx_YY.bogus"},
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "0"},
+        {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=str,
+)
+def test_names_in_any_script_are_read_and_written_in_any_locale(
+    environment: dict[str, str], finished_run: Path, digit_files: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_run / "student", tmp_path / "Schüler")
+    shutil.copy(digit_files / "0/000.png", tmp_path / "花 ß.png")
+    code, out, err = typed("predict Schüler '花 ß.png' --csv Zeilen-ä.csv", tmp_path, **environment)
+    assert code == 0, err
+    rows = (tmp_path / "Zeilen-ä.csv").read_text(encoding="utf-8").splitlines()
+    assert rows[1].startswith("花 ß.png,")
+    code, out, err = typed("predict Schüler '花 ß.png'", tmp_path, **environment)
+    assert code == 0, err
+    assert ".png" in out
+    code, out, err = typed("predict Schüler/gone *.png --json", tmp_path, **environment)
+    assert (code, "Sch" in json.loads(out)["error"]["message"]) == (2, True)
+
+
+def test_a_name_that_the_system_has_no_letters_for_is_refused(
+    folder_recipe: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "images").rename(tmp_path / "Bilder-ä")
+    recipe = folder_recipe.read_text().replace("images", "Bilder-ä")
+    folder_recipe.write_text(recipe, encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code, _, err = typed("run folder.yaml --out out", tmp_path, **ascii_only)
+    assert code == 2
+    assert "data.root = 'Bilder-?': is no usable path ('ascii' codec" in err
+
+
 @pytest.mark.parametrize("command", ["profile", "evaluate"])
 def test_warnings_as_errors_end_no_command(
     command: str, finished_run: Path, tmp_path: Path
