@@ -107,7 +107,8 @@ def test_settings_for_matplotlib_change_no_picture(tmp_path: Path) -> None:
     home = tmp_path / "home"
     for folder in (tmp_path, home, home / ".config/matplotlib"):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "matplotlibrc").write_text("text.usetex: True\nfont.size: 20\nno.such.key: 1\n")
+        settings = b"text.usetex: True\nfont.size: 20\nno.such.key: 1\nfont.family: \xe4\n"
+        (folder / "matplotlibrc").write_bytes(settings)  # matplotlib cannot even read it
     environment = {
         "PYTHONPATH": str(Path(__file__).parents[2]), "HOME": str(home),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
