@@ -162,9 +162,10 @@ def test_a_text_that_is_no_good_yaml_is_refused_with_the_file(
 
 
 def test_a_file_that_is_no_text_is_an_input_error(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="Cannot read the recipe"):
+    (tmp_path / "a.yaml").write_bytes(b"\x89\x00\xff")
+    with pytest.raises(InputError, match="not in UTF-8") as caught:
         load_recipe(str(tmp_path / "a.yaml"))
+    assert (caught.value.got, "iconv" in caught.value.hint) == ("bytes that are no text", False)
 
 
 @pytest.mark.parametrize(
