@@ -93,6 +93,19 @@ def test_a_class_of_copies_of_one_image_stays_in_train(make_images: MakeFolder) 
     assert counts == {"train": 6, "calibration": 0, "test": 0}
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_what_another_class_has_as_well_is_not_drawn_from_a_class_without_more(
+    seed: int, make_images: MakeFolder
+) -> None:
+    root = make_images({"train": {"a": 4, "b": 9}})
+    shutil.copytree(root / "train/a", root / "train/c")
+    for number in range(1, 4):
+        (root / f"train/c/{number:03}.png").unlink()
+        shutil.copy(root / "train/c/000.png", root / f"train/c/copy{number}.png")
+    dataset = open_dataset(settings_for(root, split_seed=seed, test_fraction=0.4))
+    assert (dataset.source.labels[dataset.splits["train"]] == 2).sum() == 4
+
+
 def test_nothing_but_copies_cannot_be_split(make_images: MakeFolder) -> None:
     root = make_images({"train": {"a": 1, "b": 1}})
     for name in "ab":
