@@ -128,7 +128,7 @@ def test_one_table_shows_what_is_used_and_what_is_not(messy: Path, cli: Cli) -> 
         "next to train, not used: extra",
         "Warning: Test images that train or calibration has as well: 3.",
         "Warning: Images that lie in the folder of another class as well: 1.",
-        "train/tea/007.png is ",
+        "train/tea/007.png has the content of ",
         "Warning: HEIC and HEIF files are not read (7): convert them",
         "Warning: Files whose names go on after a ? are not read (1)",
         "Warning: Files without an ending are not read (1)",

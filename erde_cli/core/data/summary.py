@@ -179,7 +179,7 @@ def _examples(source: ImageSource, numbers: IntArray, first: IntArray) -> Exampl
 
 
 def _named(examples: Examples) -> str:
-    return "".join(f"\n  {path} is {same}" for path, same in examples)
+    return "".join(f"\n  {path} has the content of {same}" for path, same in examples)
 
 
 def _number(count: int) -> str:
