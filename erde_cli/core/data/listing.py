@@ -218,20 +218,20 @@ def _image_files(folder: str, endings: set[str], passed: PassedOver) -> Iterator
 
 def wanted(entry: os.DirEntry[str], endings: set[str], passed: PassedOver) -> bool:
     """Whether it is an image file or a folder to look into; what is neither is counted."""
-    if is_system_folder(entry.name):
-        passed.system[entry.name] += count_images(entry.path, endings)
-        return False
-    if entry.name.startswith("."):
+    name = entry.name
+    folder = entry.is_dir(follow_symlinks=False)
+    if not folder and ending_of(name) in endings and name[0] != "." and is_file(entry):
+        return True
+    if folder and is_system_folder(name):
+        passed.system[name] += count_images(entry.path, endings)
+    elif name[0] == ".":
         passed.hidden += 1
-        return False
-    if entry.is_dir(follow_symlinks=False):
+    elif folder:
         return True
-    if ending_of(entry.name) in endings and is_file(entry):
-        return True
-    if kind := _link_kind(entry):
+    elif kind := _link_kind(entry):
         passed.endings[kind] += 1
     else:
-        passed.add_file(entry.name)
+        passed.add_file(name)
     return False
 
 
@@ -265,5 +265,6 @@ def is_file(entry: os.DirEntry[str]) -> bool:
 
 
 def ending_of(name: str) -> str:
-    """Ending of a file's name, in small letters, with its dot."""
-    return os.path.splitext(name)[1].lower()  # noqa: PTH122 (Path's takes as long as decoding)
+    """Ending of a visible file's name, in small letters, with its dot; empty where it has none."""
+    before, dot, ending = name.rpartition(".")
+    return dot + ending.lower() if before else ""
