@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 import traceback
@@ -28,6 +29,8 @@ from erde_cli.commands.tune import tune
 from erde_cli.core.errors import ErdeError, InputError
 from erde_cli.core.stop_request import interrupted
 from erde_cli.core.waiting import spin_briefly
+
+_OF_STREAMS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO, errno.EFBIG)
 
 app = typer.Typer(
     name="erde",
@@ -105,12 +108,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refused(error: OSError) -> ErdeError:
     """What the system refused, wherever that was noticed: it lets nobody in, or it fails."""
-    try:
-        sys.stdout.flush()
-    except OSError:
+    if error.filename is None and error.errno in _OF_STREAMS:  # files are told by their names
         return ErdeError(
             f"Cannot write to stdout: {error.strerror or error}.",
-            hint="make room there, or write elsewhere, then type the same command again",
+            hint="send it elsewhere, such as by > FILE, then type the same command again",
         )
     if isinstance(error, PermissionError):
         return InputError(

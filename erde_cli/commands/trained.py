@@ -19,7 +19,7 @@ def trained_pieces(trained: Trained, title: str) -> list[RenderableType]:
     for index, accuracy in enumerate(trained.accuracy_calibration):
         made.add_row(exit_name(index, len(trained.accuracy_calibration)), percent(accuracy))
     speed = (
-        f"{trained.epochs} epochs in {trained.seconds:.0f} s, "
+        f"{trained.epochs} epoch{'s' * (trained.epochs != 1)} in {trained.seconds:.0f} s, "
         f"{trained.images_per_second:,.0f} images/s"
     )
     return [

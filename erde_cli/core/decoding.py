@@ -148,18 +148,32 @@ def _pixels(
     content: bytes, likely: str | None, size: int, rules: PixelRules
 ) -> tuple[Image.Image, Traits]:
     with _opened(content, likely) as image:
-        several = _has_frames(image)
-        if several and rules.frames == "refuse":
-            raise RefusedError("it holds several images, and the recipe refuses such files")
-        wide = _is_wide(image)
+        several, wide = check_rules(image, rules)
         image.load()
         turned, traits = to_rgb(upright(image), size, rules)
         if wide:
-            traits = traits.and_(_wide_traits(turned, rules))
+            traits = traits.and_(Traits(deep=1, largest=256 * max(turned.tobytes()) + 255))
         return turned, traits._replace(frames=int(several))
 
 
-def _has_frames(image: ImageFile.ImageFile) -> bool:
+def check_rules(image: Image.Image, rules: PixelRules) -> tuple[bool, bool]:
+    """See that the recipe allows an image; whether it is one of several, and read by 8 of 16 bits.
+
+    Raises:
+        RefusedError: it does not.
+    """
+    several, wide = _has_frames(image), _is_wide(image)
+    if several and rules.frames == "refuse":
+        raise RefusedError("it holds several images, and the recipe refuses such files")
+    if wide and rules.bit_depth not in (None, 0, 16):
+        raise RefusedError(
+            "bit_depth is for grey images: of 16 bits in colour or with transparency the upper 8 "
+            "are read. Scale the values up, or convert the file to 8 bits"
+        )
+    return several, wide
+
+
+def _has_frames(image: Image.Image) -> bool:
     """Whether there are more images than the first one; a broken second one is none."""
     try:
         return image.format in _MOVING and bool(getattr(image, "is_animated", False))
@@ -167,24 +181,10 @@ def _has_frames(image: ImageFile.ImageFile) -> bool:
         return False
 
 
-def _is_wide(image: ImageFile.ImageFile) -> bool:
+def _is_wide(image: Image.Image) -> bool:
     """Whether Pillow is about to take the upper 8 of 16 bits of a colour image."""
-    return image.mode in ("RGB", "RGBA", "LA") and any("16" in str(t[3]) for t in image.tile)
-
-
-def _wide_traits(image: Image.Image, rules: PixelRules) -> Traits:
-    """Of such an image; fewer bits than 16 would leave too few of them.
-
-    Raises:
-        RefusedError: the recipe says that its values have fewer.
-    """
-    if rules.bit_depth not in (None, 0, 16):
-        raise RefusedError(
-            "colour in 16 bits is read by its upper 8: bit_depth is for grey images; scale the "
-            "values up, or convert the file to 8 bits"
-        )
-    largest = max(image.tobytes())
-    return Traits(deep=1, largest=256 * largest + 255)
+    tiles = getattr(image, "tile", ())  # empty once it is loaded
+    return image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in tiles)
 
 
 def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
@@ -203,6 +203,8 @@ def _ending(path: str) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, RefusedError):
+        return str(error)
     if isinstance(error, UnidentifiedImageError):  # its own text names an address in memory
         return "UnidentifiedImageError: no known format of images"
     return f"{type(error).__name__}: {error}"

@@ -123,6 +123,6 @@ class PassedOver:
 
 
 def _counted(counts: Counter[str]) -> str:
-    shown = [f"{count:,} {name}" for name, count in counts.most_common(_LISTED) if count]
+    shown = [f"{name} {count:,}" for name, count in counts.most_common(_LISTED) if count]
     rest = sum(counts.values()) - sum(count for _, count in counts.most_common(_LISTED))
-    return ", ".join([*shown, f"{rest:,} others"] if rest else shown)
+    return ", ".join([*shown, f"others {rest:,}"] if rest else shown)

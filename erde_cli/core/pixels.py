@@ -95,8 +95,9 @@ def to_rgb(image: Image.Image, size: int, rules: PixelRules) -> tuple[Image.Imag
     """
     traits = Traits()
     if image.mode.startswith("I;16") or image.mode == "I":
-        image, largest = _shallow(image, rules.bit_depth)
-        traits = Traits(deep=1, largest=largest)
+        scaled = image.format == "PPM"  # its header says how large values are: Pillow goes by it
+        image, largest = _shallow(image, 16 if scaled else rules.bit_depth)
+        traits = Traits() if scaled else Traits(deep=1, largest=largest)
     elif image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range")
     elif image.has_transparency_data:

@@ -1,25 +1,30 @@
 """`tests.json` of a bundle: every test that half B of some images was used for.
 
 What was tested belongs to the images, not to the thresholds in force: it is only ever added to, and
-outlives `thresholds.json` and the weights.
+outlives `thresholds.json` and the weights. Files are known again by their content, in whatever
+folder they lie then.
 """
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 
 from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.files import digest_of, read_json, write_file, write_json
+from erde_cli.core.short_digests import ShortDigests
 from erde_cli.core.thresholds_file import EarlierDocument, ThresholdsDocument, written_thresholds
 
 TESTS = "tests.json"
 FORMAT = 1
+_BYTES = 8  # of a short digest
 
 
 class Tested(BaseModel):
@@ -42,13 +47,26 @@ class Tested(BaseModel):
         return EarlierDocument(risk=self.risk, epsilon=self.epsilon, confidence=self.confidence)
 
 
+def _eights(content: bytes) -> bytes:
+    if len(content) % _BYTES:
+        raise ValueError(f"a multiple of {_BYTES} bytes expected")
+    return content
+
+
+_Digests = Annotated[Base64Bytes, AfterValidator(_eights)]
+
+
 class TestsDocument(BaseModel):
-    """What `tests.json` holds; the first test first."""
+    """What `tests.json` holds; the first test first.
+
+    images: of each split fingerprint whose images are files, the short digests of half B.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1]
     tests: list[Tested]
+    images: dict[str, _Digests] = {}
     seal: str
 
 
@@ -85,10 +103,23 @@ def read_tests(bundle: Path) -> list[Tested]:
     return [*told, *tests, *([] if last in tests else [last])]
 
 
-def earlier_tests(tests: Sequence[Tested], this: Tested) -> list[EarlierDocument]:
-    """What the same images were tested for, each once, other than by this very test."""
-    images = this.split_fingerprint
-    others = (one.asked for one in tests if one.split_fingerprint == images and one != this)
+def earlier_tests(bundle: Path, this: Tested, half_b: ShortDigests | None) -> list[EarlierDocument]:
+    """What images of this half B were tested for, each once, other than by this very test.
+
+    Args:
+        bundle: whose record is read.
+        this: the test.
+        half_b: short digests of the files, uint64 [images]; None where they are no files.
+    """
+    same = {this.split_fingerprint}
+    if half_b is not None:
+        same |= {
+            fingerprint
+            for fingerprint, content in _images(bundle).items()
+            if np.isin(np.frombuffer(content, "<u8"), half_b).any()
+        }
+    tests = read_tests(bundle)
+    others = (one.asked for one in tests if one.split_fingerprint in same and one != this)
     found: list[EarlierDocument] = []
     for one in others:
         if one not in found:
@@ -96,16 +127,42 @@ def earlier_tests(tests: Sequence[Tested], this: Tested) -> list[EarlierDocument
     return found
 
 
-def write_tests(bundle: Path, tests: Sequence[Tested]) -> None:
+def write_tests(
+    bundle: Path, tests: Sequence[Tested], images: Mapping[str, bytes] | None = None
+) -> None:
     """Write `tests.json` into a bundle, whole or not at all, unless it says that already.
+
+    Args:
+        bundle: its folder.
+        tests: all of them.
+        images: digests of half B by split fingerprint, added to those that are known.
 
     Raises:
         BundleError: the record that is there cannot be read.
     """
-    if list(tests) == _recorded(bundle):
+    known = _images(bundle)
+    every = {**known, **(images or {})}
+    if list(tests) == _recorded(bundle) and every == known:
         return
-    content = {"format": FORMAT, "tests": [one.model_dump() for one in tests]}
+    content = {
+        "format": FORMAT,
+        "tests": [one.model_dump() for one in tests],
+        "images": {name: base64.b64encode(content).decode() for name, content in every.items()},
+    }
     write_json(bundle / TESTS, {**content, "seal": digest_of(content)})
+
+
+def add_test(bundle: Path, this: Tested, half_b: ShortDigests | None) -> None:
+    """Add a test to the record, and the images that it was made on.
+
+    Raises:
+        BundleError: the record that is there cannot be read.
+    """
+    tests = read_tests(bundle)
+    images = {}
+    if half_b is not None:
+        images[this.split_fingerprint] = np.unique(half_b).astype("<u8").tobytes()
+    write_tests(bundle, tests if this in tests else [*tests, this], images)
 
 
 def keep_tests(bundle: Path) -> None:
@@ -120,7 +177,7 @@ def keep_tests(bundle: Path) -> None:
 def carry_tests(old: Path, new: Path) -> None:
     """Give a new bundle the tests of the one whose place it takes; what is damaged stays so."""
     try:
-        write_tests(new, read_tests(old))
+        write_tests(new, read_tests(old), _images(old))
     except BundleError:
         content = (old / TESTS).read_bytes()
         write_file(new / TESTS, lambda beside: beside.write_bytes(content))
@@ -143,9 +200,24 @@ def check_carried(bundle: Path) -> None:
 
 
 def _recorded(bundle: Path) -> list[Tested]:
+    document = _document(bundle)
+    return [] if document is None else document.tests
+
+
+def _images(bundle: Path) -> dict[str, bytes]:
+    document = _document(bundle)
+    return {} if document is None else document.images
+
+
+def _document(bundle: Path) -> TestsDocument | None:
+    """The record; None where there is none.
+
+    Raises:
+        BundleError: it cannot be read.
+    """
     path = bundle / TESTS
     if not path.exists():
-        return []
+        return None
     try:
         content = read_json(path)
     except InputError as error:
@@ -157,9 +229,10 @@ def _recorded(bundle: Path) -> list[Tested]:
         document = TestsDocument.model_validate(content)
     except ValidationError as error:
         raise _unknown(path, first_reason(error)) from error
-    if document.seal != digest_of(document.model_dump(exclude={"seal"})):
+    rest = {name: value for name, value in content.items() if name != "seal"}
+    if document.seal != digest_of(rest):
         raise _unknown(path, "another digest than that of what it holds")
-    return document.tests
+    return document
 
 
 def _unknown(path: Path, got: str) -> BundleError:

@@ -125,7 +125,7 @@ FOLDERS = [
     folder("a class in valid that train lacks", "'medium'", "classes that train lacks",
            beside={"images/valid/medium/0.png": png()}),
     folder("valid is a file", "images/valid", "is no folder", beside={"images/valid": "x"}),
-    folder("a class of HEIC alone", "'phone'", "1 .heic", "heif-convert",
+    folder("a class of HEIC alone", "'phone'", ".heic 1", "heif-convert",
            beside={"images/train/phone/0.HEIC": b"x"}),
     folder("nothing in test", "images/test", "no images", without="images/test",
            prepare=make_folder("images/test/dark")),

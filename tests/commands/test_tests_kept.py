@@ -54,6 +54,7 @@ def retrain(student: Path) -> None:
     save_bundle(
         student, role="student", model=bundle.model,
         architecture=Architecture.from_json(document.architecture.model_dump()),
+        rules=document.rules, trained_on=None,
         normalisation=bundle.normalisation, class_names=bundle.class_names, recipe=bundle.recipe,
         split_fingerprint=document.split_fingerprint, inputs_digest="0" * 64,
         context=make_context("cpu"),
@@ -87,7 +88,7 @@ def test_a_certificate_of_old_is_recorded_before_it_is_replaced(
     between(student)
     code, out, err = cli("calibrate", student, "--max-risk", 0.5, "--json")
     assert code == 0
-    assert "was tested for disagreement 30 % before" in err
+    assert "was tested for disagreement 20 %, disagreement 30 % before" in err
     assert [one["epsilon"] for one in json.loads(out)["certificate"]["earlier"]] == [0.2, 0.3]
     assert [one.epsilon for one in read_tests(student)] == [0.2, 0.3, 0.5]
 

@@ -13,6 +13,7 @@ from erde_cli.core.data import decoders
 from erde_cli.core.data.decoders import decode_in_order
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.decoding import Decoded, decode_files
+from erde_cli.core.errors import DataError
 from erde_cli.core.pixels import OLD_RULES, PixelRules, Traits, doubts
 
 SIZE = 8
@@ -140,6 +141,27 @@ def test_deep_colour_is_read_by_its_upper_8_bits_counted_and_never_scaled(tmp_pa
     assert found.traits == Traits(deep=1, largest=0x0FFF)
     _, found = decoded(tmp_path / "a.png", PixelRules(bit_depth=12))
     assert "bit_depth is for grey images" in found.unreadable[0]
+
+
+@pytest.mark.parametrize("depth", [None, 12, 16])
+def test_a_pgm_says_itself_how_many_bits_it_has(depth: int | None, tmp_path: Path) -> None:
+    values = np.full((SIZE, SIZE), 0x0800, ">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 8 8 4095\n" + values.tobytes())
+    pixels, found = decoded(tmp_path / "a.pgm", PixelRules(bit_depth=depth))
+    assert (pixels == 0x80).all()
+    assert found.traits == Traits()
+
+
+def test_an_image_that_is_given_is_refused_as_its_file_is(tmp_path: Path) -> None:
+    (tmp_path / "moving.gif").write_bytes(frames("GIF"))
+    (tmp_path / "wide.png").write_bytes(wide_png(0x0FFF))
+    for name, rules in (
+        ("moving.gif", PixelRules(frames="refuse")), ("wide.png", PixelRules(bit_depth=12))
+    ):  # fmt: skip
+        with Image.open(tmp_path / name) as opened:
+            for given in (tmp_path / name, opened):
+                with pytest.raises(DataError, match=r"several images|bit_depth is for grey"):
+                    next(pixels_of(given, SIZE, 1, rules))
 
 
 def frames(kind: str) -> bytes:

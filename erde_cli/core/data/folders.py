@@ -34,9 +34,11 @@ class UnreadableError(DataError):
     """Files that are no readable image; `problems` holds each with its reason."""
 
     def __init__(self, root: Path, problems: list[tuple[Path, str]]) -> None:
+        several = len(problems) > 1
         super().__init__(
-            f"{len(problems)} file{'s' * (len(problems) > 1)} under {root} cannot be read as "
-            "images:\n" + _listing([f"{path}: {reason}" for path, reason in problems]),
+            f"{len(problems)} file{'s' * several} under {root} cannot be read as "
+            f"{'images' if several else 'an image'}:\n"
+            + _listing([f"{path}: {reason}" for path, reason in problems]),
             expected="whole image files of a format that Pillow reads",
             hint="mend or remove them, or put unreadable: skip into the recipe's data section",
         )

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from erde_cli.core.data.sources import ImageArray, to_array
-from erde_cli.core.decoding import decode_files, strict_about_bombs
+from erde_cli.core.decoding import check_rules, decode_files, strict_about_bombs
 from erde_cli.core.errors import DataError
 from erde_cli.core.orientation import upright_given
 from erde_cli.core.pixels import NEW_RULES, PixelRules
@@ -93,6 +93,7 @@ def _decoded(path: str, size: int, rules: PixelRules) -> ImageArray:
 def _converted(image: Image.Image, size: int, rules: PixelRules, where: str) -> ImageArray:
     try:
         with _filters, strict_about_bombs():
+            check_rules(image, rules)
             return to_array(upright_given(image), size, rules)
     except Exception as error:
         raise DataError(

@@ -42,12 +42,25 @@ def carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:
         given = source.is_calibration[rest]
         train, calibration = rest[~given], rest[given]
         taken = np.isin(first[calibration], first[np.concatenate([train, test])])
+        if taken.all():
+            raise _no_calibration("all of its images are in train or test as well")
         return {"train": train, "calibration": calibration[~taken], "test": test}
     count = round(settings.calibration_fraction * len(rest))
     if len(rest) >= _LARGE_TRAIN:
         count = max(count, _LEAST_CALIBRATION)
     train, calibration = _drawn(rest, first, source, count, settings.split_seed, "calibration")
+    if not len(calibration):
+        raise _no_calibration("what could be drawn lies in the folders of two classes")
     return {"train": train, "calibration": calibration, "test": test}
+
+
+def _no_calibration(got: str) -> DataError:
+    return DataError(
+        "No image is left for the calibration split, since copies are kept in one split.",
+        got=got,
+        expected="images of each class that lie nowhere else",
+        hint="remove the copies, or add images",
+    )
 
 
 def _drawn(
@@ -64,19 +77,24 @@ def _drawn(
     _, places = np.unique(first[numbers] * len(sizes) + labels, return_index=True)
     units = numbers[np.sort(places)]
     if poor or not (_sizes(units, source) > 1).any():
-        names = poor or source.class_names
-        raise DataError(
-            f"Too few images to split off a {purpose} split.",
-            got=f"one image or none, copies not counted, in {', '.join(map(repr, names[:10]))}",
-            expected="two images or more of every class beside each split; ten to be of use",
-            hint="add images, or remove the folders of those classes",
-        )
+        raise _too_few(poor or list(source.class_names), len(sizes), purpose)
     wanted = round(count * len(units) / len(numbers))
     drawn = _stratified(units, source, wanted, seed, purpose)
     # What is in two classes is split off if all of it was drawn.
     contents = np.setdiff1d(first[units[drawn]], first[units[~drawn]])
     chosen = np.isin(first[numbers], contents)
     return numbers[~chosen], numbers[chosen]
+
+
+def _too_few(names: list[str], classes: int, purpose: str) -> DataError:
+    """Nothing can be split off of some classes."""
+    others = classes - len(names)
+    return DataError(
+        f"Too few images to split off a {purpose} split.",
+        got=f"one image or none is left, copies not counted, in {', '.join(map(repr, names[:10]))}",
+        expected="three images or more of every class, one for each split; ten to be of use",
+        hint="add images of those classes" + ", or remove their folders" * (others > 1),
+    )
 
 
 def _sizes(numbers: IntArray, source: ImageSource) -> IntArray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.folder_layout import some_names
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.sources import ImageSource, IntArray
 from erde_cli.core.data.splits import SPLITS
@@ -84,7 +86,7 @@ class DataSummary:
     def warnings(self) -> list[str]:
         """What the user should look into before a training."""
         repeats = self.repeats
-        lines = []
+        lines = self._odd_classes()
         if repeats.in_test:
             lines.append(
                 f"Test images that train or calibration has as well: {repeats.in_test:,}. "
@@ -98,6 +100,18 @@ class DataSummary:
             )
         return [*lines, *self.passed_over.advice(), *self.doubts]
 
+    def _odd_classes(self) -> list[str]:
+        lines = []
+        for split, column in zip(SPLITS, self.counts.T, strict=True):
+            empty = [self.class_names[label] for label in np.flatnonzero(column == 0)]
+            if empty:
+                lines.append(f"Classes without an image in {split}: {some_names(empty)}.")
+        folded = Counter(name.casefold() for name in self.class_names)
+        alike = [name for name in self.class_names if folded[name.casefold()] > 1]
+        if alike:
+            lines.append(f"Classes that differ by capital letters alone: {some_names(alike)}.")
+        return lines
+
     def _lines(self) -> list[str]:
         repeats = self.repeats
         lines = []
@@ -105,7 +119,7 @@ class DataSummary:
             lines.append(f"copies of other files, kept in one split: {repeats.files:,}")
         if repeats.in_calibration:
             lines.append(
-                f"left out of calibration, since train has them: {repeats.in_calibration:,}"
+                f"left out of calibration, since train or test has them: {repeats.in_calibration:,}"
             )
         if repeats.in_test:
             lines.append(f"in test, though train or calibration has them: {repeats.in_test:,}")

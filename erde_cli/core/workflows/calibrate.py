@@ -106,7 +106,7 @@ def calibrate_bundle(
         told = None if seen.temperatures is None else _compared(seen, target)
     add_half_b(content, seen.observations, seen.half_b)
     document = thresholds_document({**_about(bundle, source, seen, precision, context), **content})
-    document = recorded(document, bundle, options)
+    document = recorded(document, bundle, seen, options)
     picture = _draw(bundle, document, seen.profile, told, options.observer)
     write_thresholds(bundle.path, document)
     return Thresholds(bundle, document, seen.profile, told, picture)

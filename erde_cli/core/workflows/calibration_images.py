@@ -25,6 +25,7 @@ from erde_cli.core.inference import answer_all, ready
 from erde_cli.core.latency import exit_latencies
 from erde_cli.core.observations import FloatArray, IntArray, Observations
 from erde_cli.core.profiling import Profile, profile_model
+from erde_cli.core.short_digests import ShortDigests
 from erde_cli.core.targets import Target
 from erde_cli.core.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.workflows.images import dataset_of, load_split
@@ -82,7 +83,8 @@ class Source:
 class Seen:
     """What every exit says of the images, at temperature 1 and at the fitted ones.
 
-    half_a, half_b: numbers of the images of the two fixed random halves.
+    half_a, half_b: numbers of the images of the two fixed random halves. tested: short digests of
+    the files of half B, uint64 [images]; None where they are no files.
     """
 
     fingerprint: str
@@ -93,6 +95,7 @@ class Seen:
     half_a: IntArray
     half_b: IntArray
     profile: Profile
+    tested: ShortDigests | None
 
 
 def look(
@@ -122,6 +125,7 @@ def look(
     answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)
     answers.finite()
     half_a, half_b = halves(len(store), dataset.fingerprint)
+    digests = dataset.short_digests(store)
     temperatures: list[float] | None = None
     reports: tuple[TemperatureReport, ...] = ()
     if answers.logits is not None:
@@ -143,7 +147,15 @@ def look(
         scores = all_scores(torch.from_numpy(answers.logits), temperatures)
         observations = replace(plain, scores=scores.double().numpy())
     return Seen(
-        dataset.fingerprint, observations, plain, temperatures, reports, half_a, half_b, profile
+        dataset.fingerprint,
+        observations,
+        plain,
+        temperatures,
+        reports,
+        half_a,
+        half_b,
+        profile,
+        None if digests is None else digests[half_b],
     )
 
 

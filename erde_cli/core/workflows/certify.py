@@ -11,11 +11,10 @@ from erde_cli.core.risk import Certified, certify
 from erde_cli.core.risk_chain import build_chain
 from erde_cli.core.targets import CONFIDENCE, Risk, Target
 from erde_cli.core.tests_file import (
+    add_test,
     earlier_tests,
     keep_tests,
-    read_tests,
     test_of,
-    write_tests,
 )
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.thresholds_file import (
@@ -133,7 +132,9 @@ def _bounds(found: Certified, index: int) -> Json:
     }
 
 
-def recorded(document: ThresholdsDocument, bundle: Bundle, options: Options) -> ThresholdsDocument:
+def recorded(
+    document: ThresholdsDocument, bundle: Bundle, seen: Seen, options: Options
+) -> ThresholdsDocument:
     """Record a test before its result is kept, and warn of choosing among several.
 
     Returns:
@@ -146,16 +147,15 @@ def recorded(document: ThresholdsDocument, bundle: Bundle, options: Options) -> 
     if this is None:
         keep_tests(bundle.path)
         return document
-    tests = read_tests(bundle.path)
-    write_tests(bundle.path, tests if this in tests else [*tests, this])
-    earlier = earlier_tests(tests, this)
+    earlier = earlier_tests(bundle.path, this, seen.tested)
+    add_test(bundle.path, this, seen.tested)
     if not earlier:
         return document
-    last = earlier[-1]
+    levels = list(dict.fromkeys(f"{one.risk} {100 * one.epsilon:g} %" for one in earlier))
     options.observer.warning(
-        f"Half B of these images was tested for {last.risk} {100 * last.epsilon:g} % before. To "
-        "choose among tests by their results voids the promise; to choose a level afterwards type "
-        f"erde calibrate {bundle.path} --pick max-risk=EPS"
+        f"Half B of these images was tested for {', '.join(levels)} before. A promise made now "
+        "holds only if this test was not chosen by the results of those; to choose a level "
+        f"afterwards type: erde calibrate {bundle.path} --pick max-risk=EPS"
     )
     content = document.model_dump()
     content["certificate"]["earlier"] = [one.model_dump() for one in earlier]

@@ -45,8 +45,8 @@ def check_not_trained_on(
     if not count:
         return
     text = (
-        f"The network was trained on {count:,} of the {len(again):,} images in {source.root}, and "
-        "is surer of them than of others."
+        f"The network was trained on images of {source.root}: {count:,} of {len(again):,}. It is "
+        "surer of them than of others."
     )
     if promise:
         named = [source.paths[number] for number in np.flatnonzero(again)[:_NAMED]]

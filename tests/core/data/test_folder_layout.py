@@ -73,7 +73,7 @@ def test_a_class_of_nothing_but_heic_says_so(root: Path) -> None:
     (root / "train/c/a.heic").write_bytes(b"x")
     with pytest.raises(DataError, match="The class 'c' has no images") as caught:
         folder_source(root)
-    assert "1 .heic" in caught.value.got
+    assert ".heic 1" in caught.value.got
     assert "heif-convert" in caught.value.hint
 
 
