@@ -126,7 +126,7 @@ def folder(tmp_path: Path) -> Path:
         for label, name in enumerate(("dark", "light")):
             (root / split / name).mkdir(parents=True)
             for index in range(count):
-                grey = 150 * label + 3 * index
+                grey = 150 * label + 3 * index + (split == "test")  # no image is in both
                 image = Image.new("RGB", (10, 8), (grey, grey, 255 - grey))
                 image.save(root / split / name / f"{index:02}.png")
     return root
