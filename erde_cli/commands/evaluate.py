@@ -43,8 +43,7 @@ def evaluate(
             metavar="DIR",
             show_default=False,
             parser=path_of,
-            help="Folder for evaluation.json, sweep.csv and tradeoff.png; "
-            "BUNDLE/evaluation/SPLIT if absent.",
+            help="Folder for JSON, CSV and pictures; BUNDLE/evaluation/SPLIT if absent.",
         ),
     ] = None,
     teacher: Annotated[
@@ -62,13 +61,13 @@ def evaluate(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Evaluate a bundle: every exit, the calibrated thresholds, and a sweep of θ.
+    """Evaluate a bundle: every exit, the calibrated thresholds, every class, and a sweep of θ.
 
     Example: [bold]erde evaluate runs/digits/student[/bold]
     """  # fmt: skip
     from rich.markup import escape
 
-    from erde_cli.commands.tables import evaluation_table, picture_line, sweep_table
+    from erde_cli.commands.tables import evaluation_table, picture_line, sweep_table, weakest_table
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.workflows.evaluate import evaluate_bundle
 
@@ -89,9 +88,10 @@ def evaluate(
         as_json,
         evaluation_table(f"{document['images']:,} images ({escape(document['split'])})", document),
         *_relied_on(document),
+        *weakest_table(document),
         sweep_table(evaluation),
         SWEEP_NOTE,
-        *picture_line(files.picture),
+        *picture_line(files.picture, files.confusion),
     )
 
 

@@ -66,12 +66,14 @@ def _pieces(result: RunResult) -> list[RenderableType]:
         evaluation_table,
         picture_line,
         profile_table,
+        weakest_table,
     )
 
     report, costs = result.report, result.costs
     return [
         profile_table(costs.profile, costs.expected_macs, costs.exit_rates),
         evaluation_table("Student on the test split", report["student"]),
+        *weakest_table(report["student"]),
         comparison_table(report),
         _verdict(report),
         *picture_line(result.picture),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from erde_cli.commands.printable import printable
 
@@ -20,9 +21,12 @@ if TYPE_CHECKING:
     from erde_cli.core.workflows.tune import RoleTuned
 
 
-def picture_line(path: Path | None) -> list[str]:
-    """Where the picture is, if it could be drawn."""
-    return [] if path is None else [f"picture: {escape(str(path))}"]
+_WEAKEST = 5  # classes that are shown
+
+
+def picture_line(*paths: Path | None) -> list[str]:
+    """Where each picture is, if it could be drawn."""
+    return [f"picture: {escape(str(path))}" for path in paths if path is not None]
 
 
 def percent(share: float) -> str:
@@ -76,7 +80,37 @@ def evaluation_table(title: str, result: dict[str, Any]) -> Table:
     made.add_section()
     label = "under θ" if result["thresholds"] else "no early exit"
     made.add_row(label, percent(result["accuracy"]), "", macs(result["expected_macs"]), "")
+    if _uneven(result):
+        made.add_row("balanced", percent(result["balanced_accuracy"]), "", "", "")
     return made
+
+
+def weakest_table(result: dict[str, Any]) -> list[Table]:
+    """The classes of one evaluate object with the lowest recall; none of a report before them."""
+    rows = [row for row in result.get("classes") or [] if row["images"]]
+    if not rows:
+        return []
+    title = f"The {_WEAKEST} weakest classes" if len(rows) > _WEAKEST else "Classes, weakest first"
+    made = table(
+        title, "class", "images", "recall %", "precision %", "leave at each exit %", "mean MACs"
+    )
+    for row in sorted(rows, key=lambda row: float(row["recall"]))[:_WEAKEST]:
+        made.add_row(
+            Text(printable(row["class_name"], keep="")),
+            f"{row['images']:,}",
+            percent(row["recall"]),
+            "-" if row["precision"] is None else percent(row["precision"]),
+            " / ".join(f"{100 * share:.1f}" for share in row["exit_rates"]),
+            macs(row["expected_macs"]),
+        )
+    return [made]
+
+
+def _uneven(*results: dict[str, Any]) -> bool:
+    """Whether a class has more than twice the images of another, which accuracy then hides."""
+    rows = [row for result in results for row in result.get("classes") or []]
+    counts = [row["images"] for row in rows if row["images"]]
+    return bool(counts) and max(counts) > 2 * min(counts)
 
 
 def sweep_table(evaluation: Evaluation) -> Table:
@@ -133,6 +167,9 @@ def comparison_table(report: dict[str, Any]) -> Table:
     made = table("Teacher and student on the test split", "", "teacher", "student")
     teacher, student = report["teacher"], report["student"]
     made.add_row("accuracy %", percent(teacher["accuracy"]), percent(student["accuracy"]))
+    if _uneven(teacher, student):
+        both = (percent(one["balanced_accuracy"]) for one in (teacher, student))
+        made.add_row("balanced accuracy %", *both)
     made.add_row(
         "accuracy of the last exit %",
         percent(teacher["full_accuracy"]),

@@ -27,4 +27,5 @@ def _checked(name: str) -> str:
     return name
 
 
-ClassNames = Annotated[list[Annotated[str, AfterValidator(_checked)]], Field(min_length=2)]
+ClassName = Annotated[str, AfterValidator(_checked)]
+ClassNames = Annotated[list[ClassName], Field(min_length=2)]

@@ -19,7 +19,7 @@ from ..faults.runs import Line, differences, files_of
 
 EVALUATE_KEYS = {
     "split", "images", "accuracy", "full_accuracy", "expected_macs", "full_macs", "static_macs",
-    "thresholds", "exits", "certified", "drift", "agreement",
+    "thresholds", "exits", "certified", "drift", "agreement", "balanced_accuracy", "classes",
 }  # fmt: skip
 REPORT_KEYS = {
     "teacher", "student", "macs_ratio", "size_ratio", "exit_ratio", "accuracy_drop",
@@ -82,7 +82,8 @@ def test_the_run_holds_bundles_logs_pictures_and_no_temporary_files(finished_run
     for role in ("teacher", "student"):
         assert f"{role}/model.safetensors" in files
         assert f"{role}/evaluation/test/tradeoff.png" in files
-        assert f"{role}/evaluation/test/sweep.csv" in files
+        for name in ("sweep.csv", "classes.csv", "confusion.csv", "confusion.png"):
+            assert f"{role}/evaluation/test/{name}" in files
         assert f"logs/{role}/metrics.jsonl" in files
         assert f"logs/{role}/timings.jsonl" in files
     assert not [name for name in files if "/." in name or name.startswith(".")]
@@ -208,6 +209,7 @@ def test_two_runs_of_a_seed_are_the_same_bytes_and_another_seed_is_not(
         "teacher/model.safetensors", "student/model.safetensors", "student/bundle.json",
         "student/thresholds.json", "logs/student/metrics.jsonl",
         "student/evaluation/test/evaluation.json", "student/evaluation/test/tradeoff.png",
+        "student/evaluation/test/confusion.png", "student/evaluation/test/classes.csv",
     ):  # fmt: skip
         assert (tmp_path / "again" / name).read_bytes() == (finished_run / name).read_bytes(), name
     arguments = ("train-teacher", tiny_recipe, "--out", tmp_path / "other", "--seed", 4, "-q")
@@ -360,7 +362,14 @@ def test_a_damaged_run_file_is_told(text: str, tiny_recipe: Path, run_copy: Path
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("name", ["report.json", "student/evaluation/test/tradeoff.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "report.json",
+        "student/evaluation/test/tradeoff.png",
+        "teacher/evaluation/test/confusion.png",
+    ],
+)
 def test_a_missing_result_is_made_again_without_training(
     name: str, tiny_recipe: Path, run_copy: Path, cli: Cli
 ) -> None:

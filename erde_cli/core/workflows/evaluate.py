@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.by_class import ByClass, by_class
 from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
 from erde_cli.core.drift import Drift, drift
 from erde_cli.core.entropy import largest_entropy
 from erde_cli.core.errors import BundleError, ErdeError, InputError
-from erde_cli.core.files import write_json, write_text
 from erde_cli.core.inference import Answers, answer_all, ready, route_all
 from erde_cli.core.metrics import Adaptive, adaptive_of
 from erde_cli.core.observations import Observations
-from erde_cli.core.observer import Observer
-from erde_cli.core.plots import Point, TradeOff, draw_trade_off
+from erde_cli.core.plots import Point
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
 from erde_cli.core.thresholds_file import ThresholdsDocument
+from erde_cli.core.workflows.evaluation_files import EvaluationFiles, write_evaluation
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on
@@ -56,6 +54,7 @@ class Evaluation:
     adaptive: Adaptive
     agreement: float
     right: NDArray[np.bool_]
+    by_class: ByClass
     sweep: list[SweepRow]
     drift: Drift | None
 
@@ -76,6 +75,7 @@ class Evaluation:
             "split": self.split,
             "images": len(self.right),
             "accuracy": self.adaptive.accuracy,
+            "balanced_accuracy": self.by_class.balanced_accuracy,
             "full_accuracy": self.full_accuracy,
             "agreement": self.agreement,
             "expected_macs": self.adaptive.expected_macs,
@@ -88,15 +88,8 @@ class Evaluation:
                 {"exit": i, "accuracy": accuracy, "exit_rate": rate, "cumulative_macs": macs}
                 for i, (accuracy, rate, macs) in enumerate(rows)
             ],
+            "classes": self.by_class.rows(),
         }
-
-
-@dataclass(frozen=True)
-class EvaluationFiles:
-    """An evaluation and its picture; None where that could not be drawn."""
-
-    evaluation: Evaluation
-    picture: Path | None
 
 
 def evaluate_bundle(
@@ -109,7 +102,7 @@ def evaluate_bundle(
     teacher: Path | None = None,
     precision: str | None = None,
 ) -> EvaluationFiles:
-    """Evaluate a bundle and write `evaluation.json`, `sweep.csv` and `tradeoff.png`.
+    """Evaluate a bundle and write `evaluation.json`, tables as CSV and pictures.
 
     Args:
         path: the bundle.
@@ -167,7 +160,9 @@ def evaluate_store(
         exits, answered = routed.exits, routed.predictions
         counts = np.bincount(exits, minlength=early + 1).tolist()
         moved = drift(document.half_b_exits, counts)
-    right = answered == store.labels.numpy()
+    labels = store.labels.numpy()
+    right = answered == labels
+    counted = by_class(bundle.class_names, labels, answered, exits, costs)
     agreement = float((answered == answers.predictions[:, -1]).mean())
     top = largest_entropy(bundle.model.classes)
     grid = [0.0 if share == 0 else share * top for share in _GRID]
@@ -184,6 +179,7 @@ def evaluate_store(
         found,
         agreement,
         right,
+        counted,
         sweep,
         moved,
     )
@@ -199,28 +195,6 @@ def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
             "what is promised of them, may not hold here: calibrate on images like these with "
             f"erde calibrate {evaluation.bundle.path} --data FOLDER"
         )
-
-
-def write_evaluation(
-    evaluation: Evaluation, teacher: Point | None, folder: Path, observer: Observer
-) -> EvaluationFiles:
-    """Write `evaluation.json`, `sweep.csv` and `tradeoff.png` into a folder."""
-    chosen = None
-    if evaluation.thresholds is not None:
-        chosen = Point(evaluation.adaptive.expected_macs, evaluation.adaptive.accuracy)
-    exits = zip(evaluation.profile.cumulative_macs, evaluation.answers.accuracy, strict=True)
-    picture = TradeOff(
-        f"{evaluation.bundle.document.recipe.get('name', '')}: "
-        f"{len(evaluation.right):,} images ({evaluation.split})",
-        [Point(row.adaptive.expected_macs, row.adaptive.accuracy) for row in evaluation.sweep],
-        [Point(macs, accuracy) for macs, accuracy in exits],
-        chosen,
-        teacher,
-    )
-    drawn = draw_trade_off(folder / "tradeoff.png", picture, observer)
-    write_text(folder / "sweep.csv", _sweep_csv(evaluation))
-    write_json(folder / "evaluation.json", evaluation.to_json())
-    return EvaluationFiles(evaluation, drawn)
 
 
 def point_of(teacher: Evaluation) -> Point:
@@ -281,17 +255,3 @@ def _teacher_point(
 
 def _written(thresholds: list[float] | None) -> list[WrittenThreshold] | None:
     return None if thresholds is None else [write_threshold(value) for value in thresholds]
-
-
-def _sweep_csv(evaluation: Evaluation) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    exits = range(len(evaluation.profile.exits))
-    writer.writerow(
-        ["threshold_nats", "accuracy", "expected_macs", *(f"exit_rate_{i}" for i in exits)]
-    )
-    for row in evaluation.sweep:
-        found = row.adaptive
-        theta = write_threshold(row.threshold)
-        writer.writerow([theta, found.accuracy, found.expected_macs, *found.exit_rates])
-    return text.getvalue()

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from erde_cli.core.class_names import ClassName
 from erde_cli.core.thresholds import WrittenThreshold
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -23,10 +24,20 @@ class _Exit(_Document):
     cumulative_macs: _Macs
 
 
+class _Class(_Document):
+    class_name: ClassName
+    images: Annotated[int, Field(ge=0)]
+    recall: _Share | None
+    precision: _Share | None
+    exit_rates: list[_Share] | None
+    expected_macs: _Macs | None
+
+
 class _Evaluation(_Document):
     split: str
     images: Annotated[int, Field(ge=0)]
     accuracy: _Share
+    balanced_accuracy: _Share | None = None  # reports before it had neither this ...
     full_accuracy: _Share
     agreement: _Share
     expected_macs: _Macs
@@ -36,6 +47,7 @@ class _Evaluation(_Document):
     certified: bool
     drift: JsonValue
     exits: Annotated[list[_Exit], Field(min_length=1)]
+    classes: list[_Class] | None = None  # ... nor these
 
 
 class _Report(_Document):
@@ -55,7 +67,17 @@ def is_report(document: Any) -> bool:
         report = _Report.model_validate(document)
     except ValidationError:
         return False
-    return all(
-        one.thresholds is None or len(one.thresholds) == len(one.exits) - 1
-        for one in (report.teacher, report.student)
+    return all(_fits(one) for one in (report.teacher, report.student))
+
+
+def _fits(one: _Evaluation) -> bool:
+    """Whether an evaluation has all that is shown of it."""
+    early = len(one.exits) - 1
+    return (
+        (one.thresholds is None or len(one.thresholds) == early)
+        and (one.classes is None) == (one.balanced_accuracy is None)
+        and not any(
+            row.images and None in (row.recall, row.exit_rates, row.expected_macs)
+            for row in one.classes or []
+        )
     )

@@ -22,8 +22,8 @@ from erde_cli.core.workflows.evaluate import (
     evaluate_store,
     point_of,
     warn_of_drift,
-    write_evaluation,
 )
+from erde_cli.core.workflows.evaluation_files import CONFUSION, TRADE_OFF, write_evaluation
 from erde_cli.core.workflows.images import dataset_of, load_split, open_for_training
 from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.options import Json, Options
@@ -51,7 +51,7 @@ class RunResult:
     @property
     def picture(self) -> Path | None:
         """The student's trade-off; None where it could not be drawn."""
-        path = self.run / "student" / "evaluation" / "test" / "tradeoff.png"
+        path = self.run / "student" / "evaluation" / "test" / TRADE_OFF
         return path if path.is_file() else None
 
     def to_json(self) -> Json:
@@ -179,11 +179,12 @@ def _evaluation(
     digest = digest_of(described)
     folders = {role: run / role / "evaluation" / "test" for role in ("teacher", "student")}
     report = _written_report(run / REPORT, journal.report)
-    pictures = all((folder / "tradeoff.png").is_file() for folder in folders.values())
+    drawn = (TRADE_OFF, CONFUSION) if report and "classes" in report["student"] else (TRADE_OFF,)
+    pictures = all((folder / name).is_file() for folder in folders.values() for name in drawn)
     if journal.evaluated == digest and report is not None and (pictures or not journal.drawn):
         if not pictures:
             options.observer.note(
-                "Its picture could not be drawn then; to draw it now, type: "
+                "A picture could not be drawn then; to draw it now, type: "
                 f"erde evaluate {student.path}"
             )
         journal.keep("evaluation", options)
@@ -203,7 +204,7 @@ def _evaluation(
     report = compare(of_teacher, of_student, journal.seconds)
     write_json(run / REPORT, report)
     journal.evaluated, journal.report = digest, digest_of(report)
-    journal.drawn = None not in (first.picture, last.picture)
+    journal.drawn = all(one.picture and one.confusion for one in (first, last))
     journal.save()
     return report
 

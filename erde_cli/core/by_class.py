@@ -1,0 +1,104 @@
+"""What is said of each class: recall, precision, where its images leave, what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ByClass:
+    """A network's answers, counted by class.
+
+    confusion: images by true class (rows) and by answer (columns), int64 [classes, classes].
+    left: images by true class and the exit they leave at, int64 [classes, exits].
+    cumulative_macs: cost of leaving at each exit, [exits].
+    """
+
+    class_names: tuple[str, ...]
+    confusion: IntArray
+    left: IntArray
+    cumulative_macs: FloatArray
+
+    @property
+    def images(self) -> IntArray:
+        """Images of each class, int64 [classes]."""
+        counts: IntArray = self.confusion.sum(axis=1)
+        return counts
+
+    @property
+    def recall(self) -> list[float | None]:
+        """Share of each class's images that are answered right; None where it has none."""
+        return _shares(self.confusion.diagonal(), self.images)
+
+    @property
+    def precision(self) -> list[float | None]:
+        """Share of the answers of each class that are right; None where it is never the answer."""
+        return _shares(self.confusion.diagonal(), self.confusion.sum(axis=0))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall over the classes that have images."""
+        return float(np.mean([share for share in self.recall if share is not None]))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One mapping for each class, in the order of the labels, as `--json` prints it."""
+        counts = self.images.tolist()
+        rates = [
+            [here / count for here in row] if count else None
+            for row, count in zip(self.left.tolist(), counts, strict=True)
+        ]
+        columns = zip(self.class_names, counts, self.recall, self.precision, rates, strict=True)
+        return [
+            {
+                "class_name": name,
+                "images": count,
+                "recall": recall,
+                "precision": precision,
+                "exit_rates": shares,
+                "expected_macs": shares and float(np.dot(shares, self.cumulative_macs)),
+            }
+            for name, count, recall, precision, shares in columns
+        ]
+
+
+def by_class(
+    class_names: Sequence[str],
+    labels: IntArray,
+    answers: IntArray,
+    exits: IntArray,
+    cumulative_macs: FloatArray,
+) -> ByClass:
+    """Count answers by class.
+
+    Args:
+        class_names: of every label.
+        labels: of each image, int64 [images].
+        answers: class that each image is given, int64 [images].
+        exits: exit that each image leaves at, int64 [images].
+        cumulative_macs: cost of leaving at each exit, [exits].
+    """
+    classes = len(class_names)
+    return ByClass(
+        tuple(class_names),
+        _counts(labels, answers, (classes, classes)),
+        _counts(labels, exits, (classes, len(cumulative_macs))),
+        cumulative_macs,
+    )
+
+
+def _counts(rows: IntArray, columns: IntArray, shape: tuple[int, int]) -> IntArray:
+    cells = np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1])
+    return cells.reshape(shape).astype(np.int64, copy=False)
+
+
+def _shares(right: IntArray, of: IntArray) -> list[float | None]:
+    pairs = zip(right.tolist(), of.tolist(), strict=True)
+    return [part / whole if whole else None for part, whole in pairs]

@@ -1,0 +1,96 @@
+"""What an evaluation leaves in its folder: JSON, tables as CSV, pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from erde_cli.core.by_class import ByClass
+from erde_cli.core.confusion_plot import draw_confusion
+from erde_cli.core.files import write_json, write_text
+from erde_cli.core.observer import Observer
+from erde_cli.core.plots import Point, TradeOff, draw_trade_off
+from erde_cli.core.thresholds import write_threshold
+
+if TYPE_CHECKING:
+    from erde_cli.core.workflows.evaluate import Evaluation
+
+TRADE_OFF, CONFUSION = "tradeoff.png", "confusion.png"
+
+
+@dataclass(frozen=True)
+class EvaluationFiles:
+    """An evaluation and its pictures; None where one could not be drawn."""
+
+    evaluation: Evaluation
+    picture: Path | None
+    confusion: Path | None
+
+
+def write_evaluation(
+    evaluation: Evaluation, teacher: Point | None, folder: Path, observer: Observer
+) -> EvaluationFiles:
+    """Write JSON, the sweep, what is said of each class and the pictures into a folder."""
+    title = (
+        f"{evaluation.bundle.document.recipe.get('name', '')}: "
+        f"{len(evaluation.right):,} images ({evaluation.split})"
+    )
+    drawn = draw_trade_off(folder / TRADE_OFF, _trade_off(title, evaluation, teacher), observer)
+    confusion = draw_confusion(folder / CONFUSION, title, evaluation.by_class, observer)
+    write_text(folder / "sweep.csv", _sweep_csv(evaluation))
+    write_text(folder / "classes.csv", _classes_csv(evaluation.by_class))
+    write_text(folder / "confusion.csv", _confusion_csv(evaluation.by_class))
+    write_json(folder / "evaluation.json", evaluation.to_json())
+    return EvaluationFiles(evaluation, drawn, confusion)
+
+
+def _trade_off(title: str, evaluation: Evaluation, teacher: Point | None) -> TradeOff:
+    chosen = None
+    if evaluation.thresholds is not None:
+        chosen = Point(evaluation.adaptive.expected_macs, evaluation.adaptive.accuracy)
+    exits = zip(evaluation.profile.cumulative_macs, evaluation.answers.accuracy, strict=True)
+    return TradeOff(
+        title,
+        [Point(row.adaptive.expected_macs, row.adaptive.accuracy) for row in evaluation.sweep],
+        [Point(macs, accuracy) for macs, accuracy in exits],
+        chosen,
+        teacher,
+    )
+
+
+def _sweep_csv(evaluation: Evaluation) -> str:
+    head = ["threshold_nats", "accuracy", "expected_macs"]
+    head += [f"exit_rate_{i}" for i in range(len(evaluation.profile.exits))]
+    rows = (
+        [write_threshold(row.threshold), found.accuracy, found.expected_macs, *found.exit_rates]
+        for row in evaluation.sweep
+        for found in [row.adaptive]
+    )
+    return _csv(head, rows)
+
+
+def _classes_csv(found: ByClass) -> str:
+    exits = len(found.cumulative_macs)
+    head = ["class_name", "images", "recall", "precision", "expected_macs"]
+    rows = (
+        [*(row[name] for name in head), *(row["exit_rates"] or [None] * exits)]
+        for row in found.rows()
+    )
+    return _csv([*head, *(f"exit_rate_{i}" for i in range(exits))], rows)
+
+
+def _confusion_csv(found: ByClass) -> str:
+    rows = zip(found.class_names, found.confusion.tolist(), strict=True)
+    return _csv(["true_class", *found.class_names], ([name, *counts] for name, counts in rows))
+
+
+def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(rows)
+    return text.getvalue()
