@@ -48,6 +48,20 @@ class LossTerms:
         """Loss of each image at each exit, [batch, exits]."""
         return self.cross_entropy + self.distillation + self.entropy
 
+    def weighted(self, class_weights: Tensor | None, labels: Tensor) -> LossTerms:
+        """Every term of an image times the weight of its class; the same where there are none.
+
+        Args:
+            class_weights: float32 [classes].
+            labels: [batch] int64.
+        """
+        if class_weights is None:
+            return self
+        weights = class_weights[labels][:, None]
+        return LossTerms(
+            weights * self.cross_entropy, weights * self.distillation, weights * self.entropy
+        )
+
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """CE = -log p(y) at every exit, float32 [batch, exits].

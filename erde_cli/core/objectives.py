@@ -24,16 +24,20 @@ Logged = dict[str, Tensor]
 
 
 class LabelObjective:
-    """Cross-entropy at every exit."""
+    """Cross-entropy at every exit, times `class_weights`, float32 [classes], if there are any."""
 
-    def __init__(self, exit_weights: Tensor, label_smoothing: float) -> None:
+    def __init__(
+        self, exit_weights: Tensor, label_smoothing: float, class_weights: Tensor | None = None
+    ) -> None:
         self._exit_weights = exit_weights
         self._label_smoothing = label_smoothing
+        self._class_weights = class_weights
 
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
         """Loss of logits [batch, exits, classes], a scalar, and its term per exit."""
         del step
         terms = label_terms(logits, batch.labels, self._label_smoothing)
+        terms = terms.weighted(self._class_weights, batch.labels)
         loss = combine(terms.total, self._exit_weights)
         return loss, {"cross_entropy": terms.cross_entropy.mean(dim=0)}
 
@@ -41,7 +45,8 @@ class LabelObjective:
 class DistillationObjective:
     """`kd` or `erde`, exit by exit, from a teacher's logits for the same batch.
 
-    `teacher` gives them for all its exits, float32 [batch, exits, classes].
+    `teacher` gives them for all its exits, float32 [batch, exits, classes]; `class_weights`,
+    float32 [classes], multiply every term.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class DistillationObjective:
         exit_weights: Tensor,
         seed: int,
         context: Context,
+        class_weights: Tensor | None = None,
     ) -> None:
         self._teacher = teacher
         self._pairing = torch.tensor(list(pairing), device=exit_weights.device)
@@ -61,6 +67,7 @@ class DistillationObjective:
         self._exit_weights = exit_weights
         self._seed = seed
         self._context = context
+        self._class_weights = class_weights
 
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
         """Loss of logits [batch, exits, classes], a scalar, and its terms per exit."""
@@ -74,7 +81,7 @@ class DistillationObjective:
             mask,
             self._settings,
             mask_replaces=self._entropy_on != "all",
-        )
+        ).weighted(self._class_weights, batch.labels)
         return combine(terms.total, self._exit_weights), _logged(terms, correct)
 
     def _order(self, batch: Batch, step: int) -> Tensor | None:

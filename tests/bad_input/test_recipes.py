@@ -121,7 +121,31 @@ TYPES = [
     wrong("an empty name", {"name": ""}, "at least 1 character"),
     wrong("a name that leads upwards", {"name": ".."}, "'..'", "letters"),
     wrong("a name of 200 letters", {"name": "n" * 200}, "at most 100"),
+    *(wrong(f"class weights: {name}", {"training.student.class_weights": value}, *says)
+      for name, value, *says in (
+        ("a misspelled word", "blanced", "'blanced'", "none, balanced, or a mapping"),
+        ("nothing", None, "none, balanced"), ("yes", True, "none, balanced"),
+        ("a list", [1, 2], "[1, 2]", "none, balanced"), ("no class", {}, "none, balanced"),
+        ("0", {"a": 1, "b": 0}, "'b'", "finite number above 0"),
+        ("below 0", {"a": -1}, "'a'", "finite number above 0"),
+        ("nan", {"a": float("nan")}, "'a'", "finite number above 0"),
+        ("inf", {"a": float("inf")}, "'a'", "finite number above 0"),
+        ("a giant number", {"a": 10**400}, "'a'", "finite number above 0"),
+        ("a word", {"a": "2"}, "'a'", "finite number above 0"),
+        ("true", {"a": True}, "'a'", "finite number above 0"),
+      )),
     wrong("a root as a number", {"data.root": 3}, "string"),
+]  # fmt: skip
+
+CLASSES = [
+    Case(f"class weights of {role} for {name}", LINE, (f"training.{role}.class_weights", *says),
+         {"mine.yaml": written(recipe({f"training.{role}.class_weights": value}))})
+    for role in ("teacher", "student")
+    for name, value, *says in (
+        ("other classes", {"cat": 1, "dog": 2}, "no class: 'cat', 'dog'", "missing: '0', '1'"),
+        ("some", dict.fromkeys("012345678", 1), "got:      missing: '9'\n"),
+        ("more", dict.fromkeys("0123456789x", 1), "got:      no class: 'x'\n"),
+    )
 ]  # fmt: skip
 
 KEYS = [
@@ -133,7 +157,7 @@ KEYS = [
     wrong("a key of elsewhere", {"epochs": 3}, "did you mean training.teacher.epochs?"),
     wrong("mixup", {"data.augmentation.mixup": 0.2}, "mixes the labels"),
     wrong("a key that is a number", {"7": 1}, "no such key"),
-    text("a key that is nothing", "~: 1\n" + GOOD, "None", "keys should be strings"),
+    text("a key that is nothing", "~: 1\n" + GOOD, "~", "no such key"),
     wrong("a section is missing", {"teacher": ...}, "is required"),
     wrong("a key is missing", {"teacher.depth": ...}, "is required"),
     wrong("no data set", {"data.dataset": ...}, "is required"),
@@ -231,7 +255,7 @@ PLACES = [
     Case("show has no such recipe", "recipes show digist", ("did you mean digits?",)),
 ]  # fmt: skip
 
-CASES = [*TEXTS, *TYPES, *KEYS, *COMBINATIONS, *PLACES]
+CASES = [*TEXTS, *TYPES, *CLASSES, *KEYS, *COMBINATIONS, *PLACES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

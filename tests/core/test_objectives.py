@@ -188,3 +188,42 @@ def test_shuffling_leaves_the_logged_share_of_wrong_answers_alone() -> None:
         for mode in ("teacher_wrong", "shuffled")
     ]
     assert torch.equal(shares[0]["teacher_wrong"], shares[1]["teacher_wrong"])
+
+
+WEIGHTS = torch.tensor([0.5, 1.0, 2.0, 7.0])
+
+
+def test_class_weights_multiply_every_term_and_are_no_divisor() -> None:
+    """L = 1/B Σ w(y) l: the sum of the weights divides nothing."""
+    batch, logits, teacher = make_batch(), student_logits(), make_teacher()
+    exits = torch.tensor([1.0, 2.0, 3.0])
+    distil = DistillationObjective(
+        ComputedLogits(teacher, CONTEXT), (0, 1, 2), SETTINGS, "teacher_wrong", exits, 0, CONTEXT,
+        WEIGHTS,
+    )  # fmt: skip
+    loss, logged = distil(logits, batch, step=0)
+    with torch.no_grad():
+        answers = teacher.eval()(batch.images)
+    correct = teacher_correct(answers, batch.labels)
+    mask = entropy_mask(correct, "teacher_wrong")
+    terms = distillation_terms(logits, answers, batch.labels, mask, SETTINGS)
+    weights = WEIGHTS[batch.labels][:, None]
+    expected = ((weights * terms.total).sum(dim=0) / IMAGES * exits).sum() / exits.sum()
+    torch.testing.assert_close(loss, expected)
+    for name in ("cross_entropy", "distillation", "entropy"):
+        term = getattr(terms, name)
+        assert term.abs().sum() > 0
+        torch.testing.assert_close(logged[name], (weights * term).mean(dim=0))
+    torch.testing.assert_close(logged["teacher_wrong"], 1 - correct.float().mean(dim=0))
+
+
+def test_class_weights_multiply_the_cross_entropy_of_training_by_labels() -> None:
+    batch, logits = make_batch(), student_logits()
+    loss, logged = LabelObjective(torch.ones(3), 0.1, WEIGHTS)(logits, batch, step=0)
+    alone = F.cross_entropy(
+        logits.transpose(1, 2), batch.labels[:, None].expand(-1, 3), reduction="none",
+        label_smoothing=0.1,
+    )  # fmt: skip
+    expected = (WEIGHTS[batch.labels][:, None] * alone).mean(dim=0)
+    torch.testing.assert_close(logged["cross_entropy"], expected)
+    torch.testing.assert_close(loss, expected.mean())

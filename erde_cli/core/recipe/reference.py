@@ -73,6 +73,8 @@ def _type(kind: Any) -> str:
         return names[kind]
     if kind is type(None):
         return "`null`"
+    if get_origin(kind) is dict:
+        return f"mapping of names to {_type(get_args(kind)[1])}s"
     if get_origin(kind) is list:
         return f"list of {_type(get_args(kind)[0])}s"
     if hasattr(kind, "__metadata__"):

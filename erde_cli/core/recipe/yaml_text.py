@@ -1,4 +1,4 @@
-"""YAML as people mean it: `3e-4` is a number, a key stands once, and nothing runs."""
+"""YAML as people mean it: `3e-4` is a number, a key is text and stands once, nothing runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import yaml
 
 from erde_cli.core.errors import Problem, RecipeError, brief
 
+_NO_TEXT = {f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "null", "timestamp")}
 LARGEST_TEXT = 200_000  # characters, read within seconds; a recipe has a few thousand
 
 
@@ -34,13 +35,18 @@ class _Loader(yaml.SafeLoader):
             return value  # half of a character: whoever needs it whole tells the key
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that stands twice; PyYAML keeps the last without a word."""
+        """Take keys as they are written, and refuse one that stands twice.
+
+        A class may be called `no` or `1`, and PyYAML keeps the last of two without a word.
+        """
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
                 problem = f"the key {brief(repr(key.value))} stands twice"
                 raise yaml.MarkedYAMLError(None, None, problem, key.start_mark)
             seen.add(key.value)
+            if key.tag in _NO_TEXT:
+                key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
 
 

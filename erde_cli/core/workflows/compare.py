@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from erde_cli.core.arms import Arm
 from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import DOCUMENT
+from erde_cli.core.class_weights import check_class_weights
 from erde_cli.core.data import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import ErdeError, StoppedError
@@ -76,6 +77,8 @@ def compare(plan: Plan, options: Options) -> Compared:
     if plan.teacher is not None:
         load_teacher(plan.recipe, plan.teacher.path)
     dataset = open_for_training(plan.recipe, options)
+    for arm in plan.arms:
+        check_class_weights(arm.recipe, dataset.class_names)
     if plan.teacher is not None:
         check_splits(plan.teacher, dataset)
     claim(plan)

@@ -15,7 +15,7 @@ from erde_cli.core.files import read_json, require_format, write_json
 from erde_cli.core.recipe import Recipe, differences
 from erde_cli.core.run_lock import LOCK
 from erde_cli.core.workflows.options import Json
-from erde_cli.core.workflows.phases import WHEREABOUTS
+from erde_cli.core.workflows.phases import WHEREABOUTS, as_meant, decisive
 
 FILE = "compare.json"
 FORMAT = 1
@@ -94,7 +94,7 @@ def claim(plan: Plan) -> None:
             RunError,
             "use the version of erde that wrote it, or name another folder with --out",
         )
-        lines = differences(found, document)
+        lines = differences(_comparable(found), _comparable(document))
         if lines and any(plan.run.glob("seed-*")):
             listed = "\n".join(f"  {line}" for line in lines)
             raise RunError(
@@ -109,6 +109,10 @@ def claim(plan: Plan) -> None:
             hint="name another folder with --out",
         )
     write_json(path, document)
+
+
+def _comparable(claimed: Json) -> Json:
+    return {**claimed, "recipe": as_meant(decisive(claimed["recipe"]))}
 
 
 def _shared(recipe: Recipe) -> Json:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from erde_cli.core.bundle import Bundle
+from erde_cli.core.class_weights import check_class_weights
 from erde_cli.core.data import (
     SPLITS,
     Dataset,
@@ -81,8 +82,10 @@ def open_for_training(recipe: Recipe, options: Options) -> Dataset:
 
     Raises:
         DataError: they are missing, or a class has too few to be split.
+        InputError: the recipe weighs other classes.
     """
     dataset = open_dataset(recipe.data, options.observer)
+    check_class_weights(recipe, dataset.class_names)
     summary = summarise(dataset)
     options.observer.table(summary.table())
     for warning in summary.warnings():

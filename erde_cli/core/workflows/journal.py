@@ -140,10 +140,7 @@ def _read(path: Path) -> _Document | None:
 
 
 def _comparable(recipe: Json) -> Json:
-    data = recipe.get("data")
-    if isinstance(data, dict):
-        data = as_meant({"data": decisive(data)})["data"]
-    return {**{k: v for k, v in recipe.items() if k != "name"}, "data": data}
+    return as_meant(decisive({k: v for k, v in recipe.items() if k != "name"}))
 
 
 def _part(made_by: Json, role: str) -> Json:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from erde_cli.core.files import digest_of
 from erde_cli.core.recipe import Recipe
 from erde_cli.core.workflows.options import Json
 
 # Of the section data: where images lie, how they got there, and where they lie once decoded.
 WHEREABOUTS = ("root", "download", "memory_limit")
-# How files become pixels: only files of one's own leave that open.
-_PIXELS = {"transparent": "ignore", "bit_depth": None, "frames": None}  # as before these keys
+# Keys that came later, and what a recipe without them means. At that value a key is in no digest,
+# so that what was made before the key is kept. A new key that decides a network is added here.
+_BEFORE: Json = {
+    "data.transparent": "ignore",
+    "data.bit_depth": None,
+    "data.frames": None,
+    "training.teacher.class_weights": "none",
+    "training.student.class_weights": "none",
+}
 _VERSION = 1  # raised when the same recipe would train another network
 
 
@@ -19,8 +28,7 @@ def relevant(recipe: Recipe, role: str) -> Json:
     Where the images lie and how they got there does not matter; what they are is in the
     fingerprint of the splits.
     """
-    shared = recipe.model_dump(include={"seed"})
-    shared["data"] = decisive(recipe.model_dump()["data"])
+    shared = recipe.model_dump(include={"seed", "data"})
     if role == "teacher":
         own = recipe.model_dump(include={"teacher": True, "training": {"teacher"}})
     else:
@@ -28,32 +36,37 @@ def relevant(recipe: Recipe, role: str) -> Json:
         own = recipe.model_dump(
             include={"student": True, "distillation": True, "training": {"student"}}
         )
-    return {**shared, **own}
+    return decisive({**shared, **own})
 
 
-def decisive(data: Json) -> Json:
-    """What of a section `data` decides the images, in the form it had before it had all its keys.
+def decisive(recipe: Json) -> Json:
+    """What of a recipe, or of some of its sections, decides a network, as before its later keys.
 
     Recipes, and with them runs and bundles, from before a key are then the same as with it.
     """
-    kept = {name: value for name, value in data.items() if name not in WHEREABOUTS}
-    if kept.get("frames") == "first":
-        kept["frames"] = None  # but for a warning
-    if kept.get("bit_depth") == 16:
-        kept["bit_depth"] = None
-    files = kept.get("dataset") == "imagefolder"
-    for name, before in _PIXELS.items():
-        if name in kept and (not files or kept[name] == before):
-            del kept[name]
+    kept = deepcopy(recipe)
+    data = kept.get("data")
+    if isinstance(data, dict):
+        kept["data"] = data = {k: v for k, v in data.items() if k not in WHEREABOUTS}
+        if data.get("frames") == "first":
+            data["frames"] = None  # but for a warning
+        if data.get("bit_depth") == 16:
+            data["bit_depth"] = None
+    for dotted, before in _BEFORE.items():
+        section, key = _place(kept, dotted)
+        if key in section and (section[key] == before or not _matters(kept, dotted)):
+            del section[key]
     return kept
 
 
 def as_meant(recipe: Json) -> Json:
-    """A recipe that was written before some keys, with what it meant then."""
-    data = recipe.get("data")
-    if not isinstance(data, dict) or data.get("dataset") != "imagefolder":
-        return recipe
-    return {**recipe, "data": {**_PIXELS, **data}}
+    """A recipe, or some of its sections, from before some keys, with what it meant then."""
+    full = deepcopy(recipe)
+    for dotted, before in _BEFORE.items():
+        section, key = _place(full, dotted)
+        if section and _matters(full, dotted):
+            section.setdefault(key, before)
+    return full
 
 
 def inputs_digest(recipe: Recipe, role: str, fingerprint: str, teacher: str | None = None) -> str:
@@ -68,3 +81,18 @@ def inputs_digest(recipe: Recipe, role: str, fingerprint: str, teacher: str | No
     parts = relevant(recipe, role)
     document = {"version": _VERSION, "recipe": parts, "images": fingerprint, "teacher": teacher}
     return digest_of(document)
+
+
+def _place(recipe: Json, dotted: str) -> tuple[Json, str]:
+    """The section that holds a key, empty where there is none, and the key's own name."""
+    *sections, key = dotted.split(".")
+    inner = recipe
+    for section in sections:
+        found = inner.get(section)
+        inner = found if isinstance(found, dict) else {}
+    return inner, key
+
+
+def _matters(recipe: Json, dotted: str) -> bool:
+    """Whether a key says anything: only files of one's own leave open how they become pixels."""
+    return not dotted.startswith("data.") or recipe["data"].get("dataset") == "imagefolder"

@@ -14,6 +14,7 @@ import torch
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.bundle_writer import check_target, save_bundle
 from erde_cli.core.checkpoints import Checkpoints
+from erde_cli.core.class_weights import class_weights
 from erde_cli.core.context import Context
 from erde_cli.core.data import (
     AugmentationPlan,
@@ -86,9 +87,9 @@ def train_teacher(
     options.observer.phase("Training the teacher")
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
 
-    def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
+    def objective(weights: _Weights, seed: int, batches: Batches) -> Objective:
         del seed, batches
-        return LabelObjective(weights, settings.label_smoothing)
+        return LabelObjective(weights.exits, settings.label_smoothing, weights.classes)
 
     task = _Task("teacher", recipe, recipe.teacher, settings, digest, run)
     return _train(task, dataset, objective, context, options, start)
@@ -134,21 +135,30 @@ def distill(
     weights_digest = teacher.document.weights_digest if teacher else None
     digest = inputs_digest(recipe, "student", dataset.fingerprint, weights_digest)
 
-    def objective(weights: torch.Tensor, seed: int, batches: Batches) -> Objective:
+    def objective(weights: _Weights, seed: int, batches: Batches) -> Objective:
         if teacher is None:
-            return LabelObjective(weights, settings.label_smoothing)
+            return LabelObjective(weights.exits, settings.label_smoothing, weights.classes)
         return DistillationObjective(
             teacher_logits(teacher, recipe, dataset.fingerprint, seed, batches, context, options),
             recipe.pairing,
             loss_settings(recipe),
             recipe.distillation.entropy_on,
-            weights,
+            weights.exits,
             seed,
             context,
+            weights.classes,
         )
 
     task = _Task("student", recipe, recipe.student, settings, digest, run)
     return _train(task, dataset, objective, context, options, start)
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """What losses are multiplied by: [exits], and [classes] where the recipe has them."""
+
+    exits: torch.Tensor
+    classes: torch.Tensor | None
 
 
 @dataclass(frozen=True)
@@ -190,7 +200,7 @@ def _checkpoint_folder(run: Path, role: str) -> Path:
 def _train(
     task: _Task,
     dataset: Dataset,
-    make_objective: Callable[[torch.Tensor, int, Batches], Objective],
+    make_objective: Callable[[_Weights, int, Batches], Objective],
     context: Context,
     options: Options,
     start: float,
@@ -211,8 +221,7 @@ def _train(
         train, normalisation, _augmentation(task.recipe, normalisation),
         task.settings.batch_size, seed, context, task.views,
     )  # fmt: skip
-    weights = torch.tensor(task.network.exit_weights or [1.0] * architecture.exit_count)
-    objective = make_objective(context.to_device(weights), seed, batches)
+    objective = make_objective(_weights(task, dataset, train.labels, context), seed, batches)
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
@@ -243,6 +252,14 @@ def _train(
     seconds = perf_counter() - start
     data = summarise(dataset).to_json()
     return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds, data)
+
+
+def _weights(task: _Task, dataset: Dataset, labels: torch.Tensor, context: Context) -> _Weights:
+    exits = torch.tensor(task.network.exit_weights or [1.0] * task.network.exit_count)
+    counts = labels.bincount(minlength=len(dataset.class_names)).tolist()
+    classes = class_weights(task.settings, counts, dataset.class_names)
+    on_device = None if classes is None else context.to_device(torch.tensor(classes))
+    return _Weights(context.to_device(exits), on_device)
 
 
 def loss_settings(recipe: Recipe) -> LossSettings:

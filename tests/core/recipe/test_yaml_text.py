@@ -33,6 +33,8 @@ from erde_cli.core.recipe import parse_yaml
         ("1.2.3", "1.2.3"),
         ("3e-4m", "3e-4m"),
         ("[1e-1, {a: 2e0}]", [0.1, {"a": 2.0}]),
+        ("{no: 1, 1: no, ~: 2, 1.50: 3}", {"no": 1, "1": False, "~": 2, "1.50": 3}),
+        ("{2001-01-01: 1, null: 2, 0x1F: 3}", {"2001-01-01": 1, "null": 2, "0x1F": 3}),
     ],
 )
 def test_a_number_is_what_looks_like_one(text: str, value: Any) -> None:

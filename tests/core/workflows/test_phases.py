@@ -5,19 +5,35 @@ from typing import Any
 import pytest
 
 from erde_cli.core.recipe import Recipe
+from erde_cli.core.workflows.journal import _comparable
 from erde_cli.core.workflows.phases import inputs_digest, relevant
 
 KEYS = {"transparent", "bit_depth", "frames"}
 
 
-def recipe(**data: Any) -> Recipe:
+# Digests of "images" by version 1, before recipes had class weights: teacher's, student's.
+DIGITS = (
+    "833c30024fd69327f648b074d82f569d834d35bdc98e3f47e562d48949c11854",
+    "e9ba05d5fecf2241d2c6baef6c75156efbd413e02c7374af26ccb7898198832a",
+)
+FOLDER = (
+    "b63d5938a1d82f29e1f993e97bea4114d90d2e0f13fabc6e1aaf498d8c119e08",
+    "191982cadfd4ec78db436c0abe7567af4699bdcded6090e4961ea93386f6e8f2",
+)
+WEIGHTS = ["none", "balanced", {"a": 1, "b": 2}, {"a": 1, "b": 3}]
+
+
+def recipe(teacher: Any = "none", student: Any = "none", **data: Any) -> Recipe:
     return Recipe.model_validate(
         {
             "name": "a",
             "data": {"image_size": 16, **data},
             "teacher": {"depth": 8, "width": 2, "exits": 2},
             "student": {"depth": 8, "width": 1, "exits": 2},
-            "training": {"teacher": {"epochs": 1}, "student": {"epochs": 1}},
+            "training": {
+                "teacher": {"epochs": 1, "class_weights": teacher},
+                "student": {"epochs": 1, "class_weights": student},
+            },
         }
     )
 
@@ -50,3 +66,30 @@ def test_what_changes_pixels_changes_the_digest(more: dict[str, Any]) -> None:
 @pytest.mark.parametrize("more", [{"bit_depth": 16}, {"frames": "first"}])
 def test_what_only_settles_a_warning_changes_nothing(more: dict[str, Any]) -> None:
     assert digest(folder(**more)) == digest(folder())
+
+
+@pytest.mark.parametrize(
+    ("made", "before"), [(recipe(dataset="digits"), DIGITS), (folder(), FOLDER)]
+)
+def test_a_recipe_has_the_digests_it_had_before_its_later_keys(
+    made: Recipe, before: tuple[str, str]
+) -> None:
+    """One that fails for a new key: add the key, and what it was before, in `phases`."""
+    assert tuple(inputs_digest(made, role, "images") for role in ("teacher", "student")) == before
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_other_class_weights_change_the_digest_of_their_own_role(role: str) -> None:
+    other = {"teacher": "student", "student": "teacher"}[role]
+    made = [recipe(dataset="digits", **{role: weights}) for weights in WEIGHTS]
+    assert len({inputs_digest(one, role, "images") for one in made}) == len(WEIGHTS)
+    assert len({inputs_digest(one, other, "images") for one in made}) == 1
+
+
+def test_a_recipe_from_before_a_key_is_the_same_recipe() -> None:
+    old = recipe(dataset="digits").model_dump()
+    for role in ("teacher", "student"):
+        del old["training"][role]["class_weights"]
+    assert _comparable(old) == _comparable(recipe(dataset="digits").model_dump())
+    changed = recipe(dataset="digits", student="balanced").model_dump()
+    assert _comparable(old) != _comparable(changed)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import sys
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from erde_cli.core.errors import brief
 from erde_cli.core.recipe.sections.base import NonNegative, Section, broken, refuse
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+ClassWeights = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
 
 
 def _are_shares(numbers: list[float]) -> bool:
     return numbers == sorted(set(numbers)) and all(0 < number < 1 for number in numbers)
+
+
+def _is_weight(number: Any) -> bool:
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return is_number and 0 < number <= sys.float_info.max
 
 
 class Training(Section):
@@ -47,6 +56,12 @@ class Training(Section):
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0: plain SGD")
     weight_decay: NonNegative = Field(5e-4, description="not on BatchNorm and biases")
     label_smoothing: float = Field(0, ge=0, lt=1, description="of the cross-entropy")
+    class_weights: ClassWeights = Field(
+        "none",
+        description="what the loss of an image is multiplied by, as its class says; balanced: "
+        "images / (classes * images of the class), of train; or a number above 0 for every class, "
+        "such as {cat: 1, dog: 2.5}",
+    )
     gradient_clipping: float | None = Field(
         1.0, gt=0, description="largest norm of the gradient; null: no limit"
     )
@@ -57,6 +72,19 @@ class Training(Section):
     compile: bool = Field(
         False, description="torch.compile the training steps; needs a C++ compiler, see above"
     )
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _weights_are_numbers(cls, value: Any) -> Any:
+        if value in ("none", "balanced"):
+            return value
+        rule = "must be none, balanced, or a mapping of every class to a number above 0"
+        if isinstance(value, dict) and value:
+            wrong = [name for name, number in value.items() if not _is_weight(number)]
+            if not wrong:
+                return value
+            rule = f"the weight of {brief(repr(wrong[0]))} must be a finite number above 0"
+        raise PydanticCustomError("rule", "{text}", {"text": rule})
 
     @model_validator(mode="after")
     def _check(self) -> Training:
