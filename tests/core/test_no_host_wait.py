@@ -75,6 +75,11 @@ def labels(batches: Batches, context: Context, folder: Path) -> Objective:
     return LabelObjective(context.to_device(torch.ones(EXITS)), 0.1)
 
 
+def weighted(batches: Batches, context: Context, folder: Path) -> Objective:
+    of_classes = context.to_device(torch.arange(1.0, CLASSES + 1))
+    return LabelObjective(context.to_device(torch.ones(EXITS)), 0.1, of_classes)
+
+
 def distil(
     teacher: Callable[[Batches, Context, Path], Any], entropy_on: str
 ) -> Callable[[Batches, Context, Path], Objective]:
@@ -103,6 +108,7 @@ def cached(batches: Batches, context: Context, folder: Path) -> CachedLogits:
 
 OBJECTIVES = {
     "labels": labels,
+    "weighted": weighted,
     "computed": distil(computed, "teacher_wrong"),
     "cached": distil(cached, "teacher_wrong_then_right"),
     "shuffled": distil(cached, "shuffled"),
