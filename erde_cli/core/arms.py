@@ -17,13 +17,15 @@ _LONGEST = 150  # characters of a label: it names a folder
 class Arm:
     """One kind of student: its name, and the recipe that trains it, of whatever seed.
 
-    plain: the method with the recipe's own values, without anything of a grid.
+    plain: the method with the recipe's own values, without anything of a grid. name: the label in
+    words, for pictures.
     """
 
     label: str
     method: str
     recipe: Recipe
     plain: bool
+    name: str
 
 
 def arms_of(
@@ -60,5 +62,6 @@ def arms_of(
                 hint="compare fewer keys at once",
                 expected="settings that are told apart by letters and digits",
             )
-        found[label] = Arm(label, variant.method, recipe, recipe == plain)
+        name = variant.method if recipe == plain else variant.name
+        found[label] = Arm(label, variant.method, recipe, recipe == plain, name)
     return tuple(found.values())

@@ -12,19 +12,25 @@ import numpy as np
 from erde_cli.core.comparison import interpolated
 from erde_cli.core.observations import FloatArray
 from erde_cli.core.observer import Observer
-from erde_cli.core.plots import INK, Point, draw
+from erde_cli.core.picture_axes import TITLE, finish, fitted
+from erde_cli.core.plots import INK, Point, draw, marks
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colour-blind safe (Okabe and Ito), each with a line and a marker of its own.
+# Colour-blind safe (Okabe and Ito), each with a marker of its own.
 _STYLES = (
-    ("#0072b2", "-", "o"), ("#d55e00", "--", "s"), ("#009e73", "-.", "^"), ("#cc79a7", ":", "v"),
-    ("#e69f00", "-", "P"), ("#56b4e9", "--", "X"), ("#000000", "-.", "<"),
+    ("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"), ("#cc79a7", "v"), ("#e69f00", "P"),
+    ("#56b4e9", "X"), ("#000000", "<"),
 )  # fmt: skip
+_LINES = ("-", "--", "-.", ":")
+_SIZES = ((2.8, 90), (1.8, 44), (1.2, 20))  # points of a line, points² of a mark
 _STEPS = 200  # of a curve
+_SMALL = 8.5  # points: text of the legend
+_NAMES = 2.2  # inches: width of a name in the legend
+_LINE = 0.18  # inches: height of a line of it
 
 
 @dataclass(frozen=True)
@@ -75,62 +81,75 @@ def draw_comparison(path: Path, picture: ComparisonPicture, observer: Observer) 
 def _comparison(picture: ComparisonPicture) -> Figure:
     from matplotlib.figure import Figure
 
+    # Methods first: they have the colours, widths and sizes that are told apart best.
+    students = sorted(picture.students, key=lambda one: not one.plain)
+    names = [fitted(one.label, _NAMES, _SMALL, most=6) for one in students]
+    lines = sum(1 + name.count("\n") for name in names)
     both = picture.teacher is not None
-    figure = Figure(figsize=(11.4 if both else 7.2, 5.0), dpi=150, layout="constrained")
+    size = (13.0 if both else 9.0, max(5.0, 1.2 + _LINE * lines))
+    figure = Figure(figsize=size, dpi=150, layout="constrained")
     panels = figure.subplots(1, 2, width_ratios=(3, 2)) if both else [figure.add_subplot()]
-    for place, one in enumerate(picture.students):
-        for axes in panels:
-            _draw(axes, one, _STYLES[place % len(_STYLES)], "each exit alone")
+    entries: list[tuple[tuple[Artist, ...], str]] = []
+    for place, (name, one) in enumerate(zip(names, students, strict=True)):
+        drawn = [_draw(axes, one, _style(place), place) for axes in panels]
+        entries.append((drawn[0], name))
     if picture.rivals:
-        panels[0].scatter(
-            [one.macs for one in picture.rivals], [100 * one.accuracy for one in picture.rivals],
-            marker="*", c=INK, s=110, zorder=4, edgecolors="white", linewidths=0.6,
-            label="static: no early exits, kd",
-        )  # fmt: skip
+        name = fitted("static: no early exits, kd", _NAMES, _SMALL)
+        entries.append((tuple(marks(panels[0], picture.rivals, "*", INK, 110, name)), name))
     if picture.teacher is not None:
-        _draw(panels[1], picture.teacher, (INK, ":", "D"), "last exit alone")
-        panels[1].set_xscale("log")
-        panels[1].set_title("with the teacher", fontsize=10, loc="left")
-        panels[1].legend(*_last_entries(panels[1]), frameon=False, fontsize=8, loc="lower right")
+        name = fitted("teacher, last exit marked", _NAMES, _SMALL)
+        entries.append((_draw(panels[1], picture.teacher, (INK, ":", "D")), name))
+        panels[1].set_title("with the teacher", fontsize=10, loc="left", pad=10)
     for axes in panels:
-        _finish(axes)
-    panels[0].legend(frameon=False, fontsize=8, loc="lower right")
-    figure.suptitle(picture.title, fontsize=11, x=0.01, ha="left", parse_math=False)
+        finish(axes, "accuracy", wide=axes is not panels[0])
+    _legend_beside(figure, entries, len(picture.students[0].seeds))
+    title = fitted(picture.title, size[0] - _NAMES - 1.2)  # left of the legend
+    figure.suptitle(title, fontsize=TITLE, x=0.01, ha="left", parse_math=False)
     return figure
 
 
-def _draw(axes: Axes, one: Drawn, style: tuple[str, str, str], exits: str) -> None:
-    """One kind of network: mean over seeds, a band from lowest to highest, its exits as marks."""
+def _style(place: int) -> tuple[str, str, str]:
+    """Colour, line and marker; past the last colour, the same ones with another line."""
+    again, place = divmod(place, len(_STYLES))
+    colour, marker = _STYLES[place]
+    return colour, _LINES[(place + again) % len(_LINES)], marker
+
+
+def _draw(
+    axes: Axes, one: Drawn, style: tuple[str, str, str], place: int = 1
+) -> tuple[Artist, ...]:
+    """One kind of network: mean over seeds, a band from lowest to highest, its exits as marks.
+
+    Each method is drawn smaller than the one before it, so that all are seen where they coincide.
+    """
     colour, line, marker = style
     macs, shares = band(one.seeds)
-    width = 1.8 if one.plain else 0.9
-    axes.plot(macs, 100 * shares.mean(axis=0), color=colour, ls=line, lw=width, label=one.label)
+    width, size = _SIZES[place] if one.plain else (0.9, 0)
+    drawn = axes.plot(
+        macs,
+        100 * shares.mean(axis=0),
+        color=colour,
+        ls=line,
+        lw=width,
+        label=one.label,
+        clip_on=False,
+    )
     if not one.plain:
-        return
+        return tuple(drawn)
     low, high = 100 * shares.min(axis=0), 100 * shares.max(axis=0)
     axes.fill_between(macs, low, high, color=colour, alpha=0.15, lw=0)
-    axes.scatter(
-        [exit_.macs for exit_ in one.exits], [100 * exit_.accuracy for exit_ in one.exits],
-        marker=marker, c=colour, s=36, zorder=3, edgecolors="white", linewidths=0.6,
-        label=f"{one.label}: {exits}",
+    return (*drawn, *marks(axes, one.exits, marker, colour, size, f"{one.label}: exits"))
+
+
+def _legend_beside(
+    figure: Figure, entries: Sequence[tuple[tuple[Artist, ...], str]], seeds: int
+) -> None:
+    """A legend right of the axes, where no data can be; it says once what is drawn of each."""
+    said = ["line: mean over seeds", "band: lowest to highest"] if seeds > 1 else []
+    legend = figure.legend(
+        *zip(*entries, strict=True), loc="outside right upper",
+        frameon=False, fontsize=_SMALL, alignment="left", title_fontsize=_SMALL,
+        title="\n".join([*said, "marks: each exit alone"]), handlelength=3,
     )  # fmt: skip
-
-
-def _last_entries(axes: Axes) -> tuple[list[Artist], list[str]]:
-    """The teacher's entries of a legend: the students' stand on the left."""
-    handles, labels = axes.get_legend_handles_labels()
-    return handles[-2:], labels[-2:]
-
-
-def _finish(axes: Axes) -> None:
-    from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
-
-    if axes.get_xscale() == "log":
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_formatter("")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.yaxis.set_major_formatter(PercentFormatter(decimals=1))
-    axes.set_xlabel("expected multiply-adds (MACs) per image")
-    axes.set_ylabel("accuracy")
-    axes.grid(visible=True, which="major", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from erde_cli.core.observer import Observer
-from erde_cli.core.plots import CHOSEN, INK, OTHER, STUDENT, draw
+from erde_cli.core.picture_axes import SIZE, finish, give_title, legend_below
+from erde_cli.core.plots import CHOSEN, INK, OTHER, STAR, STUDENT, Point, draw, marks
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.figure import Figure
 
 Dot = tuple[float, float]  # expected MACs, accuracy or agreement (a fraction)
 
-_STYLES = ((STUDENT, "-"), (OTHER, "--"), (INK, ":"))
+# Each narrower than the one before, so that curves that coincide are all seen.
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": STUDENT, "ls": "-", "lw": 4.5, "alpha": 0.55, "marker": "o", "ms": 5, "mew": 0},
+    {"color": OTHER, "ls": "--", "lw": 1.8, "marker": ".", "ms": 5},
+    {"color": INK, "ls": ":", "lw": 1.2, "marker": ".", "ms": 3},
+)
 
 
 @dataclass(frozen=True)
@@ -45,33 +52,22 @@ def draw_frontier(path: Path, picture: FrontierPicture, observer: Observer) -> P
 
 def _frontier(picture: FrontierPicture) -> Figure:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, PercentFormatter
 
-    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=SIZE, dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    for curve, (colour, line) in zip(picture.curves, _STYLES, strict=False):
-        axes.plot(
-            [macs for macs, _ in curve.dots], [100 * share for _, share in curve.dots],
-            color=colour, ls=line, lw=1.8, marker=".", ms=5, label=curve.label,
-        )  # fmt: skip
-    marks = [
-        (picture.certified, "o", CHOSEN, 26, "covered by the promise"),
-        ([picture.last_exit], "s", INK, 36, "last exit, for every image"),
-        ([picture.chosen], "*", CHOSEN, 190, "chosen thresholds"),
-    ]
-    for dots, marker, colour, size, label in marks:
-        if dots:
-            axes.scatter(
-                [macs for macs, _ in dots], [100 * share for _, share in dots],
-                marker=marker, c=colour, s=size, label=label, zorder=3,
-                edgecolors="white", linewidths=0.6,
-            )  # fmt: skip
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    axes.yaxis.set_major_formatter(PercentFormatter(decimals=1))
-    axes.set_xlabel("expected multiply-adds (MACs) per image")
-    axes.set_ylabel(picture.measure)
-    axes.set_title(picture.title, fontsize=11, loc="left", parse_math=False)
-    axes.grid(visible=True, which="major", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    drawn: list[Artist] = []
+    for curve, style in zip(picture.curves, _STYLES, strict=False):
+        if curve.dots:  # what has no points is not in the legend either
+            macs, shares = zip(*curve.dots, strict=True)
+            drawn += axes.plot(
+                macs, [100 * share for share in shares], label=curve.label, clip_on=False, **style
+            )
+    covered = [Point(*dot) for dot in picture.certified]
+    drawn += marks(axes, covered, "o", CHOSEN, 26, "covered by the promise")
+    last, chosen = Point(*picture.last_exit), Point(*picture.chosen)
+    drawn += marks(axes, [last], "s", INK, 70, "last exit, for every image", hollow=True)
+    drawn += marks(axes, [chosen], "*", CHOSEN, STAR, "chosen thresholds", hollow=True)
+    finish(axes, picture.measure, wide=False)
+    give_title(axes, picture.title)
+    legend_below(figure, drawn)
     return figure

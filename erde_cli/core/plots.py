@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 from erde_cli.core.errors import brief
 from erde_cli.core.files import write_file
 from erde_cli.core.observer import Observer
+from erde_cli.core.picture_axes import SIZE, finish, give_title, legend_below
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK = "#333333"
@@ -27,8 +30,9 @@ OTHER = "#d55e00"
 CHOSEN = "#009e73"
 # The same picture is the same bytes: no version, no date, no random names.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
-_CEILING = 100.5  # per cent
-_LEAST_HEIGHT = 4.0  # points of accuracy; less would show noise as a mountain
+STAR = 300  # points², so large that the mark of an exit can be seen inside
+_AWAY = (8, 3)  # points from the middle of a mark to its number, which leave a star free
+_ROOM = 0.08  # of the height of the axes: what a number under its mark takes
 
 
 @dataclass(frozen=True)
@@ -57,49 +61,59 @@ def draw_trade_off(path: Path, picture: TradeOff, observer: Observer) -> Path | 
 
 def _trade_off(picture: TradeOff) -> Figure:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
 
-    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
+    figure = Figure(figsize=SIZE, dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(
+    drawn: list[Artist] = []
+    drawn += axes.plot(
         [point.macs for point in picture.sweep],
         [100 * point.accuracy for point in picture.sweep],
         color=STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
+        clip_on=False,
     )  # fmt: skip
-    marks = [
-        (picture.exits, "s", INK, 32, "all images leave at exit 1, 2, ..."),
-        ([picture.chosen] if picture.chosen else [], "*", CHOSEN, 190, "calibrated thresholds"),
-        ([picture.teacher] if picture.teacher else [], "D", OTHER, 60, "teacher, last exit"),
-    ]
-    for points, marker, colour, size, label in marks:
-        if points:
-            axes.scatter(
-                [point.macs for point in points],
-                [100 * point.accuracy for point in points],
-                marker=marker, c=colour, s=size, label=label, zorder=3,
-                edgecolors="white", linewidths=0.6,
-            )  # fmt: skip
-    largest = max(
-        point.macs for point in [*picture.sweep, *([picture.teacher] if picture.teacher else [])]
-    )
-    smallest = min(point.macs for point in picture.sweep)
-    if largest > 4 * smallest:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_formatter("")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))
-    low, high = axes.get_ylim()
-    spare = max(0, _LEAST_HEIGHT - (high - low)) / 2
-    above = max(0, high + spare - _CEILING)
-    axes.set_ylim(low - spare - above, high + spare - above)
-    axes.yaxis.set_major_formatter(PercentFormatter(decimals=1))
-    axes.set_xlabel("expected multiply-adds (MACs) per image")
-    axes.set_ylabel("accuracy")
-    axes.set_title(picture.title, fontsize=11, loc="left", parse_math=False)
-    axes.grid(visible=True, which="major", alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="best")
+    one = [] if picture.chosen is None else [picture.chosen]
+    other = [] if picture.teacher is None else [picture.teacher]
+    drawn += marks(axes, other, "D", OTHER, 60, "teacher, last exit")
+    drawn += marks(axes, picture.exits, "s", INK, 32, "all images leave at this exit")
+    drawn += marks(axes, one, "*", CHOSEN, STAR, "calibrated thresholds", hollow=True)
+    finish(axes, "accuracy")
+    _number(axes, picture.exits)
+    give_title(axes, picture.title)
+    legend_below(figure, drawn)
     return figure
+
+
+def _number(axes: Axes, exits: Sequence[Point]) -> None:
+    """Number exits from 1, right of their marks and below a rising curve, where there is room."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = axes.get_ylim()
+    for number, point in enumerate(exits, 1):
+        above = 100 * point.accuracy - low < _ROOM * (high - low)
+        axes.annotate(
+            str(number), (point.macs, 100 * point.accuracy),
+            (_AWAY[0], _AWAY[1] if above else -_AWAY[1]),
+            textcoords="offset points", ha="left", va="bottom" if above else "top",
+            color=INK, fontsize=9, zorder=6, annotation_clip=False,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )  # fmt: skip
+
+
+def marks(
+    axes: Axes, points: Sequence[Point], marker: str, colour: str, size: float, label: str,
+    *, hollow: bool = False,
+) -> list[Artist]:  # fmt: skip
+    """Points as marks, whole even at the edge; a hollow one shows what lies under it."""
+    if not points:
+        return []
+    return [
+        axes.scatter(
+            [point.macs for point in points], [100 * point.accuracy for point in points],
+            marker=marker, s=size, label=label, zorder=5 if hollow else 4, clip_on=False,
+            facecolors="none" if hollow else colour, edgecolors=colour if hollow else "white",
+            linewidths=1.6 if hollow else 0.6,
+        )
+    ]  # fmt: skip
 
 
 def draw(path: Path, make: Callable[[], Figure], observer: Observer) -> Path | None:

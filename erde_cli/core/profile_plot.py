@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from erde_cli.core.latency import BatchLatency
 from erde_cli.core.observer import Observer
+from erde_cli.core.picture_axes import TITLE, fitted
 from erde_cli.core.plots import draw
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _INK, _BARS, _EXPECTED = "#333333", "#0072b2", "#d55e00"
 # Colour-blind safe (Okabe and Ito), and a marker of its own for each batch size.
 _MARKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"), ("#333333", "v"))
 _WIDE = 4  # largest over smallest time from which on the axis is logarithmic
+_MANY = 5  # exits; of more, names side by side would overlap
 _STEP = 0.16  # between the batch sizes of one exit, of the distance between exits
 
 
@@ -49,7 +51,8 @@ def _profile(picture: ProfilePicture) -> Figure:
         axes.grid(visible=True, which="major", axis="y", alpha=0.25)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(picture.title, fontsize=11, x=0.01, ha="left", parse_math=False)
+    title = fitted(picture.title, 10.2)
+    figure.suptitle(title, fontsize=TITLE, x=0.01, ha="left", parse_math=False)
     return figure
 
 
@@ -58,13 +61,17 @@ def _draw_macs(axes: Axes, picture: ProfilePicture) -> None:
 
     places = range(len(picture.cumulative_macs))
     full = picture.cumulative_macs[-1]
+    narrow = len(places) > _MANY  # bars that no share fits into: it stands above
     axes.bar(places, picture.cumulative_macs, 0.6, color=_BARS, label="leaving at this exit")
     for place, macs in enumerate(picture.cumulative_macs):
         share = f"{100 * macs / full:.0f} %"
-        axes.text(place, 0.01 * full, share, fontsize=9, color="white", ha="center", va="bottom")
-    axes.scatter(
-        places, picture.static_macs, marker="_", s=420, c=_INK, lw=1.6, zorder=3,
-        label="this exit alone, static",
+        axes.text(
+            place, 0.01 * full + (macs if narrow else 0), share, ha="center", va="bottom",
+            fontsize=7 if narrow else 9, color=_INK if narrow else "white",
+        )  # fmt: skip
+    axes.hlines(
+        picture.static_macs, [place - 0.15 for place in places], [place + 0.15 for place in places],
+        color=_INK, lw=1.6, zorder=3, label="this exit alone, static",
     )  # fmt: skip
     if picture.expected_macs is not None:
         axes.axhline(
@@ -74,7 +81,8 @@ def _draw_macs(axes: Axes, picture: ProfilePicture) -> None:
             lw=1.4,
             label="expected at the thresholds",
         )
-    axes.set_xticks(places, _exit_names(len(places)))
+    _name_exits(axes, len(places))
+    axes.set_xlim(-0.6, len(places) - 0.4)
     axes.yaxis.set_major_formatter(EngFormatter(sep=" "))
     axes.set_ylim(0, full * 1.36)  # room for the legend above the bars
     axes.set_ylabel("multiply-adds (MACs) per image")
@@ -86,13 +94,12 @@ def _draw_latencies(axes: Axes, latencies: Sequence[BatchLatency]) -> None:
 
     count = len(latencies[0].exits)
     for index, one in enumerate(latencies):
-        _draw_batch(axes, one, index, index - (len(latencies) - 1) / 2)
-    names = _exit_names(count)
-    if latencies[0].end_to_end is not None:
-        names.append("at the\nthresholds")
+        _draw_batch(axes, one, index, len(latencies))
+    more = [] if latencies[0].end_to_end is None else ["at the\nthresholds"]
+    if more:
         axes.axvline(count - 0.5, color=_INK, lw=0.8, alpha=0.4)
-    axes.set_xticks(range(len(names)), names)
-    axes.set_xlim(-0.5, len(names) - 0.5)
+    _name_exits(axes, count, more)
+    axes.set_xlim(-0.5, count + len(more) - 0.5)
     medians = [timing.median for one in latencies for timing in one.exits]
     if max(medians) > _WIDE * min(medians):
         axes.set_yscale("log")
@@ -113,8 +120,10 @@ def _draw_latencies(axes: Axes, latencies: Sequence[BatchLatency]) -> None:
     axes.legend(*zip(*named, strict=True), frameon=False, fontsize=8.5, loc="upper left", ncols=2)
 
 
-def _draw_batch(axes: Axes, one: BatchLatency, index: int, offset: float) -> None:
+def _draw_batch(axes: Axes, one: BatchLatency, index: int, count: int) -> None:
+    """One batch size of `count`: side by side at every exit, and in pairs at the thresholds."""
     colour, marker = _MARKS[index % len(_MARKS)]
+    offset = index - (count - 1) / 2
     timings = list(one.exits)
     middles = [timing.median for timing in timings]
     places = [exit_ + _STEP * offset for exit_ in range(len(timings))]
@@ -126,7 +135,7 @@ def _draw_batch(axes: Axes, one: BatchLatency, index: int, offset: float) -> Non
     )  # fmt: skip
     if one.end_to_end is None or one.expected is None:
         return
-    place, spread = len(timings) + 1.6 * _STEP * offset, one.end_to_end.timing
+    place, spread = len(timings) + min(1.6 * _STEP, 0.8 / count) * offset, one.end_to_end.timing
     axes.vlines(place, spread.p5, spread.p95, color=colour, lw=1.3)
     axes.plot(
         place, one.end_to_end.mean, marker=marker, ms=7, color=colour, ls="", zorder=3,
@@ -137,5 +146,9 @@ def _draw_batch(axes: Axes, one: BatchLatency, index: int, offset: float) -> Non
     )  # fmt: skip
 
 
-def _exit_names(count: int) -> list[str]:
-    return [f"exit {index + 1}" for index in range(count)]
+def _name_exits(axes: Axes, count: int, more: Sequence[str] = ()) -> None:
+    """Name exits as they are counted; many of them by number alone, or names would overlap."""
+    numbers = [str(index + 1) for index in range(count)]
+    names = numbers if count > _MANY else [f"exit {number}" for number in numbers]
+    axes.set_xticks(range(count + len(more)), [*names, *more])
+    axes.set_xlabel("exit" if count > _MANY else "")

@@ -41,6 +41,21 @@ class Variant:
         parts = [text.removeprefix(_PREFIX) for text in self.settings]
         return "+".join([self.method, *(re.sub(r"[^\w.=-]+", "_", part) for part in parts)])
 
+    @property
+    def name(self) -> str:
+        """Name of the student for people: "erde: weights entropy 0, temperature 4"."""
+        told = ", ".join(map(_in_words, self.settings))
+        return f"{self.method}: {told}" if told else self.method
+
+
+def _in_words(setting: str) -> str:
+    """A setting without its section and without the signs of YAML."""
+    for section in _OPEN:
+        setting = setting.removeprefix(section)
+    words = re.sub(r"[\s{}\[\]\"'=:_]+|\.(?=[a-z])", " ", setting)
+    words = re.sub(r" *, *", ", ", words).strip()
+    return re.sub(r"\btrue\b", "on", re.sub(r"\bfalse\b", "off", words))
+
 
 def parse_methods(text: str) -> tuple[list[str], bool]:
     """Read methods such as "erde,kd,static", in the order in which they are compared.

@@ -482,6 +482,10 @@ def test_a_single_change_stands_beside_the_rest(copy: Path, tiny_recipe: Path, c
     wanted = document["recipe"]["distillation"]
     assert wanted["teacher_wrong"] == {"cross_entropy": True, "distillation": True}
     assert wanted["weights"]["entropy"] == 1  # of the other change, nothing
+    picture = (copy / "results.svg").read_text()
+    for name in ("erde", "kd", "erde: weights entropy 0", "on, distillation on"):
+        assert f"<!-- {name} -->" in picture
+    assert added not in picture
 
 
 def test_a_value_of_one_method_alone_is_part_of_its_plain_student(

@@ -89,8 +89,8 @@ def test_a_comparison_is_written_without_its_pictures(
     listener = Observer()
     monkeypatch.setattr(listener, "warning", told.append)
     for name in ("_csv", "markdown", "_picture"):
-        monkeypatch.setattr(compare_files, name, lambda document: "")
-    compare_files.write_results(tmp_path, {}, listener)
+        monkeypatch.setattr(compare_files, name, lambda *given: "")
+    compare_files.write_results(tmp_path, {}, {}, listener)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "results.csv", "results.json", "results.md",
     ]  # fmt: skip

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from erde_cli.core.comparison_plot import ComparisonPicture, Drawn, band, draw_comparison
+from erde_cli.core.comparison_plot import (
+    ComparisonPicture,
+    Drawn,
+    _comparison,
+    _style,
+    band,
+    draw_comparison,
+)
 from erde_cli.core.observer import Observer
 from erde_cli.core.plots import Point
 
@@ -34,9 +41,9 @@ def test_every_method_and_the_teacher_are_named(tmp_path: Path, teacher: bool) -
         path, ComparisonPicture("a $title", [drawn("erde"), drawn("kd")], far), Observer()
     )
     text = path.read_text()
-    for label in ("erde: each exit alone", "kd: each exit alone", "a $title"):
-        assert f"<!-- {label} -->" in text
-    assert ("<!-- teacher: last exit alone -->" in text) == teacher
+    for label in ("erde", "kd", "marks: each exit alone", "a $title"):
+        assert f"{label} -->" in text
+    assert ("<!-- teacher, last exit marked -->" in text) == teacher
 
 
 def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
@@ -50,15 +57,20 @@ def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
         assert min(image.size) > 500
 
 
-def test_a_variant_is_a_line_alone_and_rivals_are_marked(tmp_path: Path) -> None:
-    path = tmp_path / "picture.svg"
-    one = drawn("erde+weights.entropy=0")
+def test_a_variant_is_a_line_alone_and_rivals_are_marked() -> None:
+    one = drawn("erde: weights entropy 0")
     variant = Drawn(one.label, one.seeds, one.exits, plain=False)
-    rivals = [Point(5e5, 0.6)]
-    draw_comparison(
-        path, ComparisonPicture("t", [drawn("erde"), variant], None, rivals), Observer()
-    )
-    text = path.read_text()
-    assert "<!-- erde+weights.entropy=0 -->" in text
-    assert "<!-- erde+weights.entropy=0: each exit alone -->" not in text
-    assert "<!-- static: no early exits, kd -->" in text
+    figure = _comparison(ComparisonPicture("t", [variant, drawn("erde")], None, [Point(5e5, 0.6)]))
+    [axes] = figure.axes
+    marks = [str(marks.get_label()) for marks in axes.collections if len(marks.get_offsets()) > 0]
+    assert "erde: exits" in marks
+    assert "static: no early exits, kd" in marks
+    assert "erde: weights entropy 0: exits" not in marks
+    [legend] = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names == ["erde", "erde: weights entropy 0", "static: no early exits, kd"]
+
+
+def test_kinds_of_students_look_different_however_many_there_are() -> None:
+    looks = [_style(place)[:2] for place in range(28)]
+    assert len(set(looks)) == 28

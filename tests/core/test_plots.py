@@ -36,7 +36,7 @@ def test_a_picture_is_a_png_of_its_size_with_something_on_it(
     draw_trade_off(tmp_path / "a.png", picture, Observer())
     with Image.open(tmp_path / "a.png") as image:
         assert image.format == "PNG"
-        assert image.size == (1080, 690)
+        assert image.size == (1080, 750)
         colours = image.convert("RGB").getcolors(maxcolors=2**24)
     assert colours is not None
     assert len(colours) > 10

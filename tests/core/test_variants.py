@@ -40,6 +40,25 @@ def test_commas_inside_brackets_belong_to_a_value() -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ((), "erde"),
+        (("distillation.weights.entropy=0.5",), "erde: weights entropy 0.5"),
+        (
+            ("distillation.teacher_wrong={cross_entropy: true, 'entropy': false}",),
+            "erde: teacher wrong cross entropy on, entropy off",
+        ),
+        (
+            ("distillation.pairing=[0,1,2]", "training.student.learning_rate=3e-4"),
+            "erde: pairing 0, 1, 2, learning rate 3e-4",
+        ),
+    ],
+)
+def test_names_for_people_have_no_signs_of_yaml(settings: tuple[str, ...], name: str) -> None:
+    assert Variant("erde", settings).name == name
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("distillation.temperature", "its values"),

@@ -88,7 +88,8 @@ def compare(plan: Plan, options: Options) -> Compared:
     if not found.students:
         raise trained.errors[0]
     document = results(plan, found)
-    write_results(plan.run, document, options.observer)
+    names = {arm.label: arm.name for arm in plan.arms}
+    write_results(plan.run, document, names, options.observer)
     return Compared(document, plan.run, summarise(dataset).to_json())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,19 @@ _OF_EXIT = (
 )  # fmt: skip
 
 
-def write_results(run: Path, document: Json, observer: Observer) -> None:
-    """Write every file of a comparison into its folder; the JSON comes last, once all are whole."""
+def write_results(run: Path, document: Json, names: Mapping[str, str], observer: Observer) -> None:
+    """Write every file of a comparison into its folder; the JSON comes last, once all are whole.
+
+    Args:
+        run: the folder.
+        document: the object of `results.json`.
+        names: of students by their labels, as the picture has them.
+        observer: is told of a picture that could not be drawn.
+    """
     write_text(run / CSV, _csv(document))
     write_text(run / MARKDOWN, markdown(document))
     for name in PICTURES:
-        draw_comparison(run / name, _picture(document), observer)
+        draw_comparison(run / name, _picture(document, names), observer)
     write_json(run / JSON, document)
 
 
@@ -59,12 +67,12 @@ def _csv(document: Json) -> str:
     return text.getvalue()
 
 
-def _picture(document: Json) -> ComparisonPicture:
+def _picture(document: Json, names: Mapping[str, str]) -> ComparisonPicture:
     drawn = []
     for label in document["methods"]:
         mine = [one for one in document["students"] if one["method"] == label]
         if mine:
-            drawn.append(_drawn(label, mine, plain=label in METHODS))
+            drawn.append(_drawn(names[label], mine, plain=label in METHODS))
     teachers = list({one["bundle"]: one for one in document["teachers"]}.values())
     teacher = _drawn("teacher", teachers, last_only=True) if teachers else None
     rivals = [
@@ -73,7 +81,7 @@ def _picture(document: Json) -> ComparisonPicture:
     seeds = len(document["seeds"])
     title = (
         f"{document['recipe']}: {document['test_images']:,} test images, "
-        f"{seeds} seed{'s' if seeds > 1 else ''} (band: lowest to highest)"
+        f"{seeds} seed{'s' if seeds > 1 else ''}"
     )
     return ComparisonPicture(title, drawn, teacher, rivals)
 

@@ -44,7 +44,7 @@ def static_rivals(recipe: Recipe, classes: int) -> tuple[Arm, ...]:
                 "distillation": recipe.distillation.model_copy(update=kd),
             }
         )
-        found[label] = Arm(label, "kd", rival, plain=False)
+        found[label] = Arm(label, "kd", rival, plain=False, name=label)
     return tuple(found.values())
 
 
