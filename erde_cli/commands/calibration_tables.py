@@ -9,6 +9,7 @@ from rich.table import Table
 
 from erde_cli.commands.tables import exit_name, macs, percent, picture_line, table
 from erde_cli.commands.tables import threshold as written
+from erde_cli.core.promise import UNCOVERED, nothing_in_short, promised_in_short
 from erde_cli.core.workflows.calibrate import Thresholds
 
 _ASKED = {
@@ -106,7 +107,7 @@ def _verdicts(document: dict[str, Any]) -> list[str]:
     if certificate is not None:
         searched = document["target"]["how"] == "searched"
         told = [] if searched or document["met_where_chosen"] else missed
-        return [*told, str(certificate["statement"])]
+        return [*told, *_promise(certificate, searched=searched)]
     if kind == "threshold":
         return ["A θ you set yourself: nothing is promised of it."]
     if not document["met_where_chosen"]:
@@ -120,6 +121,22 @@ def _verdicts(document: dict[str, Any]) -> list[str]:
         )
         told = [sentence]
     return [*told, "This is an estimate, not a promise: --max-risk makes one."]
+
+
+def _promise(certificate: dict[str, Any], *, searched: bool) -> list[str]:
+    """Three lines of the promise, or of what it would take; the whole is in the file."""
+    confidence, images = certificate["confidence"], certificate["images"]
+    if certificate["promised"] is not None:
+        return promised_in_short(
+            certificate["risk"], certificate["promised"], confidence, images,
+            certificate["observed"], by_bounds=certificate["basis"] == "bounds",
+        )  # fmt: skip
+    if not searched:
+        return [UNCOVERED]
+    return nothing_in_short(
+        certificate["epsilon"], confidence, images, tested=certificate["tested"],
+        least=certificate["least_images"], wanted=certificate["images_wanted"],
+    )  # fmt: skip
 
 
 def _missed(document: dict[str, Any]) -> str:

@@ -1,9 +1,15 @@
-"""What is said of a promise, or of the lack of one: plain text, in exactly the terms that hold."""
+"""What is said of a promise, or of the lack of one: plain text, in exactly the terms that hold.
+
+`promise` and `nothing` are whole, for files and programs; `promised_in_short` and
+`nothing_in_short` are the three lines for a screen. The short ones may leave terms to the page they
+name, but must never be stronger.
+"""
 
 from __future__ import annotations
 
 from erde_cli.core.targets import Risk
 
+_TERMS = "Terms: docs/guarantee.md"
 UNCOVERED = "Not certified: no promise covers these thresholds."
 
 _RISKS: dict[Risk, str] = {
@@ -92,3 +98,58 @@ def nothing(
             "more, or train a network whose early exits are better."
         )
     return text + " More images would be needed than can be had: allow more."
+
+
+def promised_in_short(
+    risk: Risk,
+    epsilon: float,
+    confidence: float,
+    images: int,
+    observed: float,
+    *,
+    by_bounds: bool = False,
+) -> list[str]:
+    """The same promise in three lines: what, how sure, under which terms."""
+    what, unit = {
+        "disagreement": ("% of images are answered otherwise than by the last exit", "%"),
+        "accuracy-gap": ("points of accuracy are lost against the last exit", "points"),
+    }[risk]
+    named = (
+        "it holds for all candidates together, so the level could be chosen afterwards"
+        if by_bounds
+        else "for this one risk and level, named before"
+    )
+    promised = f"at most {100 * epsilon:g} {what} (observed: {100 * observed:z.2f} {unit})"
+    draw = f"over the draw of the {images:,} images that tested it"
+    like = "on independent images like these, none trained on; not per class, exit or image"
+    return [
+        f"Promised: on average, {promised}.",
+        f"With probability {confidence:g} or more {draw}; {named}.",
+        f"For this network and thresholds, device and precision, {like}. {_TERMS}",
+    ]
+
+
+def nothing_in_short(
+    epsilon: float,
+    confidence: float,
+    images: int,
+    *,
+    tested: int,
+    least: int | None,
+    wanted: int | None,
+) -> list[str]:
+    """The same lack of a promise in three lines: what happens, why, and what it would take."""
+    at = f"{images:,} images do not show a risk of at most {100 * epsilon:g} % with confidence "
+    why, takes = f"{at}{confidence:g}.", "a larger EPS, or a network whose early exits are better"
+    if tested == 0:
+        why = "There is no candidate to test."
+        takes = "a network of two exits or more, or more images to choose candidates from"
+    elif wanted is not None:
+        takes = f"about {wanted:,} images in the testing half at the risk observed, or a larger EPS"
+    elif least is not None and images < least:
+        takes += f"; at the very least {least:,} images"
+    return [
+        "Nothing is promised: every image goes to the last exit.",
+        why,
+        f"It would take {takes}. {_TERMS}",
+    ]
