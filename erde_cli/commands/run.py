@@ -19,6 +19,8 @@ from erde_cli.commands.options import (
 from erde_cli.core.signed import signed, signed_interval
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
 
     from erde_cli.core.workflows.run import RunResult
@@ -76,6 +78,7 @@ def _pieces(result: RunResult) -> list[RenderableType]:
         *weakest_table(report["student"]),
         comparison_table(report),
         _verdict(report),
+        *saves_nothing(report["student"], result.run / "student"),
         *picture_line(result.picture),
         f"report:  {escape(str(result.run / 'report.json'))}",
     ]
@@ -89,3 +92,41 @@ def _verdict(report: dict[str, Any]) -> str:
         f"accuracy {signed(-report['accuracy_drop'])} points "
         f"(95 % interval {signed_interval(-high, -low)})"
     )
+
+
+def saves_nothing(student: dict[str, Any], bundle: Path) -> list[str]:
+    """Where early exit is of no use on the test split: why, and what to do."""
+    from rich.markup import escape
+
+    exits, full = student["exits"], student["full_macs"]
+    why = _why_useless(student)
+    if why is None:
+        return []
+    if len(exits) == 1:
+        return [f"{why} To have early exits, train it with more (student.exits in the recipe)."]
+    between = (exits[0]["cumulative_macs"] + student["static_macs"]) / 2 / full
+    typed = f"erde calibrate {escape(str(bundle))} --max-macs {between:.2f}"
+    fewer = "train it with fewer exits (student.exits in the recipe)"
+    return [f"{why} Choose other thresholds ({typed}), or {fewer}."]
+
+
+def _why_useless(student: dict[str, Any]) -> str | None:
+    """Why early exit saves no MACs against a network without early exits; None where it does."""
+    from erde_cli.commands.tables import exit_name, macs
+
+    exits, expected, static = student["exits"], student["expected_macs"], student["static_macs"]
+    everyone = [exit_name(one["exit"], len(exits)) for one in exits if one["exit_rate"] == 1]
+    if len(exits) == 1:
+        return "Early exit saves no MACs: the student has one exit, so no image can leave early."
+    if expected >= static:
+        where = f"every image goes to exit {everyone[0]}, " if everyone else ""
+        return (
+            f"Early exit saves no MACs: {where}{macs(expected)} are expected, and the same network "
+            f"without early exits takes {macs(static)}."
+        )
+    if everyone:
+        return (
+            f"Early exit decides nothing: every image goes to exit {everyone[0]}, and a network "
+            "that ends there, without early exits, answers the same at no more MACs."
+        )
+    return None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from erde_cli.commands.run import saves_nothing
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import load_recipe
 from erde_cli.core.workflows.options import Options
@@ -268,6 +269,54 @@ def test_the_tables_say_what_was_gained(
     assert f"{report['macs_ratio']:.1f} times fewer MACs than the teacher" in out
     assert "95 % interval" in out
     assert "Teacher and student on the test split" in out
+
+
+def student_of(rates: list[float], expected: float, static: float = 880) -> dict[str, Any]:
+    exits = [
+        {"exit": place, "exit_rate": rate, "cumulative_macs": 300 * (place + 1)}
+        for place, rate in enumerate(rates)
+    ]
+    return {
+        "exits": exits, "expected_macs": expected, "static_macs": static,
+        "full_macs": exits[-1]["cumulative_macs"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("student", "said"),
+    [
+        (student_of([0.01, 0, 0.99], 894), "MACs: 894 are expected, and the same network without "),
+        (student_of([0.1, 0, 0.9], 880), "MACs: 880 are expected"),
+        (student_of([0, 0, 1], 900), "MACs: every image goes to exit 3 of 3, 900 are expected"),
+        (student_of([1, 0, 0], 300), "nothing: every image goes to exit 1 of 3, and a network"),
+        (student_of([0, 1, 0], 600), "nothing: every image goes to exit 2 of 3, and a network"),
+    ],
+)
+def test_where_early_exit_saves_nothing_it_is_said_with_what_to_do(
+    student: dict[str, Any], said: str
+) -> None:
+    [sentence] = saves_nothing(student, Path("runs/[a]/student"))
+    assert said in sentence
+    assert r"erde calibrate runs/\[a]/student --max-macs 0.66" in sentence
+    assert "fewer exits (student.exits in the recipe)" in sentence
+
+
+def test_where_early_exit_saves_macs_nothing_is_said_and_one_exit_saves_none() -> None:
+    assert saves_nothing(student_of([0.05, 0, 0.95], 870), Path("a")) == []
+    [sentence] = saves_nothing(student_of([1], 300, static=300), Path("a"))
+    assert "one exit, so no image can leave early" in sentence
+    assert "with more (student.exits" in sentence
+    assert "--max-macs" not in sentence
+
+
+def test_a_run_whose_images_all_go_to_the_last_exit_says_that_nothing_is_saved(
+    run_copy: Path, tiny_recipe: Path, cli: Cli
+) -> None:
+    never = ("--set", "calibration.threshold=never", "--force", "--quiet")
+    code, out, err = cli("run", tiny_recipe, "--out", run_copy, *never)
+    assert code == 0, err
+    assert "Early exit saves no MACs: every image goes to exit 3 of 3" in out
+    assert f"erde calibrate {run_copy / 'student'} --max-macs" in out
 
 
 def test_method_cross_entropy_needs_no_teacher_to_learn_from(
