@@ -65,12 +65,13 @@ def _trade_off(picture: TradeOff) -> Figure:
     figure = Figure(figsize=SIZE, dpi=150, layout="constrained")
     axes = figure.add_subplot()
     drawn: list[Artist] = []
-    drawn += axes.plot(
-        [point.macs for point in picture.sweep],
-        [100 * point.accuracy for point in picture.sweep],
-        color=STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
-        clip_on=False,
-    )  # fmt: skip
+    if len(set(picture.sweep)) > 1:  # of one exit it is a point, under the mark of the exit
+        drawn += axes.plot(
+            [point.macs for point in picture.sweep],
+            [100 * point.accuracy for point in picture.sweep],
+            color=STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
+            clip_on=False,
+        )  # fmt: skip
     one = [] if picture.chosen is None else [picture.chosen]
     other = [] if picture.teacher is None else [picture.teacher]
     drawn += marks(axes, other, "D", OTHER, 60, "teacher, last exit")

@@ -214,6 +214,13 @@ def test_a_curve_without_points_is_not_in_the_legend() -> None:
     assert "held out, without temperatures" in [one.get_text() for one in legend.get_texts()]
 
 
+def test_a_sweep_that_is_one_point_is_not_in_the_legend() -> None:
+    for exits, named in ((1, False), (3, True)):
+        [legend] = trade_off("rising", exits).legends
+        names = [text.get_text() for text in legend.get_texts()]
+        assert ("one θ for all exits (description)" in names) == named
+
+
 @pytest.mark.parametrize("exits", [3, 10])
 @pytest.mark.parametrize("name", [*MADE, "profile"])
 def test_a_long_title_is_broken_and_crosses_nothing(name: str, exits: int) -> None:
