@@ -135,6 +135,26 @@ def test_files_folders_patterns_and_lists(
     ]
 
 
+def test_frames_are_sorted_as_people_count(
+    student: Path, photos: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered = [
+        "cam1/frame9.png", "cam2/frame1.png", "cam2/frame2.png", "cam2/frame10.png",
+        "cam10/2-9.png", "cam10/2-10.png", "cam10/002-11.png", "cam10/10-1.png",
+        "cam10/" + "9" * 200 + ".png",
+    ]  # fmt: skip
+    for name in sorted(ordered):
+        (photos / "cams" / name).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(photos / "a.png", photos / "cams" / name)
+    monkeypatch.chdir(photos)
+    for pattern in ("cams", "cams/cam*", "cams/*/*.png", "cams/**/*.png", "cams/**"):
+        found = json_of("predict", student, pattern)
+        assert [row["path"].removeprefix("cams/") for row in found["images"]] == ordered, pattern
+    for number in ("1", "01", "001"):  # the same number: by characters, wherever they lie
+        shutil.copy("a.png", f"more/{number}.png")
+    assert names(json_of("predict", student, "more")) == ["001.png", "01.png", "1.png", "d.png"]
+
+
 def test_a_mark_at_the_head_of_a_list_is_no_part_of_its_first_path(
     student: Path, photos: Path, json_of: JsonOf, listed: Callable[[bytes], None]
 ) -> None:

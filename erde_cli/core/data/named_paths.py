@@ -1,5 +1,8 @@
 """The images that paths on a command line name: files, folders, patterns, or a list of those.
 
+Names are sorted as people count: frame2 before frame10. Fingerprints rest on another order, that of
+`listing`, which stays as it is.
+
 Everything is given as it is found, so that a million images need no million paths in memory; at any
 time the names inside one folder, and inside those above it, are held.
 """
@@ -19,6 +22,7 @@ from erde_cli.core.data.listing import count_images, image_endings, wanted
 from erde_cli.core.errors import DataError
 from erde_cli.core.passed_over import PassedOver, is_system_folder
 
+_NUMBER = re.compile("0*([0-9]+)")
 LIST = "-"  # on the command line: the paths come from standard input, one a line
 
 
@@ -134,7 +138,7 @@ def _entries(folder: str, endings: set[str], passed: PassedOver) -> Iterator[tup
             for entry in entries
             if wanted(entry, endings, passed)
         ]
-    names.sort(key=lambda name: name.removesuffix("/"))
+    names.sort(key=lambda name: as_counted(name.removesuffix("/")))
     above = os.path.join(folder, "")  # noqa: PTH118 (Path's takes as long as decoding)
     return ((above + name.removesuffix("/"), name.endswith("/")) for name in names)
 
@@ -205,6 +209,15 @@ def _names(folder: str) -> list[tuple[str, bool]]:
     """Names in a folder, sorted, and whether each is a folder; none where it cannot be opened."""
     try:
         with os.scandir(folder or ".") as entries:
-            return sorted((entry.name, entry.is_dir()) for entry in entries)
+            found = ((entry.name, entry.is_dir()) for entry in entries)
+            return sorted(found, key=lambda entry: as_counted(entry[0]))
     except OSError:
         return []
+
+
+def as_counted(name: str) -> tuple[str, str]:
+    """What a name is sorted by: its numbers by their size, all else by its characters.
+
+    A number is written after the count of its digits: 2 becomes 0, 1, 2 and 10 becomes 0, 2, 10.
+    """
+    return _NUMBER.sub(lambda found: f"0{chr(len(found[1]))}{found[1]}", name), name

@@ -11,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from erde_cli.core.data import SPLITS, Dataset, open_dataset, open_labelled_folder
+from erde_cli.core.data.listing import list_images
 from erde_cli.core.data.splits import carve as carve_splits
 from erde_cli.core.errors import DataError
+from erde_cli.core.passed_over import PassedOver
 from erde_cli.core.pixels import NEW_RULES
 from erde_cli.core.recipe import Data, load_recipe
 
@@ -282,6 +284,26 @@ def test_labelled_images_have_the_fingerprint_of_their_bytes(
     assert first.fingerprint == copy.fingerprint
     (root / "a" / "000.png").write_bytes(b"other")
     assert open_labelled_folder(root, ("a", "b"), 8, NEW_RULES).fingerprint != first.fingerprint
+
+
+def test_fingerprints_and_labels_rest_on_names_in_the_order_of_their_letters(
+    tmp_path: Path,
+) -> None:
+    """Frames are predicted as people count; what was trained on them must not change by it."""
+    train = tmp_path / "train"
+    for name in ("a", "b10", "b2"):
+        (train / name).mkdir(parents=True)
+        for number in (1, 2, 9, 10, 100):
+            pixels = bytes((number, len(name), 7)) * 64
+            (train / name / f"frame{number}.ppm").write_bytes(b"P6 8 8 255\n" + pixels)
+    names = [f"frame{number}.ppm" for number in (1, 10, 100, 2, 9)]
+    assert [Path(path).name for path in list_images(train, PassedOver())] == names * 3
+    dataset = open_labelled_folder(train, ("a", "b10", "b2"), 8, NEW_RULES)
+    assert dataset.load("test").images[:5, 0, 0, 0].tolist() == [1, 10, 100, 2, 9]
+    assert dataset.fingerprint == "371ff0ba093a0d1a411538c296c35f0b559335989d0f9c245452ab1bd7749e94"
+    dataset = open_dataset(settings_for(tmp_path))
+    assert dataset.class_names == ("a", "b10", "b2")
+    assert dataset.fingerprint == "375f4c119e131343053fc2cbb959d9cf943fceaccd9ad7ad64861d1c29f13000"
 
 
 def test_classes_that_a_model_does_not_know_are_refused_by_name(make_images: MakeFolder) -> None:
