@@ -153,8 +153,9 @@ class Bundle:
         here, as everywhere in erde.
 
         Args:
-            images: one image, or several: paths, PIL images, uint8 arrays or tensors
-                [height, width, 3] or [height, width], of any size.
+            images: one image, or several: paths, bytes of image files, file objects in binary
+                mode, PIL images, uint8 arrays or tensors [height, width, 3] or [height, width],
+                of any size.
             thresholds: θ in nats, "always" or "never": one for all early exits, or one for each;
                 the bundle's own where they are left out. Temperatures and precision are the
                 bundle's either way.
@@ -162,7 +163,7 @@ class Bundle:
 
         Raises:
             BundleError: no thresholds are given, and it has not been calibrated.
-            DataError: something is no image.
+            DataError: something is no image, whatever a library says of it.
             InputError: the thresholds cannot be used.
         """
         document = self.thresholds() if thresholds is not None else self.require_thresholds()

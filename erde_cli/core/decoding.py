@@ -77,9 +77,9 @@ def decode_files(paths: Sequence[str], size: int, rules: PixelRules = NEW_RULES)
             stamps.append(changed)
             digests.append(hashlib.sha256(content or b"").hexdigest())
             try:
-                image, met = _decode(content, _LIKELY.get(_ending(path)), size, rules)
+                image, met = decode(content, size, rules, _LIKELY.get(_ending(path)))
             except Exception as error:  # noqa: BLE001 (decoders raise anything on bad bytes)
-                unreadable[position] = _reason(error)
+                unreadable[position] = reason_of(error)
             else:
                 sheet.paste(image, (0, size * position))
                 traits = traits.and_(met) if any(met) else traits
@@ -127,9 +127,17 @@ def _content(path: str) -> tuple[bytes | None, str]:
     return (parts[0] if len(parts) == 1 else b"".join(parts)), changed
 
 
-def _decode(
-    content: bytes | None, likely: str | None, size: int, rules: PixelRules
+def decode(
+    content: bytes | None, size: int, rules: PixelRules, likely: str | None = None
 ) -> tuple[Image.Image, Traits]:
+    """Turn the bytes of a file into RGB of size x size; whatever is wrong with them is raised.
+
+    Args:
+        content: None where there are too many.
+        size: side of the image in pixels.
+        rules: of what files leave open.
+        likely: a format to try before all others.
+    """
     if content is None:
         raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
     try:
@@ -202,7 +210,8 @@ def _ending(path: str) -> str:
     return os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path's takes as long as reading)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """What is wrong with a file."""
     if isinstance(error, RefusedError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):  # its own text names an address in memory

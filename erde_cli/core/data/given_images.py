@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
@@ -14,17 +16,38 @@ from PIL import Image
 from torch import Tensor
 
 from erde_cli.core.data.sources import ImageArray, to_array
-from erde_cli.core.decoding import check_rules, decode_files, strict_about_bombs
-from erde_cli.core.errors import DataError
+from erde_cli.core.decoding import (
+    LARGEST_FILE,
+    check_rules,
+    decode,
+    decode_files,
+    reason_of,
+    strict_about_bombs,
+)
+from erde_cli.core.errors import DataError, brief
 from erde_cli.core.orientation import upright_given
 from erde_cli.core.pixels import NEW_RULES, PixelRules
 
-GivenImage = str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any] | Tensor
+
+class BinaryFile(Protocol):
+    """A file object that is open in binary mode, or what reads like one."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Give the next bytes, none at the end."""
+        ...
+
+
+Encoded = bytes | bytearray | memoryview
+GivenImage = (
+    str | os.PathLike[str] | Encoded | BinaryFile | Image.Image | np.ndarray[Any, Any] | Tensor
+)
 
 _EXPECTED = (
-    "a path, a PIL image, or a uint8 array or tensor [height, width, 3] (RGB) or [height, width]"
+    "a path, the bytes of an image file, a file object in binary mode, a PIL image, or a uint8 "
+    "array or tensor [height, width, 3] (RGB) or [height, width]"
 )
-_SINGLE = (str, os.PathLike, Image.Image)
+_SINGLE = (str, os.PathLike, Encoded, Image.Image)
+_BLOCK = 1_000_000  # bytes read at once
 
 # Filters of warnings belong to the whole process: two threads that set them at once would put back
 # what the other one had set.
@@ -50,34 +73,66 @@ def pixels_of(
 
 def _each(images: GivenImage | Iterable[GivenImage]) -> Iterator[GivenImage]:
     """One image by itself; of an array with four dimensions, each of its images."""
-    if isinstance(images, _SINGLE) or (isinstance(images, np.ndarray | Tensor) and images.ndim < 4):
+    if isinstance(images, _SINGLE) or _is_file(images):
         return iter([images])
+    if isinstance(images, np.ndarray | Tensor):
+        return _each_of(images)
     if isinstance(images, Iterable):
         return iter(images)
     raise _refused(images, "")
 
 
+def _each_of(images: np.ndarray[Any, Any] | Tensor) -> Iterator[GivenImage]:
+    if images.ndim < 4:
+        return iter([images])
+    try:
+        return iter(images)
+    except Exception as error:  # a sparse tensor has no images one after the other
+        raise _refused(images, "") from error
+
+
+def _is_file(image: object) -> TypeGuard[BinaryFile]:
+    return callable(getattr(image, "read", None))
+
+
 def _pixels(image: GivenImage, size: int, rules: PixelRules, position: int) -> ImageArray:
     where = f" (number {position}, from 0)"
     if isinstance(image, str | os.PathLike):
-        return _decoded(os.fspath(image), size, rules)
+        return _of_path(image, size, rules, where)
     if isinstance(image, Image.Image):
         return _converted(image, size, rules, where)
-    given = image
+    if isinstance(image, Encoded):
+        return _of_bytes(image, size, rules, where)
+    if _is_file(image):
+        return _of_bytes(_read(image, where), size, rules, where)
+    array = _array(image, where)
+    if array.shape == (size, size, 3):
+        return array
+    return _converted(Image.fromarray(np.ascontiguousarray(array)), size, rules, where)
+
+
+def _array(image: object, where: str) -> ImageArray:
+    """An array, or a tensor as one; of a type and a shape that images have."""
+    array = image
     if isinstance(image, Tensor):
-        image = image.detach().cpu().numpy()
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or not _has_shape(image):
-        raise _refused(given, where)
-    if image.shape == (size, size, 3):
-        return image
-    return _converted(Image.fromarray(np.ascontiguousarray(image)), size, rules, where)
+        try:
+            array = image.detach().cpu().numpy()
+        except Exception as error:  # sparse ones, bfloat16, those without a value
+            raise _refused(image, where) from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or not _has_shape(array):
+        raise _refused(image, where)
+    return array
 
 
 def _has_shape(image: np.ndarray[Any, Any]) -> bool:
     return image.size > 0 and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3))
 
 
-def _decoded(path: str, size: int, rules: PixelRules) -> ImageArray:
+def _of_path(image: str | os.PathLike[str], size: int, rules: PixelRules, where: str) -> ImageArray:
+    try:
+        path = os.fsdecode(image)
+    except Exception as error:  # it names no path
+        raise _refused(image, where) from error
     with _filters:
         found = decode_files([path], size, rules)
     if found.unreadable:
@@ -90,23 +145,84 @@ def _decoded(path: str, size: int, rules: PixelRules) -> ImageArray:
     return np.frombuffer(found.pixels, np.uint8).reshape(size, size, 3)
 
 
+def _read(file: BinaryFile, where: str) -> bytes | None:
+    """All bytes of a file object from where it stands, which stays open; None of a giant."""
+    parts: list[bytes] = []
+    left = LARGEST_FILE
+    try:
+        for part in _parts(file):
+            parts.append(_required_bytes(part))
+            left -= len(part)
+            if left < 0:
+                return None
+    except Exception as error:  # it is closed, or not what it seems
+        raise DataError(
+            f"A file object{where} cannot be read: {brief(reason_of(error))}.",
+            got=type(file).__name__,
+            expected="a file object whose read() gives bytes",
+            hint="open it by open(path, 'rb') and give it before it is closed, or give its bytes",
+        ) from error
+    return b"".join(parts)
+
+
+def _parts(file: Any) -> Iterator[Any]:
+    try:
+        part = file.read(_BLOCK)
+    except TypeError:  # it takes no size
+        yield file.read()
+        return
+    while part:
+        yield part
+        part = file.read(_BLOCK)
+
+
+def _required_bytes(part: object) -> bytes:
+    if isinstance(part, bytes | bytearray):
+        return bytes(part)
+    if inspect.iscoroutine(part):
+        part.close()  # nobody will await it
+        raise TypeError("read() has to be awaited")
+    raise TypeError(f"read() gives {type(part).__name__} in the place of bytes")
+
+
+def _of_bytes(content: Encoded | None, size: int, rules: PixelRules, where: str) -> ImageArray:
+    count = LARGEST_FILE + 1
+    try:
+        if content is not None:
+            count = memoryview(content).nbytes
+        whole = bytes(content) if content is not None and count <= LARGEST_FILE else None
+        with _filters, strict_about_bombs():
+            return np.asarray(decode(whole, size, rules)[0])
+    except Exception as error:  # decoders raise anything on bad bytes
+        raise DataError(
+            f"The bytes{where} cannot be read as an image: {brief(reason_of(error))}.",
+            got=f"{count:,} bytes" + " or more" * (content is None),
+            expected="all bytes of an image file that Pillow reads",
+            hint="see that all of it has arrived; a file object is read from where it stands, so "
+            "that file.seek(0) may be missing",
+        ) from error
+
+
 def _converted(image: Image.Image, size: int, rules: PixelRules, where: str) -> ImageArray:
     try:
+        if 0 in image.size:
+            raise ValueError("it has no pixels")
         with _filters, strict_about_bombs():
             check_rules(image, rules)
             return to_array(upright_given(image), size, rules)
     except Exception as error:
         raise DataError(
-            f"An image{where} cannot be used: {type(error).__name__}: {error}.",
+            f"An image{where} cannot be used: {brief(reason_of(error))}.",
             expected=_EXPECTED,
-            hint="convert it with image.convert('RGB') first",
+            hint="give it before it is closed, and convert it with image.convert('RGB') first",
         ) from error
 
 
 def _refused(image: object, where: str) -> DataError:
     got = type(image).__name__
     if isinstance(image, np.ndarray | Tensor):
-        got += f" of {image.dtype}, {list(image.shape)}"
+        with suppress(Exception):  # a nested tensor has no shape
+            got += f" of {image.dtype}, {list(image.shape)}"
     return DataError(
         f"This is no image{where}.",
         got=got,
