@@ -116,6 +116,8 @@ def test_a_wrong_option_imports_nothing_heavy(path: tuple[str, ...]) -> None:
         "predict x.onnx a.png --runtime torch",
         "predict x.pt2 a.png",
         "predict runs/x a.png --csv no/such/folder/rows.csv",
+        "predict runs/x a.png --csv - --json",
+        "predict runs/x a.png --live",
         "export runs/x",
         "export runs/x --format onnx",
         "export runs/x --format tflite --out x",

@@ -11,7 +11,7 @@ _begun: list[JsonStream] = []  # at most one: what an error has to stand in
 
 
 class JsonStream:
-    """An object whose first value is a list, written row by row."""
+    """An object whose first value is a list, written row by row, each of them a whole line."""
 
     def __init__(self, name: str, out: TextIO) -> None:
         self._name, self._out = name, out
@@ -22,11 +22,11 @@ class JsonStream:
         """Write rows; nothing is written before the first call."""
         if not self._before:
             _begun[:] = [self]
-            self._out.write(f"{{{json.dumps(self._name)}: [")
-            self._before = "\n"
-        for row in rows:
-            self._out.write(self._before + json.dumps(row, allow_nan=False))
-            self._before = ",\n"
+            self._out.write(f"{{{json.dumps(self._name)}: [\n")
+            self._before = " "
+        for row in rows:  # who reads lines has a row at its end: the comma stands before the next
+            self._out.write(f"{self._before}{json.dumps(row, allow_nan=False)}\n")
+            self._before = ","
         self._out.flush()
 
     def end(self, document: dict[str, Any]) -> None:

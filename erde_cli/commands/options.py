@@ -36,6 +36,15 @@ def path_of(text: str) -> Path:
     return path
 
 
+STDOUT = Path("-")
+
+
+def path_or_stdout(text: str) -> Path:
+    """A path, or `STDOUT` for one dash, where that is taken; a file of that name is absolute."""
+    path = STDOUT if text == "-" else path_of(text)
+    return path.absolute() if path == STDOUT and text != "-" else path
+
+
 RecipeArgument = Annotated[
     str,
     typer.Argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,14 @@ import typer
 
 from erde_cli.commands.options import (
     LARGEST_BATCH,
+    STDOUT,
     DeviceOption,
     JsonOption,
     ModelArgument,
     QuietOption,
     RuntimeOption,
     ThreadsOption,
-    path_of,
+    path_or_stdout,
 )
 
 if TYPE_CHECKING:
@@ -66,10 +68,14 @@ def predict(
         typer.Option(
             metavar="FILE",
             show_default=False,
-            parser=path_of,
-            help="Write the rows into this file, as CSV.",
+            parser=path_or_stdout,
+            help="Write the rows into this file, as CSV; - for stdout.",
         ),
     ] = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="With -: answer each path as it comes, also from a camera."),
+    ] = False,
     runtime: RuntimeOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -83,32 +89,35 @@ def predict(
 
     Example: [bold]erde predict runs/digits/student photos/[/bold]
     """  # fmt: skip
-    target = _checked(threshold, pick, csv)
+    target = _checked(threshold, pick)
+    _check_rows(csv, as_json, live and "-" not in paths)
     computes = _runtime(model, runtime, device)
     from erde_cli.commands.prediction_rows import Printed, totals_pieces
     from erde_cli.commands.terminal import show, working
-    from erde_cli.core.data.named_paths import LIST, count_of_files, named_images
+    from erde_cli.core.data.named_paths import LIST, as_they_come, count_of_files, named_images
     from erde_cli.core.passed_over import PassedOver
     from erde_cli.core.workflows.predict import predict_images
 
     # While bars are shown, sys.stdout leads to them: rows are for what it is now.
     out = sys.stdout
     passed = PassedOver()
-    listed = sys.stdin.buffer if LIST in paths else ()
-    bars = (csv is not None and not as_json) or not out.isatty()
+    listed: Iterable[bytes] = sys.stdin.buffer if LIST in paths else ()
+    if live:
+        listed = as_they_come(sys.stdin.buffer)
+    bars = (csv not in (None, STDOUT) and not as_json) or not out.isatty()
     with (
-        Printed(out, as_json, csv) as printed,
+        Printed(out, as_json, csv, live=live) as printed,
         working(quiet, "cpu" if computes == "onnx" else device, threads, bars=bars) as options,
     ):
         totals = predict_images(
             model, named_images(paths, listed, passed), options, printed.write,
             threshold=threshold, pick=target, batch=batch, total=count_of_files(paths),
-            runtime=computes, passed=passed,
+            runtime=computes, passed=passed, live=live,
         )  # fmt: skip
     document = totals.to_json()
     printed.end(document)
     if not as_json:
-        show({}, False, *totals_pieces(document))
+        show({}, False, *totals_pieces(document), stderr=csv == STDOUT)
     if totals.failed:
         raise typer.Exit(1)
 
@@ -120,10 +129,9 @@ def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
     return runtime_of(model, named, device)
 
 
-def _checked(threshold: str | None, pick: str | None, csv: Path | None) -> Target | None:
+def _checked(threshold: str | None, pick: str | None) -> Target | None:
     """See that the options can be used, before anything heavy is imported; the target of --pick."""
     from erde_cli.core.errors import InputError
-    from erde_cli.core.files import check_file_target
     from erde_cli.core.targets import parse_pick
     from erde_cli.core.thresholds import read_threshold
 
@@ -136,7 +144,29 @@ def _checked(threshold: str | None, pick: str | None, csv: Path | None) -> Targe
             expected="one of them, or none for the bundle's own thresholds",
             hint="leave one of them out",
         )
-    if csv is not None:
+    return None if pick is None else parse_pick(pick)
+
+
+def _check_rows(csv: Path | None, as_json: bool, live_without_list: bool) -> None:
+    """See that rows can be written where they are wanted."""
+    from erde_cli.core.errors import InputError
+    from erde_cli.core.files import check_file_target
+
+    if live_without_list:
+        raise InputError(
+            "With --live, paths come on stdin.",
+            got="no -",
+            expected="- among the paths, and a path a line on stdin",
+            hint="leave out --live, or: your-camera | erde predict MODEL - --live",
+        )
+    if csv == STDOUT and as_json:
+        raise InputError(
+            "There is one stdout.",
+            got="--csv - and --json",
+            expected="one of them, or a file for the CSV",
+            hint="leave one of them out, or give --csv rows.csv",
+        )
+    if csv is not None and csv != STDOUT:
         check_file_target(csv, "--csv")
         if not csv.parent.is_dir():
             raise InputError(
@@ -145,4 +175,3 @@ def _checked(threshold: str | None, pick: str | None, csv: Path | None) -> Targe
                 expected="a file in a folder that is there",
                 hint="give another file with --csv",
             )
-    return None if pick is None else parse_pick(pick)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from rich.cells import cell_len
 from rich.console import RenderableType
 
 from erde_cli.commands.json_stream import JsonStream
+from erde_cli.commands.options import STDOUT
 from erde_cli.commands.printable import printable
 from erde_cli.commands.tables import exit_name, macs, percent, table, threshold
-from erde_cli.core.errors import ErdeError
-from erde_cli.core.files import replaced_file
+from erde_cli.core.files import replaced_file, told
 from erde_cli.core.prediction import Prediction
 from erde_cli.core.workflows.predict import Rows
 
@@ -25,19 +26,28 @@ _LISTED = 1000  # of the files that failed, in JSON: however many there are, mem
 
 
 class Printed:
-    """Where rows go: to stdout as JSON or as a table, and to a CSV file; a table only without."""
+    """Where rows go: to stdout as JSON, CSV or a table, and to a CSV file; a table only without.
 
-    def __init__(self, out: TextIO, as_json: bool, file: Path | None) -> None:
-        self._file, self._open = file, ExitStack()
-        self._csv: CsvRows | None = None
+    live: a CSV file grows row by row, and keeps them when something stops the command.
+    """
+
+    def __init__(
+        self, out: TextIO, as_json: bool, file: Path | None, *, live: bool = False
+    ) -> None:
+        self._file, self._open, self._live = file, ExitStack(), live
+        self._csv: CsvRows | CsvFile | None = None
         self._json = JsonRows(out) if as_json else None
         self._table = None if as_json or file is not None else TableRows(out)
+        if file == STDOUT:
+            self._csv = CsvRows(out.buffer, on_screen=out.isatty())
 
     def __enter__(self) -> Printed:
         """Open the CSV file, beside the one that it will replace."""
-        if self._file is not None:
-            temporary = self._open.enter_context(replaced_file(self._file))
-            self._csv = self._open.enter_context(CsvRows(self._file, temporary))
+        if self._file is not None and self._file != STDOUT:
+            place = self._file
+            if not self._live:
+                place = self._open.enter_context(replaced_file(self._file))
+            self._csv = self._open.enter_context(CsvFile(self._file, place))
         return self
 
     def __exit__(
@@ -80,31 +90,46 @@ class JsonRows:
 
 
 class CsvRows:
-    """A CSV file; what is no UTF-8 in a path keeps its bytes."""
+    """Lines of CSV; what is no UTF-8 in a path keeps its bytes, but on a screen."""
 
-    def __init__(self, file: Path, temporary: Path) -> None:
-        self._name = file
-        self._handle = temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        self._writer = csv.DictWriter(self._handle, COLUMNS, lineterminator="\n")
-        self._writer.writeheader()
+    def __init__(self, out: BinaryIO, *, on_screen: bool = False) -> None:
+        self._out, self._on_screen = out, on_screen
+        lines = codecs.getwriter("utf-8")(out, "surrogateescape")
+        self._writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+        self._begun = False
 
-    def __enter__(self) -> CsvRows:
+    def write(self, rows: Rows) -> None:
+        """Write rows, the first ones under the names of the columns."""
+        if not self._begun:
+            self._writer.writeheader()
+            self._begun = True
+        paths = [_plain(path) for path in rows.paths] if self._on_screen else rows.paths
+        self._writer.writerows(map(_values, paths, rows.predictions))
+        self._out.flush()
+
+
+class CsvFile:
+    """The same in a file, which is opened when the first rows come."""
+
+    def __init__(self, name: Path, place: Path) -> None:
+        self._name, self._place, self._open = name, place, ExitStack()
+        self._rows: CsvRows | None = None
+
+    def __enter__(self) -> CsvFile:
         """Nothing more is needed."""
         return self
 
     def __exit__(self, *_: object) -> None:
         """Write what is still waiting."""
-        self._told(self._handle.close)
+        with told(self._name):
+            self._open.close()
 
     def write(self, rows: Rows) -> None:
         """Write rows."""
-        self._told(lambda: self._writer.writerows(map(_values, *_pairs(rows))))
-
-    def _told(self, write: Any) -> None:
-        try:
-            write()
-        except OSError as error:
-            raise ErdeError(f"Cannot write {self._name}: {error.strerror or error}.") from error
+        with told(self._name):
+            if self._rows is None:
+                self._rows = CsvRows(self._open.enter_context(self._place.open("wb")))
+            self._rows.write(rows)
 
 
 class TableRows:

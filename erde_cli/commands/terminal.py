@@ -49,10 +49,11 @@ class _Quiet(Observer):
         self._console = console
         self._warned: set[str] = set()
 
-    def warning(self, message: str) -> None:
+    def warning(self, message: str, *, again: bool = False) -> None:
         if message in self._warned:
             return
-        self._warned.add(message)
+        if not again:
+            self._warned.add(message)
         text = escape(printable(message))
         self._console.print(f"[yellow]Warning:[/yellow] {text}", soft_wrap=True)
 
@@ -162,13 +163,19 @@ def working(
         yield Options(device, threads, _Bars(console, shown), resume)
 
 
-def show(document: dict[str, Any], as_json: bool, *pieces: RenderableType) -> None:
-    """Print a result on stdout: one JSON object, or the pieces one under the other."""
+def show(
+    document: dict[str, Any], as_json: bool, *pieces: RenderableType, stderr: bool = False
+) -> None:
+    """Print a result on stdout: one JSON object, or the pieces one under the other.
+
+    With `stderr`, pieces go there, where something else has stdout.
+    """
     if as_json:
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         return
     # Rich takes a pipe or a file for a screen of 80 columns, and cuts what is wider.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    on_screen = (sys.stderr if stderr else sys.stdout).isatty()
+    console = Console(stderr=stderr, highlight=False, width=None if on_screen else _WIDE)
     for piece in pieces:
         text = printable(piece) if isinstance(piece, str) else piece
         console.print(text, soft_wrap=isinstance(piece, str))

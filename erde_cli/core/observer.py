@@ -56,8 +56,8 @@ class Observer:
     def table(self, table: Table) -> None:
         """Show a table."""
 
-    def warning(self, message: str) -> None:
-        """Tell something that the user should look into."""
+    def warning(self, message: str, *, again: bool = False) -> None:
+        """Tell something that the user should look into; once, or each time it happens again."""
 
     def progress(self, title: str, done: int, total: int) -> None:
         """Tell how far a countable piece of work is."""

@@ -90,6 +90,26 @@ def decode_stream(
         yield some, found
 
 
+def decode_arrived(
+    paths: Iterable[str], wanted: Wanted
+) -> Generator[tuple[Sequence[str], Decoded | None], None, None]:
+    """Decode files as their paths arrive, here: in order, some paths and their files.
+
+    Args:
+        paths: of the files; "" where the next one is waited for. Whatever has arrived by then is
+            decoded, be it nothing.
+        wanted: side of the decoded images in pixels, and the rules they are made by.
+    """
+    length = _length(wanted[0])
+    some: list[str] = []
+    for path in chain(paths, [""]):
+        if path:
+            some.append(path)
+        if not path or len(some) == length:
+            yield some, decode_files(some, *wanted) if some else None
+            some = []
+
+
 def _length(size: int) -> int:
     """How many files are decoded at once."""
     return max(1, min(_FILES_AT_ONCE, _BYTES_AT_ONCE // (size * size * 3)))

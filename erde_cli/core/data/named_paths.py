@@ -17,6 +17,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from erde_cli.core.data.listing import count_images, image_endings, wanted
 from erde_cli.core.errors import DataError
@@ -34,6 +35,21 @@ class Named:
     reason: str = ""
 
 
+WAITING = Named("")  # the next path is waited for, so that those before it should be answered
+_BLOCK = 65_536  # bytes of a list taken at once; as many as a pipe holds
+
+
+def as_they_come(stream: Any) -> Iterator[bytes]:
+    """Lines of a buffered stream as soon as they have come, and "" where others are waited for."""
+    rest = b""
+    while block := stream.read1(_BLOCK):
+        *lines, rest = (rest + block).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+        if lines:
+            yield b""
+    yield rest
+
+
 def named_images(
     given: Iterable[str], listed: Iterable[bytes] = (), passed: PassedOver | None = None
 ) -> Iterator[Named]:
@@ -46,7 +62,8 @@ def named_images(
 
     Args:
         given: paths, patterns, or "-" for `listed`.
-        listed: lines that hold a path each, of a file or a folder; empty lines are passed over.
+        listed: lines that hold a path each, of a file or a folder; empty lines are passed over,
+            and what is not even a line gives `WAITING`.
         passed: what folders hold that is left out is counted there.
 
     Raises:
@@ -59,6 +76,8 @@ def named_images(
                 text = _beginning(line) if number == 0 else line
                 if name := os.fsdecode(text.rstrip(b"\r\n")):
                     yield from _named(name, passed)
+                elif not line:
+                    yield WAITING
         elif glob.has_magic(path) and not os.path.lexists(path):
             yield from _matching(path, passed)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from erde_cli.core.data.decoders import decode_stream
+from erde_cli.core.data.decoders import decode_arrived, decode_stream
 from erde_cli.core.data.named_paths import Named
 from erde_cli.core.decoding import Decoded
 from erde_cli.core.errors import DataError, brief
@@ -99,6 +99,7 @@ def predict_images(
     total: int | None = None,
     runtime: Runtime = "torch",
     passed: PassedOver | None = None,
+    live: bool = False,
 ) -> Totals:
     """Predict images as they are found, and hand the rows on as they are there.
 
@@ -113,6 +114,8 @@ def predict_images(
         total: how many images there are, where it is known.
         runtime: what computes; with ONNX Runtime, a bundle is exported first.
         passed: what was left out of folders while `images` were found.
+        live: images arrive one by one: the model is opened before the first one is waited for, and
+            whatever has arrived is answered at once.
 
     Raises:
         BundleError: the model is unusable, or has no thresholds and none are given.
@@ -120,7 +123,7 @@ def predict_images(
     """
     lost: deque[Named] = deque()
     files = _files(images, lost)
-    first = next(files, None)
+    first = "" if live else next(files, None)
     if first is None:
         raise _nothing(lost)
     model = open_model(path, runtime, options)
@@ -128,14 +131,15 @@ def predict_images(
     work = _Work(model.answering, chosen.rule, batch, options, total)
     options.observer.phase(TITLE)
     start = perf_counter()
-    paths = chain([first], files)
     answering = model.answering
-    wanted, multiple = (answering.image_size, answering.rules), answering.batch_size(batch)
-    with closing(decode_stream(paths, wanted, multiple)) as chunks:
+    with closing(_decoded(chain([first], files), answering, batch, live)) as chunks:
         for some, found in chunks:
-            write(work.rows(list(some), found, lost))
+            if some or lost:
+                write(work.rows(list(some), found, lost))
     if lost:
         write(work.rows([], None, lost))
+    if not work.done:
+        raise _nothing(lost)
     totals = Totals(
         chosen,
         tuple(work.counts.tolist()),
@@ -144,7 +148,7 @@ def predict_images(
         model.answering.cumulative_macs,
         runtime,
     )
-    work.told(totals.images + totals.failed)
+    work.told()
     if passed is not None:
         passed.show(options.observer)
     for doubt in doubts(work.traits, answering.rules):
@@ -170,6 +174,11 @@ class _Work:
         self._rule, self._batch = rule, batch
         self._observer, self._total = options.observer, total
 
+    @property
+    def done(self) -> int:
+        """Images and failures so far."""
+        return int(self.counts.sum()) + self.failed
+
     def rows(self, paths: list[str], decoded: Decoded | None, lost: deque[Named]) -> Rows:
         """Predict a chunk; `lost`, which is emptied, are paths that led to no file."""
         failed = [lost.popleft() for _ in range(len(lost))]
@@ -183,17 +192,16 @@ class _Work:
             predictions = self._answers(decoded, good)
         self.failed += len(failed)
         for named in failed:
-            self._observer.warning(f"{named.path}: {named.reason}")
-        done = int(self.counts.sum()) + self.failed
+            self._observer.warning(f"{named.path}: {named.reason}", again=True)
         if self._total is None:
-            self._observer.count(TITLE, done)
-        elif done < self._total:
-            self._observer.progress(TITLE, done, self._total)
+            self._observer.count(TITLE, self.done)
+        elif self.done < self._total:
+            self._observer.progress(TITLE, self.done, self._total)
         return Rows(paths, predictions, failed, self.answering.class_names, len(self.counts))
 
-    def told(self, done: int) -> None:
+    def told(self) -> None:
         """Tell that all is done."""
-        self._observer.progress(TITLE, done, done)
+        self._observer.progress(TITLE, self.done, self.done)
 
     def _answers(self, decoded: Decoded, good: list[int]) -> list[Prediction]:
         if not good:
@@ -210,8 +218,17 @@ class _Work:
         return rows
 
 
+def _decoded(
+    paths: Iterable[str], answering: Answering, batch: int | None, live: bool
+) -> Generator[tuple[Sequence[str], Decoded | None], None, None]:
+    wanted = answering.image_size, answering.rules
+    if live:
+        return decode_arrived(paths, wanted)
+    return decode_stream(paths, wanted, answering.batch_size(batch))
+
+
 def _files(images: Iterable[Named], lost: deque[Named]) -> Iterator[str]:
-    """Paths of files; what leads to none is put aside until the next rows are written."""
+    """Paths of files, "" where one is waited for; what leads to none is put aside until then."""
     for named in images:
         if named.reason:
             lost.append(named)
