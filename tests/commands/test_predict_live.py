@@ -39,6 +39,7 @@ class Camera:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "erde_cli", "predict", *map(str, line), "--live"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+            env={name: text for name, text in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )  # fmt: skip
 
     def send(self, text: str) -> None:
