@@ -23,7 +23,7 @@ EVALUATE_KEYS = {
     "thresholds", "exits", "certified", "drift", "agreement", "balanced_accuracy", "classes",
 }  # fmt: skip
 REPORT_KEYS = {
-    "teacher", "student", "macs_ratio", "size_ratio", "exit_ratio", "accuracy_drop",
+    "data", "teacher", "student", "macs_ratio", "size_ratio", "exit_ratio", "accuracy_drop",
     "accuracy_drop_interval", "seconds",
 }  # fmt: skip
 
@@ -328,7 +328,7 @@ def test_method_cross_entropy_needs_no_teacher_to_learn_from(
     )  # fmt: skip
     assert found["bundle"] == str(tmp_path / "student")
     assert set(found) == {
-        "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds",
+        "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds", "data",
     }  # fmt: skip
 
 

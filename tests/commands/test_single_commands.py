@@ -31,7 +31,7 @@ def test_train_teacher_gives_the_documented_keys_and_a_bundle(
         "train-teacher", tiny_recipe, "--out", tmp_path, "--set", "training.teacher.epochs=2"
     )
     assert set(found) == {
-        "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds",
+        "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds", "data",
     }  # fmt: skip
     assert found["bundle"] == str(tmp_path / "teacher")
     assert found["epochs"] == 2

@@ -59,6 +59,7 @@ class _Report(_Document):
     accuracy_drop: float
     accuracy_drop_interval: Annotated[list[float], Field(min_length=2, max_length=2)]
     seconds: dict[str, float]
+    data: JsonValue = None  # reports before it had none
 
 
 def is_report(document: Any) -> bool:

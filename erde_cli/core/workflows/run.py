@@ -39,7 +39,7 @@ _PRECISION = "float32"  # of inference, in a whole run
 class RunResult:
     """The final comparison of teacher and student, as `report.json` holds it.
 
-    data: which images there were.
+    data: which images there are now, while the report may be kept from before.
     """
 
     run: Path
@@ -202,6 +202,7 @@ def _evaluation(
     last = write_evaluation(of_student, point_of(of_teacher), folders["student"], observer)
     journal.took("evaluation", start)
     report = compare(of_teacher, of_student, journal.seconds)
+    report["data"] = summarise(dataset).to_json()
     write_json(run / REPORT, report)
     journal.evaluated, journal.report = digest, digest_of(report)
     journal.drawn = all(one.picture and one.confusion for one in (first, last))
