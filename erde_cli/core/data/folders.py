@@ -90,7 +90,7 @@ class FolderSource:
             return self.decoded.files
         return short_digests([_digest(path) for path in self.files])
 
-    @property
+    @cached_property
     def first_same(self) -> IntArray:
         """Number of the first file with the same content, int64 [files]; of images alone."""
         first = first_of_each(self.short_digests)
