@@ -51,7 +51,12 @@ def lay(folder: Path, names: tuple[str, ...]) -> None:
 
 def started(command: list[str], here: Path, **environment: str) -> None:
     """Run something there: it ends well, and no module of the folder has run."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # Coverage measures processes by what it imports as they start, before erde can look to it.
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHONPATH" and not name.startswith("COV")
+    }
     done = subprocess.run(
         command, cwd=here, env={**kept, **environment}, capture_output=True, text=True, check=False
     )
