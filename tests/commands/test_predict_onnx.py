@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from erde_cli.app import main
 from erde_cli.core.bundle import load_bundle
@@ -161,6 +162,19 @@ def test_images_stream_through_it_as_through_torch(
     )
     assert totals.images == written == taken == 300
     assert most <= 9
+
+
+def test_transparent_pixels_are_what_the_bundle_says_in_an_export_as_well(
+    student: Path, stages: Path, tmp_path: Path, json_of: JsonOf
+) -> None:
+    for name, colour in (("clear", (0, 0, 0, 0)), ("white", (255,) * 4), ("black", (0, 0, 0, 255))):
+        Image.new("RGBA", (8, 8), colour).save(tmp_path / f"{name}.png")
+    for model in (student, stages):
+        rows = {
+            Path(row["path"]).stem: row["entropy"]
+            for row in json_of("predict", model, tmp_path)["images"]
+        }
+        assert rows["clear"] == rows["white"] != rows["black"]
 
 
 def test_stages_are_made_once_for_each_calibration_and_again_where_damaged(
