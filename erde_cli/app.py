@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(given, prog_name="erde", standalone_mode=False)
-        sys.stdout.flush()  # here, where it can be told that it fails
+        sys.stdout.flush()  # here, where a failure can still be reported
     except ErdeError as error:
         return fail(given, error.to_json(), str(error))
     except (KeyboardInterrupt, typer.Abort):
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refused(error: OSError) -> ErdeError:
     """What the system refused, wherever that was noticed: it lets nobody in, or it fails."""
-    if error.filename is None and error.errno in _OF_STREAMS:  # files are told by their names
+    if error.filename is None and error.errno in _OF_STREAMS:  # errors of files carry a name
         return ErdeError(
             f"Cannot write to stdout: {error.strerror or error}.",
             hint="send it elsewhere, such as by > FILE, then type the same command again",

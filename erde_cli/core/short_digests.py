@@ -1,4 +1,4 @@
-"""Files told apart by the first 8 bytes of their SHA-256: compact, and enough for millions.
+"""Files identified by the first 8 bytes of their SHA-256: compact, and enough for millions.
 
 Among a million files, two different ones share them with a probability of 3 in a hundred million.
 """

@@ -109,6 +109,15 @@ def bundle(messy: Path, tmp_path: Path) -> Path:
     return tmp_path / "student"
 
 
+@pytest.fixture
+def mine(messy: Path, tmp_path: Path) -> Path:
+    """40 images that the network was not trained on, none a copy."""
+    shutil.copytree(messy / "photos/valid", tmp_path / "mine")
+    for path in (tmp_path / "mine/tea").glob("again*"):
+        path.unlink()
+    return tmp_path / "mine"
+
+
 def test_one_table_shows_what_is_used_and_what_is_not(messy: Path, cli: Cli) -> None:
     code, _, err = cli("run", messy / "mine.yaml", "--out", messy / "run")
     assert code == 0, err
@@ -204,14 +213,11 @@ def test_a_promise_on_copied_train_images_is_refused(
 
 
 def test_a_single_train_image_among_others_is_found_and_named(
-    messy: Path, bundle: Path, tmp_path: Path, cli: Cli
+    messy: Path, bundle: Path, mine: Path, cli: Cli
 ) -> None:
-    shutil.copytree(messy / "photos/valid", tmp_path / "mine")
-    for path in (tmp_path / "mine/tea").glob("again*"):
-        path.unlink()
-    goal = ["--max-risk", "0.5", "--data", tmp_path / "mine"]
+    goal = ["--max-risk", "0.5", "--data", mine]
     assert cli("calibrate", bundle, *goal)[0] == 0
-    shutil.copy(messy / "photos/train/tea/030.png", tmp_path / "mine/tea/holiday.png")
+    shutil.copy(messy / "photos/train/tea/030.png", mine / "tea/holiday.png")
     code, _, err = cli("calibrate", bundle, *goal)
     assert code == 2
     assert ": 1 of 41. It is surer" in err
@@ -220,12 +226,8 @@ def test_a_single_train_image_among_others_is_found_and_named(
 
 @pytest.mark.parametrize("change", ["unlabelled", "renamed", "one removed", "one added"])
 def test_images_that_were_tested_are_known_again_by_their_content(
-    change: str, messy: Path, bundle: Path, tmp_path: Path, cli: Cli
+    change: str, messy: Path, bundle: Path, mine: Path, cli: Cli
 ) -> None:
-    mine = tmp_path / "mine"
-    shutil.copytree(messy / "photos/valid", mine)
-    for path in (mine / "tea").glob("again*"):
-        path.unlink()
     assert cli("calibrate", bundle, "--max-risk", "0.5", "--data", mine)[0] == 0
     if change == "renamed":
         (mine / "tea/000.png").rename(mine / "tea/holiday.png")
@@ -243,15 +245,12 @@ def test_images_that_were_tested_are_known_again_by_their_content(
 
 
 def test_copies_among_the_images_of_a_promise_are_warned_of(
-    messy: Path, bundle: Path, tmp_path: Path, cli: Cli
+    messy: Path, bundle: Path, mine: Path, cli: Cli
 ) -> None:
-    shutil.copytree(messy / "photos/valid", tmp_path / "mine")
-    for path in (tmp_path / "mine/tea").glob("again*"):
-        path.unlink()
-    goal = ["--max-risk", "0.5", "--data", tmp_path / "mine"]
+    goal = ["--max-risk", "0.5", "--data", mine]
     assert "copies of others" not in cli("calibrate", bundle, *goal)[2]
     for number in range(3):
-        shutil.copy(tmp_path / "mine/tea/000.png", tmp_path / f"mine/tea/copy{number}.png")
+        shutil.copy(mine / "tea/000.png", mine / f"tea/copy{number}.png")
     code, _, err = cli("calibrate", bundle, *goal)
     assert code == 0
     assert "Warning: 3 of the 43 images are copies of others" in err

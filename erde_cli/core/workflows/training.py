@@ -26,7 +26,6 @@ from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import InputError
 from erde_cli.core.halves import tuning_half
 from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.losses import LossSettings
 from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
 from erde_cli.core.objectives import DistillationObjective, LabelObjective
 from erde_cli.core.profiling import profile_model
@@ -36,6 +35,7 @@ from erde_cli.core.train_state import TrainState
 from erde_cli.core.training import EpochRecord, Objective
 from erde_cli.core.workflows.epochs import Epochs, Keeper, train_epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
+from erde_cli.core.workflows.loss_settings import loss_settings
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.teachers import check_splits, load_teacher, teacher_logits
@@ -260,22 +260,6 @@ def _weights(task: _Task, dataset: Dataset, labels: torch.Tensor, context: Conte
     classes = class_weights(task.settings, counts, dataset.class_names)
     on_device = None if classes is None else context.to_device(torch.tensor(classes))
     return _Weights(context.to_device(exits), on_device)
-
-
-def loss_settings(recipe: Recipe) -> LossSettings:
-    """Weights and temperature of a recipe's distillation."""
-    wanted = recipe.distillation
-    return LossSettings(
-        method=wanted.method,
-        temperature=wanted.temperature,
-        cross_entropy=wanted.weights.cross_entropy,
-        distillation=wanted.weights.distillation,
-        entropy=wanted.weights.entropy,
-        keep_cross_entropy=wanted.teacher_wrong.cross_entropy,
-        keep_distillation=wanted.teacher_wrong.distillation,
-        entropy_at_last_exit=wanted.entropy_at_last_exit,
-        label_smoothing=recipe.training.student.label_smoothing,
-    )
 
 
 def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:

@@ -24,8 +24,9 @@ from erde_cli.core.teacher_logits import ComputedLogits
 from erde_cli.core.train_state import TrainState
 from erde_cli.core.training import Objective, train_step
 from erde_cli.core.tuning import Candidate
+from erde_cli.core.workflows.loss_settings import loss_settings
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.training import Role, loss_settings
+from erde_cli.core.workflows.training import Role
 
 _RATE = 1e-6  # hardly moves the weights, so that no candidate ends in infinities
 _NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -1,0 +1,22 @@
+"""What a recipe says of the losses of a distillation."""
+
+from __future__ import annotations
+
+from erde_cli.core.losses import LossSettings
+from erde_cli.core.recipe import Recipe
+
+
+def loss_settings(recipe: Recipe) -> LossSettings:
+    """Weights and temperature of a recipe's distillation."""
+    wanted = recipe.distillation
+    return LossSettings(
+        method=wanted.method,
+        temperature=wanted.temperature,
+        cross_entropy=wanted.weights.cross_entropy,
+        distillation=wanted.weights.distillation,
+        entropy=wanted.weights.entropy,
+        keep_cross_entropy=wanted.teacher_wrong.cross_entropy,
+        keep_distillation=wanted.teacher_wrong.distillation,
+        entropy_at_last_exit=wanted.entropy_at_last_exit,
+        label_smoothing=recipe.training.student.label_smoothing,
+    )
