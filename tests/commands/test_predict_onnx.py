@@ -174,7 +174,9 @@ def test_transparent_pixels_are_what_the_bundle_says_in_an_export_as_well(
             Path(row["path"]).stem: row["entropy"]
             for row in json_of("predict", model, tmp_path)["images"]
         }
-        assert rows["clear"] == rows["white"] != rows["black"]
+        # The three are one batch, and an image's place in a batch may change its last bits.
+        assert rows["clear"] == pytest.approx(rows["white"], abs=1e-5)
+        assert rows["black"] != pytest.approx(rows["white"], abs=1e-5)
 
 
 def test_stages_are_made_once_for_each_calibration_and_again_where_damaged(
