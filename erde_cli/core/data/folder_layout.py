@@ -1,4 +1,7 @@
-"""Which split the images of a folder belong to: train/, and valid/ and test/ where they exist."""
+"""Which split the images of a folder belong to: train/, and valid/ and test/ where they exist.
+
+A folder of classes without any of these is all train; calibration and test are carved out of it.
+"""
 
 from __future__ import annotations
 
@@ -31,23 +34,24 @@ def folder_source(
 ) -> FolderSource:
     """List `root/train/<class>/*` and, where they exist, those of `root/valid` and `root/test`.
 
+    Where there is no train/, the classes may lie in the root itself: `root/<class>/*`.
+
     Raises:
-        DataError: a folder is missing or closed, there are fewer than two classes, or a class is
-            empty.
+        DataError: a folder is missing or closed, there are fewer than two classes, a class is
+            empty, or images are in no folder of a class.
     """
-    train = root / "train"
-    if not is_folder(train):
-        raise _no_train(root, train)
+    train = train_folder(root)
     names = class_names_in(train)
     if len(names) < 2:
-        raise DataError(
-            f"A classifier needs two classes or more; {train} has {len(names)}.",
-            expected="one folder per class in it",
-            hint="make a folder for each class, and put its images there",
-        )
-    _refuse_other_case(root)
+        raise _too_few_classes(train, names)
+    if train != root:
+        _refuse_other_case(root)
     passed = PassedOver()
     parts = [list_classes(train, names, passed)]
+    if train == root:
+        return FolderSource(
+            root, names, *parts[0], None, skip_unreadable, rules, passed_over=passed
+        )
     held_out = _calibration_folder(root)
     folders = [root / held_out] if held_out else []
     folders += [root / "test"] if _is_there(root / "test") else []
@@ -66,6 +70,45 @@ def folder_source(
         rules,
         GivenSplit(held_out, part == 1) if held_out else None,
         passed,
+    )
+
+
+def train_folder(root: Path) -> Path:
+    """The folder that holds a folder for each class of the training images: train/, or the root.
+
+    Raises:
+        DataError: neither does.
+    """
+    train = root / "train"
+    if is_folder(train):
+        return train
+    if not is_folder(root) or os.path.lexists(train):
+        raise _no_train(root, train)
+    inside = class_names_in(root)
+    others = [name for name in inside if name.lower() in (*_SPLIT_FOLDERS, "training", "testing")]
+    if others or not (inside or count_loose_images(root)):
+        raise _no_train(root, train)
+    return root
+
+
+def _too_few_classes(train: Path, names: Sequence[str]) -> DataError:
+    loose = count_loose_images(train)
+    if not names and loose:
+        return DataError(
+            f"The images in {train} are in no folder of a class, so nothing says what they show.",
+            got=f"{loose:,} images without labels",
+            expected=f"{train.name}/<class>/*, two classes or more",
+            hint="make a folder for each class, and put its images there",
+        )
+    hint = "make a folder for each class, and put its images there"
+    inside = train / names[0] if names else train
+    if names and len(class_names_in(inside)) > 1:
+        hint = f"where the classes are those in {inside}, name that folder; else {hint}"
+    return DataError(
+        f"A classifier needs two classes or more; {train} has {len(names)}.",
+        got=some_names(names) or "no folder of a class",
+        expected="one folder per class in it",
+        hint=hint,
     )
 
 
@@ -160,11 +203,11 @@ def _no_train(root: Path, train: Path) -> DataError:
         hint = f"rename it: mv {root / alike[0]} {train}; or "
     elif inside:
         got += f", but {some_names(inside)}"
-        hint = "where those are the classes, put them into a folder train; or "
+        hint = "put the classes to train on into a folder train; or "
     return DataError(
         f"There are no training images in {root}.",
         got=got,
-        expected="train/<class>/*.png (or another image format) in it",
+        expected="train/<class>/*.png (or another image format) in it, or <class>/*.png",
         hint=f"{hint}name your folder as data.root in the recipe, or with erde run RECIPE "
         "--set data.root=FOLDER",
     )

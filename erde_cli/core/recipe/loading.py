@@ -167,6 +167,10 @@ def _name_of(path: Path) -> str:
 
 
 def _absolute(root: str, base: Path, file: str) -> str:
+    if not root.strip():
+        raise RecipeError(
+            [Problem(file, "data.root", "nothing", "must be the folder of the images")]
+        )
     try:
         return str((base / Path(root).expanduser()).resolve())
     except (OSError, RuntimeError, ValueError) as error:

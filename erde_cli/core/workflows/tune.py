@@ -13,7 +13,10 @@ from pathlib import Path
 import torch
 
 from erde_cli.core.context import LAYOUTS, PRECISIONS, make_context
+from erde_cli.core.data.folder_layout import train_folder
+from erde_cli.core.data.listing import class_names_in
 from erde_cli.core.data.published_files import PUBLISHED
+from erde_cli.core.errors import DataError
 from erde_cli.core.recipe import Data, Recipe
 from erde_cli.core.tuning import Candidate, Speeds, measure
 from erde_cli.core.tuning_process import TrialProcess
@@ -160,11 +163,12 @@ def count_classes(data: Data) -> int:
     """Classes of a recipe's images; a guess where images in folders are not there."""
     if data.dataset in PUBLISHED:
         return PUBLISHED[data.dataset].classes
-    train = Path(data.root or "") / "train"
-    if data.dataset == "digits" or not train.is_dir():
+    if data.dataset == "digits":
         return _UNKNOWN_CLASSES
-    folders = [path for path in train.iterdir() if path.is_dir() and path.name[0] != "."]
-    return max(2, len(folders))
+    try:
+        return max(2, len(class_names_in(train_folder(Path(data.root or "")))))
+    except DataError:
+        return _UNKNOWN_CLASSES
 
 
 @contextmanager

@@ -28,6 +28,29 @@ def passed(root: Path) -> PassedOver:
     return folder_source(root).passed_over
 
 
+def test_classes_in_the_root_itself_are_all_train_and_splits_are_carved_out(
+    make_images: MakeFolder, tmp_path: Path
+) -> None:
+    make_images({"": {"a": 30, "b": 40}, "nested": {"train/a": 30, "train/b": 40}})
+    (tmp_path / "images/nested").rename(tmp_path / "nested")
+    flat, nested = (
+        open_dataset(Data(dataset="imagefolder", root=str(tmp_path / name), image_size=8))
+        for name in ("images", "nested")
+    )
+    assert flat.class_names == nested.class_names == ("a", "b")
+    for split in ("train", "calibration", "test"):
+        assert flat.splits[split].tolist() == nested.splits[split].tolist()
+    assert sum(map(len, flat.splits.values())) == 70
+    assert all(map(len, flat.splits.values()))
+
+
+@pytest.mark.parametrize("name", ["Train", "training", "valid", "TEST", "testing"])
+def test_a_folder_that_may_be_a_split_is_no_class(name: str, make_images: MakeFolder) -> None:
+    root = make_images({"": {"a": 3, "b": 3, name: 3}})
+    with pytest.raises(DataError, match="no training images"):
+        folder_source(root)
+
+
 @pytest.mark.parametrize(
     ("name", "ending"),
     [

@@ -30,9 +30,9 @@ class Data(Section):
     )
     root: str | None = Field(
         None,
-        description="imagefolder: folder with train/<class>/* and, if there are any, "
-        "valid/<class>/* (or val, validation, calibration) and test/<class>/*; cifar10, cifar100, "
-        "svhn: folder of the published files; "
+        description="imagefolder: folder with <class>/*, or with train/<class>/* and, if there are "
+        "any, valid/<class>/* (or val, validation, calibration) and test/<class>/*; cifar10, "
+        "cifar100, svhn: folder of the published files; "
         "null: $ERDE_DATA, else erde's folder in the user's cache",
     )
     download: bool = Field(
