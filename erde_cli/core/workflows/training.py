@@ -7,40 +7,30 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Literal
-
-import torch
 
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.bundle_writer import check_target, save_bundle
 from erde_cli.core.checkpoints import Checkpoints
-from erde_cli.core.class_weights import class_weights
 from erde_cli.core.context import Context
 from erde_cli.core.data import (
-    AugmentationPlan,
     Batches,
     Dataset,
-    Normalisation,
 )
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import InputError
 from erde_cli.core.halves import tuning_half
 from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
-from erde_cli.core.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.models import EarlyExitNet
 from erde_cli.core.profiling import profile_model
-from erde_cli.core.randomness import derive_seed
-from erde_cli.core.recipe import Network, Recipe, Training
-from erde_cli.core.train_state import TrainState
-from erde_cli.core.training import EpochRecord, Objective
+from erde_cli.core.recipe import Recipe
+from erde_cli.core.training import EpochRecord
 from erde_cli.core.workflows.epochs import Epochs, Keeper, train_epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
-from erde_cli.core.workflows.loss_settings import loss_settings
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
+from erde_cli.core.workflows.prepared import Logits, Role, prepare
 from erde_cli.core.workflows.teachers import check_splits, load_teacher, teacher_logits
 
-Role = Literal["teacher", "student"]
 _ALMOST_KD = 0.01  # share of teacher errors
 
 
@@ -87,12 +77,8 @@ def train_teacher(
     options.observer.phase("Training the teacher")
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
 
-    def objective(weights: _Weights, seed: int, batches: Batches) -> Objective:
-        del seed, batches
-        return LabelObjective(weights.exits, settings.label_smoothing, weights.classes)
-
-    task = _Task("teacher", recipe, recipe.teacher, settings, digest, run)
-    return _train(task, dataset, objective, context, options, start)
+    task = _Task("teacher", recipe, digest, run)
+    return _train(task, dataset, None, context, options, start)
 
 
 def distill(
@@ -135,45 +121,23 @@ def distill(
     weights_digest = teacher.document.weights_digest if teacher else None
     digest = inputs_digest(recipe, "student", dataset.fingerprint, weights_digest)
 
-    def objective(weights: _Weights, seed: int, batches: Batches) -> Objective:
-        if teacher is None:
-            return LabelObjective(weights.exits, settings.label_smoothing, weights.classes)
-        return DistillationObjective(
-            teacher_logits(teacher, recipe, dataset.fingerprint, seed, batches, context, options),
-            recipe.pairing,
-            loss_settings(recipe),
-            recipe.distillation.entropy_on,
-            weights.exits,
-            seed,
-            context,
-            weights.classes,
-        )
+    task = _Task("student", recipe, digest, run)
+    if teacher is None:
+        return _train(task, dataset, None, context, options, start)
+    known = teacher  # mypy: is there, also in the function
 
-    task = _Task("student", recipe, recipe.student, settings, digest, run)
-    return _train(task, dataset, objective, context, options, start)
+    def logits(batches: Batches, seed: int) -> Logits:
+        return teacher_logits(known, recipe, dataset.fingerprint, seed, batches, context, options)
 
-
-@dataclass(frozen=True)
-class _Weights:
-    """What losses are multiplied by: [exits], and [classes] where the recipe has them."""
-
-    exits: torch.Tensor
-    classes: torch.Tensor | None
+    return _train(task, dataset, logits, context, options, start)
 
 
 @dataclass(frozen=True)
 class _Task:
     role: Role
     recipe: Recipe
-    network: Network
-    settings: Training
     inputs_digest: str
     run: Path
-
-    @property
-    def views(self) -> int | None:
-        """Views of each image; the teacher sees another one every epoch."""
-        return self.recipe.distillation.teacher_cache.views if self.role == "student" else None
 
     @property
     def logs(self) -> Path:
@@ -200,43 +164,31 @@ def _checkpoint_folder(run: Path, role: str) -> Path:
 def _train(
     task: _Task,
     dataset: Dataset,
-    make_objective: Callable[[_Weights, int, Batches], Objective],
+    teacher: Callable[[Batches, int], Logits] | None,
     context: Context,
     options: Options,
     start: float,
 ) -> Trained:
     train, calibration = load_for_training(dataset, options)
     seen = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
-    normalisation = Normalisation.of_split(train)
-    architecture = resolve_architecture(
-        task.network, len(dataset.class_names), task.recipe.data.image_size
-    )
-    # Teacher and student draw apart, so that neither depends on how long the other was trained.
-    seed = derive_seed(task.recipe.seed, task.role)
-    model = build_model(architecture, derive_seed(seed, "weights"))
-    _tell_useless_exits(model, architecture.image_size, options)
-    context.place(model)
-    state = TrainState(model, task.settings)
-    batches = Batches(
-        train, normalisation, _augmentation(task.recipe, normalisation),
-        task.settings.batch_size, seed, context, task.views,
-    )  # fmt: skip
-    objective = make_objective(_weights(task, dataset, train.labels, context), seed, batches)
+    made = prepare(task.recipe, task.role, dataset, train, context, teacher)
+    model, normalisation = made.state.model, made.normalisation
+    _tell_useless_exits(model, task.recipe.data.image_size, options)
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
         f"{context.layout}, {context.threads} threads"
     )
     look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
-    wanted = Epochs(task.settings, batches, objective, seed, context, look)
+    wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look)
     keeper = Keeper(task.logs, task.checkpoints, context, task.recipe.model_dump(), options)
     almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
-    speed = train_epochs(state, wanted, keeper, almost_kd, options)
+    speed = train_epochs(made.state, wanted, keeper, almost_kd, options)
     bundle = save_bundle(
         task.run / task.role,
         role=task.role,
         model=model,
-        architecture=architecture,
+        architecture=made.architecture,
         normalisation=normalisation,
         class_names=dataset.class_names,
         recipe=task.recipe,
@@ -251,21 +203,7 @@ def _train(
     answers = answer_all(ready(bundle.model, inference), seen, normalisation, inference)
     seconds = perf_counter() - start
     data = summarise(dataset).to_json()
-    return Trained(bundle, task.settings.epochs, speed, answers.accuracy, seconds, data)
-
-
-def _weights(task: _Task, dataset: Dataset, labels: torch.Tensor, context: Context) -> _Weights:
-    exits = torch.tensor(task.network.exit_weights or [1.0] * task.network.exit_count)
-    counts = labels.bincount(minlength=len(dataset.class_names)).tolist()
-    classes = class_weights(task.settings, counts, dataset.class_names)
-    on_device = None if classes is None else context.to_device(torch.tensor(classes))
-    return _Weights(context.to_device(exits), on_device)
-
-
-def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:
-    wanted = recipe.data.augmentation
-    red, green, blue = (round(255 * value) for value in normalisation.mean)
-    return AugmentationPlan(wanted.crop, recipe.data.flips, wanted.cutout, (red, green, blue))
+    return Trained(bundle, made.settings.epochs, speed, answers.accuracy, seconds, data)
 
 
 def _tell_useless_exits(model: EarlyExitNet, image_size: int, options: Options) -> None:

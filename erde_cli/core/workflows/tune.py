@@ -21,7 +21,7 @@ from erde_cli.core.recipe import Data, Recipe
 from erde_cli.core.tuning import Candidate, Speeds, measure
 from erde_cli.core.tuning_process import TrialProcess
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.training import Role
+from erde_cli.core.workflows.prepared import Role, settings_of
 from erde_cli.core.workflows.tune_worker import request
 
 _UNKNOWN_CLASSES = 10  # where the images are not there to be counted
@@ -153,8 +153,7 @@ def tune(
         }
         report = partial(options.observer.progress, f"Trying the {role}")
         speeds = measure(trials, now, steps, repeats, report)
-        settings = recipe.training.teacher if role == "teacher" else recipe.training.student
-        found[role] = RoleTuned(settings.batch_size, classes, now, speeds)
+        found[role] = RoleTuned(settings_of(recipe, role).batch_size, classes, now, speeds)
     device = options.context("float32").device
     return Tuned(recipe.name, device.type, steps, repeats, found)
 
@@ -184,7 +183,7 @@ def _candidates(
     recipe: Recipe, role: Role, options: Options, threads: Sequence[int] | None, compiled: bool
 ) -> list[Candidate]:
     """What the recipe gives now, and everything else to compare with it."""
-    settings = recipe.training.teacher if role == "teacher" else recipe.training.student
+    settings = settings_of(recipe, role)
     own = torch.get_num_threads()
     cores = os.cpu_count() or 1
     given = sorted({1, max(1, cores // 2), cores, own} if threads is None else set(threads))

@@ -12,21 +12,24 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from erde_cli.core.context import Context, make_context, require_compiler
 from erde_cli.core.data import Batch, Normalisation, Normaliser
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
-from erde_cli.core.objectives import DistillationObjective, LabelObjective
 from erde_cli.core.recipe import Recipe, Training
 from erde_cli.core.teacher_logits import ComputedLogits
 from erde_cli.core.train_state import TrainState
 from erde_cli.core.training import Objective, train_step
 from erde_cli.core.tuning import Candidate
-from erde_cli.core.workflows.loss_settings import loss_settings
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.training import Role
+from erde_cli.core.workflows.prepared import (
+    Logits,
+    Role,
+    network_of,
+    objective_of,
+    settings_of,
+)
 
 _RATE = 1e-6  # hardly moves the weights, so that no candidate ends in infinities
 _NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -109,15 +112,14 @@ class _Work:
     @property
     def settings(self) -> Training:
         """How the network is trained."""
-        training = self.recipe.training
-        settings = training.teacher if self.role == "teacher" else training.student
+        settings = settings_of(self.recipe, self.role)
         changes = asdict(self.candidate)
         del changes["threads"]
         return settings.model_copy(update=changes)
 
     def network(self, role: Role) -> EarlyExitNet:
         """Network of either role."""
-        network = self.recipe.teacher if role == "teacher" else self.recipe.student
+        network = network_of(self.recipe, role)
         architecture = resolve_architecture(network, self.classes, self.recipe.data.image_size)
         return build_model(architecture, self.recipe.seed)
 
@@ -135,21 +137,10 @@ class _Work:
     def objective(self, context: Context, batch: Batch) -> Objective:
         """Objective of this role's training; a teacher whose logits are kept costs nothing."""
         recipe = self.recipe
-        network = recipe.teacher if self.role == "teacher" else recipe.student
-        weights = torch.tensor(network.exit_weights or [1.0] * network.exit_count)
-        weights = context.to_device(weights)
-        if self.role == "teacher" or recipe.distillation.method == "cross_entropy":
-            return LabelObjective(weights, self.settings.label_smoothing)
-        teacher: Callable[[Batch], Tensor] = ComputedLogits(self.network("teacher"), context)
-        if recipe.distillation.teacher_cache.views is not None:
-            kept = teacher(batch)
-            teacher = lambda _: kept  # noqa: E731
-        return DistillationObjective(
-            teacher,
-            recipe.pairing,
-            loss_settings(recipe),
-            recipe.distillation.entropy_on,
-            weights,
-            recipe.seed,
-            context,
-        )
+        teacher: Logits | None = None
+        if self.role == "student" and recipe.distillation.method != "cross_entropy":
+            teacher = ComputedLogits(self.network("teacher"), context)
+            if recipe.distillation.teacher_cache.views is not None:
+                kept = teacher(batch)
+                teacher = lambda _: kept  # noqa: E731
+        return objective_of(recipe, self.role, recipe.seed, context, teacher)

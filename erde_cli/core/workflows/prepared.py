@@ -1,0 +1,147 @@
+"""A network of a recipe before its first step: fresh weights, batches, and its objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from erde_cli.core.class_weights import class_weights
+from erde_cli.core.context import Context
+from erde_cli.core.data import AugmentationPlan, Batch, Batches, Dataset, ImageStore, Normalisation
+from erde_cli.core.models import Architecture, build_model, resolve_architecture
+from erde_cli.core.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.randomness import derive_seed
+from erde_cli.core.recipe import Network, Recipe, Training
+from erde_cli.core.train_state import TrainState
+from erde_cli.core.training import Objective
+from erde_cli.core.workflows.loss_settings import loss_settings
+
+Role = Literal["teacher", "student"]
+Logits = Callable[[Batch], Tensor]  # of a teacher, float32 [batch, exits, classes]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network with fresh weights, and all that its steps need; `seed` is its own."""
+
+    architecture: Architecture
+    settings: Training
+    state: TrainState
+    batches: Batches
+    objective: Objective
+    seed: int
+    context: Context
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Of the train images."""
+        return self.batches.normalisation
+
+
+def settings_of(recipe: Recipe, role: Role) -> Training:
+    """How a recipe trains one of its networks."""
+    return recipe.training.teacher if role == "teacher" else recipe.training.student
+
+
+def network_of(recipe: Recipe, role: Role) -> Network:
+    """One of a recipe's networks."""
+    return recipe.teacher if role == "teacher" else recipe.student
+
+
+def prepare(
+    recipe: Recipe,
+    role: Role,
+    dataset: Dataset,
+    train: ImageStore,
+    context: Context,
+    teacher: Callable[[Batches, int], Logits] | None = None,
+    normalisation: Normalisation | None = None,
+) -> Prepared:
+    """Make ready to train one of a recipe's networks.
+
+    Args:
+        recipe: the recipe.
+        role: which of its networks.
+        dataset: the recipe's images.
+        train: the train split, decoded.
+        context: device and precision of the training.
+        teacher: gives the teacher's logits, from the student's batches and its seed; None: there is
+            no teacher.
+        normalisation: of the train images, where it is known.
+
+    Raises:
+        InputError: the network cannot be built.
+    """
+    settings = settings_of(recipe, role)
+    normalisation = normalisation or Normalisation.of_split(train)
+    architecture = resolve_architecture(
+        network_of(recipe, role), len(dataset.class_names), recipe.data.image_size
+    )
+    # Teacher and student draw apart, so that neither depends on how long the other was trained.
+    seed = derive_seed(recipe.seed, role)
+    model = build_model(architecture, derive_seed(seed, "weights"))
+    context.place(model)
+    # The teacher sees another view of each image every epoch.
+    views = recipe.distillation.teacher_cache.views if role == "student" else None
+    batches = Batches(
+        train, normalisation, _augmentation(recipe, normalisation),
+        settings.batch_size, seed, context, views,
+    )  # fmt: skip
+    counts = train.labels.bincount(minlength=len(dataset.class_names)).tolist()
+    weights = class_weights(settings, counts, dataset.class_names)
+    objective = objective_of(
+        recipe,
+        role,
+        seed,
+        context,
+        None if teacher is None else teacher(batches, seed),
+        None if weights is None else context.to_device(torch.tensor(weights)),
+    )
+    state = TrainState(model, settings)
+    return Prepared(architecture, settings, state, batches, objective, seed, context)
+
+
+def objective_of(
+    recipe: Recipe,
+    role: Role,
+    seed: int,
+    context: Context,
+    teacher: Logits | None,
+    class_weights: Tensor | None = None,
+) -> Objective:
+    """What one of a recipe's networks is trained for: labels, or labels and a teacher.
+
+    Args:
+        recipe: the recipe.
+        role: which of its networks.
+        seed: the network's own.
+        context: device and precision of the training.
+        teacher: gives the teacher's logits; None: there is no teacher.
+        class_weights: float32 [classes], on the device.
+    """
+    network = network_of(recipe, role)
+    exits = torch.tensor(network.exit_weights or [1.0] * network.exit_count)
+    exit_weights = context.to_device(exits)
+    if teacher is None:
+        smoothing = settings_of(recipe, role).label_smoothing
+        return LabelObjective(exit_weights, smoothing, class_weights)
+    return DistillationObjective(
+        teacher,
+        recipe.pairing,
+        loss_settings(recipe),
+        recipe.distillation.entropy_on,
+        exit_weights,
+        seed,
+        context,
+        class_weights,
+    )
+
+
+def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:
+    wanted = recipe.data.augmentation
+    red, green, blue = (round(255 * value) for value in normalisation.mean)
+    return AugmentationPlan(wanted.crop, recipe.data.flips, wanted.cutout, (red, green, blue))
