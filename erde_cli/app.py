@@ -19,6 +19,8 @@ from erde_cli.commands.distill import distill
 from erde_cli.commands.evaluate import evaluate
 from erde_cli.commands.export import export
 from erde_cli.commands.failures import STOPPED, fail, failure, stopped
+from erde_cli.commands.init import init
+from erde_cli.commands.plan import plan
 from erde_cli.commands.predict import predict
 from erde_cli.commands.printable import printable
 from erde_cli.commands.profile import profile
@@ -40,6 +42,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run)
+app.command("init")(init)
+app.command("plan")(plan)
 app.command("train-teacher")(train_teacher)
 app.command("distill")(distill)
 app.command("calibrate")(calibrate)
@@ -73,7 +77,7 @@ def erde(
     Train a teacher with early exits, distill a small student from it, choose the
     thresholds at which images leave early, and see what was gained.
 
-    Start with: [bold]erde run digits[/bold]
+    Start with: [bold]erde run digits[/bold], or [bold]erde run FOLDER[/bold] with your own images
     """
 
 

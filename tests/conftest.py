@@ -16,6 +16,7 @@ from PIL import Image
 from erde_cli.app import main
 from erde_cli.core.bundle import load_bundle
 from erde_cli.core.data import open_dataset
+from erde_cli.core.workflows import step_times
 
 TINY = """\
 seed: 3
@@ -59,6 +60,12 @@ def _one_command_line() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield
+
+
+@pytest.fixture
+def short_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans that time a step or two: how long they take is not looked at."""
+    monkeypatch.setattr(step_times, "_SECONDS", 1e-9)
 
 
 @pytest.fixture

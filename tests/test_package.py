@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "pydantic", "numpy", "matplotlib", "sklearn", "fvcore")
 COMMANDS = (
     "run",
+    "init",
+    "plan",
     "train-teacher",
     "distill",
     "calibrate",

@@ -48,9 +48,10 @@ def distill(
     from erde_cli.commands.terminal import show, working
     from erde_cli.commands.trained import trained_pieces
     from erde_cli.core.recipe import load_recipe
+    from erde_cli.core.run_folders import default_run
     from erde_cli.core.run_lock import one_writer
     from erde_cli.core.workflows.teachers import teacher_section
-    from erde_cli.core.workflows.training import default_run, distill
+    from erde_cli.core.workflows.training import distill
 
     section = None if teacher is None else teacher_section(teacher)
     loaded = load_recipe(recipe, overrides or (), seed=seed, teacher=section)

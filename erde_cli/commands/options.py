@@ -53,6 +53,24 @@ RecipeArgument = Annotated[
         help="Path of a recipe, or the name of a shipped one (see: erde recipes).",
     ),
 ]
+RecipeOrFolderArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE|FOLDER",
+        show_default=False,
+        help="Path of a recipe, the name of a shipped one (see: erde recipes), or a folder of "
+        "images, for which a recipe is chosen (as erde init does).",
+    ),
+]
+FolderArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FOLDER",
+        show_default=False,
+        parser=path_of,
+        help="Folder of images: <class>/*, or train/<class>/* and more.",
+    ),
+]
 BundleArgument = Annotated[
     Path,
     typer.Argument(

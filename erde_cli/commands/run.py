@@ -10,7 +10,7 @@ from erde_cli.commands.options import (
     DeviceOption,
     JsonOption,
     QuietOption,
-    RecipeArgument,
+    RecipeOrFolderArgument,
     RunOption,
     SeedOption,
     SetOption,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    recipe: RecipeArgument,
+    source: RecipeOrFolderArgument,
     out: RunOption = None,
     overrides: SetOption = None,
     seed: SeedOption = None,
@@ -44,19 +44,21 @@ def run(
     A phase whose inputs have not changed is kept: the same command goes on where
     it stopped.
 
-    Example: [bold]erde run digits[/bold]
-    """
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.core.recipe import load_recipe
+    A folder of images, one folder per class, needs no recipe: one that fits is chosen, and written
+    into the run folder.
 
-    loaded = load_recipe(recipe, overrides or (), seed=seed)
+    Example: [bold]erde run digits[/bold], or [bold]erde run photos[/bold]
+    """
+    from erde_cli.commands.started import started
+    from erde_cli.commands.terminal import show, working
+
+    start = started(source, out, overrides, seed)
     from erde_cli.core.run_lock import one_writer
     from erde_cli.core.workflows.run import run_recipe
-    from erde_cli.core.workflows.training import default_run
 
-    run_folder = out or default_run(loaded)
-    with one_writer(run_folder), working(quiet, device, threads, resume=True) as options:
-        result = run_recipe(loaded, run_folder, options, force=force)
+    with one_writer(start.run), working(quiet, device, threads, resume=True) as options:
+        recipe = start.load(options, write=True)
+        result = run_recipe(recipe, start.run, options, force=force)
     show(result.to_json(), as_json, *_pieces(result))
 
 

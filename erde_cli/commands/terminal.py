@@ -13,13 +13,15 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Column
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from erde_cli.commands.printable import printable
 from erde_cli.core.observer import EpochEvent, Observer, StepEvent, Table
@@ -31,12 +33,24 @@ _SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_
 
 _WIDE = 10_000  # columns: more than any table has
 
+
+class _TimeLeft(ProgressColumn):
+    """Time that is left of a piece of work, and of all that is to come after it."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        shown = "-:--" if left is None else _clock(left + task.fields["ahead"])
+        return Text(shown, style="progress.remaining")
+
+
 COLUMNS = (
     TextColumn("{task.description}"),
     BarColumn(bar_width=10),
     TaskProgressColumn(text_format_no_percentage=""),
     TextColumn("ETA"),
-    TimeRemainingColumn(compact=True),
+    _TimeLeft(),
     # What does not fit is cut, so that the bar and the time left always show.
     TextColumn("{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True)),
 )
@@ -61,6 +75,12 @@ class _Quiet(Observer):
 class _Lines(_Quiet):
     """One line for every phase and epoch: for files, pipes and CI."""
 
+    shows_progress = True
+    _ahead = 0.0
+
+    def ahead(self, seconds: float) -> None:
+        self._ahead = seconds
+
     def phase(self, title: str) -> None:
         self._console.print(f"[bold]{escape(printable(title))}[/bold]", soft_wrap=True)
 
@@ -79,7 +99,7 @@ class _Lines(_Quiet):
             self.note(f"  {note}")
 
     def epoch(self, event: EpochEvent) -> None:
-        left = (event.epochs - event.epoch) * event.seconds
+        left = (event.epochs - event.epoch) * event.seconds + self._ahead
         means = {name: sum(values) / len(values) for name, values in event.terms.items()}
         accuracy = " ".join(f"{100 * share:.1f}" for share in event.accuracy_calibration)
         line = (
@@ -116,16 +136,18 @@ class _Bars(_Lines):
             f"{event.epoch}/{event.epochs}  {event.images_per_second:,.0f} images/s  "
             f"loss {event.loss:.3f}  {_terms(event.terms)}"
         )
-        self._show("Training", done, event.epochs * event.steps, detail)
+        self._show("Training", done, event.epochs * event.steps, detail, self._ahead)
 
     def epoch(self, event: EpochEvent) -> None:
         if event.epoch % max(1, event.epochs // 10) == 0:
             super().epoch(event)
 
-    def _show(self, title: str, done: int, total: int | None, detail: str) -> None:
+    def _show(
+        self, title: str, done: int, total: int | None, detail: str, ahead: float = 0.0
+    ) -> None:
         if title not in self._tasks:
             shown = escape(printable(title, keep=""))
-            self._tasks[title] = self._bars.add_task(shown, total=total, detail=detail)
+            self._tasks[title] = self._bars.add_task(shown, total=total, detail=detail, ahead=ahead)
         self._bars.update(self._tasks[title], completed=done, total=total, detail=detail)
 
     def _clear(self) -> None:

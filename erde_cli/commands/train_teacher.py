@@ -35,8 +35,9 @@ def train_teacher(
     from erde_cli.core.recipe import load_recipe
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
+    from erde_cli.core.run_folders import default_run
     from erde_cli.core.run_lock import one_writer
-    from erde_cli.core.workflows.training import default_run, train_teacher
+    from erde_cli.core.workflows.training import train_teacher
 
     run_folder = out or default_run(loaded)
     with one_writer(run_folder), working(quiet, device, threads, resume=resume) as options:

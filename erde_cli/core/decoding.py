@@ -164,6 +164,18 @@ def _pixels(
         return turned, traits._replace(frames=int(several))
 
 
+def header_of(path: str) -> tuple[int, int, str] | None:
+    """Width and height in pixels, and Pillow's mode, as a file's header says; None: no image."""
+    try:
+        with strict_about_bombs(), open(path, "rb") as file:  # noqa: PTH123 (without pathlib)
+            Image.init()
+            formats = sorted(FORMATS & set(Image.OPEN))
+            with Image.open(file, formats=formats) as image:
+                return (*image.size, image.mode)
+    except Exception:  # noqa: BLE001 (decoders raise anything on bad bytes)
+        return None
+
+
 def check_rules(image: Image.Image, rules: PixelRules) -> tuple[bool, bool]:
     """See that the recipe allows an image; whether it is one of several, and read by 8 of 16 bits.
 

@@ -45,7 +45,12 @@ class Table:
 
 
 class Observer:
-    """Shows nothing; the command line overrides what it shows."""
+    """Shows nothing; the command line overrides what it shows.
+
+    shows_progress: whether somebody sees how far the work is, and an estimate is worth a second.
+    """
+
+    shows_progress = False
 
     def phase(self, title: str) -> None:
         """Tell that a phase begins."""
@@ -65,8 +70,22 @@ class Observer:
     def count(self, title: str, done: int) -> None:
         """Tell how far a piece of work is whose end is not known."""
 
+    def ahead(self, seconds: float) -> None:
+        """Tell how long the work will take that comes after this training."""
+
     def step(self, event: StepEvent) -> None:
         """Tell how far an epoch is."""
 
     def epoch(self, event: EpochEvent) -> None:
         """Tell what an epoch gave."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 10:
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 100 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

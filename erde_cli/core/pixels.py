@@ -61,11 +61,16 @@ class Traits(NamedTuple):
         )
 
 
+def used_bits(traits: Traits) -> int:
+    """Bits that the deep values which were met need."""
+    return next(bits for bits in (8, 10, 12, 14, 16, 64) if traits.largest < 2**bits)
+
+
 def doubts(traits: Traits, rules: PixelRules) -> list[str]:
     """What a user should look into: values that come out dark or clipped, images left out."""
     found = []
     depth = rules.bit_depth or 16
-    used = next(bits for bits in (8, 10, 12, 14, 16, 64) if traits.largest < 2**bits)
+    used = used_bits(traits)
     if traits.deep and used < depth and not rules.bit_depth:
         found.append(
             f"Images with more than 8 bits per channel: {traits.deep:,}, but with no value above "

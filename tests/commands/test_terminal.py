@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,24 @@ def test_lines_have_loss_terms_speed_and_time_left() -> None:
     assert "Training the teacher\n" in shown
     assert "epoch 2/5  loss 0.500  CE 0.400" in shown
     assert "calibration 50.0 75.0 %  1,234 images/s  ETA 5:00" in shown
+
+
+def test_the_time_left_is_that_of_the_whole_job() -> None:
+    console = screen(is_terminal=False)
+    lines = terminal._Lines(console)
+    lines.ahead(3600.0)
+    lines.epoch(EPOCH)
+    assert "ETA 1:05:00" in text(console)
+    console = screen(is_terminal=True)
+    with Progress(*terminal.COLUMNS, console=console, transient=True, expand=True) as bars:
+        shown = terminal._Bars(console, bars)
+        shown.ahead(3600.0)
+        shown.step(STEP)
+        shown.step(replace(STEP, step=4))
+        task = bars.tasks[0]
+        assert task.time_remaining is not None
+        left = terminal._TimeLeft().render(task).plain
+        assert left == terminal._clock(task.time_remaining + 3600)
 
 
 def test_bars_show_terms_speed_and_time_left() -> None:

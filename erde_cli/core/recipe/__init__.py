@@ -1,6 +1,12 @@
 """The recipe: one YAML file that says everything a run depends on. Never imports torch."""
 
-from erde_cli.core.recipe.loading import differences, load_recipe, parse_overrides
+from erde_cli.core.recipe.loading import (
+    differences,
+    load_recipe,
+    name_of,
+    parse_overrides,
+    recipe_from,
+)
 from erde_cli.core.recipe.schema import Recipe, even_pairing
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.recipe.sections.data import NAMED, Augmentation, Data
@@ -25,8 +31,10 @@ __all__ = [
     "differences",
     "even_pairing",
     "load_recipe",
+    "name_of",
     "parse_overrides",
     "parse_yaml",
+    "recipe_from",
     "shipped_recipe",
     "shipped_recipes",
 ]

@@ -40,8 +40,28 @@ def load_recipe(
         InputError: there is no such recipe.
     """
     path = _find(reference)
-    document = _document(path)
-    document.setdefault("name", _name_of(path))
+    return _recipe(_document(path), path, overrides, seed, teacher)
+
+
+def recipe_from(
+    text: str, path: Path, overrides: Sequence[str] = (), *, seed: int | None = None
+) -> Recipe:
+    """Read a recipe that is not on disk, as if it stood at `path`.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    return _recipe(parse_yaml(text, str(path)), path, overrides, seed, None)
+
+
+def _recipe(
+    document: dict[str, Any],
+    path: Path,
+    overrides: Sequence[str],
+    seed: int | None,
+    teacher: Mapping[str, Any] | None,
+) -> Recipe:
+    document.setdefault("name", name_of(path.stem))
     data = document.get("data")
     if isinstance(data, dict) and isinstance(data.get("root"), str):
         data["root"] = _absolute(data["root"], path.parent, str(path))
@@ -156,13 +176,13 @@ def _text(content: bytes, path: Path) -> str:
     )
 
 
-def _name_of(path: Path) -> str:
-    """Name of a run, from the recipe's file name.
+def name_of(text: str) -> str:
+    """Name of a run, from the name of a file or folder.
 
     Letters and digits alone: what else is a part of words, such as ½, differs between Python and
     the regular expressions that a name is checked by.
     """
-    kept = (c if c.isalpha() or c.isdecimal() or c in "_.-" else " " for c in path.stem)
+    kept = (c if c.isalpha() or c.isdecimal() or c in "_.-" else " " for c in text)
     return re.sub(" +", "-", "".join(kept)).strip("-.")[:100] or "recipe"
 
 

@@ -86,11 +86,16 @@ def open_for_training(recipe: Recipe, options: Options) -> Dataset:
     """
     dataset = open_dataset(recipe.data, options.observer)
     check_class_weights(recipe, dataset.class_names)
+    show_images(dataset, options)
+    return dataset
+
+
+def show_images(dataset: Dataset, options: Options) -> None:
+    """Show which images there are, and warn of what is likely to be wrong."""
     summary = summarise(dataset)
     options.observer.table(summary.table())
     for warning in summary.warnings():
         options.observer.warning(warning)
-    return dataset
 
 
 def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:

@@ -21,6 +21,7 @@ from erde_cli.core.training import Objective
 from erde_cli.core.workflows.loss_settings import loss_settings
 
 Role = Literal["teacher", "student"]
+ROLES: tuple[Role, ...] = ("teacher", "student")
 Logits = Callable[[Batch], Tensor]  # of a teacher, float32 [batch, exits, classes]
 
 

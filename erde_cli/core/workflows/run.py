@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.bundle_format import DOCUMENT
+from erde_cli.core.bundle import Bundle
 from erde_cli.core.bundle_writer import with_calibration
-from erde_cli.core.calibration import Target
 from erde_cli.core.data import Dataset
 from erde_cli.core.data.summary import summarise
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.errors import BundleError, InputError, RunError
 from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.metrics import paired_drop_interval
 from erde_cli.core.recipe import Recipe
-from erde_cli.core.thresholds_file import ThresholdsDocument, target_to_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.evaluate import (
     Evaluation,
@@ -26,13 +25,18 @@ from erde_cli.core.workflows.evaluate import (
 from erde_cli.core.workflows.evaluation_files import CONFUSION, TRADE_OFF, write_evaluation
 from erde_cli.core.workflows.images import dataset_of, load_split, open_for_training
 from erde_cli.core.workflows.journal import REPORT, Journal
+from erde_cli.core.workflows.kept import (
+    PHASES,
+    PRECISION,
+    evaluated_digest,
+    kept_network,
+    kept_thresholds,
+)
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.phases import inputs_digest
+from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
-
-_PRECISION = "float32"  # of inference, in a whole run
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,10 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     if not force:
         journal.refuse_other_recipe()
     dataset = open_for_training(recipe, options)
+    ahead = _Ahead(_planned(recipe, run, dataset, options), options, journal)
+    ahead.before("teacher")
     teacher = _teacher(recipe, run, dataset, journal, options, force)
+    ahead.before("student")
     student = _student(recipe, run, dataset, teacher, journal, options, force)
     _thresholds(recipe, dataset, student, journal, options)
     report = _evaluation(run, dataset, teacher, student, journal, options)
@@ -77,33 +84,60 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     return RunResult(run, report, data, profile_bundle(student.path, options), journal.kept)
 
 
-def _kept(path: Path, digest: str, force: bool, options: Options) -> Bundle | None:
-    """Return the bundle, if it is whole and was made from the same inputs."""
-    if not (path / DOCUMENT).is_file():
+def _planned(recipe: Recipe, run: Path, dataset: Dataset, options: Options) -> Plan | None:
+    """What is about to be done, in a line; None where nobody looks, or nothing is trained."""
+    if not options.observer.shows_progress:
         return None
     try:
-        bundle = load_bundle(path)
+        plan = plan_run(recipe, run, dataset, options)
+    except (BundleError, RunError):  # of a run that --force takes over, or that ends with it
+        return None
+    if plan.roles["student"].kept and plan.roles["teacher"].kept:
+        return None
+    options.observer.note(plan.in_short())
+    return plan
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Tells at each training how long all that comes after it will take."""
+
+    plan: Plan | None
+    options: Options
+    journal: Journal
+
+    def before(self, phase: str) -> None:
+        """Tell it; where the phases before took longer than planned, so will the others."""
+        if self.plan is None:
+            return
+        done = PHASES[: PHASES.index(phase)]
+        planned = sum(self.plan.seconds[one] for one in done if one not in self.journal.kept)
+        took = sum(
+            self.journal.seconds.get(one, 0.0) for one in done if one not in self.journal.kept
+        )
+        slower = took / planned if planned and took else 1.0
+        self.options.observer.ahead(self.plan.after(phase) * slower)
+
+
+def _kept(look: Callable[[], Bundle | None], force: bool, options: Options) -> Bundle | None:
+    """A network that need not be trained again; one that is damaged is, with `force`."""
+    try:
+        bundle = look()
     except BundleError as error:
         if not force:
-            raise BundleError(
-                error.message,
-                got=error.got,
-                expected=error.expected,
-                hint="copy the folder again, or make it again with --force",
-            ) from error
+            raise
         options.observer.warning(f"{error.message} It is made again.")
         return None
-    if bundle.document.inputs_digest != digest:
-        return None
-    drop_checkpoints(path)
+    if bundle is not None:
+        drop_checkpoints(bundle.path)
     return bundle
 
 
 def _teacher(
     recipe: Recipe, run: Path, dataset: Dataset, journal: Journal, options: Options, force: bool
 ) -> Bundle:
-    digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
-    bundle = _kept(run / "teacher", digest, force, options)
+    look = partial(kept_network, recipe, "teacher", run, dataset, None)
+    bundle = _kept(look, force, options)
     if bundle is not None:
         journal.keep("teacher", options)
         return bundle
@@ -123,10 +157,8 @@ def _student(
     options: Options,
     force: bool,
 ) -> Bundle:
-    alone = recipe.distillation.method == "cross_entropy"
-    weights = None if alone else teacher.document.weights_digest
-    digest = inputs_digest(recipe, "student", dataset.fingerprint, weights)
-    bundle = _kept(run / "student", digest, force, options)
+    look = partial(kept_network, recipe, "student", run, dataset, teacher)
+    bundle = _kept(look, force, options)
     if bundle is not None:
         journal.keep("student", options)
         return with_calibration(bundle, recipe.calibration)
@@ -139,27 +171,13 @@ def _student(
 def _thresholds(
     recipe: Recipe, dataset: Dataset, student: Bundle, journal: Journal, options: Options
 ) -> None:
-    target = target_of(recipe.calibration)
-    found = student.thresholds()
-    temperature = recipe.calibration.temperature
-    if found is not None and _same(found, target, dataset, temperature=temperature):
+    if kept_thresholds(recipe, dataset, student.thresholds()):
         journal.keep("calibration", options)
         return
     start = journal.begin()
+    target, temperature = target_of(recipe.calibration), recipe.calibration.temperature
     calibrate_bundle(student.path, target, options, dataset=dataset, temperature=temperature)
     journal.finish("calibration", start)
-
-
-def _same(
-    found: ThresholdsDocument, target: Target, dataset: Dataset, *, temperature: bool
-) -> bool:
-    """Whether thresholds were chosen for this target, on these images, in this way."""
-    return (
-        found.target == target_to_json(target)
-        and found.split_fingerprint == dataset.fingerprint
-        and found.precision == _PRECISION
-        and (found.temperatures is not None) == temperature
-    )
 
 
 def _evaluation(
@@ -170,13 +188,7 @@ def _evaluation(
     journal: Journal,
     options: Options,
 ) -> Json:
-    thresholds = student.thresholds()
-    described = {
-        "teacher": teacher.document.weights_digest,
-        "student": student.document.weights_digest,
-        "thresholds": thresholds.model_dump() if thresholds else None,
-    }
-    digest = digest_of(described)
+    digest = evaluated_digest(teacher, student)
     folders = {role: run / role / "evaluation" / "test" for role in ("teacher", "student")}
     report = _written_report(run / REPORT, journal.report)
     drawn = (TRADE_OFF, CONFUSION) if report and "classes" in report["student"] else (TRADE_OFF,)
@@ -192,7 +204,7 @@ def _evaluation(
         return report
     start = journal.begin()
     options.observer.phase("Evaluating on the test split")
-    context = options.inference_context(_PRECISION)
+    context = options.inference_context(PRECISION)
     store = load_split(dataset_of(student, options, dataset), "test", options)
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
     of_student = evaluate_store(student, store, "test", context)

@@ -57,11 +57,6 @@ class Trained:
         }
 
 
-def default_run(recipe: Recipe) -> Path:
-    """Run folder where none is named."""
-    return Path("runs") / recipe.name
-
-
 def train_teacher(
     recipe: Recipe, run: Path, options: Options, dataset: Dataset | None = None
 ) -> Trained:
@@ -145,7 +140,7 @@ class _Task:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        return Checkpoints(_checkpoint_folder(self.run, self.role), self.inputs_digest)
+        return Checkpoints(checkpoint_folder(self.run, self.role), self.inputs_digest)
 
 
 def drop_checkpoints(bundle: Path) -> None:
@@ -154,10 +149,11 @@ def drop_checkpoints(bundle: Path) -> None:
     Args:
         bundle: its folder in the run.
     """
-    Checkpoints(_checkpoint_folder(bundle.parent, bundle.name), "").clear()
+    Checkpoints(checkpoint_folder(bundle.parent, bundle.name), "").clear()
 
 
-def _checkpoint_folder(run: Path, role: str) -> Path:
+def checkpoint_folder(run: Path, role: str) -> Path:
+    """Where a run keeps the states of a training under way."""
     return run / "checkpoints" / role
 
 

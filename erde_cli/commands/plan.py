@@ -1,0 +1,47 @@
+"""`erde plan`."""
+
+from __future__ import annotations
+
+from erde_cli.commands.options import (
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    RecipeOrFolderArgument,
+    RunOption,
+    SeedOption,
+    SetOption,
+    ThreadsOption,
+)
+
+
+def plan(
+    source: RecipeOrFolderArgument,
+    out: RunOption = None,
+    overrides: SetOption = None,
+    seed: SeedOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """See what a run will do and how long it will take, before anything is trained.
+
+    A few steps of each network are timed on this machine. Of a run that is there already, what is
+    kept is not counted. Nothing is written, but for decoded images in the cache.
+
+    Example: [bold]erde plan digits[/bold]
+    """
+    from erde_cli.commands.plan_tables import plan_pieces
+    from erde_cli.commands.started import started
+    from erde_cli.commands.terminal import show, working
+
+    start = started(source, out, overrides, seed)
+    from erde_cli.core.workflows.images import open_for_training
+    from erde_cli.core.workflows.plan import plan_run
+
+    with working(quiet, device, threads) as options:
+        recipe = start.load(options, write=False)
+        dataset = open_for_training(recipe, options)
+        options.observer.phase("Timing a few steps")
+        found = plan_run(recipe, start.run, dataset, options)
+    show(found.to_json(), as_json, *plan_pieces(found))

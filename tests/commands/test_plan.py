@@ -1,0 +1,155 @@
+"""`erde plan`: what a run will do, known before it does it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from erde_cli.core.observer import Observer
+from erde_cli.core.recipe import load_recipe
+from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.run import run_recipe
+
+from ..conftest import Cli
+from ..faults.runs import files_of
+
+JsonOf = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.usefixtures("short_timings")
+
+
+@pytest.fixture(scope="module")
+def profile(finished_run: Path) -> dict[str, Any]:
+    from erde_cli.core.bundle import load_bundle
+    from erde_cli.core.profiling import profile_model
+
+    found = {}
+    for role in ("teacher", "student"):
+        bundle = load_bundle(finished_run / role)
+        found[role] = profile_model(bundle.model, bundle.image_size).to_json(None)
+    return found
+
+
+def test_a_plan_says_what_the_run_then_does(
+    tiny_recipe: Path, finished_run: Path, profile: dict[str, Any], json_of: JsonOf, tmp_path: Path
+) -> None:
+    found = json_of("plan", tiny_recipe, "--out", tmp_path / "run")
+    report = json.loads((finished_run / "report.json").read_text())
+    assert found["data"] == report["data"]
+    for role, epochs in (("teacher", 4), ("student", 3)):
+        assert found[role]["profile"] == profile[role]
+        assert found[role]["epochs"] == found[role]["epochs_left"] == epochs
+        assert found[role]["steps_per_epoch"] == 1294 // 64
+        timings = (finished_run / f"logs/{role}/timings.jsonl").read_text().splitlines()
+        assert len(timings) == epochs
+        assert found[role]["seconds"] > epochs * found[role]["seconds_per_epoch"] > 0
+    assert found["kept"] == []
+    assert set(found["seconds_of_phases"]) == set(report["seconds"])
+    assert found["seconds"] == pytest.approx(sum(found["seconds_of_phases"].values()))
+    assert found["memory_bytes"] > 1e7
+    held = sum(path.stat().st_size for path in finished_run.rglob("*") if path.is_file())
+    assert held < found["disk_bytes"] < 10 * held
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_of_a_finished_run_keeps_everything(
+    tiny_recipe: Path, run_copy: Path, json_of: JsonOf
+) -> None:
+    before = files_of(run_copy)
+    found = json_of("plan", tiny_recipe, "--out", run_copy)
+    assert found["kept"] == ["teacher", "student", "calibration", "evaluation"]
+    assert found["seconds"] == 0
+    assert files_of(run_copy) == before
+
+
+def test_a_changed_target_leaves_the_networks(
+    tiny_recipe: Path, run_copy: Path, cli: Cli, json_of: JsonOf
+) -> None:
+    line = ("plan", tiny_recipe, "--out", run_copy, "--set", "calibration.max_macs=0.7")
+    code, _, err = cli(*line)
+    assert code == 2  # the run would be refused, and so is its plan
+    assert "--force" in err
+    (run_copy / "student/thresholds.json").unlink()
+    found = json_of("plan", tiny_recipe, "--out", run_copy)
+    assert found["kept"] == ["teacher", "student"]
+    assert found["seconds_of_phases"]["calibration"] > 0
+    assert found["seconds_of_phases"]["student"] == 0
+    _, out, _ = cli("plan", tiny_recipe, "--out", run_copy)
+    assert out.count("nothing has changed: kept") == 2
+
+
+class _Seen(Observer):
+    """Keeps what is told of the time that is left."""
+
+    shows_progress = True
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.left: list[float] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def ahead(self, seconds: float) -> None:
+        self.left.append(seconds)
+
+
+def test_a_run_begins_with_its_plan_and_knows_what_is_ahead(
+    tiny_recipe: Path, tmp_path: Path
+) -> None:
+    seen = _Seen()
+    run_recipe(load_recipe(str(tiny_recipe)), tmp_path / "run", Options("cpu", 1, seen))
+    assert [note for note in seen.notes if note.startswith("Plan: about ")] == seen.notes[:1]
+    assert "teacher 4 epochs of" in seen.notes[0]
+    assert "student 3 epochs of" in seen.notes[0]
+    before_teacher, before_student = seen.left
+    assert before_teacher > before_student > 0
+
+
+def test_a_plan_changes_no_byte_of_a_run(
+    tiny_recipe: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    """Steps that are timed draw from no generator that a training draws from."""
+    run_recipe(load_recipe(str(tiny_recipe)), tmp_path / "run", Options("cpu", 1, _Seen()))
+    for role in ("teacher", "student"):
+        planned, plain = (
+            (run / role / "model.safetensors").read_bytes()
+            for run in (tmp_path / "run", finished_run)
+        )
+        assert planned == plain
+
+
+def test_nothing_is_timed_where_nobody_looks_or_nothing_is_trained(
+    tiny_recipe: Path, run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from erde_cli.core.workflows import planned_training
+
+    def fail(made: object) -> float:
+        raise AssertionError("timed")
+
+    monkeypatch.setattr(planned_training, "seconds_per_step", fail)
+    recipe = load_recipe(str(tiny_recipe))
+    run_recipe(recipe, run_copy, Options("cpu", 1, _Seen()))
+    run_recipe(recipe, tmp_path / "run", Options("cpu", 1))
+
+
+def test_a_stopped_training_has_fewer_epochs_left(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from erde_cli.core.errors import StoppedError
+    from erde_cli.core.workflows.epochs import Keeper
+
+    original = Keeper.add
+
+    def stop(self: Keeper, record: Any, state: Any) -> None:
+        original(self, record, state)
+        if state.epoch == 3:
+            raise StoppedError("stopped", hint="", signal=2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "add", stop)
+        assert cli("run", tiny_recipe, "--out", tmp_path / "run", "--quiet")[0] != 0
+    found = json_of("plan", tiny_recipe, "--out", tmp_path / "run")
+    assert (found["teacher"]["epochs"], found["teacher"]["epochs_left"]) == (4, 1)
+    assert found["student"]["epochs_left"] == 3
