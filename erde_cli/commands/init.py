@@ -16,6 +16,14 @@ from erde_cli.commands.options import (
     path_of,
 )
 
+_MOST = 100_000  # minutes, 70 days
+
+
+def _usable(minutes: float) -> float:
+    if not 1 <= minutes <= _MOST:
+        raise typer.BadParameter(f"1 to {_MOST:,} minutes are expected, got {minutes}")
+    return minutes
+
 
 def init(
     folder: FolderArgument,
@@ -30,7 +38,10 @@ def init(
         ),
     ] = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=1, help="Minutes that the whole run may take.")
+        float,
+        typer.Option(
+            "--minutes", callback=_usable, help="Minutes that the whole run may take, 1 or more."
+        ),
     ] = 30.0,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, RenderableType
@@ -77,9 +78,10 @@ class _Lines(_Quiet):
 
     shows_progress = True
     _ahead = 0.0
+    _last_epoch: float | None = None  # when it ended
 
     def ahead(self, seconds: float) -> None:
-        self._ahead = seconds
+        self._ahead, self._last_epoch = seconds, None
 
     def phase(self, title: str) -> None:
         self._console.print(f"[bold]{escape(printable(title))}[/bold]", soft_wrap=True)
@@ -99,7 +101,16 @@ class _Lines(_Quiet):
             self.note(f"  {note}")
 
     def epoch(self, event: EpochEvent) -> None:
-        left = (event.epochs - event.epoch) * event.seconds + self._ahead
+        self._line(event, self._left(event))
+
+    def _left(self, event: EpochEvent) -> float:
+        """Seconds that are left: of this training, pauses between epochs included, and after it."""
+        now = perf_counter()
+        took = event.seconds if self._last_epoch is None else now - self._last_epoch
+        self._last_epoch = now
+        return (event.epochs - event.epoch) * took + self._ahead
+
+    def _line(self, event: EpochEvent, left: float) -> None:
         means = {name: sum(values) / len(values) for name, values in event.terms.items()}
         accuracy = " ".join(f"{100 * share:.1f}" for share in event.accuracy_calibration)
         line = (
@@ -139,8 +150,9 @@ class _Bars(_Lines):
         self._show("Training", done, event.epochs * event.steps, detail, self._ahead)
 
     def epoch(self, event: EpochEvent) -> None:
+        left = self._left(event)
         if event.epoch % max(1, event.epochs // 10) == 0:
-            super().epoch(event)
+            self._line(event, left)
 
     def _show(
         self, title: str, done: int, total: int | None, detail: str, ahead: float = 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from erde_cli.core.errors import InputError
 from erde_cli.core.recipe import Recipe, load_recipe, name_of, shipped_recipes
 from erde_cli.core.run_lock import LOCK
 
@@ -22,7 +21,7 @@ def images_folder(reference: str) -> Path | None:
 
     The name of a shipped recipe is that recipe; ./digits is a folder of that name.
     """
-    if reference in {recipe.name for recipe in shipped_recipes()}:
+    if not reference.strip() or reference in {recipe.name for recipe in shipped_recipes()}:
         return None
     try:
         folder = Path(reference).expanduser()
@@ -35,6 +34,9 @@ def run_of_folder(folder: Path) -> Path:
     """Run folder of a folder of images: runs/<name>, or a number after it where that is taken.
 
     Another folder of the same name, and a shipped recipe of that name, have their own.
+
+    Raises:
+        RecipeError: the recipe in such a run folder was changed, and is wrong.
     """
     name = name_of(folder.resolve().name)
     shipped = {recipe.name for recipe in shipped_recipes()}
@@ -53,8 +55,5 @@ def _is_for(run: Path, folder: Path) -> bool:
         return not run.exists() or (
             run.is_dir() and {path.name for path in run.iterdir()} <= {LOCK}
         )
-    try:
-        root = load_recipe(str(recipe)).data.root
-    except InputError:
-        return False
+    root = load_recipe(str(recipe)).data.root
     return root is not None and Path(root).resolve() == folder.resolve()

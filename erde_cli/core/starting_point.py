@@ -33,12 +33,16 @@ _FEW, _MANY = 1_000, 10_000  # train images below which a batch is smaller, from
 
 @dataclass(frozen=True)
 class Pair:
-    """A teacher and a student, as a recipe's sections; cost of the teacher's, for the order."""
+    """A teacher and a student, as a recipe's sections.
+
+    cost: of the teacher, in M MACs at 32 x 32 pixels. least: train images that fill it.
+    """
 
     name: str
     teacher: str
     student: str
     cost: float
+    least: int = 0
 
 
 PAIRS = (
@@ -47,6 +51,7 @@ PAIRS = (
         "backbone: wrn, depth: 40, widening: 4",
         "backbone: wrn, depth: 16, widening: 2",
         1310,
+        least=5_000,
     ),
     Pair(
         "middle",
@@ -113,7 +118,7 @@ def choose(images: int, side: float, machine: Machine, minutes: float) -> Choice
     wanted = min(_ENOUGH, max(_FEWEST, ceil(_STEPS / steps)))
     seconds = max(1.0, 60 * minutes * _MARGIN - _STARTING)
     ladder = sorted(
-        ((pair, size) for pair in PAIRS for size in _sizes(side)),
+        ((pair, size) for pair in PAIRS if images >= pair.least for size in _sizes(side)),
         key=lambda rung: (rung[0].cost * rung[1] ** 2, rung[1]),
         reverse=True,
     )

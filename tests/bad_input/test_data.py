@@ -172,6 +172,37 @@ FOLDERS = [
            line="run mine.yaml --out out --set data.root="),
 ]  # fmt: skip
 
+ALONE = [
+    folder(f"{command}: {name}", *says, line=f"{command} images", **changes)
+    for command in ("run", "plan", "init")
+    for name, says, changes in (
+        ("one class", ("two classes or more", "has 1"), {
+            "without": "images", "beside": {"images/a/0.png": png()}}),
+        ("no class", ("no training images", "train/<class>"), {
+            "without": "images", "prepare": make_folder("images")}),
+        ("images without labels", ("no folder of a class", "2 images"), {
+            "without": "images", "beside": {"images/0.png": png(), "images/1.png": png()}}),
+        ("an empty class", ("'empty'", "no images"), {
+            "prepare": make_folder("images/train/empty")}),
+        ("nothing that can be read", ("can be read", "18 files"), {
+            "without": "images",
+            "beside": {f"images/{c}/{n}.png": b"x" for c in "ab" for n in range(9)}}),
+        ("one image a class", ("Too few images",), {
+            "without": "images", "beside": {f"images/{c}/0.png": png(ord(c)) for c in "ab"}}),
+    )
+] + [
+    folder("init: a file in the place", "images.yaml is there already", "--out other.yaml",
+           line="init images", beside={"images.yaml": "x"}),
+    folder("init: a folder in the place", "mine", "already", line="init images --out mine",
+           prepare=make_folder("mine")),
+    folder("run: a wrong override", "frobnicate", line="run images --set frobnicate"),
+    folder("run: an unknown key", "frobnicate", line="run images --set frobnicate=1"),
+    folder("train-teacher: a folder", "images is a folder", "erde init images",
+           line="train-teacher images"),
+    folder("run: a broken recipe of the run folder", "epochs", line="run images",
+           beside={"runs/images/recipe.yaml": "training: {teacher: {epochs: many}}"}),
+]  # fmt: skip
+
 FILES = [
     broken("an empty file", b""),
     broken("a text", b"no image at all"),
@@ -201,7 +232,7 @@ FILES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", [*FOLDERS, *FILES], ids=str)
+@pytest.mark.parametrize("case", [*FOLDERS, *ALONE, *FILES], ids=str)
 def test_bad_training_images_are_refused(case: Case, refused: Refused) -> None:
     refused(case)
 

@@ -58,6 +58,16 @@ NUMBERS = [
     given("run digits --threads 1000000000 --out out", "1000000000", "--threads"),
     given(f"evaluate run/student --threads {10**30}", "threads"),
     given("calibrate run/student --threads 1000000 --max-drop 1", "1000000"),
+    *(
+        given(f"init images --minutes {value}", "--minutes", value)
+        for value in ("0", "-5", "nan", "inf", "many", "1000000")
+    ),
+    given("init", "FOLDER"),
+    given("init --out -", "--out", "got -"),
+    given("init nowhere", "nowhere", "no such folder"),
+    given("plan", "RECIPE|FOLDER"),
+    given("plan nowhere", "'nowhere'", "erde recipes"),
+    given("plan digits --threads 1000000", "1000000"),
     given("tune digits --threads 1,many", "--threads", "1,many"),
     given("tune digits --threads 0", "--threads", "'0'"),
     given("tune digits --threads ''", "--threads", "''"),

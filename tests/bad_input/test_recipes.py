@@ -235,7 +235,7 @@ PLACES = [
     Case("a shipped name misspelled", "run digist", ("'digist'", "did you mean digits?")),
     Case("nothing", "run ''", ("''", "digits")),
     Case("a blank", "run ' '", ("' '",)),
-    Case("a folder as a recipe", LINE, ("mine.yaml", "a folder"), prepare=folder),
+    Case("an empty folder as a recipe", LINE, ("mine.yaml", "no training images"), prepare=folder),
     Case("a pipe as a recipe", LINE, ("mine.yaml", "neither"), prepare=pipe),
     Case("a device as a recipe", "run /dev/zero", ("/dev/zero", "neither")),
     Case("a link to nowhere", LINE, ("mine.yaml", "link"), prepare=broken_link),

@@ -58,6 +58,19 @@ def test_the_time_left_is_that_of_the_whole_job() -> None:
         assert left == terminal._clock(task.time_remaining + 3600)
 
 
+def test_what_lies_between_epochs_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((0.0, 150.0, 300.0))
+    monkeypatch.setattr(terminal, "perf_counter", lambda: next(clock))
+    console = screen(is_terminal=False)
+    lines = terminal._Lines(console)
+    lines.epoch(EPOCH)
+    lines.epoch(replace(EPOCH, epoch=3))
+    assert [line[-4:] for line in text(console).splitlines()] == ["5:00", "5:00"]
+    lines.ahead(60.0)  # another training: nothing is known of its pauses
+    lines.epoch(replace(EPOCH, epoch=4))
+    assert text(console).endswith("ETA 2:40\n")
+
+
 def test_bars_show_terms_speed_and_time_left() -> None:
     console = screen(is_terminal=True)
     with Progress(*terminal.COLUMNS, console=console, transient=True, expand=True) as bars:

@@ -61,7 +61,9 @@ def test_images_are_hardly_enlarged_and_not_shrunk_below_32(side: int, sizes: li
     assert starting_point._sizes(side) == sizes
 
 
-def test_few_images_have_small_batches() -> None:
-    machine = Machine("avx2", 2)
+def test_few_images_have_small_batches_and_no_wide_network() -> None:
+    machine = Machine("cuda", 2)
+    pairs = [choose(images, 32, machine, 30).pair.name for images in (4_999, 5_000)]
+    assert pairs == ["middle", "wide"]
     sizes = [choose(images, 32, machine, 30).batch_size for images in (500, 1000, 9999, 10_000)]
     assert sizes == [32, 64, 64, 128]

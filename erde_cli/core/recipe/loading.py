@@ -124,9 +124,14 @@ def _find(reference: str) -> Path:
         path = Path(reference).expanduser()
         if path.is_file():
             return path
-        if path.is_dir():
-            got = "a folder"
-        elif path.is_symlink():
+        if path.is_dir() and reference.strip():
+            raise InputError(
+                f"{reference} is a folder, not a recipe.",
+                got="a folder",
+                expected="a YAML file, or the name of a shipped recipe",
+                hint=f"make a recipe for its images: erde init {quote(reference)}",
+            )
+        if path.is_symlink():
             got = "a link that leads to no file"
         elif path.exists():  # to read from a pipe could take for ever
             got = "neither a file nor a folder"

@@ -173,7 +173,7 @@ def _train(
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
-        f"{context.layout}, {context.threads} threads"
+        f"{context.layout}, {context.threads} thread{'' if context.threads == 1 else 's'}"
     )
     look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
     wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look)
