@@ -1,6 +1,7 @@
 """`erde plan`: what a run will do, known before it does it."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from erde_cli.core.workflows.run import run_recipe
 from ..conftest import Cli
 from ..faults.runs import files_of
 
+ROOT = Path(__file__).parents[2]
 JsonOf = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("short_timings")
 
@@ -46,7 +48,7 @@ def test_a_plan_says_what_the_run_then_does(
         assert found[role]["seconds"] > epochs * found[role]["seconds_per_epoch"] > 0
     assert found["kept"] == []
     assert set(found["seconds_of_phases"]) == set(report["seconds"])
-    assert found["seconds"] == pytest.approx(sum(found["seconds_of_phases"].values()))
+    assert 0 < found["seconds"] - sum(found["seconds_of_phases"].values()) < 10  # the start
     assert found["memory_bytes"] > 1e7
     held = sum(path.stat().st_size for path in finished_run.rglob("*") if path.is_file())
     assert held < found["disk_bytes"] < 10 * held
@@ -153,3 +155,14 @@ def test_a_stopped_training_has_fewer_epochs_left(
     found = json_of("plan", tiny_recipe, "--out", tmp_path / "run")
     assert (found["teacher"]["epochs"], found["teacher"]["epochs_left"]) == (4, 1)
     assert found["student"]["epochs_left"] == 3
+
+
+def test_the_object_has_exactly_the_documented_keys(
+    tiny_recipe: Path, json_of: JsonOf, tmp_path: Path
+) -> None:
+    found = json_of("plan", tiny_recipe, "--out", tmp_path / "run")
+    row = next(
+        line for line in (ROOT / "docs/json.md").read_text().splitlines() if "| `plan`" in line
+    )
+    for key in (*found, *found["teacher"], *found["seconds_of_phases"]):
+        assert re.search(rf"\b{key}\b", row), key

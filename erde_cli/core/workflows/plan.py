@@ -19,9 +19,9 @@ from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.planned_training import Measured, PlannedTraining
 from erde_cli.core.workflows.prepared import ROLES, Role
 
-# Seconds that hardly depend on images and networks, on one core of 2024: a search for thresholds,
-# and tables and pictures.
-_SEARCH, _PICTURES = 0.7, 3.0
+# Seconds that hardly depend on images and networks, on one core of 2024: imports and the plan
+# itself, a search for thresholds, tables and pictures.
+_START, _SEARCH, _PICTURES = 4.0, 0.7, 3.0
 _STATES = 2  # checkpoints of a training under way
 _IN_STATE, _IN_BUNDLE = 8, 4  # bytes of a parameter: with its momentum, and without
 _FILES = 2_000_000  # bytes of logs, tables and pictures
@@ -46,8 +46,8 @@ class Plan:
 
     @property
     def total(self) -> float:
-        """Seconds of all that is left to do."""
-        return sum(self.seconds.values())
+        """Seconds of all that is left to do, the start included."""
+        return _START + sum(self.seconds.values()) if len(self.kept) < len(PHASES) else 0.0
 
     @property
     def disk_bytes(self) -> int:

@@ -1,0 +1,63 @@
+"""The table that first recipes are chosen from: trained images per second of each pair of networks.
+
+python -m benchmarks.starting_point [--repeats 5] [--threads 2] [--precision float32] [--json]
+
+At 32 x 32 pixels in batches of 128, an epoch's end included. It belongs into `SPEEDS` of
+`erde_cli/core/starting_point.py`; as without AVX512:
+ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.measure import arguments, show, spread, tell
+from erde_cli.core.data import open_dataset
+from erde_cli.core.recipe import recipe_from
+from erde_cli.core.starting_point import PAIRS, SPEEDS, Pair
+from erde_cli.core.workflows.first_recipe import machine_of
+from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.plan import plan_run
+from erde_cli.core.workflows.prepared import ROLES
+
+_RECIPE = """\
+data: {{dataset: digits, image_size: 32}}
+teacher: {{{pair.teacher}, exits: 3}}
+student: {{{pair.student}, exits: 3}}
+training:
+  teacher: {{epochs: 1, batch_size: 128, precision: {precision}}}
+  student: {{epochs: 1, batch_size: 128, precision: {precision}}}
+"""
+
+
+def images_per_second(pair: Pair, precision: str, threads: int | None) -> list[float]:
+    """Of teacher and student."""
+    recipe = recipe_from(_RECIPE.format(pair=pair, precision=precision), Path("table.yaml"))
+    dataset = open_dataset(recipe.data)
+    plan = plan_run(recipe, Path("nowhere"), dataset, Options("auto", threads))
+    images = len(dataset.splits["train"])
+    return [images / (plan.roles[role].seconds_per_epoch or 0.0) for role in ROLES]
+
+
+def main() -> None:
+    """Print what this machine's row of the table would be, next to what stands there."""
+    given = arguments(__doc__ or "", precision={"default": "auto"})
+    kind = machine_of(Options("auto", given.threads).context("float32")).kind
+    kind = "avx512" if (kind, given.precision) == ("avx512-bf16", "float32") else kind
+    rows, document = [], {}
+    for pair in PAIRS:
+        found = [
+            images_per_second(pair, given.precision, given.threads) for _ in range(given.repeats)
+        ]
+        speeds = [spread(one) for one in zip(*found, strict=True)]
+        written = SPEEDS[kind][pair.name]
+        rows.append(
+            [pair.name, *(show(one, 0) for one in speeds), *(f"{one:,}" for one in written)]
+        )
+        document[pair.name] = dict(zip(ROLES, speeds, strict=True))
+    columns = ["pair", "teacher", "student", "teacher in the table", "student in the table"]
+    tell(f"Images per second, {kind}", columns, rows, given.json, {"kind": kind, **document})
+
+
+if __name__ == "__main__":
+    main()
