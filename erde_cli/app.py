@@ -57,8 +57,8 @@ app.add_typer(recipes, name="recipes")
 app.add_typer(data, name="data")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:  # a shell that completes evaluates what is shown
         from importlib.metadata import version
 
         typer.echo(f"erde {version('erde-cli')}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from erde_cli.commands.completion import dataset_names
 from erde_cli.commands.options import (
     DeviceOption,
     JsonOption,
@@ -51,7 +52,12 @@ def list_datasets(
 
 @data.command("fetch")
 def fetch_dataset(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="cifar10, cifar100 or svhn.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=dataset_names, help="cifar10, cifar100 or svhn."
+        ),
+    ],
     root: Annotated[
         Path | None,
         typer.Option(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from erde_cli.commands.completion import bundle_paths, recipe_names
 from erde_cli.core.errors import brief
 
 LARGEST_BATCH = 65_536  # images
@@ -50,6 +51,7 @@ RecipeArgument = Annotated[
     typer.Argument(
         metavar="RECIPE",
         show_default=False,
+        autocompletion=recipe_names,
         help="Path of a recipe, or the name of a shipped one (see: erde recipes).",
     ),
 ]
@@ -74,7 +76,11 @@ FolderArgument = Annotated[
 BundleArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="BUNDLE", show_default=False, parser=path_of, help="Folder of a trained model."
+        metavar="BUNDLE",
+        show_default=False,
+        parser=path_of,
+        autocompletion=bundle_paths,
+        help="Folder of a trained model.",
     ),
 ]
 ModelArgument = Annotated[
@@ -83,6 +89,7 @@ ModelArgument = Annotated[
         metavar="MODEL",
         show_default=False,
         parser=path_of,
+        autocompletion=bundle_paths,
         help="Folder of a trained model, or an ONNX file or folder of stages from erde export.",
     ),
 ]

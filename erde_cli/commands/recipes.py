@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from erde_cli.commands.completion import recipe_names
 from erde_cli.commands.options import DeviceOption, JsonOption, QuietOption, ThreadsOption
 
 recipes = typer.Typer(invoke_without_command=True)
@@ -41,7 +42,12 @@ def list_recipes(
 
 @recipes.command("show")
 def show_recipe(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a shipped recipe.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=recipe_names, help="Name of a shipped recipe."
+        ),
+    ],
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
