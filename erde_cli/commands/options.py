@@ -60,6 +60,7 @@ RecipeOrFolderArgument = Annotated[
     typer.Argument(
         metavar="RECIPE|FOLDER",
         show_default=False,
+        autocompletion=recipe_names,
         help="Path of a recipe, the name of a shipped one (see: erde recipes), or a folder of "
         "images, for which a recipe is chosen (as erde init does).",
     ),
