@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from erde_cli.core.bundle_format import BundleDocument
 from erde_cli.core.files import digest_of
-from erde_cli.core.thresholds_file import thresholds_document
+from erde_cli.core.thresholds_file import ThresholdsDocument
 
 
 def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -23,6 +23,18 @@ def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
 def update_json(path: Path, **values: object) -> None:
     """Give some keys of a document other values."""
     edit_json(path, lambda document: document.update(values))
+
+
+def in_format_2(document: dict[str, Any]) -> dict[str, Any]:
+    """`thresholds.json` as it was before it named the metric; of thresholds by accuracy."""
+    held_out = [document["held_out"], *(one["held_out"] for one in document["frontier"])]
+    for one in (document, *document["frontier"], *held_out):
+        for name in ("balanced_accuracy", "full_balanced_accuracy", "exit_balanced_accuracy"):
+            assert (one or {}).pop(name, None) is None
+    assert document["target"].pop("metric", "accuracy") == "accuracy"
+    rest = {**document, "format": 2}
+    del rest["seal"]
+    return {**rest, "seal": digest_of(rest)}
 
 
 def sealed(document: Any) -> Any:
@@ -38,5 +50,7 @@ def sealed(document: Any) -> Any:
         if "digest" in document:
             document["digest"] = BundleDocument.model_validate(document).sealed().digest
         elif "seal" in document:
-            document["seal"] = thresholds_document(document).seal
+            seen = ThresholdsDocument.model_validate(document).model_dump()
+            del seen["seal"]
+            document["seal"] = digest_of(seen)
     return document

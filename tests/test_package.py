@@ -96,6 +96,7 @@ def test_a_wrong_option_imports_nothing_heavy(path: tuple[str, ...]) -> None:
         "calibrate runs/x --max-drop 1 --max-macs 0.5",
         "calibrate runs/x --max-drop -1",
         "calibrate runs/x --threshold often",
+        "calibrate runs/x --max-risk 0.1 --metric balanced_accuracy",
         "run",
         "run digits --seed many",
         "run digits --seed -1",

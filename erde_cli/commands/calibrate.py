@@ -66,6 +66,13 @@ def calibrate(
         float | None,
         typer.Option(metavar="SHARE", show_default=False, help="Of --max-risk; 0.9 if absent."),
     ] = None,
+    metric: Annotated[
+        Literal["accuracy", "balanced_accuracy"] | None,
+        typer.Option(
+            show_default=False,
+            help="What is kept or maximised; balanced_accuracy counts every class the same.",
+        ),
+    ] = None,
     temperature: Annotated[
         bool, typer.Option("--temperature", help="Fit one temperature per exit first.")
     ] = False,
@@ -91,7 +98,7 @@ def calibrate(
     targets = {
         "threshold": threshold, "max_drop": max_drop, "min_accuracy": min_accuracy,
         "max_macs": max_macs, "max_latency": max_latency, "max_risk": max_risk,
-        "risk": risk, "confidence": confidence,
+        "risk": risk, "confidence": confidence, "metric": metric,
     }  # fmt: skip
     if pick is not None:
         others = {"data": data, "images": images, "precision": precision}

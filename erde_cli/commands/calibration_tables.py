@@ -15,7 +15,7 @@ from erde_cli.core.workflows.calibrate import Thresholds
 _ASKED = {
     "threshold": "θ {value} for all exits",
     "max_drop": "at most {value} points below the last exit",
-    "min_accuracy": "accuracy of {value} or more",
+    "min_accuracy": "{measure} of {value} or more",
     "max_macs": "at most {value} of the full MACs",
     "max_latency": "at most {value} ms per image",
     "max_risk": "{risk} of at most {value}, confidence {confidence}",
@@ -27,16 +27,17 @@ def calibration_pieces(found: Thresholds) -> list[RenderableType]:
     document = found.to_json()
     pieces: list[RenderableType] = [_figures(document, found.profile.full_macs), _exits(document)]
     if document["temperature"] is not None:
-        pieces += _temperatures(document["temperature"], found.profile.full_macs)
+        pieces += _temperatures(document, found.profile.full_macs)
     return [*pieces, *_verdicts(document), *picture_line(found.picture)]
 
 
 def _figures(document: dict[str, Any], full: int) -> Table:
-    target = document["target"]
+    target, measure = document["target"], _metric(document).replace("_", " ")
+    asked = {"risk": "", "confidence": "", "measure": measure, **target}
     made = table(
-        f"{_images(document)} ({document['source']}): "
-        + _ASKED[target["kind"]].format_map({"risk": "", "confidence": "", **target}),
-        "", "accuracy %", "last exit %", "as the last exit %", "expected MACs", "of full %",
+        f"{_images(document)} ({document['source']}): " + _ASKED[target["kind"]].format_map(asked),
+        "", f"{measure} %", "last exit %", *([] if measure == "accuracy" else ["accuracy %"]),
+        "as the last exit %", "expected MACs", "of full %",
         *(["ms"] if document["expected_latency"] is not None else []),
     )  # fmt: skip
     if document["certificate"] is not None:
@@ -44,7 +45,7 @@ def _figures(document: dict[str, Any], full: int) -> Table:
     else:
         rows = [("chosen on", document), ("held out", document["held_out"])]
     for label, row in rows:
-        made.add_row(label, *_cells(row, full))
+        made.add_row(label, *_cells(row, full, _metric(document)))
     return made
 
 
@@ -55,8 +56,14 @@ def _images(document: dict[str, Any]) -> str:
     return f"{certificate['images']:,} of {document['images']:,} images"
 
 
-def _cells(row: dict[str, Any], full: int) -> list[str]:
-    shares = [row["accuracy"], row["full_accuracy"], row["agreement"]]
+def _metric(document: dict[str, Any]) -> str:
+    """Key of what the thresholds were chosen by; the same of the last exit has `full_` before."""
+    return str(document["target"].get("metric", "accuracy"))
+
+
+def _cells(row: dict[str, Any], full: int, metric: str) -> list[str]:
+    plain = [] if metric == "accuracy" else [row["accuracy"]]
+    shares = [row[metric], row[f"full_{metric}"], *plain, row["agreement"]]
     cells = ["-" if share is None else percent(share) for share in shares]
     cells += [macs(row["expected_macs"]), f"{100 * row['expected_macs'] / full:.1f}"]
     return cells + ([f"{row['expected_latency']:.3f}"] if row["expected_latency"] else [])
@@ -74,7 +81,8 @@ def _exits(document: dict[str, Any]) -> Table:
     return made
 
 
-def _temperatures(told: dict[str, Any], full: int) -> list[RenderableType]:
+def _temperatures(document: dict[str, Any], full: int) -> list[RenderableType]:
+    told = document["temperature"]
     made = table(
         "Temperature scaling, cross-fitted on half A", "exit", "temperature", "NLL before",
         "NLL after", "ECE before %", "ECE after %",
@@ -93,7 +101,7 @@ def _temperatures(told: dict[str, Any], full: int) -> list[RenderableType]:
         return [made]
     held_out = without["held_out"]
     sentence = (
-        f"Without temperatures the same target gives {percent(held_out['accuracy'])} % at "
+        f"Without temperatures the same target gives {percent(held_out[_metric(document)])} % at "
         f"{macs(held_out['expected_macs'])} MACs ({100 * held_out['expected_macs'] / full:.1f} % "
         "of full), held out. Better probabilities need not make better exits."
     )
@@ -140,11 +148,11 @@ def _promise(certificate: dict[str, Any], *, searched: bool) -> list[str]:
 
 
 def _missed(document: dict[str, Any]) -> str:
-    held_out, target = document["held_out"], document["target"]
+    held_out, target, metric = document["held_out"], document["target"], _metric(document)
     if target["kind"] == "max_drop":
-        return f"{100 * (held_out['full_accuracy'] - held_out['accuracy']):z.2f} points"
+        return f"{100 * (held_out[f'full_{metric}'] - held_out[metric]):z.2f} points"
     if target["kind"] == "min_accuracy":
-        return f"{percent(held_out['accuracy'])} %"
+        return f"{percent(held_out[metric])} %"
     if target["kind"] == "max_latency":
         return f"{held_out['expected_latency']:.3f} ms"
     return f"{macs(held_out['expected_macs'])} MACs"

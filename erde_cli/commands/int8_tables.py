@@ -46,11 +46,15 @@ def figures_table(cost: Int8Cost) -> Table:
         made.add_row(name, *(percent(one.exit_rates[index]) for one in columns))
     if cost.images.labels is not None:
         made.add_row("accuracy under θ %", *(percent(one.accuracy or 0) for one in columns))
+    if cost.int8.balanced_accuracy is not None:
+        balanced = [percent(one.balanced_accuracy or 0) for one in columns]
+        made.add_row("balanced accuracy under θ %", *balanced)
     made.add_row("as the last exit %", *(percent(one.agreement) for one in columns))
     before, after = cost.held_out
     # After a promise about disagreement, agreement is what the thresholds were chosen by.
-    what = "agreement" if after.accuracy is None else "accuracy"
-    made.add_row(f"{what}, held out %", _held(before, what), "-", _held(after, what))
+    what = "agreement" if after.accuracy is None else cost.after.metric
+    name = f"{what.replace('_', ' ')}, held out %"
+    made.add_row(name, _held(before, what), "-", _held(after, what))
     made.add_row("expected MACs", *(macs(one.expected_macs) for one in columns))
     made.add_section()
     made.add_row("files", size(cost.sizes[0]), "", size(cost.sizes[1]))

@@ -45,7 +45,7 @@ def arms_of(
         own: of one method alone, by method; its plain recipe has them.
 
     Raises:
-        InputError: two of them would have one name.
+        InputError: two of them would have one name, or the recipe asks for balanced accuracy.
         RecipeError: a recipe is wrong, with everything that is wrong with it.
     """
     found: dict[str, Arm] = {}
@@ -53,6 +53,7 @@ def arms_of(
         method = f"distillation.method={variant.method}"
         shared = [*overrides, method, *(own or {}).get(variant.method, ())]
         plain = load_recipe(reference, shared, teacher=teacher)
+        _refuse_other_metric(plain)
         recipe = load_recipe(reference, [*shared, *variant.settings], teacher=teacher)
         label = variant.method if recipe == plain else variant.label
         if (label in found and found[label].recipe != recipe) or len(label) > _LONGEST:
@@ -65,3 +66,13 @@ def arms_of(
         name = variant.method if recipe == plain else variant.name
         found[label] = Arm(label, variant.method, recipe, recipe == plain, name)
     return tuple(found.values())
+
+
+def _refuse_other_metric(recipe: Recipe) -> None:
+    if recipe.calibration.metric != "accuracy":
+        raise InputError(
+            "A comparison is of accuracy at equal cost, and this recipe asks for another metric.",
+            got=f"calibration.metric: {recipe.calibration.metric}",
+            expected="calibration.metric: accuracy",
+            hint="to compare by accuracy all the same, add --set calibration.metric=accuracy",
+        )

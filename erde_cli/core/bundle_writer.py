@@ -23,6 +23,7 @@ from erde_cli.core.source_commit import source_commit
 from erde_cli.core.tests_file import carry_tests, check_carried
 from erde_cli.core.trained_on import write_trained_on
 
+_LEFT_OUT = {name: field.default for name, field in Calibration.model_fields.items()}
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
 
@@ -90,8 +91,9 @@ def save_bundle(
 
 def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
     """The same bundle, with what its recipe says of calibration brought up to date on disk."""
-    section = settings.model_dump()
-    if bundle.document.recipe.get("calibration") == section:
+    section, there = settings.model_dump(), bundle.document.recipe.get("calibration")
+    # A key that came later means what it means where it is left out: nothing has changed.
+    if isinstance(there, dict) and {**_LEFT_OUT, **there} == section:
         return bundle
     recipe = {**bundle.document.recipe, "calibration": section}
     document = bundle.document.model_copy(update={"recipe": recipe})

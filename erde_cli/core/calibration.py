@@ -65,6 +65,7 @@ class Calibrated:
 
 def calibrate(observations: Observations, target: Target) -> Calibrated:
     """Choose thresholds for a target, and score the choice where it was not made."""
+    _check_metric(observations, target)
     costs = costs_of(observations, target)
     search = Search(observations, costs)
     folds = _folds(observations, costs)
@@ -90,7 +91,9 @@ def choose(observations: Observations, target: Target) -> tuple[tuple[float, ...
 
     `max_drop`, `min_accuracy`: the cheapest that is accurate enough. `max_macs`, `max_latency`:
     the most accurate within the budget; where even leaving at once costs more, leaving at once.
+    Accurate by the target's metric: with balanced accuracy every class counts the same.
     """
+    _check_metric(observations, target)
     costs = costs_of(observations, target)
     thresholds = _thresholds(Search(observations, costs), observations, target, costs)
     figures = observations.figures(observations.exits(thresholds))
@@ -106,15 +109,20 @@ def costs_of(observations: Observations, target: Target) -> FloatArray:
     return observations.latencies
 
 
+def _check_metric(observations: Observations, target: Target) -> None:
+    if (target.metric == "balanced_accuracy") != (observations.classes is not None):
+        raise ValueError("balanced accuracy, and nothing else, needs the class of every image")
+
+
 def meets(figures: Figures, target: Target, observations: Observations) -> bool:
     """Whether figures meet a target; `max_drop` refers to the same images' last exit."""
     if target.kind == "threshold":
         return True
-    accuracy = figures.accuracy if figures.accuracy is not None else figures.agreement
+    accuracy = figures.by_metric if figures.by_metric is not None else figures.agreement
     if target.kind in ("max_drop", "min_accuracy"):
         least = target.value
         if target.kind == "max_drop":
-            least = observations.full_accuracy - target.value / 100
+            least = observations.full_by_metric - target.value / 100
         return accuracy is not None and accuracy >= least - _ROUNDING
     if target.kind == "max_latency":
         return (figures.expected_latency or 0) <= target.value * (1 + _ROUNDING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+_EXACT = 2**52  # whole numbers up to twice that are exact in float64
 _Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 
@@ -44,6 +46,22 @@ def adaptive_of(exits: IntArray, right: BoolArray, cumulative_macs: FloatArray) 
     """The same from whether the exit that image n left at was right, bool [images]."""
     rates = exit_rates(exits, len(cumulative_macs))
     return Adaptive(float(right.mean()), rates, float(np.dot(rates, cumulative_macs)))
+
+
+def balancing(classes: IntArray) -> FloatArray:
+    """Weight of each image, [images], by which a share of images becomes a mean over the classes.
+
+    Classes without images do not count. The weights are whole numbers, so that sums of them are
+    exact and equal choices compare as equal: inverse to the number of images of the class, and
+    where that takes too many digits, the nearest ones (off by less than images / 2^52 in all).
+
+    Args:
+        classes: true class of each image, int64 [images].
+    """
+    _, places, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    scale = min(math.lcm(*counts.tolist()), _EXACT // len(counts))
+    weights: FloatArray = np.rint(scale / counts)[places]
+    return weights
 
 
 def paired_drop_interval(reference: BoolArray, other: BoolArray) -> tuple[float, float]:

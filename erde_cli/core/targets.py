@@ -11,6 +11,7 @@ from erde_cli.core.thresholds import read_threshold
 
 TargetKind = Literal["threshold", "max_drop", "min_accuracy", "max_macs", "max_latency", "max_risk"]
 Risk = Literal["disagreement", "accuracy-gap"]
+Metric = Literal["accuracy", "balanced_accuracy"]
 
 CONFIDENCE = 0.9  # of --max-risk, where none is given
 
@@ -25,6 +26,7 @@ class _Kind:
     low_included: bool
     high_included: bool
     bounds: str
+    has_metric: bool = True
 
     def holds(self, value: float) -> bool:
         above = self.low <= value if self.low_included else self.low < value
@@ -33,7 +35,7 @@ class _Kind:
 
 
 _KINDS = {
-    "threshold": _Kind("--threshold", "NATS", "nats", 0, float("inf"), True, True, ""),
+    "threshold": _Kind("--threshold", "NATS", "nats", 0, float("inf"), True, True, "", False),
     "max_drop": _Kind(
         "--max-drop", "POINTS", "points", 0, 100, True, True, "accuracy points from 0 to 100"
     ),
@@ -51,7 +53,7 @@ _KINDS = {
     ),
     "max_risk": _Kind(
         "--max-risk", "EPS", "share of images", 0, 1, False, False,
-        "a share of images, above 0 and below 1; 0.05 is 5 %",
+        "a share of images, above 0 and below 1; 0.05 is 5 %", False,
     ),
 }  # fmt: skip
 
@@ -63,12 +65,16 @@ _EXAMPLES = {
 
 @dataclass(frozen=True)
 class Target:
-    """What the thresholds are chosen for, `value` in `unit`; `max_risk` has a risk as well."""
+    """What the thresholds are chosen for, `value` in `unit`; `max_risk` has a risk as well.
+
+    metric: what is kept or maximised, where its kind has one.
+    """
 
     kind: TargetKind
     value: float
     risk: Risk | None = None
     confidence: float | None = None
+    metric: Metric = "accuracy"
 
     @property
     def unit(self) -> str:
@@ -81,6 +87,11 @@ class Target:
         return _KINDS[self.kind].option
 
 
+def has_metric(kind: object) -> bool:
+    """Whether a kind of target keeps or maximises accuracy of some kind."""
+    return isinstance(kind, str) and kind in _KINDS and _KINDS[kind].has_metric
+
+
 def one_target(
     *,
     threshold: float | str | None = None,
@@ -91,21 +102,24 @@ def one_target(
     max_risk: float | None = None,
     risk: Risk | None = None,
     confidence: float | None = None,
+    metric: Metric | None = None,
 ) -> Target:
     """Make a target from the one argument that is given.
 
     Args:
         threshold: nats, "always" or "never".
-        max_drop: accuracy points, 0 to 100.
-        min_accuracy: share of right answers, above 0 and at most 1.
+        max_drop: points of the metric, 0 to 100.
+        min_accuracy: share of right answers, or mean share over the classes, above 0, at most 1.
         max_macs: share of the full MACs, above 0 and at most 1.
         max_latency: milliseconds per image.
         max_risk: share of images, above 0 and below 1.
         risk: which risk `max_risk` bounds; "disagreement" where it is left out.
         confidence: of `max_risk`, from 0.5 to below 1; 0.9 where it is left out.
+        metric: what is kept or maximised; "accuracy" where it is left out.
 
     Raises:
-        InputError: none or several are given, or a value is out of its bounds.
+        InputError: none or several are given, or a value is out of its bounds, or the target has
+            no metric and another than accuracy is named.
     """
     values = {
         "threshold": threshold, "max_drop": max_drop, "min_accuracy": min_accuracy,
@@ -121,12 +135,13 @@ def one_target(
             expected=f"{', '.join(forms[:-1])}, or {forms[-1]}",
             hint="start with --max-drop 1",
         )
+    ((kind, value),) = given.items()
+    _check_metric(kind, metric)
     if threshold is not None:
         return Target("threshold", read_threshold(threshold))
-    ((kind, value),) = given.items()
     number = _within(kind, value)
     if max_risk is None:
-        return Target(kind, number)  # type: ignore[arg-type]
+        return Target(kind, number, metric=metric or "accuracy")  # type: ignore[arg-type]
     level = CONFIDENCE if confidence is None else confidence
     return Target("max_risk", number, risk or "disagreement", level)
 
@@ -192,6 +207,17 @@ def _check_of_risk(max_risk: float | None, risk: Risk | None, confidence: float 
         _refuse("--risk", risk, "disagreement or accuracy-gap")
     if confidence is not None and not 0.5 <= confidence < 1:
         _refuse("--confidence", confidence, "a probability from 0.5 to below 1")
+
+
+def _check_metric(kind: str, metric: Metric | None) -> None:
+    if metric == "balanced_accuracy" and not _KINDS[kind].has_metric:
+        *others, last = [one.option for one in _KINDS.values() if one.has_metric]
+        raise InputError(
+            f"{_KINDS[kind].option} has no metric.",
+            got=f"{_KINDS[kind].option} with --metric {metric}",
+            expected=f"--metric with {', '.join(others)} or {last}",
+            hint="leave --metric out, or type for instance --max-drop 1 --metric balanced_accuracy",
+        )
 
 
 def _refuse(option: str, value: object, expected: str) -> NoReturn:

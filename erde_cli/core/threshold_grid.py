@@ -1,7 +1,8 @@
 """The grid on which thresholds are searched, and what its points give: pure arrays.
 
 Up to 64 candidates per exit, midway between neighbouring scores. Sums over images, not means:
-right answers are whole numbers, and so are MACs, so that equal choices compare as equal.
+right answers count as whole numbers (1 each, or by class), and so do MACs, so that equal choices
+compare as equal.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Grid:
             np.searchsorted(level, observations.scores[:, i], side="right").astype(np.uint8)
             for i, level in enumerate(self.levels)
         ]
-        self._right = np.ascontiguousarray(observations.correct.T.astype(np.float64))
+        self._right = np.ascontiguousarray(observations.correct.T * observations.weights)
         self._costs = costs.astype(np.float64)
         self._width = np.int64(len(observations))
 
@@ -116,7 +117,7 @@ class Grid:
     def _later(
         self, choice: Sequence[int], start: int, rows: IntArray | slice = slice(None)
     ) -> tuple[FloatArray, FloatArray]:
-        """Right (0 or 1) and cost of each image that reaches exit `start`, [rows] each."""
+        """Right (0 or its weight) and cost of each image that reaches exit `start`, [rows] each."""
         exits = np.full(self._right.shape[1], len(choice), dtype=np.uint8)
         for exit_ in reversed(range(start, len(choice))):
             if choice[exit_] >= 0:

@@ -28,7 +28,10 @@ Key = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Goal:
-    """Cheapest with at least so many right answers, or most accurate within a cost; sums."""
+    """Cheapest with at least so many right answers, or most accurate within a cost; sums.
+
+    Right answers count by the metric: 1 each, or as much as the weight of the image.
+    """
 
     least_right: float | None = None
     most_cost: float | None = None
@@ -40,8 +43,8 @@ class Goal:
         if target.kind in ("max_drop", "min_accuracy"):
             share = target.value
             if target.kind == "max_drop":
-                share = observations.full_accuracy - target.value / 100
-            return cls(least_right=count * (share - _ROUNDING))
+                share = observations.full_by_metric - target.value / 100
+            return cls(least_right=float(observations.weights.sum()) * (share - _ROUNDING))
         most = target.value * (full if target.kind == "max_macs" else 1)
         return cls(most_cost=count * (most + _ROUNDING * full))
 

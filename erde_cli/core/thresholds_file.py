@@ -1,135 +1,50 @@
-"""`thresholds.json` of a bundle: what it holds, validated when written and when read."""
+"""`thresholds.json` of a bundle: written whole, and checked when it is read."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.files import digest_of, read_json, require_format, write_json
 from erde_cli.core.observations import Figures
-from erde_cli.core.targets import Target
-from erde_cli.core.thresholds import WrittenThreshold, read_threshold, write_threshold
+from erde_cli.core.targets import Target, has_metric
+from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds_format import (
+    BEFORE,
+    FORMAT,
+    BoundsDocument,
+    CertificateDocument,
+    EarlierDocument,
+    FiguresDocument,
+    PointDocument,
+    ThresholdsDocument,
+)
+
+__all__ = [
+    "THRESHOLDS",
+    "BoundsDocument",
+    "CertificateDocument",
+    "EarlierDocument",
+    "FiguresDocument",
+    "PointDocument",
+    "Stamp",
+    "ThresholdsDocument",
+    "check_document",
+    "figures_to_json",
+    "read_thresholds",
+    "target_to_json",
+    "thresholds_document",
+    "thresholds_stamp",
+    "write_thresholds",
+    "written_thresholds",
+]
 
 THRESHOLDS = "thresholds.json"
-FORMAT = 2
 _ASIDE = ("risk", "confidence")
-
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FiguresDocument(_Document):
-    """What thresholds give on a set of images; accuracies are null without labels."""
-
-    accuracy: Share | None
-    full_accuracy: Share | None
-    agreement: Share | None
-    expected_macs: float
-    expected_latency: float | None
-    exit_rates: list[Share]
-
-
-class BoundsDocument(_Document):
-    """Upper bounds of the risks, valid for all candidates of a chain together."""
-
-    disagreement: Share
-    accuracy_gap: Annotated[float, Field(ge=-1, le=1)] | None
-
-    def of(self, risk: str | None) -> float | None:
-        """Bound of one of the risks."""
-        return self.accuracy_gap if risk == "accuracy-gap" else self.disagreement
-
-
-class PointDocument(FiguresDocument):
-    """Thresholds that can be picked later without images.
-
-    held_out: null in a chain, whose figures come from images that chose nothing.
-    """
-
-    thresholds: list[WrittenThreshold]
-    held_out: FiguresDocument | None
-    half_b_exits: list[int]
-    certified: bool
-    bounds: BoundsDocument | None
-
-
-class EarlierDocument(_Document):
-    """What half B was tested for before."""
-
-    risk: Literal["disagreement", "accuracy-gap"]
-    epsilon: float
-    confidence: float
-
-
-class CertificateDocument(EarlierDocument):
-    """What was tested on half B, and what is promised of the thresholds in force, or why nothing.
-
-    promised: by a test of the ε named, or by bounds for all candidates; None: nothing is.
-    """
-
-    images: int
-    earlier: list[EarlierDocument]
-    basis: Literal["test", "bounds"] | None
-    promised: float | None
-    observed: float
-    tested: int
-    rejected: int
-    least_images: int | None
-    images_wanted: int | None
-    statement: str
-
-
-class LatencyDocument(_Document):
-    """Measured ms of leaving at each exit, and on what."""
-
-    ms: list[float]
-    batch: int
-    threads: int
-    device: str
-
-
-class ThresholdsDocument(FiguresDocument):
-    """What `thresholds.json` holds; thresholds in nats, "never" is 0 and "always" infinite."""
-
-    format: Literal[2]
-    criterion: Literal["entropy"]
-    unit: Literal["nats"]
-    thresholds: list[WrittenThreshold]
-    temperatures: list[Annotated[float, Field(gt=0)]] | None
-    target: dict[str, WrittenThreshold | str]
-    met: bool
-    met_where_chosen: bool
-    certified: bool
-    source: Literal["calibration split", "labelled folder", "unlabelled folder"]
-    split_fingerprint: str
-    images: int
-    precision: Literal["float32", "bfloat16"]
-    device: str
-    weights_digest: str
-    held_out: FiguresDocument
-    exit_accuracy: list[Share] | None
-    half_b_exits: list[int]
-    latency: LatencyDocument | None
-    frontier: list[PointDocument]
-    certificate: CertificateDocument | None
-    seal: str
-
-    def certified_on(self, device: str) -> bool:
-        """Whether a promise covers the thresholds on a kind of device; scores differ on another."""
-        return self.certified and device == self.device
-
-    @property
-    def values(self) -> list[float]:
-        """Thresholds in nats; 0 never, inf always."""
-        return [read_threshold(written) for written in self.thresholds]
-
 
 Stamp = tuple[int, int, int]  # changes when the file is written again
 
@@ -192,7 +107,8 @@ def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: s
 
 def thresholds_document(content: dict[str, Any]) -> ThresholdsDocument:
     """What `thresholds.json` is to hold, validated and sealed."""
-    whole = {"format": FORMAT, "criterion": "entropy", "unit": "nats", **content, "seal": ""}
+    always = {"format": FORMAT, "criterion": "entropy", "unit": "nats"}
+    whole = {**content, **always, "seal": ""}
     whole = ThresholdsDocument.model_validate(whole).model_dump()
     return ThresholdsDocument.model_validate({**whole, "seal": _seal(whole)})
 
@@ -206,6 +122,8 @@ def target_to_json(target: Target, how: str = "searched") -> dict[str, Any]:
     """Written form of a target."""
     value = write_threshold(target.value) if target.kind == "threshold" else target.value
     aside = {name: getattr(target, name) for name in _ASIDE if getattr(target, name) is not None}
+    if has_metric(target.kind):
+        aside["metric"] = target.metric
     return {"kind": target.kind, "value": value, "unit": target.unit, **aside, "how": how}
 
 
@@ -222,6 +140,7 @@ def _check_lengths(document: ThresholdsDocument, path: Path, exits: int, hint: s
         "exit_rates": document.exit_rates,
         "held_out.exit_rates": document.held_out.exit_rates,
         "exit_accuracy": document.exit_accuracy,
+        "exit_balanced_accuracy": document.exit_balanced_accuracy,
         "half_b_exits": document.half_b_exits,
         "latency.ms": document.latency.ms if document.latency else None,
         **{f"frontier.{i}.exit_rates": point.exit_rates for i, point in enumerate(points)},
@@ -257,7 +176,8 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
     except InputError as error:
         raise BundleError(error.message, expected=error.expected, hint=hint) from error
     found = content.get("format") if isinstance(content, dict) else None
-    require_format(path, found, FORMAT, BundleError, hint)
+    if found != BEFORE:
+        require_format(path, found, FORMAT, BundleError, hint)
     try:
         document = ThresholdsDocument.model_validate(content)
         _ = document.values

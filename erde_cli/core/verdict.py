@@ -10,8 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from erde_cli.core.signed import signed
+from erde_cli.core.targets import Metric
 
 _ROUNDING = 1e-9
+_IN_WORDS: dict[Metric, tuple[str, str]] = {  # of one exit alone; of the thresholds
+    "accuracy": ("gets {} % right", "{} % of held-out images right"),
+    "balanced_accuracy": (
+        "has a balanced accuracy of {} %", "a balanced accuracy of {} % on held-out images",
+    ),
+}  # fmt: skip
 _NOISE = 0.02  # times closer than that are no gain: two measurements of one thing differ by it
 
 
@@ -38,7 +45,8 @@ class Verdict:
     """Whether early exit is better than every exit alone, by MACs and in every batch size.
 
     dominating_exit: a static exit at least as accurate at no more MACs. best_exit: the most
-    accurate static exit at no more MACs. by_latency: None where it was not measured.
+    accurate static exit at no more MACs. by_latency: None where it was not measured. metric: which
+    accuracy all of them are.
     """
 
     by_macs: bool
@@ -52,6 +60,7 @@ class Verdict:
     static_macs: tuple[float, ...]
     batches: tuple[BatchVerdict, ...]
     sentence: str
+    metric: Metric = "accuracy"
 
     @property
     def better(self) -> bool:
@@ -65,6 +74,7 @@ class Verdict:
             "by_macs": self.by_macs,
             "by_latency": self.by_latency,
             "sentence": self.sentence,
+            "metric": self.metric,
             "accuracy": self.accuracy,
             "expected_macs": self.expected_macs,
             "share_of_static_macs": self.share_of_last,
@@ -94,6 +104,7 @@ def give_verdict(
     accuracy: float,
     expected_macs: float,
     latencies: Sequence[LatencyCosts] = (),
+    metric: Metric = "accuracy",
 ) -> Verdict:
     """Compare a student at its thresholds with each of its exits as a static network.
 
@@ -103,6 +114,7 @@ def give_verdict(
         accuracy: at the thresholds, on images that did not choose them.
         expected_macs: at the thresholds.
         latencies: one entry for each batch size that was measured.
+        metric: which accuracy all of them are.
     """
     affordable = _affordable(static_macs, expected_macs, _ROUNDING)
     best = max(affordable, key=lambda exit_: (exit_accuracy[exit_], -exit_), default=None)
@@ -124,6 +136,7 @@ def give_verdict(
         static_macs=tuple(static_macs),
         batches=tuple(batches),
         sentence="",
+        metric=metric,
     )
     return replace(found, sentence=_sentence(found))
 
@@ -160,15 +173,15 @@ def _gain(found: Verdict) -> str:
         against = f"{gained} points over {name} alone, the best at no more MACs"
     lost = _points(found.accuracy - found.exit_accuracy[-1])
     return (
-        f"{_percent(found.accuracy)} % of held-out images right; {against}; {lost} points from the "
-        f"last exit alone, at {_percent(found.share_of_last)} % of its MACs"
+        f"{_IN_WORDS[found.metric][1].format(_percent(found.accuracy))}; {against}; {lost} points "
+        f"from the last exit alone, at {_percent(found.share_of_last)} % of its MACs"
     )
 
 
 def _loss(found: Verdict, exit_: int) -> str:
     """Why it is not better by MACs: an exit that alone is at least as good."""
     return (
-        f"{_name(found, exit_)} alone gets {_percent(found.exit_accuracy[exit_])} % right at "
+        f"{_name(found, exit_)} alone {_of_exit(found, exit_)} at "
         f"{_percent(found.static_macs[exit_] / found.static_macs[-1])} % of the MACs of the last "
         f"exit alone; the thresholds get {_percent(found.accuracy)} % (held out) at "
         f"{_percent(found.share_of_last)} % of its MACs"
@@ -191,14 +204,18 @@ def _slow(found: Verdict) -> list[str]:
         if one.dominating_exit is not None:
             batches.setdefault(one.dominating_exit, []).append(str(one.batch))
     return [
-        f"at batch {', '.join(sizes)} {_name(found, exit_)} alone takes no longer and gets "
-        f"{_percent(found.exit_accuracy[exit_])} % right"
+        f"at batch {', '.join(sizes)} {_name(found, exit_)} alone takes no longer and "
+        f"{_of_exit(found, exit_)}"
         for exit_, sizes in batches.items()
     ]
 
 
 def _name(found: Verdict, exit_: int) -> str:
     return f"exit {exit_ + 1} of {len(found.exit_accuracy)}"
+
+
+def _of_exit(found: Verdict, exit_: int) -> str:
+    return _IN_WORDS[found.metric][0].format(_percent(found.exit_accuracy[exit_]))
 
 
 def _points(difference: float) -> str:

@@ -136,6 +136,25 @@ TARGETS = [
     given("calibrate run/student --max-macs 0.5 --data a --images b", "--data a and --images b"),
     given("calibrate run/student --max-drop 1 --images b", "--max-drop needs labels"),
     given("calibrate run/student --max-macs 1 --images b --temperature", "--temperature needs"),
+    given("calibrate run/student --max-drop 1 --metric recall", "--metric", "balanced_accuracy"),
+    given("calibrate run/student --metric accuracy", "exactly one target", "none"),
+    given(
+        "calibrate run/student --max-risk 0.1 --metric balanced_accuracy",
+        "--max-risk has no metric",
+        "--max-risk with --metric",
+        "--max-drop 1 --metric",
+    ),
+    given(
+        "calibrate run/student --threshold 1 --metric balanced_accuracy",
+        "--threshold has no metric",
+        "--threshold with --metric",
+    ),
+    given(
+        "calibrate run/student --max-macs 1 --images b --metric balanced_accuracy",
+        "--metric balanced_accuracy needs labels",
+        "--data FOLDER",
+    ),
+    given("calibrate run/student --pick max-drop=1 --metric accuracy", "--pick and --metric"),
 ]
 
 CHOICES = [
@@ -171,6 +190,12 @@ CHOICES = [
     given("profile run/student --latency --out ''", "--out", "got nothing"),
     given("profile run/student --latency --runtime onnx --device cuda", "--device cuda"),
     given("tune digits --role pupil", "pupil", "student"),
+    given(
+        "compare digits --set calibration.metric=balanced_accuracy",
+        "accuracy at equal cost",
+        "calibration.metric: balanced_accuracy",
+        "--set calibration.metric=accuracy",
+    ),
     given("compare digits --methods erde,sgd", "erde,sgd"),
     given("compare digits --methods erde,erde", "erde,erde"),
     given("compare digits --methods static", "static"),

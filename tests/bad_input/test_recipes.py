@@ -204,6 +204,11 @@ COMBINATIONS = [
          "calibration", "risk", "belong to max_risk"),
     wrong("a promise on tuned images",
           {"calibration": {"max_risk": 0.1, "tuned_on": "all"}}, "promises nothing"),
+    wrong("another metric", {"calibration.metric": "recall"}, "balanced_accuracy", "'recall'"),
+    wrong("a metric of nothing", {"calibration": {"metric": "accuracy"}}, "exactly one of"),
+    *(wrong(f"a metric of a {kind}", {"calibration": {kind: 0.1, "metric": "balanced_accuracy"}},
+            f"{kind} has no metric", "max_drop, min_accuracy, max_macs, max_latency")
+      for kind in ("max_risk", "threshold")),
     wrong("a drop of nan", {"calibration.max_drop": float("nan")}, "finite"),
     wrong("a negative drop", {"calibration.max_drop": -1}, "greater than or equal to 0"),
     wrong("a budget of 0", {"calibration": {"max_macs": 0}}, "max_macs", "greater than 0"),

@@ -24,13 +24,15 @@ from ..edited import edit_json
 JsonOf = Callable[..., dict[str, Any]]
 
 FIGURES = {
-    "accuracy", "full_accuracy", "agreement", "expected_macs", "expected_latency", "exit_rates",
+    "accuracy", "full_accuracy", "balanced_accuracy", "full_balanced_accuracy", "agreement",
+    "expected_macs", "expected_latency", "exit_rates",
 }  # fmt: skip
 CALIBRATE_KEYS = {
     "thresholds", "target", "met", "images", "accuracy", "full_accuracy", "expected_macs",
     "exit_rates", "held_out", "agreement", "expected_latency", "format", "criterion", "unit",
     "temperatures", "met_where_chosen", "certified", "source", "split_fingerprint", "precision",
-    "weights_digest", "exit_accuracy", "device", "seal", "half_b_exits", "latency",
+    "weights_digest", "exit_accuracy", "exit_balanced_accuracy", "balanced_accuracy",
+    "full_balanced_accuracy", "device", "seal", "half_b_exits", "latency",
     "frontier", "certificate", "temperature",
 }  # fmt: skip
 
@@ -385,6 +387,7 @@ def test_images_without_labels_suffice_for_agreement(
         ["--min-accuracy", 0.5],
         ["--max-risk", 0.1, "--risk", "accuracy-gap"],
         ["--max-macs", 0.5, "--temperature"],
+        ["--max-macs", 0.5, "--metric", "balanced_accuracy"],
     ],
 )
 def test_what_needs_labels_refuses_images_without(

@@ -6,7 +6,8 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from onnx import TensorProto, numpy_helper
 from PIL import Image
 
 from erde_cli.app import main
+from erde_cli.commands.int8_tables import figures_table
 from erde_cli.core import onnx_int8
 from erde_cli.core.bundle import load_bundle
 from erde_cli.core.calibration import Target, calibrate
@@ -25,17 +27,19 @@ from erde_cli.core.data import Dataset, ImageStore, open_dataset
 from erde_cli.core.exits import first_exit
 from erde_cli.core.export_manifest import read_manifest
 from erde_cli.core.halves import halves
+from erde_cli.core.inference import Answers
 from erde_cli.core.observations import Observations
 from erde_cli.core.onnx_runtime import open_exported
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.workflows import export_int8
+from erde_cli.core.workflows.int8_cost import Int8Cost, UnderThresholds, observations_of
 from erde_cli.core.workflows.int8_images import Int8Images
 
 from ..conftest import Cli
 
 FIGURES = {
-    "thresholds", "exit_accuracy", "exit_agreement", "accuracy", "agreement", "exit_rates",
-    "expected_macs",
+    "thresholds", "exit_accuracy", "exit_agreement", "accuracy", "balanced_accuracy", "agreement",
+    "exit_rates", "expected_macs",
 }  # fmt: skip
 TIMES = {"median_ms", "p5_ms", "p95_ms", "mean_ms", "calls"}
 
@@ -199,6 +203,41 @@ def test_a_promise_becomes_an_estimate_of_the_same_risk(
     assert tuple(after.values) == expected.thresholds
     assert after.target == {name: promised[name] for name in promised if name != "confidence"}
     assert (after.certified, after.certificate) == (False, None)
+
+
+def test_thresholds_by_balanced_accuracy_are_chosen_again_by_it(
+    exported: Exported, store: ImageStore, every_exit: tuple[NDArray[Any], NDArray[Any]]
+) -> None:
+    """On images of which one class has few."""
+    labels = store.labels.numpy()
+    kept = np.flatnonzero((labels != 3) | (np.arange(len(labels)) % 5 == 0))
+    few, (scores, said) = store.only(kept), (one[kept] for one in every_exit)
+    macs, half_b = np.array([1.0, 2.0, 3.0]), np.arange(10)
+    images = Int8Images(few, "labelled folder", "0" * 64, np.arange(10), half_b)
+    correct = said == labels[kept][:, None]
+    answers = Answers(correct, scores, said, None)
+    seen = observations_of(answers, macs, images, "balanced_accuracy")
+    assert observations_of(answers, macs, images, "accuracy").classes is None
+    bundle = load_bundle(exported.student)
+    asked = {"kind": "max_drop", "value": 8, "unit": "points", "metric": "balanced_accuracy"}
+    before = bundle.require_thresholds().model_copy(update={"target": asked})
+    after = export_int8.recalibrated(before, seen, images)
+    target = Target("max_drop", 8, metric="balanced_accuracy")
+    fresh = calibrate(replace(seen, classes=labels[kept]), target)
+    assert tuple(after.values) == fresh.thresholds
+    assert (after.metric, after.met) == ("balanced_accuracy", fresh.met)
+    assert after.target["metric"] == "balanced_accuracy"
+    assert after.balanced_accuracy == fresh.chosen.balanced_accuracy != after.accuracy
+    assert after.held_out.balanced_accuracy == fresh.held_out.balanced_accuracy
+    under = UnderThresholds.of(seen, after.values)
+    assert under.to_json()["balanced_accuracy"] == after.balanced_accuracy
+    cost = SimpleNamespace(
+        images=images, after=after, sizes=(1, 1), held_out=(None, after.held_out),
+        float32=under, kept=under, int8=under,
+    )  # fmt: skip
+    table = figures_table(cast(Int8Cost, cost))
+    names = list(table.columns[0].cells)
+    assert {"balanced accuracy under θ %", "balanced accuracy, held out %"} <= set(names)
 
 
 def test_the_runner_leaves_where_the_scores_say(

@@ -409,6 +409,12 @@ def test_a_larger_budget_is_never_less_accurate(exits: int, seed: int) -> None:
         ({"min_accuracy": 0.85}, Target("min_accuracy", 0.85)),
         ({"max_latency": 2.5}, Target("max_latency", 2.5)),
         ({"max_risk": 0.05}, Target("max_risk", 0.05, "disagreement", 0.9)),
+        ({"max_drop": 1, "metric": "accuracy"}, Target("max_drop", 1)),
+        (
+            {"max_latency": 1, "metric": "balanced_accuracy"},
+            Target("max_latency", 1, metric="balanced_accuracy"),
+        ),
+        ({"threshold": 1, "metric": "accuracy"}, Target("threshold", 1.0)),
         (
             {"max_risk": 0.05, "risk": "accuracy-gap", "confidence": 0.95},
             Target("max_risk", 0.05, "accuracy-gap", 0.95),
@@ -438,6 +444,10 @@ def test_one_target_is_made_of_the_one_that_is_given(
         ({"max_drop": 1, "confidence": 0.9}, "--confidence 0.9 without --max-risk"),
         ({"threshold": 1, "risk": "disagreement"}, "--risk disagreement without --max-risk"),
         ({"max_drop": 0, "max_macs": 0.5}, "--max-drop and --max-macs"),
+        (
+            {"threshold": 1, "metric": "balanced_accuracy"},
+            "--threshold with --metric balanced_accuracy",
+        ),
         (
             {"threshold": 0, "max_drop": 0, "max_macs": 1},
             "--threshold and --max-drop and --max-macs",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from erde_cli.core.context import make_context
+from erde_cli.core.errors import BundleError
 from erde_cli.core.exits import all_scores, route
 from erde_cli.core.export_network import export_network
 from erde_cli.core.export_record import ExportRecord, float32_thresholds
@@ -22,7 +23,9 @@ from erde_cli.core.models import Architecture, EarlyExitNet, build_model
 from erde_cli.core.onnx_file import write_onnx_file
 from erde_cli.core.onnx_runtime import open_exported
 from erde_cli.core.onnx_staged import write_stages
-from erde_cli.core.thresholds_file import thresholds_document
+from erde_cli.core.thresholds_file import check_document, thresholds_document
+
+from ..edited import in_format_2
 
 FIGURES = {
     "accuracy": 0.5, "full_accuracy": 0.5, "agreement": 0.5, "expected_macs": 1.0,
@@ -168,3 +171,17 @@ def test_one_exit_needs_no_thresholds(tmp_path: Path) -> None:
     graph = onnx.load(tmp_path / "one.onnx").graph
     assert [value.name for value in graph.input] == ["image"]
     assert open_exported(tmp_path / "one.onnx").answer(PIXELS).exits.tolist() == [0] * 7
+
+
+def test_an_export_from_before_the_metric_is_read_and_written_as_it_was() -> None:
+    calibration = in_format_2(record_of([0.5, 1.0]).calibration.model_dump())
+    assert calibration["format"] == 2
+    record = record_of([0.5, 1.0], calibration=calibration)
+    check_document(record.calibration, Path("x.onnx"), 3, "")
+    again = ExportRecord.from_metadata(record.to_metadata())
+    assert again.model_dump()["calibration"] == calibration
+    assert again.calibration.metric == "accuracy"
+    calibration["images"] += 1
+    changed = record_of([0.5, 1.0], calibration=calibration)
+    with pytest.raises(BundleError, match="is damaged"):
+        check_document(changed.calibration, Path("x.onnx"), 3, "")

@@ -22,7 +22,7 @@ from erde_cli.core.thresholds_file import (
     write_thresholds,
 )
 
-from ..edited import sealed
+from ..edited import in_format_2, sealed
 
 DIGEST = "0" * 64
 theta = st.sampled_from([0.0, 5e-324, math.inf]) | st.floats(0, allow_nan=False)
@@ -30,12 +30,15 @@ share = st.floats(0, 1)
 reproducible = settings(max_examples=150, deadline=None, database=None, derandomize=True)
 
 
-def content(thetas: list[float], certified: bool, accuracy: float) -> dict[str, Any]:
-    """A calibration of as many early exits."""
+def content(
+    thetas: list[float], certified: bool, accuracy: float, balanced: float | None = None
+) -> dict[str, Any]:
+    """A calibration of as many early exits, by balanced accuracy where that is given."""
     exits = len(thetas) + 1
     figures = {
         "accuracy": accuracy, "full_accuracy": 1.0, "agreement": None, "expected_macs": 12.5,
         "expected_latency": None, "exit_rates": [1 / exits] * exits,
+        "balanced_accuracy": balanced, "full_balanced_accuracy": balanced,
     }  # fmt: skip
     written = [write_threshold(value) for value in thetas]
     point = {
@@ -44,7 +47,11 @@ def content(thetas: list[float], certified: bool, accuracy: float) -> dict[str, 
     }  # fmt: skip
     return {
         **figures, "thresholds": written, "temperatures": None, "met": True,
-        "target": {"kind": "max_drop", "value": 1, "unit": "points"}, "met_where_chosen": True,
+        "target": {
+            "kind": "max_drop", "value": 1, "unit": "points",
+            "metric": "accuracy" if balanced is None else "balanced_accuracy",
+        }, "met_where_chosen": True,
+        "exit_balanced_accuracy": None if balanced is None else [balanced] * exits,
         "certified": certified, "source": "calibration split", "split_fingerprint": DIGEST,
         "images": 10, "precision": "float32", "device": "cpu", "weights_digest": DIGEST,
         "held_out": figures, "exit_accuracy": [accuracy] * exits, "half_b_exits": [1] * exits,
@@ -59,11 +66,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @reproducible
-@given(st.lists(theta, max_size=4), st.booleans(), share)
+@given(st.lists(theta, max_size=4), st.booleans(), share, st.none() | share)
 def test_thresholds_come_back_bit_by_bit(
-    bundle: Path, thetas: list[float], certified: bool, accuracy: float
+    bundle: Path, thetas: list[float], certified: bool, accuracy: float, balanced: float | None
 ) -> None:
-    document = thresholds_document(content(thetas, certified, accuracy))
+    document = thresholds_document(content(thetas, certified, accuracy, balanced))
     write_thresholds(bundle, document)
     found = read_thresholds(bundle, DIGEST, len(thetas) + 1)
     assert found == document
@@ -79,11 +86,12 @@ anything = st.recursive(
 
 
 @reproducible
-@given(st.sampled_from([*KEYS, "new"]), anything, st.booleans())
+@given(st.sampled_from([*KEYS, "new"]), anything, st.booleans(), st.booleans())
 def test_a_changed_value_is_read_or_refused(
-    bundle: Path, key: str, value: Any, is_sealed: bool
+    bundle: Path, key: str, value: Any, is_sealed: bool, is_old: bool
 ) -> None:
     document = thresholds_document(content([0.5, 1.0], True, 0.9)).model_dump()
+    document = in_format_2(document) if is_old else document
     changed = {**copy.deepcopy(document), key: value}
     (bundle / THRESHOLDS).write_text(json.dumps(sealed(changed) if is_sealed else changed))
     try:

@@ -37,6 +37,16 @@ def test_dominated_by_an_exit_alone() -> None:
     )
 
 
+def test_in_balanced_accuracy_the_sentence_says_so() -> None:
+    for accuracy, said in (
+        (0.94, "Yes: a balanced accuracy of 94.0 % on held-out images; +4.0 points over exit 2"),
+        (0.89, "No: exit 2 of 3 alone has a balanced accuracy of 90.0 % at 70.0 % of the MACs"),
+    ):
+        found = give_verdict(ACCURACY, MACS, accuracy, 75.0, [], "balanced_accuracy")
+        assert found.sentence.startswith(said)
+        assert found.to_json()["metric"] == "balanced_accuracy"
+
+
 @pytest.mark.parametrize(
     ("accuracy", "macs", "dominating"),
     [
@@ -118,6 +128,7 @@ def test_the_object_for_json_holds_every_figure_of_the_sentence() -> None:
         "by_macs": True,
         "by_latency": False,
         "sentence": found["sentence"],
+        "metric": "accuracy",
         "accuracy": 0.94,
         "expected_macs": 75.0,
         "share_of_static_macs": 0.75,

@@ -15,6 +15,7 @@ from erde_cli.core.frontier_plot import Curve, FrontierPicture, draw_frontier
 from erde_cli.core.observer import Observer
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.recipe import Calibration
+from erde_cli.core.targets import Metric
 from erde_cli.core.tests_file import read_tests
 from erde_cli.core.thresholds_file import (
     ThresholdsDocument,
@@ -82,7 +83,7 @@ def calibrate_bundle(
     Raises:
         BundleError: the bundle is unusable, or its images are no longer the same.
         DataError: its images are missing.
-        InputError: the target needs labels and the images have none.
+        InputError: the target or its metric needs labels and the images have none.
     """
     source = source or Source()
     source.check(target, temperature=temperature)
@@ -95,7 +96,7 @@ def calibrate_bundle(
     seen = look(
         bundle, source, dataset, context, options,
         temperature=temperature, latency=target.kind == "max_latency",
-        promise=target.kind == "max_risk",
+        promise=target.kind == "max_risk", metric=target.metric,
     )  # fmt: skip
     if target.kind == "max_risk":
         content = certified_content(seen, target)
@@ -145,6 +146,7 @@ def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: 
         "threads": context.threads, "device": context.device.type,
     }  # fmt: skip
     accuracy = seen.observations.exit_accuracy
+    balanced = seen.observations.exit_balanced_accuracy
     return {
         "temperatures": seen.temperatures,
         "source": source.kind,
@@ -153,6 +155,7 @@ def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: 
         "device": context.device.type,
         "weights_digest": bundle.document.weights_digest,
         "exit_accuracy": None if accuracy is None else list(accuracy),
+        "exit_balanced_accuracy": None if balanced is None else list(balanced),
         "latency": timed,
     }
 
@@ -164,7 +167,7 @@ def _reports(seen: Seen) -> Json:
 def _compared(seen: Seen, target: Target) -> Json:
     """What temperatures did to probabilities, and the trade-off without them."""
     without = estimated_content(calibrate(seen.plain, target))
-    names = ("accuracy", "agreement", "expected_macs", "exit_rates")
+    names = ("accuracy", "balanced_accuracy", "agreement", "expected_macs", "exit_rates")
     return {
         **_reports(seen),
         "without": {name: without[name] for name in (*names, "held_out", "met")},
@@ -181,36 +184,37 @@ def _draw(
     temperature: Json | None,
     observer: Observer,
 ) -> Path | None:
-    points = [point.model_dump() for point in document.frontier]
+    points, metric = [point.model_dump() for point in document.frontier], document.metric
     chain = document.certificate is not None
-    curves = [Curve("on half B" if chain else "on the images that chose them", _dots(points))]
+    curves = [
+        Curve("on half B" if chain else "on the images that chose them", _dots(points, metric))
+    ]
     if not chain:
-        curves.append(Curve("held out", _dots([point["held_out"] for point in points])))
+        curves.append(Curve("held out", _dots([point["held_out"] for point in points], metric)))
     without = (temperature or {}).get("frontier")
     if without:
-        curves.append(
-            Curve("held out, without temperatures", _dots([one["held_out"] for one in without]))
-        )
-    figures = document.model_dump()
+        dots = _dots([one["held_out"] for one in without], metric)
+        curves.append(Curve("held out, without temperatures", dots))
+    labelled = document.accuracy is not None
     certified = [point for point in points if point["certified"]]
     return draw_frontier(
         bundle.path / PICTURE,
         FrontierPicture(
             title=f"{bundle.document.recipe.get('name', '')}: {document.images:,} images "
             f"({document.source})",
-            measure="accuracy" if document.accuracy is not None else "agreement with the last exit",
+            measure=metric.replace("_", " ") if labelled else "agreement with the last exit",
             curves=curves,
-            certified=_dots(certified) if chain else [],
-            chosen=_dots([figures])[0],
-            last_exit=(float(profile.full_macs), document.full_accuracy or 1.0),
+            certified=_dots(certified, metric) if chain else [],
+            chosen=_dots([document.model_dump()], metric)[0],
+            last_exit=(float(profile.full_macs), document.full_by_metric or 1.0),
         ),
         observer,
     )
 
 
-def _dots(figures: list[Json]) -> list[tuple[float, float]]:
-    """(expected MACs, accuracy, or agreement without labels) of figures."""
+def _dots(figures: list[Json], metric: Metric) -> list[tuple[float, float]]:
+    """(expected MACs, what the metric says, or agreement without labels) of figures."""
     return [
-        (one["expected_macs"], one["agreement"] if one["accuracy"] is None else one["accuracy"])
+        (one["expected_macs"], one["agreement"] if one[metric] is None else one[metric])
         for one in figures
     ]

@@ -26,7 +26,7 @@ from erde_cli.core.latency import exit_latencies
 from erde_cli.core.observations import FloatArray, IntArray, Observations
 from erde_cli.core.profiling import Profile, profile_model
 from erde_cli.core.short_digests import ShortDigests
-from erde_cli.core.targets import Target
+from erde_cli.core.targets import Metric, Target
 from erde_cli.core.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
@@ -68,6 +68,7 @@ class Source:
             return
         needs = [target.option] if target.kind in ("max_drop", "min_accuracy") else []
         needs += ["--risk accuracy-gap"] if target.risk == "accuracy-gap" else []
+        needs += ["--metric balanced_accuracy"] if target.metric == "balanced_accuracy" else []
         needs += ["--temperature"] if temperature else []
         if needs:
             raise InputError(
@@ -108,6 +109,7 @@ def look(
     temperature: bool,
     latency: bool,
     promise: bool,
+    metric: Metric = "accuracy",
 ) -> Seen:
     """Run the images through every exit; fit temperatures (on half A), time exits where asked."""
     dataset = open_source(bundle, source, dataset, options, promise=promise)
@@ -141,6 +143,7 @@ def look(
         agrees,
         latencies,
         labelled=source.images is None,
+        classes=store.labels.numpy() if metric == "balanced_accuracy" else None,
     )
     observations = plain
     if answers.logits is not None and temperatures is not None:

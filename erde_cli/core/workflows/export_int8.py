@@ -27,7 +27,6 @@ from erde_cli.core.onnx_stages import Stages
 from erde_cli.core.profiling import profile_model
 from erde_cli.core.randomness import permutation
 from erde_cli.core.side_by_side import BatchPairs, leaving_ms, measure_pairs
-from erde_cli.core.targets import Target
 from erde_cli.core.thresholds_file import (
     ThresholdsDocument,
     target_to_json,
@@ -82,10 +81,7 @@ def export_int8(
     options.observer.phase("Choosing thresholds for the quantised scores")
     before = record.calibration
     macs = np.array(profile_model(bundle.model, bundle.image_size).cumulative_macs, dtype=float)
-    seen = [
-        observations_of(one, macs, None, labelled=images.labels is not None)
-        for one in done.answers
-    ]  # fmt: skip
+    seen = [observations_of(one, macs, images, before.metric) for one in done.answers]
     timed = _latencies(done, images) if target_of(before).kind == "max_latency" else None
     after = recalibrated(before, replace(seen[1], latencies=timed), images)
     if before.certificate is not None:
@@ -149,16 +145,21 @@ def recalibrated(
     }  # fmt: skip
     about: Json = {
         "temperatures": before.temperatures,
-        "target": target_to_json(Target(target.kind, target.value, target.risk)),
+        "target": target_to_json(target),
         "source": images.kind,
         "split_fingerprint": images.fingerprint,
         "precision": "float32",
         "device": "cpu",
         "weights_digest": before.weights_digest,
-        "exit_accuracy": None if seen.exit_accuracy is None else list(seen.exit_accuracy),
+        "exit_accuracy": _listed(seen.exit_accuracy),
+        "exit_balanced_accuracy": _listed(seen.exit_balanced_accuracy),
         "latency": latencies,
     }
     return thresholds_document({**content, **about})
+
+
+def _listed(shares: tuple[float, ...] | None) -> list[float] | None:
+    return None if shares is None else list(shares)
 
 
 def _verified(

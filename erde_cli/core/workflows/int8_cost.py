@@ -13,6 +13,7 @@ from erde_cli.core.inference import Answers
 from erde_cli.core.metrics import paired_drop_interval
 from erde_cli.core.observations import FloatArray, Observations
 from erde_cli.core.side_by_side import BatchPairs, Pair
+from erde_cli.core.targets import Metric
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.thresholds_file import FiguresDocument, ThresholdsDocument
 from erde_cli.core.workflows.int8_images import Int8Images
@@ -23,6 +24,7 @@ from erde_cli.core.workflows.options import Json
 class UnderThresholds:
     """A network under thresholds (nats) on all images; accuracies are None without labels.
 
+    balanced_accuracy: None unless the thresholds were chosen by it.
     exit_agreement: share of images of which each exit says what the last one says.
     """
 
@@ -30,6 +32,7 @@ class UnderThresholds:
     exit_accuracy: tuple[float, ...] | None
     exit_agreement: tuple[float, ...]
     accuracy: float | None
+    balanced_accuracy: float | None
     agreement: float
     exit_rates: tuple[float, ...]
     expected_macs: float
@@ -44,6 +47,7 @@ class UnderThresholds:
             observations.exit_accuracy,
             tuple(float(share) for share in agrees.mean(axis=0)),
             found.accuracy,
+            found.balanced_accuracy,
             found.agreement or 0.0,
             found.exit_rates,
             found.expected_macs,
@@ -56,6 +60,7 @@ class UnderThresholds:
             "exit_accuracy": None if self.exit_accuracy is None else list(self.exit_accuracy),
             "exit_agreement": list(self.exit_agreement),
             "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
             "agreement": self.agreement,
             "exit_rates": list(self.exit_rates),
             "expected_macs": self.expected_macs,
@@ -158,12 +163,15 @@ def differing_of(
 
 
 def observations_of(
-    answers: Answers, macs: FloatArray, latencies: FloatArray | None, *, labelled: bool
+    answers: Answers, macs: FloatArray, images: Int8Images, metric: Metric
 ) -> Observations:
     """What every exit said, in the form that thresholds are chosen from."""
     agrees = answers.predictions == answers.predictions[:, -1:]
-    correct = answers.correct if labelled else agrees
-    return Observations(answers.scores, correct, macs, agrees, latencies, labelled)
+    correct = agrees if images.labels is None else answers.correct
+    return Observations(
+        answers.scores, correct, macs, agrees, labelled=images.labels is not None,
+        classes=images.labels if metric == "balanced_accuracy" else None,
+    )  # fmt: skip
 
 
 def _batch_to_json(one: BatchPairs) -> Json:

@@ -88,7 +88,7 @@ def target_of(document: ThresholdsDocument) -> Target:
     """What thresholds were chosen for."""
     written = document.target
     value, risk = read_threshold(written["value"]), written.get("risk")
-    return Target(written["kind"], value, risk)  # type: ignore[arg-type]
+    return Target(written["kind"], value, risk, metric=document.metric)  # type: ignore[arg-type]
 
 
 def estimate_of(target: Target) -> Target:

@@ -11,13 +11,14 @@ from erde_cli.core.workflows.options import Json
 # Of the section data: where images lie, how they got there, and where they lie once decoded.
 WHEREABOUTS = ("root", "download", "memory_limit")
 # Keys that came later, and what a recipe without them means. At that value a key is in no digest,
-# so that what was made before the key is kept. A new key that decides a network is added here.
+# so that what was made before the key is kept. A new key is added here.
 _BEFORE: Json = {
     "data.transparent": "ignore",
     "data.bit_depth": None,
     "data.frames": None,
     "training.teacher.class_weights": "none",
     "training.student.class_weights": "none",
+    "calibration.metric": "accuracy",
 }
 _VERSION = 1  # raised when the same recipe would train another network
 

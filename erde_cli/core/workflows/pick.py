@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from erde_cli.core.errors import BundleError
@@ -48,6 +49,8 @@ def choose_point(
 ) -> tuple[PointDocument, Target, bool]:
     """The stored point for a target, the target in full, and whether the promise covers it.
 
+    The metric is the one that the stored points were made by.
+
     Raises:
         BundleError: what the target needs was not measured.
     """
@@ -55,6 +58,7 @@ def choose_point(
     if document.certificate is not None and target.kind == "max_risk":
         named = document.certificate
         target = Target("max_risk", target.value, named.risk, named.confidence)
+    target = replace(target, metric=document.metric)
     point = pick(document.frontier, target, full)
     certified = point.certified
     if target.kind == "max_risk":  # the bounds hold for all candidates together
@@ -153,9 +157,9 @@ def _certificate_of(
 def _short(
     figures: FiguresDocument, target: Target, full: float, bounds: BoundsDocument | None
 ) -> float:
-    accuracy = figures.accuracy or 0.0
+    accuracy = figures.by_metric or 0.0
     if target.kind == "max_drop":
-        return (figures.full_accuracy or 0.0) - target.value / 100 - accuracy
+        return (figures.full_by_metric or 0.0) - target.value / 100 - accuracy
     if target.kind == "min_accuracy":
         return target.value - accuracy
     if target.kind == "max_macs":
@@ -168,7 +172,7 @@ def _short(
 
 def _preference(point: PointDocument, target: Target, full: float) -> tuple[float, float, float]:
     """Least violation; then the cheaper, or within a budget the more accurate."""
-    accuracy = point.agreement if point.accuracy is None else point.accuracy
+    accuracy = point.agreement if point.by_metric is None else point.by_metric
     figures = (point.expected_macs, -(accuracy or 0.0))
     if target.kind in ("max_macs", "max_latency"):
         figures = figures[::-1]

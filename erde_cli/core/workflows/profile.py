@@ -70,17 +70,22 @@ def verdict_on(
 ) -> Verdict | None:
     """Whether early exit pays, on the images of the last calibration.
 
-    None where those had no labels, and for a network with one exit. The accuracy and the MACs are
-    those held out: on the images that chose, both would flatter.
+    None where those had no labels, and for a network with one exit. The accuracy (balanced, if the
+    thresholds were chosen by that) and the MACs are those held out: on the images that chose, both
+    would flatter.
     """
-    if thresholds.exit_accuracy is None or thresholds.held_out.accuracy is None:
+    of_exits = thresholds.exit_accuracy
+    if thresholds.metric == "balanced_accuracy":
+        of_exits = thresholds.exit_balanced_accuracy
+    if of_exits is None or thresholds.held_out.by_metric is None:
         return None
     if len(profile.exits) == 1:  # there is nothing to leave early from
         return None
     return give_verdict(
-        thresholds.exit_accuracy,
+        of_exits,
         profile.static_macs_of_exits,
-        thresholds.held_out.accuracy,
+        thresholds.held_out.by_metric,
         thresholds.held_out.expected_macs,
         costs,
+        thresholds.metric,
     )

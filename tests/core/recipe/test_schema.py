@@ -246,6 +246,8 @@ def test_values_at_their_bounds_are_taken(changed: Changed, changes: dict[str, A
         ({"max_macs": 1}, ("max_macs", 1)),
         ({"max_macs": 0.5, "max_drop": None}, ("max_macs", 0.5)),
         ({"min_accuracy": 0.9, "temperature": True}, ("min_accuracy", 0.9)),
+        ({"max_drop": 2, "metric": "balanced_accuracy"}, ("max_drop", 2)),
+        ({"threshold": 2, "metric": "accuracy"}, ("threshold", 2)),
         ({"max_latency": 2}, ("max_latency", 2)),
         ({"max_risk": 0.05, "risk": "accuracy-gap", "confidence": 0.95}, ("max_risk", 0.05)),
     ],
@@ -282,6 +284,8 @@ def test_none_or_two_targets_of_calibration_are_refused(
         ({"max_drop": 1, "risk": "disagreement"}, "belong to max_risk"),
         ({"max_drop": 1, "confidence": 0.9}, "belong to max_risk"),
         ({"max_risk": 0.05, "tuned_on": "all"}, "promises nothing"),
+        ({"max_risk": 0.05, "metric": "balanced_accuracy"}, "max_risk has no metric"),
+        ({"threshold": 0.3, "metric": "balanced_accuracy"}, "threshold has no metric"),
     ],
 )
 def test_a_promise_that_makes_no_sense_is_refused(

@@ -90,6 +90,16 @@ def test_a_recipe_from_before_a_key_is_the_same_recipe() -> None:
     old = recipe(dataset="digits").model_dump()
     for role in ("teacher", "student"):
         del old["training"][role]["class_weights"]
+    del old["calibration"]["metric"]
     assert _comparable(old) == _comparable(recipe(dataset="digits").model_dump())
     changed = recipe(dataset="digits", student="balanced").model_dump()
     assert _comparable(old) != _comparable(changed)
+
+
+def test_another_metric_is_another_recipe_and_trains_the_same_networks() -> None:
+    old = recipe(dataset="digits")
+    settings = old.calibration.model_copy(update={"metric": "balanced_accuracy"})
+    other = old.model_copy(update={"calibration": settings})
+    assert _comparable(old.model_dump()) != _comparable(other.model_dump())
+    for role in ("teacher", "student"):
+        assert inputs_digest(old, role, "images") == inputs_digest(other, role, "images")

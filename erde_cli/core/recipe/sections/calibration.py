@@ -13,6 +13,7 @@ from erde_cli.core.thresholds import read_threshold
 
 TARGETS = ("threshold", "max_drop", "min_accuracy", "max_macs", "max_latency", "max_risk")
 OF_RISK = ("risk", "confidence")
+_NO_METRIC = ("threshold", "max_risk")
 
 
 class Calibration(Section):
@@ -41,6 +42,11 @@ class Calibration(Section):
     temperature: bool = Field(
         False, description="fit one temperature per exit first (temperature scaling)"
     )
+    metric: Literal["accuracy", "balanced_accuracy"] = Field(
+        "accuracy",
+        description="what `max_drop` and `min_accuracy` keep and `max_macs` and `max_latency` "
+        "maximise; balanced_accuracy: the mean over the classes of the share answered right",
+    )
     tuned_on: Literal["half A", "all"] = Field(
         "half A",
         description="calibration images that this recipe's values were chosen with; after `all`, "
@@ -67,6 +73,9 @@ class Calibration(Section):
             rule = "risk and confidence belong to max_risk, which is not set"
         elif self.max_risk is not None and self.tuned_on == "all":
             rule = "max_risk promises nothing where tuned_on is all"
+        elif self.metric == "balanced_accuracy" and self.target[0] in _NO_METRIC:
+            others = [name for name in TARGETS if name not in _NO_METRIC]
+            rule = f"{self.target[0]} has no metric; balanced_accuracy is for {', '.join(others)}"
         if rule:
             raise PydanticCustomError("rule", "{rule}", {"rule": rule})
         return self

@@ -1,0 +1,190 @@
+"""What `thresholds.json` holds, validated when it is written and when it is read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from erde_cli.core.targets import Metric, has_metric
+from erde_cli.core.thresholds import WrittenThreshold, read_threshold
+
+FORMAT = 3
+BEFORE = 2  # without metric and balanced accuracies; still read, and written by no command
+_BALANCED = ("balanced_accuracy", "full_balanced_accuracy", "exit_balanced_accuracy")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FiguresDocument(_Document):
+    """What thresholds give on a set of images; accuracies are null without labels.
+
+    Balanced ones are null unless the thresholds were chosen by balanced accuracy.
+    """
+
+    accuracy: Share | None
+    full_accuracy: Share | None
+    balanced_accuracy: Share | None = None
+    full_balanced_accuracy: Share | None = None
+    agreement: Share | None
+    expected_macs: float
+    expected_latency: float | None
+    exit_rates: list[Share]
+
+    @property
+    def by_metric(self) -> float | None:
+        """What the thresholds were chosen by; None without labels."""
+        return self.accuracy if self.balanced_accuracy is None else self.balanced_accuracy
+
+    @property
+    def full_by_metric(self) -> float | None:
+        """The same of the last exit, for every image."""
+        return self.full_accuracy if self.balanced_accuracy is None else self.full_balanced_accuracy
+
+
+class BoundsDocument(_Document):
+    """Upper bounds of the risks, valid for all candidates of a chain together."""
+
+    disagreement: Share
+    accuracy_gap: Annotated[float, Field(ge=-1, le=1)] | None
+
+    def of(self, risk: str | None) -> float | None:
+        """Bound of one of the risks."""
+        return self.accuracy_gap if risk == "accuracy-gap" else self.disagreement
+
+
+class PointDocument(FiguresDocument):
+    """Thresholds that can be picked later without images.
+
+    held_out: null in a chain, whose figures come from images that chose nothing.
+    """
+
+    thresholds: list[WrittenThreshold]
+    held_out: FiguresDocument | None
+    half_b_exits: list[int]
+    certified: bool
+    bounds: BoundsDocument | None
+
+
+class EarlierDocument(_Document):
+    """What half B was tested for before."""
+
+    risk: Literal["disagreement", "accuracy-gap"]
+    epsilon: float
+    confidence: float
+
+
+class CertificateDocument(EarlierDocument):
+    """What was tested on half B, and what is promised of the thresholds in force, or why nothing.
+
+    promised: by a test of the ε named, or by bounds for all candidates; None: nothing is.
+    """
+
+    images: int
+    earlier: list[EarlierDocument]
+    basis: Literal["test", "bounds"] | None
+    promised: float | None
+    observed: float
+    tested: int
+    rejected: int
+    least_images: int | None
+    images_wanted: int | None
+    statement: str
+
+
+class LatencyDocument(_Document):
+    """Measured ms of leaving at each exit, and on what."""
+
+    ms: list[float]
+    batch: int
+    threads: int
+    device: str
+
+
+class ThresholdsDocument(FiguresDocument):
+    """What `thresholds.json` holds; thresholds in nats, "never" is 0 and "always" infinite."""
+
+    format: Literal[2, 3]
+    criterion: Literal["entropy"]
+    unit: Literal["nats"]
+    thresholds: list[WrittenThreshold]
+    temperatures: list[Annotated[float, Field(gt=0)]] | None
+    target: dict[str, WrittenThreshold | str]
+    met: bool
+    met_where_chosen: bool
+    certified: bool
+    source: Literal["calibration split", "labelled folder", "unlabelled folder"]
+    split_fingerprint: str
+    images: int
+    precision: Literal["float32", "bfloat16"]
+    device: str
+    weights_digest: str
+    held_out: FiguresDocument
+    exit_accuracy: list[Share] | None
+    exit_balanced_accuracy: list[Share] | None = None
+    half_b_exits: list[int]
+    latency: LatencyDocument | None
+    frontier: list[PointDocument]
+    certificate: CertificateDocument | None
+    seal: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_metric(cls, content: Any) -> Any:
+        """The format before did not name the metric."""
+        target = content.get("target") if isinstance(content, dict) else None
+        if isinstance(target, dict) and has_metric(target.get("kind")):
+            return {**content, "target": {"metric": "accuracy", **target}}
+        return content
+
+    @model_validator(mode="after")
+    def _balanced_where_that_is_the_metric(self) -> Self:
+        figures: list[FiguresDocument] = [self, self.held_out, *self.frontier]
+        figures += [point.held_out for point in self.frontier if point.held_out is not None]
+        there = {
+            share is not None
+            for one in figures
+            for share in (one.balanced_accuracy, one.full_balanced_accuracy)
+        } | {self.exit_balanced_accuracy is not None}
+        known = get_args(Metric) if self.format == FORMAT else ("accuracy",)
+        if self.metric not in known or there != {self.metric == "balanced_accuracy"}:
+            raise ValueError("balanced accuracies without their metric, or it without them")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _in_its_own_format(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As it stood in the file, also of the format before: digests are made of it."""
+        content: dict[str, Any] = serialise(self)
+        if self.format == BEFORE:
+            points = content.get("frontier", [])
+            held_out = [one.get("held_out") for one in (content, *points)]
+            for figures in (content, *points, *held_out):
+                for name in _BALANCED if figures else ():
+                    figures.pop(name, None)
+            content.get("target", {}).pop("metric", None)
+        return content
+
+    @property
+    def metric(self) -> Metric:
+        """What the frontier was made by, and the thresholds chosen by, if their target has one."""
+        return self.target.get("metric", "accuracy")  # type: ignore[return-value]
+
+    def certified_on(self, device: str) -> bool:
+        """Whether a promise covers the thresholds on a kind of device; scores differ on another."""
+        return self.certified and device == self.device
+
+    @property
+    def values(self) -> list[float]:
+        """Thresholds in nats; 0 never, inf always."""
+        return [read_threshold(written) for written in self.thresholds]
