@@ -169,6 +169,18 @@ def test_grey_uneven_deep_and_broken_files_are_seen(
     assert '"common" has 40 images, "rare" 13: class_weights: balanced' in text
 
 
+def test_transparent_and_moving_images_are_settled_in_the_recipe(photos: Path, cli: Cli) -> None:
+    clear = Image.new("RGBA", (50, 40), (9, 9, 9, 0))
+    clear.save(photos / "cat/clear.png")
+    frames = [Image.new("L", (50, 40), grey) for grey in (1, 200)]
+    frames[0].save(photos / "dog/moving.gif", save_all=True, append_images=frames[1:])
+    assert cli("init", "photos")[0] == 0
+    text = Path("photos.yaml").read_text()
+    assert "  transparent: white" in text
+    assert "  frames: first" in text
+    assert "unreadable" not in text
+
+
 def test_images_elsewhere_are_named_by_their_whole_path(
     tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

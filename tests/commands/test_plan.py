@@ -3,15 +3,21 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from erde_cli.core.data import open_dataset
 from erde_cli.core.observer import Observer
 from erde_cli.core.recipe import load_recipe
+from erde_cli.core.workflows import planned_training
+from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.run import run_recipe
+from erde_cli.core.workflows.plan import plan_run
+from erde_cli.core.workflows.run import _Ahead, run_recipe
 
 from ..conftest import Cli
 from ..faults.runs import files_of
@@ -122,11 +128,46 @@ def test_a_plan_changes_no_byte_of_a_run(
         assert planned == plain
 
 
+def test_what_is_ahead_grows_where_the_machine_is_slower_than_planned(
+    tiny_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, options = _Seen(), Options("cpu", 1)
+    recipe = load_recipe(str(tiny_recipe))
+    plan = plan_run(recipe, tmp_path / "run", open_dataset(recipe.data), options)
+    journal = Journal(tmp_path / "run", recipe)
+    journal.seconds["teacher"] = 3 * plan.seconds["teacher"]
+    ahead = _Ahead(plan, replace(options, observer=seen), journal)
+    ahead.before("teacher")
+    ahead.before("student")
+    assert seen.left == pytest.approx([plan.after("teacher"), 3 * plan.after("student")])
+
+
+@pytest.mark.parametrize(("views", "step"), [("null", 1.0), (1, 0.75), (2, 1.0), (9, 1.0)])
+def test_a_teacher_whose_logits_are_kept_is_asked_in_some_epochs_only(
+    views: object, step: float, tiny_recipe: Path, json_of: JsonOf, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name, seconds in (("step", 1.0), ("answer", 0.0)):
+        monkeypatch.setattr(planned_training, f"seconds_per_{name}", lambda *_, s=seconds: s)
+    monkeypatch.setattr(planned_training, "seconds_of_logits", lambda *_: 0.5)
+    changes = ("training.student.epochs=2", f"distillation.teacher_cache.views={views}")
+    sets = [part for text in changes for part in ("--set", text)]
+    found = json_of("plan", tiny_recipe, "--out", tmp_path / "run", *sets)
+    expected = 20 * step + planned_training._EPOCH
+    assert found["student"]["seconds_per_epoch"] == pytest.approx(expected)
+
+
+def test_nothing_is_compiled_for_a_plan(
+    tiny_recipe: Path, json_of: JsonOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("compiled"))
+    line = ("plan", tiny_recipe, "--out", tmp_path / "run")
+    json_of(*line, "--set", "training.student.compile=true")
+
+
 def test_nothing_is_timed_where_nobody_looks_or_nothing_is_trained(
     tiny_recipe: Path, run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from erde_cli.core.workflows import planned_training
-
     def fail(made: object) -> float:
         raise AssertionError("timed")
 

@@ -63,6 +63,8 @@ def test_folders_of_the_same_name_have_runs_of_their_own(here: Path) -> None:
         folder.mkdir(parents=True)
     assert run_of_folder(first) == run_of_folder(second) == Path("runs/photos")
     (here / "runs/photos").mkdir(parents=True)
+    (here / "runs/photos/.lock").touch()  # another erde is about to choose its recipe
+    assert run_of_folder(first) == Path("runs/photos")
     text = (
         "data: {{dataset: imagefolder, root: {root}, image_size: 16}}\n"
         "teacher: {{depth: 8, exits: 2}}\nstudent: {{depth: 8, exits: 2}}\n"
