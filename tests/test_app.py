@@ -45,7 +45,7 @@ def test_what_the_system_refuses_is_no_bug(cli: Cli, monkeypatch: pytest.MonkeyP
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "/somewhere/file")
 
-    monkeypatch.setattr("erde_cli.core.recipe.load_recipe", refuse)
+    monkeypatch.setattr("erde_cli.commands.started.started", refuse)
     code, out, err = cli("run", "digits", "--json")
     assert code == 1
     assert json.loads(out)["error"]["exit_code"] == 1
