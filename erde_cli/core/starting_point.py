@@ -10,12 +10,13 @@ from math import ceil
 
 # Trained images per second of each pair of networks at 32 x 32 pixels, teacher and student, on 2
 # threads of a CPU; the student's with its teacher's answers. Printed by
-# `python -m benchmarks.starting_point`; what lies on an accelerator is computed, not run.
+# `python -m benchmarks.starting_point` ("avx2" as emulated on a processor with AVX512); "other" and
+# what is on an accelerator are computed, not run.
 SPEEDS: dict[str, dict[str, tuple[float, float]]] = {
-    "avx512-bf16": {"wide": (37, 105), "middle": (490, 1000), "narrow": (1500, 2900)},
-    "avx512": {"wide": (22, 63), "middle": (300, 650), "narrow": (1000, 1900)},
-    "avx2": {"wide": (15, 45), "middle": (200, 430), "narrow": (650, 1300)},
-    "other": {"wide": (10, 30), "middle": (130, 300), "narrow": (400, 900)},
+    "avx512-bf16": {"wide": (50, 125), "middle": (460, 915), "narrow": (1130, 1590)},
+    "avx512": {"wide": (27, 67), "middle": (260, 570), "narrow": (880, 1300)},
+    "avx2": {"wide": (22, 60), "middle": (240, 540), "narrow": (780, 1250)},
+    "other": {"wide": (10, 30), "middle": (120, 280), "narrow": (400, 650)},
     "mps": {"wide": (300, 700), "middle": (3000, 6000), "narrow": (6000, 9000)},
     "cuda": {"wide": (2500, 4500), "middle": (12000, 16000), "narrow": (16000, 20000)},
 }
