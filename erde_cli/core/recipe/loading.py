@@ -16,7 +16,7 @@ from erde_cli.core.recipe.schema import Recipe, pairing_rules
 from erde_cli.core.recipe.sections.calibration import OF_RISK, TARGETS
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
-from erde_cli.core.recipe.shipped import shipped_recipe
+from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
 from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
 
 
@@ -124,7 +124,7 @@ def _find(reference: str) -> Path:
         path = Path(reference).expanduser()
         if path.is_file():
             return path
-        if path.is_dir() and reference.strip():
+        if path.is_dir() and reference not in {"", *(one.name for one in shipped_recipes())}:
             raise InputError(
                 f"{reference} is a folder, not a recipe.",
                 got="a folder",
