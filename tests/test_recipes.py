@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from erde_cli.core.models import build_model, resolve_architecture
+from erde_cli.core.profiling import profile_model
 from erde_cli.core.recipe import load_recipe, shipped_recipes
 from tests.published_files import WRITERS, accept
 
@@ -32,7 +34,7 @@ def write_folders(root: Path) -> None:
 def images_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
     """Make a data set small enough; what to set for it, and the size of its train split."""
     if name == "digits":
-        return [], 1294
+        return [], 1078
     if name == "imagefolder":
         write_folders(folder)
         return [f"data.root={folder}"], 32
@@ -74,3 +76,17 @@ def test_every_shipped_recipe_goes_the_whole_way_in_two_steps(
         assert sum(exit_["exit_rate"] for exit_ in evaluated["exits"]) == pytest.approx(1)
         seen.append(shipped.name)
     assert len(seen) == 8
+
+
+def test_the_demo_has_a_cheap_first_exit_and_a_small_teacher() -> None:
+    """What its exits cost; that images leave at them is a figure of the README."""
+    recipe = load_recipe("digits")
+    size = recipe.data.image_size
+    teacher, student = (
+        profile_model(build_model(resolve_architecture(network, 10, size)), size)
+        for network in (recipe.teacher, recipe.student)
+    )
+    assert teacher.static_macs <= 10_400_000
+    assert teacher.static_macs / student.static_macs > 5
+    assert student.cumulative_macs[0] < 0.1 * student.full_macs
+    assert student.cumulative_macs[1] < 0.5 * student.full_macs

@@ -193,6 +193,9 @@ ALONE = [
 ] + [
     folder("init: a file in the place", "images.yaml is there already", "--out other.yaml",
            line="init images", beside={"images.yaml": "x"}),
+    folder("init: a path that is no text", "UTF-8", line="init odd",
+           prepare=lambda here: (here / "images").rename(here / "\udcff")
+           and (here / "odd").symlink_to("\udcff")),
     folder("init: a folder in the place", "mine", "already", line="init images --out mine",
            prepare=make_folder("mine")),
     folder("run: a wrong override", "frobnicate", line="run images --set frobnicate"),

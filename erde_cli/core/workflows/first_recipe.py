@@ -16,7 +16,7 @@ from erde_cli.core.data import Dataset, open_dataset
 from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.decoding import header_of
-from erde_cli.core.errors import DataError
+from erde_cli.core.errors import DataError, InputError, brief
 from erde_cli.core.pixels import used_bits
 from erde_cli.core.recipe import Recipe, recipe_from
 from erde_cli.core.starting_point import Machine, choose
@@ -129,8 +129,19 @@ def _pixels(dataset: Dataset) -> dict[str, str | int]:
 
 
 def _root(folder: Path, path: Path) -> str:
-    """The folder as the recipe names it: from where that stands, where both are below one place."""
+    """The folder as the recipe names it: from where that stands, where both are below one place.
+
+    Raises:
+        InputError: its path is not in UTF-8.
+    """
     here, images, recipe = Path.cwd().resolve(), folder.resolve(), path.parent.resolve()
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in str(images)):
+        raise InputError(
+            "The path of the images cannot be written into a recipe.",
+            got=brief(repr(str(images))),
+            expected="a path in UTF-8",
+            hint="rename the folder, or the one above it that is not",
+        )
     if images.is_relative_to(here) and recipe.is_relative_to(here):
         return Path(os.path.relpath(images, recipe)).as_posix()
     return str(images)

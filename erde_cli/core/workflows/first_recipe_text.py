@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from erde_cli.core.starting_point import MOST_EPOCHS, Choice, Machine
+from erde_cli.core.starting_point import MOST_EPOCHS, SIZES, Choice, Machine
 
 _UNEVEN = 2  # times the images of another class, from which weights are worth a thought
 _COLUMN = 28  # where comments begin, if the line leaves room
@@ -81,7 +81,7 @@ def recipe_text(
         _line(f"    crop: {choice.image_size // 8}", "pixels of padding: an eighth of the side"),
         _line("    flip: true", "false where left and right matter, as in text"),
         "",
-        _line("teacher:", f"{choice.pair.name}: the dearest of the table that trains in the time"),
+        _line("teacher:", f"{choice.pair.name}: the largest of the table that trains in the time"),
         *_network(choice.pair.teacher),
         _line("  exits: 3", "with the last, evenly spaced in multiply-adds"),
         "",
@@ -133,7 +133,8 @@ def _size(looks: Looks, choice: Choice) -> str:
         return f"the images have {looks.side:g}: small ones train better a little larger"
     if choice.image_size == looks.side:
         return "as the images are"
-    return "every image is resized to this side: what the time allows"
+    why = "the largest of the table" if choice.image_size == SIZES[-1] else "what the time allows"
+    return f"every image is resized to this side: {why}"
 
 
 def _fractions(looks: Looks) -> list[str]:
