@@ -65,7 +65,7 @@ def recipe_text(
     images = f"{looks.images:,} images of {looks.classes} classes"
     lines = [
         f"# {images}: {_shapes(looks)}, {_colours(looks)}",
-        f"# Chosen by erde init for {minutes:g} minutes on {machine}, from a fixed table.",
+        f"# Chosen by erde init for {_minutes(minutes)} on {machine}, from a fixed table.",
         "# Change what you like; every key: erde recipes schema, or docs/recipes.md.",
         "",
         f"name: {_quoted(name)}",
@@ -95,7 +95,7 @@ def recipe_text(
         "  temperature: 4",
         _line("  weights: {cross_entropy: 1, distillation: 3, entropy: 1}", "docs/evidence.md"),
         "",
-        _line("training:", _epochs(choice, minutes)),
+        _line("training:", _epochs(choice)),
         f"  teacher: {_training(choice, rate)}",
         f"  student: {_training(choice, 2 * rate)}",
         *_weights(looks),
@@ -152,12 +152,16 @@ def _network(keys: str) -> list[str]:
     return [f"  {pair}" for pair in keys.split(", ")]
 
 
-def _epochs(choice: Choice, minutes: float) -> str:
+def _epochs(choice: Choice) -> str:
     if choice.epochs < choice.wanted:
-        return f"{minutes:g} minutes allow {choice.epochs} epochs; {choice.wanted} would be enough"
+        return f"there is time for {choice.epochs} epochs; {choice.wanted} would be enough"
     if choice.epochs == MOST_EPOCHS:
         return f"{MOST_EPOCHS} epochs: more would bring little"
-    return f"as many epochs as {minutes:g} minutes allow; {choice.wanted} would be enough"
+    return f"as many epochs as there is time for; {choice.wanted} would be enough"
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
 def _training(choice: Choice, rate: float) -> str:
