@@ -50,8 +50,8 @@ def init(
 ) -> None:
     """Write a recipe for a folder of images: sizes, networks and epochs that fit it and the time.
 
-    They come from a fixed table, so that the same images give the same recipe; a few steps are
-    timed to say what it comes to on this machine.
+    They come from a fixed table, so that the same images give the same recipe; a
+    few steps are timed to say what it comes to on this machine.
 
     Example: [bold]erde init photos --minutes 30[/bold]
     """

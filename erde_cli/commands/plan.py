@@ -26,8 +26,9 @@ def plan(
 ) -> None:
     """See what a run will do and how long it will take, before anything is trained.
 
-    A few steps of each network are timed on this machine. Of a run that is there already, what is
-    kept is not counted. Nothing is written, but for decoded images in the cache.
+    A few steps of each network are timed on this machine. Of a run that is there
+    already, what is kept is not counted. Nothing is written, but for decoded
+    images in the cache.
 
     Example: [bold]erde plan digits[/bold]
     """

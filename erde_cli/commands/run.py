@@ -44,8 +44,8 @@ def run(
     A phase whose inputs have not changed is kept: the same command goes on where
     it stopped.
 
-    A folder of images, one folder per class, needs no recipe: one that fits is chosen, and written
-    into the run folder.
+    A folder of images, one folder per class, needs no recipe: one that fits is
+    chosen, and written into the run folder.
 
     Example: [bold]erde run digits[/bold], or [bold]erde run photos[/bold]
     """
