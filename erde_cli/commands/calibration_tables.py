@@ -82,21 +82,21 @@ def _exits(document: dict[str, Any]) -> Table:
 
 
 def _temperatures(document: dict[str, Any], full: int) -> list[RenderableType]:
-    told = document["temperature"]
+    scaling = document["temperature"]
     made = table(
         "Temperature scaling, cross-fitted on half A", "exit", "temperature", "NLL before",
         "NLL after", "ECE before %", "ECE after %",
     )  # fmt: skip
-    for index, one in enumerate(told["exits"]):
+    for index, one in enumerate(scaling["exits"]):
         made.add_row(
-            exit_name(index, len(told["exits"])),
+            exit_name(index, len(scaling["exits"])),
             f"{one['temperature']:.3f}",
             f"{one['nll_before']:.4f}",
             f"{one['nll_after']:.4f}",
             percent(one["ece_before"]),
             percent(one["ece_after"]),
         )
-    without = told["without"]
+    without = scaling["without"]
     if without is None:
         return [made]
     held_out = without["held_out"]

@@ -98,3 +98,9 @@ def test_a_recipe_that_was_changed_is_used_as_it_is(here: Path, cli: Cli) -> Non
     code, _, err = cli("run", "photos", *SHORT)
     assert code == 2
     assert "calibration.max_drop: 1.0 there, 2.0 here" in err
+    more = ("--set", "student.width=3", "--force")
+    code, _, err = cli("run", "photos", *SHORT, *more)
+    assert code == 0, err
+    assert "Plan: about" in err
+    assert "teacher: nothing has changed, kept" in err
+    assert cli("init", "photos")[0] == 0  # its plan is of runs/photos, which another recipe made

@@ -10,6 +10,7 @@ from erde_cli.core.errors import InputError
 from erde_cli.core.files import write_text
 from erde_cli.core.observer import duration
 from erde_cli.core.recipe import name_of
+from erde_cli.core.run_folders import default_run
 from erde_cli.core.workflows.first_recipe import first_recipe
 from erde_cli.core.workflows.images import show_images
 from erde_cli.core.workflows.options import Json, Options
@@ -50,7 +51,7 @@ def write_first_recipe(
     found = first_recipe(folder, path, name_of(path.stem), minutes, options)
     show_images(found.dataset, options)
     options.observer.phase("Timing a few steps")
-    plan = plan_run(found.recipe, Path("runs") / found.recipe.name, found.dataset, options)
+    plan = plan_run(found.recipe, default_run(found.recipe), found.dataset, options, force=True)
     write_text(path, found.text)
     if plan.total > _SLOWER * 60 * minutes:
         options.observer.warning(

@@ -34,10 +34,7 @@ def what_is_kept(recipe: Recipe, run: Path, dataset: Dataset) -> Kept:
 
     Raises:
         BundleError: a bundle is damaged.
-        RunError: the folder was made by another recipe.
     """
-    journal = Journal(run, recipe)
-    journal.refuse_other_recipe()
     teacher = kept_network(recipe, "teacher", run, dataset, None)
     student = kept_network(recipe, "student", run, dataset, teacher)
     phases = ["teacher"] * (teacher is not None) + ["student"] * (student is not None)
@@ -45,7 +42,7 @@ def what_is_kept(recipe: Recipe, run: Path, dataset: Dataset) -> Kept:
         return Kept(phases, teacher)
     phases.append("calibration")
     if teacher is not None and (run / REPORT).is_file():
-        done = journal.evaluated == evaluated_digest(teacher, student)
+        done = Journal(run, recipe).evaluated == evaluated_digest(teacher, student)
         phases += ["evaluation"] * done
     return Kept(phases, teacher)
 

@@ -14,6 +14,7 @@ from erde_cli.core.data import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.observer import duration
 from erde_cli.core.recipe import Recipe
+from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.kept import PHASES, Kept, what_is_kept
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.planned_training import Measured, PlannedTraining
@@ -89,7 +90,9 @@ class Plan:
         }
 
 
-def plan_run(recipe: Recipe, run: Path, dataset: Dataset, options: Options) -> Plan:
+def plan_run(
+    recipe: Recipe, run: Path, dataset: Dataset, options: Options, *, force: bool = False
+) -> Plan:
     """Work out what `erde run` would do; trains a few steps of what it would train, writes nothing.
 
     Args:
@@ -97,11 +100,14 @@ def plan_run(recipe: Recipe, run: Path, dataset: Dataset, options: Options) -> P
         run: the run folder, perhaps with something from an earlier run.
         dataset: the recipe's images, open.
         options: device, threads, observer.
+        force: plan for a folder that another recipe made as well.
 
     Raises:
         BundleError: what an earlier run left is damaged.
-        RunError: the folder was made by another recipe.
+        RunError: the folder was made by another recipe, and `force` is not set.
     """
+    if not force:
+        Journal(run, recipe).refuse_other_recipe()
     kept = what_is_kept(recipe, run, dataset)
     measured = Measured(recipe, run, dataset, options, kept)
     roles = {role: measured.training(role) for role in ROLES}

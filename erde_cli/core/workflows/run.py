@@ -11,7 +11,7 @@ from erde_cli.core.bundle import Bundle
 from erde_cli.core.bundle_writer import with_calibration
 from erde_cli.core.data import Dataset
 from erde_cli.core.data.summary import summarise
-from erde_cli.core.errors import BundleError, InputError, RunError
+from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.files import digest_of, read_json, write_json
 from erde_cli.core.metrics import paired_drop_interval
 from erde_cli.core.recipe import Recipe
@@ -89,8 +89,8 @@ def _planned(recipe: Recipe, run: Path, dataset: Dataset, options: Options) -> P
     if not options.observer.shows_progress:
         return None
     try:
-        plan = plan_run(recipe, run, dataset, options)
-    except (BundleError, RunError):  # of a run that --force takes over, or that ends with it
+        plan = plan_run(recipe, run, dataset, options, force=True)  # refused by now, if at all
+    except BundleError:  # with --force it is made again; without, the run is about to say so
         return None
     if plan.roles["student"].kept and plan.roles["teacher"].kept:
         return None
