@@ -108,9 +108,7 @@ def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Obje
             teacher = CachedLogits(network(TEACHER), batches, cache, context, Observer())
         exits = range(model.exit_count)
         weights = torch.ones(model.exit_count)
-        return DistillationObjective(
-            teacher, exits, LossSettings(), "teacher_wrong", weights, 1, context
-        )
+        return DistillationObjective(teacher, exits, LossSettings(), weights, 1, context)
 
     return make
 

@@ -38,6 +38,7 @@ from erde_cli.core.prediction import (
     rule_of,
 )
 from erde_cli.core.recipe import Recipe
+from erde_cli.core.recipe.retired import as_now
 from erde_cli.core.thresholds_file import (
     Stamp,
     ThresholdsDocument,
@@ -82,7 +83,7 @@ class Bundle:
             BundleError: this version of erde does not understand it.
         """
         try:
-            return Recipe.model_validate(self.document.recipe)
+            return Recipe.model_validate(as_now(self.document.recipe))
         except ValidationError as error:
             raise BundleError(
                 f"The recipe in {self.path / DOCUMENT} cannot be read.",

@@ -15,6 +15,8 @@ from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
+# Keys of an architecture that came later, and what one without them means: not in the digest then.
+_LATER = {"stem_stride": 1, "head_dropout": 0.5}
 _HINT = "copy the folder again, or train it again"
 
 
@@ -33,6 +35,8 @@ class _Architecture(_Document):
     widening: int = Field(1, ge=1, le=64)
     stem: int | None = Field(None, ge=1, le=1024)
     dropout: float = Field(0, ge=0, lt=1)
+    stem_stride: int = Field(1, ge=1, le=2)
+    head_dropout: float = Field(0.5, ge=0, lt=1)
 
 
 class _Normalisation(_Document):
@@ -113,6 +117,8 @@ class BundleDocument(_Document):
         for section, name in ((content, "trained_on"), (content["input"], "pixels")):
             if section[name] is None:  # bundles before them have digests as well
                 del section[name]
+        shape = content["architecture"]
+        content["architecture"] = {k: v for k, v in shape.items() if _LATER.get(k) != v}
         return digest_of(content)
 
 

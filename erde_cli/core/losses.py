@@ -22,15 +22,20 @@ from erde_cli.core.entropy import largest_entropy, softmax_entropy
 
 @dataclass(frozen=True)
 class LossSettings:
-    """Weights and switches of the distillation loss; named as in the recipe."""
+    """Weights and switches of the distillation loss; named as in the recipe.
+
+    replaces: whether E takes the place of CE and KD on its images, or is added to them.
+    entropy_on: which images those are, see `entropy_mask`. unsure_above: share of ln K.
+    """
 
     method: str = "erde"
     temperature: float = 2.0
     cross_entropy: float = 1.0
     distillation: float = 1.0
     entropy: float = 1.0
-    keep_cross_entropy: bool = False
-    keep_distillation: bool = False
+    replaces: bool = True
+    entropy_on: str = "teacher_wrong"
+    unsure_above: float = 0.5
     entropy_at_last_exit: bool = False
     label_smoothing: float = 0.0
 
@@ -105,17 +110,26 @@ def teacher_correct(teacher: Tensor, labels: Tensor) -> Tensor:
     return teacher.argmax(dim=-1) == labels[:, None]
 
 
-def entropy_mask(correct: Tensor, entropy_on: str, order: Tensor | None = None) -> Tensor:
+def entropy_mask(
+    teacher: Tensor, labels: Tensor, settings: LossSettings, order: Tensor | None = None
+) -> Tensor:
     """On which images and exits the entropy term acts, bool [batch, exits].
 
     Args:
-        correct: `teacher_correct`, bool [batch, exits].
-        entropy_on: "teacher_wrong": this exit is wrong. "teacher_wrong_then_right": this exit is
-            wrong and the last one is right. "shuffled" (a control): the mask of another image,
-            so the same share at random. "all" (a control): every image.
+        teacher: logits of the paired exits, [batch, exits, classes].
+        labels: [batch] int64.
+        settings: `entropy_on` is "teacher_wrong": this exit is wrong. "teacher_wrong_or_unsure": it
+            is wrong, or its entropy is above the share `unsure_above` of ln K.
+            "teacher_wrong_then_right": this exit is wrong and the last one is right. "shuffled" (a
+            control): the mask of another image, so the same share at random. "all" (a control):
+            every image.
         order: permutation of the batch, int64 [batch]; needed for "shuffled" only.
     """
+    correct = teacher_correct(teacher, labels)
     wrong = ~correct
+    entropy_on = settings.entropy_on
+    if entropy_on == "teacher_wrong_or_unsure":
+        return wrong | (confidence(teacher) < 1 - settings.unsure_above)
     if entropy_on == "teacher_wrong_then_right":
         return wrong & correct[:, -1:]
     if entropy_on == "shuffled":
@@ -131,13 +145,12 @@ def distillation_terms(
     labels: Tensor,
     mask: Tensor,
     settings: LossSettings,
-    *,
-    mask_replaces: bool = True,
 ) -> LossTerms:
     """Terms of `kd` and `erde`, weighted.
 
-    `kd`: w_ce·CE + w_kd·KD. `erde`, early exits: (1-m)·(w_ce·CE + w_kd·KD) + m·w_entropy·E; the
-    last exit uses `kd` unless `entropy_at_last_exit`, since no deeper exit can help there.
+    `kd`: w_ce·CE + w_kd·KD. `erde`, early exits: (1-m)·(w_ce·CE + w_kd·KD) + m·w_entropy·E, or
+    w_ce·CE + w_kd·KD + m·w_entropy·E where E `replaces` nothing; the last exit uses `kd` unless
+    `entropy_at_last_exit`, since no deeper exit can help there.
 
     Args:
         student: logits, [batch, exits, classes].
@@ -145,21 +158,18 @@ def distillation_terms(
         labels: [batch] int64.
         mask: m, bool [batch, exits], from `entropy_mask`.
         settings: weights and switches.
-        mask_replaces: False adds E beside CE and KD everywhere (a plain confidence penalty).
     """
     unsure = torch.zeros(student.shape[:2], device=student.device)
     if settings.method == "erde":
         unsure = mask.float()
         if not settings.entropy_at_last_exit:
             unsure = torch.cat([unsure[:, :-1], torch.zeros_like(unsure[:, -1:])], dim=1)
-    replaced = unsure if mask_replaces else torch.zeros_like(unsure)
-    keep_ce = 1 if settings.keep_cross_entropy else 1 - replaced
-    keep_kd = 1 if settings.keep_distillation else 1 - replaced
+    kept = 1 - unsure if settings.replaces else torch.ones_like(unsure)
     ce = cross_entropy(student, labels, settings.label_smoothing)
     kd = distillation(student, teacher, settings.temperature)
     return LossTerms(
-        settings.cross_entropy * keep_ce * ce,
-        settings.distillation * keep_kd * kd,
+        settings.cross_entropy * kept * ce,
+        settings.distillation * kept * kd,
         settings.entropy * unsure * confidence(student),
     )
 

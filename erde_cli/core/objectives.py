@@ -54,7 +54,6 @@ class DistillationObjective:
         teacher: Callable[[Batch], Tensor],
         pairing: Sequence[int],
         settings: LossSettings,
-        entropy_on: str,
         exit_weights: Tensor,
         seed: int,
         context: Context,
@@ -63,7 +62,6 @@ class DistillationObjective:
         self._teacher = teacher
         self._pairing = torch.tensor(list(pairing), device=exit_weights.device)
         self._settings = settings
-        self._entropy_on = entropy_on
         self._exit_weights = exit_weights
         self._seed = seed
         self._context = context
@@ -72,20 +70,14 @@ class DistillationObjective:
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
         """Loss of logits [batch, exits, classes], a scalar, and its terms per exit."""
         answers = self._teacher(batch)[:, self._pairing]
+        mask = entropy_mask(answers, batch.labels, self._settings, self._order(batch, step))
+        terms = distillation_terms(logits, answers, batch.labels, mask, self._settings)
+        terms = terms.weighted(self._class_weights, batch.labels)
         correct = teacher_correct(answers, batch.labels)
-        mask = entropy_mask(correct, self._entropy_on, self._order(batch, step))
-        terms = distillation_terms(
-            logits,
-            answers,
-            batch.labels,
-            mask,
-            self._settings,
-            mask_replaces=self._entropy_on != "all",
-        ).weighted(self._class_weights, batch.labels)
         return combine(terms.total, self._exit_weights), _logged(terms, correct)
 
     def _order(self, batch: Batch, step: int) -> Tensor | None:
-        if self._entropy_on != "shuffled":
+        if self._settings.entropy_on != "shuffled":
             return None
         order = permutation(
             len(batch.labels), self._seed, "entropy/shuffled", step, self._context.rank

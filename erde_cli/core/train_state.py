@@ -64,7 +64,7 @@ class TrainState:
 
 def _optimizer(model: EarlyExitNet, settings: Training) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum; norms and biases (one dimension) are not decayed."""
-    parameters = list(model.parameters())
+    parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

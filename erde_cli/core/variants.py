@@ -21,8 +21,8 @@ _FIXED = ("distillation.method", "distillation.teacher_cache")
 _UNREAD = {
     "erde": (),
     "kd": (
-        "distillation.weights.entropy", "distillation.teacher_wrong", "distillation.entropy_on",
-        "distillation.entropy_at_last_exit",
+        "distillation.weights.entropy", "distillation.form", "distillation.entropy_on",
+        "distillation.entropy_at_last_exit", "distillation.unsure_above",
     ),
     "cross_entropy": (_PREFIX,),
 }  # fmt: skip

@@ -155,6 +155,7 @@ KEYS = [
     wrong("a key misspelled", {"training.student.epoch": 3},
           "did you mean training.student.epochs?"),
     wrong("a key of elsewhere", {"epochs": 3}, "did you mean training.teacher.epochs?"),
+    wrong("teacher_wrong", {"distillation.teacher_wrong": {}}, "distillation.form"),
     wrong("mixup", {"data.augmentation.mixup": 0.2}, "mixes the labels"),
     wrong("a key that is a number", {"7": 1}, "no such key"),
     text("a key that is nothing", "~: 1\n" + GOOD, "~", "no such key"),

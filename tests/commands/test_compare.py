@@ -197,12 +197,10 @@ def test_an_entropy_term_that_does_nothing_is_kd_to_the_byte(
     code, _, err = cli(
         "compare", tiny_recipe, "--methods", "erde", "--seeds", 1, "--out", copy, *FEW,
         "--grid", "distillation.weights.entropy=0",
-        "--grid", "distillation.teacher_wrong.cross_entropy=true",
-        "--grid", "distillation.teacher_wrong.distillation=true",
+        "--grid", "distillation.form=add",
     )  # fmt: skip
     assert code == 0, err
-    label = "erde+weights.entropy=0+teacher_wrong.cross_entropy=true+teacher_wrong.distillation"
-    nothing = copy / "seed-3" / f"{label}=true" / "student" / "model.safetensors"
+    nothing = copy / "seed-3/erde+weights.entropy=0+form=add/student/model.safetensors"
     ours, theirs = load_file(nothing), load_file(copy / "seed-3/kd/student/model.safetensors")
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     alone = load_file(copy / "seed-3/cross_entropy/student/model.safetensors")
@@ -470,20 +468,19 @@ def test_rivals_stand_in_the_paper_and_on_the_screen(
 
 def test_a_single_change_stands_beside_the_rest(copy: Path, tiny_recipe: Path, cli: Cli) -> None:
     shutil.rmtree(copy / "seed-4")
-    both = "{cross_entropy: true, distillation: true}"
     code, out, err = cli(
         "compare", tiny_recipe, "--methods", "erde,kd", "--seeds", 1, "--out", copy, "--json", *FEW,
-        "--vary", "distillation.weights.entropy=0", "--vary", f"distillation.teacher_wrong={both}",
+        "--vary", "distillation.weights.entropy=0", "--vary", "distillation.form=add",
     )  # fmt: skip
     assert code == 0, err
-    added = "erde+teacher_wrong=_cross_entropy_true_distillation_true_"
+    added = "erde+form=add"
     assert json.loads(out)["methods"] == ["erde", "erde+weights.entropy=0", added, "kd"]
     document = json.loads((copy / f"seed-3/{added}/student/bundle.json").read_text())
     wanted = document["recipe"]["distillation"]
-    assert wanted["teacher_wrong"] == {"cross_entropy": True, "distillation": True}
+    assert wanted["form"] == "add"
     assert wanted["weights"]["entropy"] == 1  # of the other change, nothing
     picture = (copy / "results.svg").read_text()
-    for name in ("erde", "kd", "erde: weights entropy 0", "on, distillation on"):
+    for name in ("erde", "kd", "erde: weights entropy 0", "erde: form add"):
         assert f"<!-- {name} -->" in picture
     assert added not in picture
 

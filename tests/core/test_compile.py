@@ -90,7 +90,7 @@ def epochs(state: TrainState, count: int, settings: Training = SETTINGS) -> list
 def test_the_compiler_compiles_training_steps_and_the_names_stay(tmp_path: Path) -> None:
     """About 15 s, most of it the compiler's, so the network is next to nothing."""
     stage = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1))
-    state = TrainState(EarlyExitNet([stage], [erde_head(2, 8, 2)], 2), SETTINGS)
+    state = TrainState(EarlyExitNet([stage], [erde_head(2, 8, 2, 0.5)], 2), SETTINGS)
     CONTEXT().place(state.model)
     before = copy.deepcopy(state.model.state_dict())
     [record] = epochs(state, 1)

@@ -53,11 +53,11 @@ def teacher_logits(correct: Tensor, seed: int = 1, scale: float = 2.0) -> Tensor
     return logits.scatter(2, LABELS[:, None, None].expand(-1, EXITS, 1), wanted)
 
 
-def gradient(student: Tensor, teacher: Tensor, settings: LossSettings, **options: bool) -> Tensor:
+def gradient(student: Tensor, teacher: Tensor, settings: LossSettings) -> Tensor:
     """Gradient of the loss of a whole batch with respect to the student's logits."""
     leaf = student.clone().requires_grad_()
     mask = ~teacher_correct(teacher, LABELS)
-    terms = distillation_terms(leaf, teacher, LABELS, mask, settings, **options)
+    terms = distillation_terms(leaf, teacher, LABELS, mask, settings)
     combine(terms.total, WEIGHTS).backward()
     assert leaf.grad is not None
     return leaf.grad
@@ -166,11 +166,19 @@ def test_the_teacher_is_right_exit_by_exit() -> None:
         ),
         ("shuffled", [[0, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0]]),
         ("all", [[1, 1, 1]] * BATCH),
+        (
+            "teacher_wrong_or_unsure",
+            [[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 1, 0], [0, 0, 1]],
+        ),
     ],
 )
 def test_the_entropy_acts_where_the_recipe_says(entropy_on: str, expected: list[list[int]]) -> None:
     backwards = torch.arange(BATCH - 1, -1, -1)
-    mask = entropy_mask(MIXED, entropy_on, backwards)
+    teacher = teacher_logits(MIXED, scale=0.2)
+    teacher[:, :, :] *= 20  # sure of everything, but for the first exit on the first image
+    teacher[0, 0] /= 40
+    settings = replace(SETTINGS, entropy_on=entropy_on, unsure_above=0.9)
+    mask = entropy_mask(teacher, LABELS, settings, backwards)
     assert mask.dtype == torch.bool
     assert mask.int().tolist() == expected
 
@@ -178,41 +186,28 @@ def test_the_entropy_acts_where_the_recipe_says(entropy_on: str, expected: list[
 def test_the_shuffled_mask_keeps_the_share_of_every_exit() -> None:
     for seed in range(10):
         order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(seed))
-        mask = entropy_mask(MIXED, "shuffled", order)
+        settings = replace(SETTINGS, entropy_on="shuffled")
+        mask = entropy_mask(teacher_logits(MIXED), LABELS, settings, order)
         assert torch.equal(mask.sum(dim=0), (~MIXED).sum(dim=0))
 
 
 @pytest.mark.parametrize("entropy_at_last_exit", [False, True])
-@pytest.mark.parametrize("keep_distillation", [False, True])
-@pytest.mark.parametrize("keep_cross_entropy", [False, True])
-@pytest.mark.parametrize("mask_replaces", [False, True])
+@pytest.mark.parametrize("replaces", [False, True])
 def test_erde_is_the_masked_formula_at_every_image_and_exit(
-    entropy_at_last_exit: bool,
-    keep_distillation: bool,
-    keep_cross_entropy: bool,
-    mask_replaces: bool,
+    entropy_at_last_exit: bool, replaces: bool
 ) -> None:
-    settings = replace(
-        SETTINGS,
-        entropy_at_last_exit=entropy_at_last_exit,
-        keep_distillation=keep_distillation,
-        keep_cross_entropy=keep_cross_entropy,
-    )
+    settings = replace(SETTINGS, entropy_at_last_exit=entropy_at_last_exit, replaces=replaces)
     student, teacher = random_logits(0), teacher_logits(MIXED)
-    terms = distillation_terms(
-        student, teacher, LABELS, ~MIXED, settings, mask_replaces=mask_replaces
-    )
+    terms = distillation_terms(student, teacher, LABELS, ~MIXED, settings)
     ce, kd, e = ce_by_hand(student), kd_by_hand(student, teacher, 2.0), e_by_hand(student)
     for image in range(BATCH):
         for exit_ in range(EXITS):
             early = exit_ < EXITS - 1
             masked = not MIXED[image, exit_] and (early or entropy_at_last_exit)
-            drops_ce = masked and mask_replaces and not keep_cross_entropy
-            drops_kd = masked and mask_replaces and not keep_distillation
             at = (image, exit_)
             expected = [
-                0.0 if drops_ce else 0.7 * ce[at],
-                0.0 if drops_kd else 1.3 * kd[at],
+                0.0 if masked and replaces else 0.7 * ce[at],
+                0.0 if masked and replaces else 1.3 * kd[at],
                 0.4 * e[at] if masked else 0.0,
             ]
             found = [float(part[at]) for part in (terms.cross_entropy, terms.distillation)]
@@ -337,16 +332,15 @@ def test_exit_weights_are_normalised(factor: float) -> None:
     assert combine(torch.full((4, 3), 2.5), weights).item() == pytest.approx(2.5)
 
 
-@pytest.mark.parametrize("options", [{"mask_replaces": True}, {"mask_replaces": False}])
-def test_one_wrong_image_weighs_the_same_among_one_or_five_wrong_images(
-    options: dict[str, bool],
-) -> None:
+@pytest.mark.parametrize("replaces", [True, False])
+def test_one_wrong_image_weighs_the_same_among_one_or_five_wrong_images(replaces: bool) -> None:
+    settings = replace(SETTINGS, replaces=replaces)
     student = random_logits(0)
     slopes = []
     for wrong in (1, 5):
         correct = ALL_RIGHT.clone()
         correct[:wrong] = False
-        slopes.append(gradient(student, teacher_logits(correct), SETTINGS, **options)[0])
+        slopes.append(gradient(student, teacher_logits(correct), settings)[0])
     assert slopes[0].abs().sum() > 0
     assert torch.equal(slopes[0], slopes[1])
 
@@ -388,7 +382,7 @@ def test_cross_entropy_beside_the_entropy_term_settles_where_the_closed_form_say
     label = torch.tensor([1])
     teacher = torch.zeros(1, 2, classes)
     wrong = torch.ones(1, 2, dtype=torch.bool)
-    settings = LossSettings(cross_entropy=1.0, entropy=ratio, keep_cross_entropy=True)
+    settings = LossSettings(distillation=0.0, entropy=ratio, replaces=False)
     logits = torch.zeros(1, 2, classes, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.1)
     for _ in range(400):

@@ -86,10 +86,8 @@ def distil(
     def make(batches: Batches, context: Context, folder: Path) -> Objective:
         weights = context.to_device(torch.ones(EXITS))
         logits = teacher(batches, context, folder)
-        settings = LossSettings("erde", label_smoothing=0.1)
-        return DistillationObjective(
-            logits, range(EXITS), settings, entropy_on, weights, 0, context
-        )
+        settings = LossSettings("erde", entropy_on=entropy_on, label_smoothing=0.1)
+        return DistillationObjective(logits, range(EXITS), settings, weights, 0, context)
 
     return make
 
@@ -110,7 +108,7 @@ OBJECTIVES = {
     "labels": labels,
     "weighted": weighted,
     "computed": distil(computed, "teacher_wrong"),
-    "cached": distil(cached, "teacher_wrong_then_right"),
+    "cached": distil(cached, "teacher_wrong_or_unsure"),
     "shuffled": distil(cached, "shuffled"),
     "everywhere": distil(cached, "all"),
 }

@@ -65,8 +65,9 @@ def objective(
 ) -> DistillationObjective:
     weights = torch.arange(1.0, len(pairing) + 1)
     context = replace(CONTEXT, rank=rank)
+    settings = replace(settings, entropy_on=entropy_on)
     return DistillationObjective(
-        ComputedLogits(teacher, context), pairing, settings, entropy_on, weights, seed, context
+        ComputedLogits(teacher, context), pairing, settings, weights, seed, context
     )
 
 
@@ -89,7 +90,7 @@ def test_the_label_objective_weights_its_exits_and_smooths_its_labels() -> None:
 
 
 @pytest.mark.parametrize("pairing", [(0, 1, 2), (2, 2, 2), (0, 2), (1,)])
-@pytest.mark.parametrize("entropy_on", ["teacher_wrong", "teacher_wrong_then_right", "all"])
+@pytest.mark.parametrize("entropy_on", ["teacher_wrong", "teacher_wrong_or_unsure", "all"])
 def test_the_distillation_objective_is_its_terms_with_the_paired_exits_of_the_teacher(
     pairing: tuple[int, ...], entropy_on: str
 ) -> None:
@@ -98,15 +99,9 @@ def test_the_distillation_objective_is_its_terms_with_the_paired_exits_of_the_te
     with torch.no_grad():
         everything = teacher.eval()(batch.images)
     answers = torch.stack([everything[:, exit_] for exit_ in pairing], dim=1)
-    correct = teacher_correct(answers, batch.labels)
-    terms = distillation_terms(
-        logits,
-        answers,
-        batch.labels,
-        entropy_mask(correct, entropy_on),
-        SETTINGS,
-        mask_replaces=entropy_on != "all",
-    )
+    settings = replace(SETTINGS, entropy_on=entropy_on)
+    mask = entropy_mask(answers, batch.labels, settings)
+    terms = distillation_terms(logits, answers, batch.labels, mask, settings)
     torch.testing.assert_close(loss, combine(terms.total, torch.arange(1.0, len(pairing) + 1)))
     assert set(logged) == {"cross_entropy", "distillation", "entropy", "teacher_wrong"}
     for name in ("cross_entropy", "distillation", "entropy"):
@@ -153,7 +148,6 @@ def test_the_loss_is_float32_when_the_teacher_runs_in_bfloat16() -> None:
         ComputedLogits(make_teacher(), context),
         (0, 1, 2),
         SETTINGS,
-        "teacher_wrong",
         torch.ones(3),
         0,
         context,
@@ -198,14 +192,14 @@ def test_class_weights_multiply_every_term_and_are_no_divisor() -> None:
     batch, logits, teacher = make_batch(), student_logits(), make_teacher()
     exits = torch.tensor([1.0, 2.0, 3.0])
     distil = DistillationObjective(
-        ComputedLogits(teacher, CONTEXT), (0, 1, 2), SETTINGS, "teacher_wrong", exits, 0, CONTEXT,
+        ComputedLogits(teacher, CONTEXT), (0, 1, 2), SETTINGS, exits, 0, CONTEXT,
         WEIGHTS,
     )  # fmt: skip
     loss, logged = distil(logits, batch, step=0)
     with torch.no_grad():
         answers = teacher.eval()(batch.images)
     correct = teacher_correct(answers, batch.labels)
-    mask = entropy_mask(correct, "teacher_wrong")
+    mask = entropy_mask(answers, batch.labels, SETTINGS)
     terms = distillation_terms(logits, answers, batch.labels, mask, SETTINGS)
     weights = WEIGHTS[batch.labels][:, None]
     expected = ((weights * terms.total).sum(dim=0) / IMAGES * exits).sum() / exits.sum()

@@ -45,8 +45,8 @@ def test_commas_inside_brackets_belong_to_a_value() -> None:
         ((), "erde"),
         (("distillation.weights.entropy=0.5",), "erde: weights entropy 0.5"),
         (
-            ("distillation.teacher_wrong={cross_entropy: true, 'entropy': false}",),
-            "erde: teacher wrong cross entropy on, entropy off",
+            ("distillation.weights={cross_entropy: 1, 'entropy': 0}",),
+            "erde: weights cross entropy 1, entropy 0",
         ),
         (
             ("distillation.pairing=[0,1,2]", "training.student.learning_rate=3e-4"),

@@ -12,6 +12,7 @@ from torch import nn
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.macs import count_macs
+from erde_cli.core.models.airbench import airbench
 from erde_cli.core.models.backbone import Backbone
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import erde_head, gap_head
@@ -22,9 +23,12 @@ from erde_cli.core.modes import evaluation_mode
 from erde_cli.core.recipe import Network
 
 _BACKBONES: dict[str, Callable[[Architecture], Backbone]] = {
-    "resnet": lambda a: resnet(a.depth, a.width * a.widening, a.classes, a.stem or a.width),
+    "resnet": lambda a: resnet(
+        a.depth, a.width * a.widening, a.classes, a.stem or a.width, a.stem_stride
+    ),
     "wrn": lambda a: wrn(a.depth, a.width * a.widening, a.classes, a.stem or a.width, a.dropout),
     "vgg": lambda a: vgg(a.depth, a.width, a.classes),
+    "airbench": lambda a: airbench(a.depth, a.width, a.classes),
 }
 _HEADS = ("erde", "gap")
 _LARGEST_FEATURES = 2**28  # numbers of one image after the first convolution; a gigabyte
@@ -47,6 +51,8 @@ class Architecture:
     widening: int = 1
     stem: int | None = None
     dropout: float = 0.0
+    stem_stride: int = 1
+    head_dropout: float = 0.5
 
     @property
     def exit_count(self) -> int:
@@ -77,6 +83,8 @@ def resolve_architecture(network: Network, classes: int, image_size: int) -> Arc
         widening=network.widening,
         stem=network.stem,
         dropout=network.dropout,
+        stem_stride=network.stem_stride,
+        head_dropout=network.head_dropout,
     )
     if isinstance(cuts, int):
         cuts = _even_cuts(uncut, cuts)
@@ -138,7 +146,8 @@ def _build(architecture: Architecture) -> EarlyExitNet:
         if architecture.head == "gap":
             heads.append(gap_head(channels, backbone.preactivated, classes))
         else:
-            heads.append(erde_head(channels, features.shape[-1], classes))
+            side = features.shape[-1]
+            heads.append(erde_head(channels, side, classes, architecture.head_dropout))
     return EarlyExitNet(stages, [*heads, backbone.classifier], classes)
 
 

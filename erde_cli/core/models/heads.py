@@ -9,8 +9,8 @@ from erde_cli.core.models.backbone import normalised, pooled_classifier
 from erde_cli.core.models.layers import Dropout, HalvingPool
 
 
-def erde_head(channels: int, side: int, classes: int) -> nn.Module:
-    """Head of the paper: BatchNorm, ReLU, 2x2 average pooling, Dropout 0.5, one linear layer.
+def erde_head(channels: int, side: int, classes: int, dropout: float) -> nn.Module:
+    """Head of the paper: BatchNorm, ReLU, 2x2 average pooling, dropout, one linear layer.
 
     It suits preactivated backbones as it is, since it begins with the norm they leave out.
 
@@ -18,6 +18,7 @@ def erde_head(channels: int, side: int, classes: int) -> nn.Module:
         channels: channels of the features, [batch, channels, side, side].
         side: height and width of the features, 2 or more.
         classes: number of classes.
+        dropout: share of features dropped in training; 0.5 in the paper.
 
     Raises:
         InputError: the features are too small to pool.
@@ -32,7 +33,7 @@ def erde_head(channels: int, side: int, classes: int) -> nn.Module:
         *normalised(channels),
         HalvingPool(),
         nn.Flatten(),
-        Dropout(0.5),
+        Dropout(dropout) if dropout else nn.Identity(),
         nn.Linear(channels * (side // 2) ** 2, classes),
     )
 

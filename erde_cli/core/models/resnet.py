@@ -36,7 +36,7 @@ class BasicBlock(nn.Module):
         return F.relu(hidden + self.shortcut(features), inplace=True)
 
 
-def resnet(depth: int, width: int, classes: int, stem: int) -> Backbone:
+def resnet(depth: int, width: int, classes: int, stem: int, stem_stride: int = 1) -> Backbone:
     """ResNet-(6n+2): a stem in the first block, then 3n blocks of `width`, 2 and 4 times it.
 
     Args:
@@ -45,6 +45,7 @@ def resnet(depth: int, width: int, classes: int, stem: int) -> Backbone:
         classes: number of classes.
         stem: channels of the first convolution; `width` in the paper, half of it in the resnet8x4
             and resnet32x4 of the literature on distillation.
+        stem_stride: of the first convolution, 1 in the paper; 2 halves the side of all features.
 
     Raises:
         InputError: there is none of that depth.
@@ -62,7 +63,7 @@ def resnet(depth: int, width: int, classes: int, stem: int) -> Backbone:
             blocks.append(BasicBlock(inputs, outputs, stride))
             channels.append(outputs)
             inputs = outputs
-    first = nn.Conv2d(3, stem, 3, 1, 1, bias=False)
+    first = nn.Conv2d(3, stem, 3, stem_stride, 1, bias=False)
     blocks[0] = nn.Sequential(first, *normalised(stem), blocks[0])
     classifier = pooled_classifier(inputs, classes)
     initialise([*blocks, classifier])

@@ -10,7 +10,7 @@ from erde_cli.core.recipe.loading import (
 from erde_cli.core.recipe.schema import Recipe, even_pairing
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.recipe.sections.data import NAMED, Augmentation, Data
-from erde_cli.core.recipe.sections.distillation import Distillation, TeacherWrong, Weights
+from erde_cli.core.recipe.sections.distillation import Distillation, Weights
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.recipe.shipped import ShippedRecipe, shipped_recipe, shipped_recipes
@@ -25,7 +25,6 @@ __all__ = [
     "Network",
     "Recipe",
     "ShippedRecipe",
-    "TeacherWrong",
     "Training",
     "Weights",
     "differences",

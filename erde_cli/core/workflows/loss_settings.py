@@ -15,8 +15,9 @@ def loss_settings(recipe: Recipe) -> LossSettings:
         cross_entropy=wanted.weights.cross_entropy,
         distillation=wanted.weights.distillation,
         entropy=wanted.weights.entropy,
-        keep_cross_entropy=wanted.teacher_wrong.cross_entropy,
-        keep_distillation=wanted.teacher_wrong.distillation,
+        replaces=wanted.form == "replace" and wanted.entropy_on != "all",
+        entropy_on=wanted.entropy_on,
+        unsure_above=wanted.unsure_above,
         entropy_at_last_exit=wanted.entropy_at_last_exit,
         label_smoothing=recipe.training.student.label_smoothing,
     )

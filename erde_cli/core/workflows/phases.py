@@ -6,6 +6,7 @@ from copy import deepcopy
 
 from erde_cli.core.files import digest_of
 from erde_cli.core.recipe import Recipe
+from erde_cli.core.recipe.retired import as_before, as_now
 from erde_cli.core.workflows.options import Json
 
 # Of the section data: where images lie, how they got there, and where they lie once decoded.
@@ -19,6 +20,9 @@ _BEFORE: Json = {
     "training.teacher.class_weights": "none",
     "training.student.class_weights": "none",
     "calibration.metric": "accuracy",
+    "distillation.unsure_above": 0.5,
+    **{f"{role}.stem_stride": 1 for role in ("teacher", "student")},
+    **{f"{role}.head_dropout": 0.5 for role in ("teacher", "student")},
 }
 _VERSION = 1  # raised when the same recipe would train another network
 
@@ -45,7 +49,7 @@ def decisive(recipe: Json) -> Json:
 
     Recipes, and with them runs and bundles, from before a key are then the same as with it.
     """
-    kept = deepcopy(recipe)
+    kept = as_before(deepcopy(recipe))
     data = kept.get("data")
     if isinstance(data, dict):
         kept["data"] = data = {k: v for k, v in data.items() if k not in WHEREABOUTS}
@@ -62,7 +66,7 @@ def decisive(recipe: Json) -> Json:
 
 def as_meant(recipe: Json) -> Json:
     """A recipe, or some of its sections, from before some keys, with what it meant then."""
-    full = deepcopy(recipe)
+    full = as_now(deepcopy(recipe))
     for dotted, before in _BEFORE.items():
         section, key = _place(full, dotted)
         if section and _matters(full, dotted):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from erde_cli.core.class_weights import class_weights
 from erde_cli.core.context import Context
 from erde_cli.core.data import AugmentationPlan, Batch, Batches, Dataset, ImageStore, Normalisation
-from erde_cli.core.models import Architecture, build_model, resolve_architecture
+from erde_cli.core.models import (
+    Architecture,
+    build_model,
+    resolve_architecture,
+    whitening_layers,
+)
 from erde_cli.core.objectives import DistillationObjective, LabelObjective
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe import Network, Recipe, Training
@@ -22,6 +29,7 @@ from erde_cli.core.workflows.loss_settings import loss_settings
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
+_WHITENED_ON = 5000 * 32**2  # pixels, as in airbench
 Logits = Callable[[Batch], Tensor]  # of a teacher, float32 [batch, exits, classes]
 
 
@@ -85,6 +93,8 @@ def prepare(
     # Teacher and student draw apart, so that neither depends on how long the other was trained.
     seed = derive_seed(recipe.seed, role)
     model = build_model(architecture, derive_seed(seed, "weights"))
+    for layer in whitening_layers(model):
+        layer.fit(_some_images(train, normalisation))
     context.place(model)
     # The teacher sees another view of each image every epoch.
     views = recipe.distillation.teacher_cache.views if role == "student" else None
@@ -134,12 +144,20 @@ def objective_of(
         teacher,
         recipe.pairing,
         loss_settings(recipe),
-        recipe.distillation.entropy_on,
         exit_weights,
         seed,
         context,
         class_weights,
     )
+
+
+def _some_images(train: ImageStore, normalisation: Normalisation) -> Tensor:
+    """Images from all over the train split, normalised, float32 [n, 3, height, width]."""
+    height, width = train.images.shape[1:3]
+    most = max(1, _WHITENED_ON // (height * width))
+    places = np.arange(0, len(train), max(1, math.ceil(len(train) / most)))
+    scale, shift = normalisation.scale_and_shift()
+    return (train.take(train.places(places)).float() * scale - shift).permute(0, 3, 1, 2)
 
 
 def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:

@@ -143,7 +143,7 @@ def test_cuts_that_do_not_fit_the_backbone_are_refused(cuts: tuple[int, ...]) ->
 def test_an_unknown_backbone_or_head_is_refused(backbone: str, head: str) -> None:
     with pytest.raises(InputError, match="has no backbone") as caught:
         build_model(Architecture(backbone, 8, 2, (1,), head, 5, 8))
-    assert "backbones resnet, wrn, vgg; heads erde, gap" in caught.value.expected
+    assert "backbones resnet, wrn, vgg, airbench; heads erde, gap" in caught.value.expected
 
 
 def test_a_head_that_cannot_pool_the_features_is_refused() -> None:

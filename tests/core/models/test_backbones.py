@@ -18,6 +18,7 @@ from erde_cli.core.recipe import Network, parse_yaml
 RESNET_X4 = {"widening": 4, "stem": 32}
 WRN = {"backbone": "wrn"}
 VGG = {"backbone": "vgg"}
+AIRBENCH = {"backbone": "airbench"}
 PAGE = Path(__file__).parents[3] / "docs/backbones.md"
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
@@ -103,7 +104,14 @@ def network_convolutions(model: nn.Module) -> list[nn.Module]:
 
 @pytest.mark.parametrize(
     "keys",
-    [{"depth": 14}, {**WRN, "depth": 16}, {**VGG, "depth": 8}, {"depth": 8, **RESNET_X4}],
+    [
+        {"depth": 14},
+        {**WRN, "depth": 16},
+        {**VGG, "depth": 8},
+        {**AIRBENCH, "depth": 14},
+        {"depth": 8, **RESNET_X4},
+        {"depth": 8, "stem_stride": 2},
+    ],
 )
 @pytest.mark.parametrize("head", ["erde", "gap"])
 def test_a_backbone_can_be_cut_after_every_block(keys: dict[str, Any], head: str) -> None:

@@ -78,7 +78,7 @@ def test_as_many_heads_as_stages_are_needed() -> None:
 
 
 def test_the_head_of_the_paper_has_the_layers_of_the_paper() -> None:
-    head = erde_head(6, 9, 5)
+    head = erde_head(6, 9, 5, 0.5)
     assert [type(layer) for layer in head] == [
         nn.BatchNorm2d,
         nn.ReLU,
@@ -94,13 +94,13 @@ def test_the_head_of_the_paper_has_the_layers_of_the_paper() -> None:
 @pytest.mark.parametrize("side", [2, 3, 4, 9])
 def test_a_head_fits_features_of_its_side(side: int) -> None:
     features = torch.zeros(2, 6, side, side)
-    assert erde_head(6, side, 5)(features).shape == (2, 5)
+    assert erde_head(6, side, 5, 0.5)(features).shape == (2, 5)
     assert gap_head(6, preactivated=False, classes=5)(features).shape == (2, 5)
 
 
 def test_the_head_of_the_paper_refuses_features_that_it_cannot_pool() -> None:
     with pytest.raises(InputError, match="1x1") as caught:
-        erde_head(6, 1, 5)
+        erde_head(6, 1, 5, 0.5)
     assert "2x2" in caught.value.expected
     assert "head: gap" in caught.value.hint
 

@@ -79,7 +79,10 @@ Changed = Callable[[dict[str, Any]], Recipe]
         ("distillation.temperature", 0),
         ("distillation.temperature", 101),
         ("distillation.weights.entropy", -1),
-        ("distillation.teacher_wrong.cross_entropy", 1),
+        ("distillation.form", 1),
+        ("distillation.unsure_above", 1),
+        ("student.stem_stride", 3),
+        ("student.head_dropout", 1),
         ("distillation.entropy_at_last_exit", "no"),
         ("distillation.entropy_on", "wrong"),
         ("calibration.max_drop", -1),
@@ -121,6 +124,21 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
             {"teacher.backbone": "vgg", "teacher.depth": 13, "teacher.widening": 2},
             "teacher.widening",
             "vgg has none",
+        ),
+        (
+            {"teacher.backbone": "airbench", "teacher.depth": 10},
+            "teacher.depth",
+            "must be 6n + 2, such as 8 or 14 for airbench",
+        ),
+        (
+            {"teacher.backbone": "airbench", "teacher.depth": 14, "teacher.stem_stride": 2},
+            "teacher.stem_stride",
+            "airbench has none; leave it out",
+        ),
+        (
+            {"student.head": "gap", "student.head_dropout": 0},
+            "student.head_dropout",
+            "head: gap drops nothing; leave it out",
         ),
         (
             {"teacher.backbone": "vgg", "teacher.depth": 8, "teacher.exits": [3, 5]},
@@ -404,6 +422,8 @@ def test_a_recipe_comes_back_from_its_own_json(changed: Changed) -> None:
         ({"backbone": "vgg", "depth": 8}, 5, 64),
         ({"backbone": "vgg", "depth": 13}, 10, 64),
         ({"backbone": "vgg", "depth": 16, "width": 32}, 13, 32),
+        ({"backbone": "airbench", "depth": 8}, 6, 64),
+        ({"backbone": "airbench", "depth": 14, "width": 8}, 12, 8),
     ],
 )
 def test_a_family_decides_the_blocks_and_the_usual_width(

@@ -42,6 +42,12 @@ def folder(**data: Any) -> Recipe:
     return recipe(dataset="imagefolder", root="images", **data)
 
 
+def as_trained_before(section: dict[str, Any], *, added: bool) -> dict[str, Any]:
+    """The section `distillation` from when `teacher_wrong` said what `form` says."""
+    kept = {key: section[key] for key in section if key not in ("form", "unsure_above")}
+    return {**kept, "teacher_wrong": {"cross_entropy": added, "distillation": added}}
+
+
 def digest(made: Recipe) -> str:
     return inputs_digest(made, "teacher", "images")
 
@@ -91,6 +97,7 @@ def test_a_recipe_from_before_a_key_is_the_same_recipe() -> None:
     for role in ("teacher", "student"):
         del old["training"][role]["class_weights"]
     del old["calibration"]["metric"]
+    old["distillation"] = as_trained_before(old["distillation"], added=False)
     assert _comparable(old) == _comparable(recipe(dataset="digits").model_dump())
     changed = recipe(dataset="digits", student="balanced").model_dump()
     assert _comparable(old) != _comparable(changed)
@@ -103,3 +110,30 @@ def test_another_metric_is_another_recipe_and_trains_the_same_networks() -> None
     assert _comparable(old.model_dump()) != _comparable(other.model_dump())
     for role in ("teacher", "student"):
         assert inputs_digest(old, role, "images") == inputs_digest(other, role, "images")
+
+
+def with_loss(**changes: Any) -> Recipe:
+    made = recipe(dataset="digits")
+    return made.model_copy(update={"distillation": made.distillation.model_copy(update=changes)})
+
+
+def test_a_recipe_that_kept_both_terms_is_one_of_the_form_add() -> None:
+    """The digest is that of a recipe with teacher_wrong: {cross_entropy: true, ...: true}."""
+    added = with_loss(form="add")
+    old = added.model_dump()
+    old["distillation"] = as_trained_before(old["distillation"], added=True)
+    assert _comparable(old) == _comparable(added.model_dump())
+    assert relevant(added, "student")["distillation"] == old["distillation"]
+    assert inputs_digest(added, "student", "images") != DIGITS[1]
+
+
+def test_of_the_unsure_the_share_is_told_where_it_is_used_or_changed() -> None:
+    plain, unsure, other = (
+        with_loss(entropy_on=mode, unsure_above=share)
+        for mode, share in [
+            ("teacher_wrong", 0.5), ("teacher_wrong_or_unsure", 0.5),
+            ("teacher_wrong_or_unsure", 0.6),
+        ]
+    )  # fmt: skip
+    digests = {inputs_digest(one, "student", "images") for one in (plain, unsure, other)}
+    assert len(digests) == 3

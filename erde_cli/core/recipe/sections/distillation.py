@@ -9,7 +9,9 @@ from pydantic import Field
 from erde_cli.core.recipe.sections.base import NonNegative, Section
 
 Method = Literal["cross_entropy", "kd", "erde"]
-EntropyOn = Literal["teacher_wrong", "teacher_wrong_then_right", "shuffled", "all"]
+EntropyOn = Literal[
+    "teacher_wrong", "teacher_wrong_or_unsure", "teacher_wrong_then_right", "shuffled", "all"
+]
 
 
 class Weights(Section):
@@ -18,13 +20,6 @@ class Weights(Section):
     cross_entropy: NonNegative = Field(1.0, description="of CE, against the label")
     distillation: NonNegative = Field(1.0, description="of KD, against the teacher")
     entropy: NonNegative = Field(1.0, description="of E, where the teacher's exit is wrong")
-
-
-class TeacherWrong(Section):
-    """Which terms stay beside the entropy term where the teacher's exit is wrong."""
-
-    cross_entropy: bool = Field(False, description="keep CE there")
-    distillation: bool = Field(False, description="keep KD there")
 
 
 class TeacherCache(Section):
@@ -45,9 +40,18 @@ class Distillation(Section):
     method: Method = Field("erde", description="cross_entropy: no teacher; kd; erde")
     temperature: float = Field(2.0, gt=0, le=100, description="of KD; E is at temperature 1")
     weights: Weights = Field(default_factory=Weights)
-    teacher_wrong: TeacherWrong = Field(default_factory=TeacherWrong)
+    form: Literal["replace", "add"] = Field(
+        "replace", description="whether E takes the place of CE and KD on its images, or is added"
+    )
     entropy_at_last_exit: bool = Field(False, description="use E at the last exit as well")
     entropy_on: EntropyOn = Field("teacher_wrong", description="on which images E acts")
+    unsure_above: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="teacher_wrong_or_unsure: entropy of the teacher's exit, as a share of ln K, "
+        "above which it is unsure",
+    )
     teacher_cache: TeacherCache = Field(default_factory=TeacherCache)
     pairing: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, description="teacher exit (from 0) for each student exit; null: the same number"

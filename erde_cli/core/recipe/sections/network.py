@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
 
 _VGG_BLOCKS = {8: 5, 13: 10, 16: 13}
+_HEAD_DROPOUT = 0.5  # of the paper
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,26 @@ _FAMILIES = {
         width=16,
         lacks=("dropout",),
     ),
+    "airbench": _Family(
+        "6n + 2",
+        lambda depth: depth >= 8 and depth % 6 == 2,
+        lambda depth: depth - 2,
+        width=64,
+        lacks=("widening", "stem", "stem_stride", "dropout"),
+    ),
     "wrn": _Family(
         "6n + 4",
         lambda depth: depth >= 10 and depth % 6 == 4,
         lambda depth: (depth - 4) // 2,
         width=16,
-        lacks=(),
+        lacks=("stem_stride",),
     ),
     "vgg": _Family(
         "8, 13 or 16",
         _VGG_BLOCKS.__contains__,
         _VGG_BLOCKS.__getitem__,
         width=64,
-        lacks=("widening", "stem", "dropout"),
+        lacks=("widening", "stem", "stem_stride", "dropout"),
     ),
 }
 
@@ -59,23 +67,23 @@ _FAMILIES = {
 class Network(Section):
     """A backbone, where it is cut, and the head at each cut."""
 
-    backbone: Literal["resnet", "wrn", "vgg"] = Field(
+    backbone: Literal["resnet", "wrn", "vgg", "airbench"] = Field(
         "resnet",
         description="family of the backbone: resnet (He et al.), wrn (wide, pre-activation), "
-        "vgg (with BatchNorm, for 32 pixels)",
+        "vgg (with BatchNorm, for 32 pixels), airbench (whitening, wide where features are small)",
     )
     depth: int = Field(
         ge=8,
         le=10_000,
         description="layers of the backbone: resnet 6n + 2 (8, 14, 20, ...), "
-        "wrn 6n + 4 (10, 16, 22, ...), vgg 8, 13 or 16",
+        "airbench the same, wrn 6n + 4 (10, 16, 22, ...), vgg 8, 13 or 16",
     )
     width: int | None = Field(
         None,
         ge=1,
         le=1024,
         description="channels of the first group of blocks before widening; "
-        "null: 16, and 64 for vgg",
+        "null: 16, and 64 for vgg and airbench",
     )
     widening: int = Field(
         1,
@@ -86,6 +94,11 @@ class Network(Section):
     stem: int | None = Field(
         None, ge=1, le=1024, description="channels of the first convolution; null: width"
     )
+    stem_stride: Literal[1, 2] = Field(
+        1,
+        description="resnet: step of the first convolution; 2 halves the side of all features, so "
+        "that twice the width costs the same",
+    )
     dropout: float = Field(
         0, ge=0, lt=1, description="wrn: share of features dropped between a block's convolutions"
     )
@@ -95,6 +108,12 @@ class Network(Section):
         "3: that many with the last, evenly spaced in multiply-adds",
     )
     head: Literal["erde", "gap"] = Field("erde", description="classifier at the early exits")
+    head_dropout: float = Field(
+        _HEAD_DROPOUT,
+        ge=0,
+        lt=1,
+        description="share of features dropped in each head of the kind erde",
+    )
     exit_weights: list[NonNegative] | None = Field(
         None, description="weight of each exit's loss; null: all the same"
     )
@@ -110,7 +129,7 @@ class Network(Section):
     @model_validator(mode="after")
     def _check(self) -> Network:
         family = _FAMILIES[self.backbone]
-        defaults = {"widening": 1, "stem": None, "dropout": 0}
+        defaults = {"widening": 1, "stem": None, "stem_stride": 1, "dropout": 0}
         rules = broken(
             *(
                 (
@@ -119,6 +138,11 @@ class Network(Section):
                     f"{self.backbone} has none; leave it out",
                 )
                 for key in family.lacks
+            ),
+            (
+                self.head != "erde" and self.head_dropout != _HEAD_DROPOUT,
+                "head_dropout",
+                f"head: {self.head} drops nothing; leave it out",
             ),
             (
                 not family.has_depth(self.depth),
