@@ -1,0 +1,75 @@
+"""Whether the entropy term acts: entropy at early exits where the teacher is wrong, and right.
+
+The term raises the entropy of an exit on images that the teacher's paired exit gets wrong, and on
+no others. What shows it is the gap between both groups, next to that of a student trained without
+the term: an image that is hard for the teacher is uncertain for any student.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EntropyGap:
+    """One early exit (from 0), where the teacher's paired exit is wrong and where it is right.
+
+    wrong, right: mean entropy in nats. accuracy_wrong, accuracy_right: of this exit, 0 to 1. All
+    None where there are no such images. share_wrong: of images the teacher gets wrong, 0 to 1.
+    """
+
+    exit: int
+    wrong: float | None
+    right: float | None
+    share_wrong: float
+    accuracy_wrong: float | None
+    accuracy_right: float | None
+
+    @property
+    def gap(self) -> float | None:
+        """Entropy where the teacher is wrong less that where it is right, nats."""
+        return None if self.wrong is None or self.right is None else self.wrong - self.right
+
+
+def entropy_gaps(
+    scores: FloatArray, correct: BoolArray, teacher_correct: BoolArray
+) -> list[EntropyGap]:
+    """Entropy and accuracy of every early exit where the teacher is wrong, and where it is right.
+
+    Args:
+        scores: entropies of the student's exits in nats, [images, exits].
+        correct: whether the student's exits are right, bool [images, exits].
+        teacher_correct: whether the teacher's paired exits are right, bool [images, exits].
+
+    Raises:
+        ValueError: the arrays are not of the same images and exits.
+    """
+    if not scores.shape == correct.shape == teacher_correct.shape:
+        shapes = f"{scores.shape}, {correct.shape}, {teacher_correct.shape}"
+        raise ValueError(f"the same images and exits expected, got {shapes}")
+    return [
+        _gap(exit_, scores[:, exit_], correct[:, exit_], ~teacher_correct[:, exit_])
+        for exit_ in range(scores.shape[1] - 1)
+    ]
+
+
+def _gap(exit_: int, scores: FloatArray, correct: BoolArray, wrong: BoolArray) -> EntropyGap:
+    return EntropyGap(
+        exit_,
+        wrong=_mean(scores[wrong]),
+        right=_mean(scores[~wrong]),
+        share_wrong=float(wrong.mean()),
+        accuracy_wrong=_mean(correct[wrong]),
+        accuracy_right=_mean(correct[~wrong]),
+    )
+
+
+def _mean(values: FloatArray | BoolArray) -> float | None:
+    """Mean of some images; None where there are none."""
+    return float(values.mean(dtype=np.float64)) if len(values) else None
