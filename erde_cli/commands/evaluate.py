@@ -67,7 +67,13 @@ def evaluate(
     """  # fmt: skip
     from rich.markup import escape
 
-    from erde_cli.commands.tables import evaluation_table, picture_line, sweep_table, weakest_table
+    from erde_cli.commands.tables import (
+        evaluation_table,
+        gap_table,
+        picture_line,
+        sweep_table,
+        weakest_table,
+    )
     from erde_cli.commands.terminal import show, working
     from erde_cli.core.workflows.evaluate import evaluate_bundle
 
@@ -89,6 +95,7 @@ def evaluate(
         evaluation_table(f"{document['images']:,} images ({escape(document['split'])})", document),
         *_relied_on(document),
         *weakest_table(document),
+        *gap_table(document),
         sweep_table(evaluation),
         SWEEP_NOTE,
         *picture_line(files.picture, files.confusion),

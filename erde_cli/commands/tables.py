@@ -106,6 +106,25 @@ def weakest_table(result: dict[str, Any]) -> list[Table]:
     return [made]
 
 
+def gap_table(result: dict[str, Any]) -> list[Table]:
+    """Of one evaluate object of a student: entropies where its teacher is wrong, and right."""
+    rows = result.get("entropy_gaps")
+    if not rows:
+        return []
+    made = table(
+        "Mean entropy of the early exits, nats",
+        "exit", "teacher wrong %", "where it is wrong", "where it is right", "gap",
+    )  # fmt: skip
+    for row in rows:
+        values = (row[name] for name in ("wrong", "right", "gap"))
+        made.add_row(
+            exit_name(row["exit"], len(result["exits"])),
+            percent(row["share_wrong"]),
+            *("-" if value is None else f"{value:.3f}" for value in values),
+        )
+    return [made]
+
+
 def _uneven(*results: dict[str, Any]) -> bool:
     """Whether a class has more than twice the images of another, which accuracy then hides."""
     rows = [row for result in results for row in result.get("classes") or []]

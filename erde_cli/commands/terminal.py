@@ -115,7 +115,7 @@ class _Lines(_Quiet):
         accuracy = " ".join(f"{100 * share:.1f}" for share in event.accuracy_calibration)
         line = (
             f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}  {_terms(means)}  "
-            f"calibration {accuracy} %  {event.images_per_second:,.0f} images/s  "
+            f"calibration {accuracy} %  {_gaps(event)}{event.images_per_second:,.0f} images/s  "
             f"ETA {_clock(left)}"
         )
         self._console.print(line, soft_wrap=True, highlight=False)
@@ -221,6 +221,14 @@ def _terms(means: dict[str, float]) -> str:
     parts = [f"{name} {value:.3f}" for name, value in shown.items()]
     parts += [] if wrong is None else [f"teacher wrong {100 * wrong:.1f} %"]
     return "  ".join(parts)
+
+
+def _gaps(event: EpochEvent) -> str:
+    """By how much early exits are less sure where the teacher is wrong, where there is one."""
+    if not event.entropy_gaps:
+        return ""
+    shown = " ".join("-" if gap is None else f"{gap:.2f}" for gap in event.entropy_gaps)
+    return f"entropy gap {shown}  "
 
 
 def _clock(seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -20,7 +21,10 @@ class StepEvent:
 
 @dataclass(frozen=True)
 class EpochEvent:
-    """A finished epoch; lists have one number per exit."""
+    """A finished epoch; lists have one number per exit.
+
+    entropy_gaps: of every early exit in nats, as of `EntropyGap.gap`; none without a teacher.
+    """
 
     epoch: int
     epochs: int
@@ -29,6 +33,7 @@ class EpochEvent:
     accuracy_calibration: list[float]
     images_per_second: float
     seconds: float
+    entropy_gaps: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batch, Batches
+from erde_cli.core.entropy_gap import BoolArray, EntropyGap, entropy_gaps
 from erde_cli.core.epoch_log import EpochLog
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.inference import Answers
@@ -66,10 +67,13 @@ def train_epoch(
     evaluate: Callable[[EarlyExitNet], Answers],
     observer: Observer,
     after_step: Callable[[TrainState], object] = lambda state: None,
+    teacher_correct: BoolArray | None = None,
 ) -> EpochRecord:
     """Train to the end of an epoch, then look at the calibration split (shown, never selected on).
 
     `after_step` may save the state, and end it all by an exception: the next call goes on there.
+    `teacher_correct`, bool [images, exits], says where the teacher is right on the images that
+    `evaluate` answers; then the entropies there and elsewhere are told as well.
 
     Raises:
         TrainingError: too many steps one after the other were not finite, or all of an epoch;
@@ -98,6 +102,7 @@ def train_epoch(
     seconds = log.seconds
     means = log.means()
     answers = evaluate(state.model)
+    gaps = _gaps(answers, teacher_correct)
     record = EpochRecord(
         {
             "epoch": state.epoch,
@@ -106,6 +111,7 @@ def train_epoch(
             **means,
             "skipped_steps": log.skipped,
             "accuracy_calibration": answers.accuracy,
+            **_entropies(gaps),
             "collapsed": _tell_collapsed(answers, state.model.classes, observer),
         },
         {
@@ -124,6 +130,7 @@ def train_epoch(
             answers.accuracy,
             log.images / seconds,
             seconds,
+            [one.gap for one in gaps],
         )
     )
     return record
@@ -155,6 +162,23 @@ def train_step(
     state.guard.step(taken)
     state.scaler.update()
     return Step(loss.detach(), {name: term.detach() for name, term in terms.items()}, taken)
+
+
+def _gaps(answers: Answers, teacher_correct: BoolArray | None) -> list[EntropyGap]:
+    """Of every early exit; none without a teacher."""
+    if teacher_correct is None:
+        return []
+    return entropy_gaps(answers.scores, answers.correct, teacher_correct)
+
+
+def _entropies(gaps: list[EntropyGap]) -> dict[str, list[float | None]]:
+    """What is logged of them: mean entropies in nats, one number for every early exit."""
+    if not gaps:
+        return {}
+    return {
+        "entropy_teacher_wrong": [one.wrong for one in gaps],
+        "entropy_teacher_right": [one.right for one in gaps],
+    }
 
 
 def _check_steps(state: TrainState, rate: float, done: int, steps: int) -> None:

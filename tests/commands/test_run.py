@@ -21,6 +21,7 @@ from ..faults.runs import Line, differences, files_of
 EVALUATE_KEYS = {
     "split", "images", "accuracy", "full_accuracy", "expected_macs", "full_macs", "static_macs",
     "thresholds", "exits", "certified", "drift", "agreement", "balanced_accuracy", "classes",
+    "entropy_gaps",
 }  # fmt: skip
 REPORT_KEYS = {
     "data", "teacher", "student", "macs_ratio", "size_ratio", "exit_ratio", "accuracy_drop",
@@ -41,6 +42,25 @@ def test_the_report_has_exactly_the_documented_keys(report: dict[str, Any]) -> N
         "exit", "accuracy", "exit_rate", "cumulative_macs",
     }  # fmt: skip
     assert set(report["seconds"]) == {"teacher", "student", "calibration", "evaluation"}
+
+
+def test_the_report_tells_entropies_where_the_teacher_is_wrong_of_the_student_alone(
+    report: dict[str, Any], finished_run: Path
+) -> None:
+    assert report["teacher"]["entropy_gaps"] is None
+    gaps = report["student"]["entropy_gaps"]
+    assert [one["exit"] for one in gaps] == [0, 1]
+    exits = report["teacher"]["exits"]
+    assert [one["share_wrong"] for one in gaps] == [
+        pytest.approx(1 - exits[exit_]["accuracy"]) for exit_ in (0, 1)
+    ]
+    for one in gaps:
+        assert one["gap"] == pytest.approx(one["wrong"] - one["right"])
+        share = one["share_wrong"]
+        both = share * one["accuracy_wrong"] + (1 - share) * one["accuracy_right"]
+        assert both == pytest.approx(report["student"]["exits"][one["exit"]]["accuracy"])
+    rows = (finished_run / "logs/student/metrics.jsonl").read_text().splitlines()
+    assert len(json.loads(rows[-1])["entropy_teacher_wrong"]) == 2
 
 
 def test_the_ratio_is_the_product_of_size_and_early_exit(report: dict[str, Any]) -> None:

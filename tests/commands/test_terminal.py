@@ -40,6 +40,16 @@ def test_lines_have_loss_terms_speed_and_time_left() -> None:
     assert "calibration 50.0 75.0 %  1,234 images/s  ETA 5:00" in shown
 
 
+def test_the_gap_in_entropy_is_shown_where_there_is_a_teacher() -> None:
+    console = screen(is_terminal=False)
+    lines = terminal._Lines(console)
+    lines.epoch(replace(EPOCH, entropy_gaps=[0.4567, None]))
+    lines.epoch(EPOCH)
+    first, second = text(console).splitlines()
+    assert "75.0 %  entropy gap 0.46 -  1,234 images/s" in first
+    assert "gap" not in second
+
+
 def test_the_time_left_is_that_of_the_whole_job() -> None:
     console = screen(is_terminal=False)
     lines = terminal._Lines(console)

@@ -326,3 +326,27 @@ def test_only_float16_scales_its_gradients() -> None:
     assert fresh(HALF).scaler.is_enabled()
     assert not fresh().scaler.is_enabled()
     assert fresh().state_dict()["scaler"] == {}
+
+
+def test_where_a_teacher_is_wrong_the_entropy_is_told_apart(store: ImageStore) -> None:
+    state, recorder = fresh(), Recorder()
+    context = make_context("cpu", "float32", 1, SETTINGS.memory_format)
+    right = np.ones((len(store), 3), dtype=np.bool_)
+    right[::3, 0] = False  # the second exit is never wrong: there is no gap
+    plan = AugmentationPlan(1, flip=True, cutout=0)
+    context.place(state.model)
+    batches = Batches(store, NORMALISATION, plan, SETTINGS.batch_size, 5, context)
+
+    def evaluate(model: EarlyExitNet) -> Answers:
+        return answer_all(model, store, NORMALISATION, context)
+
+    record = train_epoch(
+        state, batches, LabelObjective(torch.ones(3), 0.0), SETTINGS, 5, context, evaluate,
+        recorder, teacher_correct=right,
+    )  # fmt: skip
+    scores = evaluate(state.model).scores
+    wrong, others = scores[::3, 0].mean(), np.delete(scores[:, 0], slice(None, None, 3)).mean()
+    assert record.metrics["entropy_teacher_wrong"] == [pytest.approx(wrong), None]
+    assert record.metrics["entropy_teacher_right"][0] == pytest.approx(others)
+    assert list(recorder.epochs[-1].entropy_gaps) == [pytest.approx(wrong - others), None]
+    assert "entropy_teacher_wrong" not in epochs(store, fresh(), 1)[0].metrics

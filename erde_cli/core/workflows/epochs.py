@@ -15,6 +15,7 @@ from erde_cli.core.bundle_writer import versions
 from erde_cli.core.checkpoints import Checkpoints, Saved
 from erde_cli.core.context import Context
 from erde_cli.core.data import Batches
+from erde_cli.core.entropy_gap import BoolArray
 from erde_cli.core.errors import InputError, StoppedError, TrainingError
 from erde_cli.core.files import make_folder, write_json, write_text
 from erde_cli.core.inference import Answers
@@ -33,7 +34,10 @@ _DECIDES_BYTES = ("device", "precision", "memory_format", "threads", "world_size
 
 @dataclass(frozen=True)
 class Epochs:
-    """What the epochs of one network are trained with; `seed` is the network's own."""
+    """What the epochs of one network are trained with; `seed` is the network's own.
+
+    teacher_correct: of the images that `look` answers, bool [images, exits]; None: no teacher.
+    """
 
     settings: Training
     batches: Batches
@@ -41,6 +45,7 @@ class Epochs:
     seed: int
     context: Context
     look: Callable[[EarlyExitNet], Answers]
+    teacher_correct: BoolArray | None = None
 
 
 class Keeper:
@@ -175,6 +180,7 @@ def train_epochs(
                 record = train_epoch(
                     state, wanted.batches, wanted.objective, wanted.settings, wanted.seed,
                     wanted.context, wanted.look, options.observer, keeper.after_step,
+                    wanted.teacher_correct,
                 )  # fmt: skip
             except TrainingError as error:
                 raise keeper.with_last_state(error) from error

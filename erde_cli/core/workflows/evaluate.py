@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from erde_cli.core.context import Context
 from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
 from erde_cli.core.drift import Drift, drift
 from erde_cli.core.entropy import largest_entropy
+from erde_cli.core.entropy_gap import EntropyGap, entropy_gaps
 from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.inference import Answers, answer_all, ready, route_all
 from erde_cli.core.metrics import Adaptive, adaptive_of
@@ -43,7 +44,10 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A bundle on a set of images; without thresholds none leaves early."""
+    """A bundle on a set of images; without thresholds none leaves early.
+
+    entropy_gaps: of a student whose teacher has answered the same images.
+    """
 
     bundle: Bundle
     split: str
@@ -57,6 +61,7 @@ class Evaluation:
     by_class: ByClass
     sweep: list[SweepRow]
     drift: Drift | None
+    entropy_gaps: list[EntropyGap] | None = None
 
     @property
     def full_accuracy(self) -> float:
@@ -89,7 +94,23 @@ class Evaluation:
                 for i, (accuracy, rate, macs) in enumerate(rows)
             ],
             "classes": self.by_class.rows(),
+            "entropy_gaps": None
+            if self.entropy_gaps is None
+            else [{**asdict(one), "gap": one.gap} for one in self.entropy_gaps],
         }
+
+    def beside(self, teacher: Evaluation) -> Evaluation:
+        """The same, with entropies where the teacher's paired exits are wrong, and right.
+
+        As it was, where the bundle was trained without a teacher or this one lacks an exit.
+        """
+        recipe = self.bundle.recipe
+        exits = teacher.answers.correct.shape[1]
+        if recipe.distillation.method == "cross_entropy" or max(recipe.pairing) >= exits:
+            return self
+        right = teacher.answers.correct[:, recipe.pairing]
+        gaps = entropy_gaps(self.answers.scores, self.answers.correct, right)
+        return replace(self, entropy_gaps=gaps)
 
 
 def evaluate_bundle(
@@ -132,7 +153,10 @@ def evaluate_bundle(
     store = load_split(_dataset(bundle, data, options), split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
     warn_of_drift(evaluation, options)
-    point = _teacher_point(bundle, teacher, store, context, options)
+    beside = _teacher(bundle, teacher, store, context, options)
+    point = None
+    if beside is not None:
+        point, evaluation = point_of(beside), evaluation.beside(beside)
     folder = out or bundle.path / "evaluation" / (split if data is None else "data")
     return write_evaluation(evaluation, point, folder, options.observer)
 
@@ -231,9 +255,10 @@ def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
     return dataset
 
 
-def _teacher_point(
+def _teacher(
     bundle: Bundle, given: Path | None, store: ImageStore, context: Context, options: Options
-) -> Point | None:
+) -> Evaluation | None:
+    """The teacher on the same images, if there is one to set beside the bundle."""
     path = given or bundle.path.resolve().parent / "teacher"
     if given is None and (bundle.document.role == "teacher" or not path.is_dir()):
         return None
@@ -250,7 +275,7 @@ def _teacher_point(
             raise
         options.observer.note(f"The teacher is not marked: {error.message}")
         return None
-    return point_of(evaluate_store(teacher, store, "", context, adaptive=False))
+    return evaluate_store(teacher, store, "", context, adaptive=False)
 
 
 def _written(thresholds: list[float] | None) -> list[WrittenThreshold] | None:

@@ -10,6 +10,7 @@ from erde_cli.core.class_names import ClassName
 from erde_cli.core.thresholds import WrittenThreshold
 
 _Share = Annotated[float, Field(ge=0, le=1)]
+_Nats = Annotated[float, Field(ge=0)]
 _Macs = Annotated[float, Field(gt=0)]
 
 
@@ -33,6 +34,16 @@ class _Class(_Document):
     expected_macs: _Macs | None
 
 
+class _EntropyGap(_Document):
+    exit: Annotated[int, Field(ge=0)]
+    wrong: _Nats | None
+    right: _Nats | None
+    gap: float | None
+    share_wrong: _Share
+    accuracy_wrong: _Share | None
+    accuracy_right: _Share | None
+
+
 class _Evaluation(_Document):
     split: str
     images: Annotated[int, Field(ge=0)]
@@ -47,7 +58,8 @@ class _Evaluation(_Document):
     certified: bool
     drift: JsonValue
     exits: Annotated[list[_Exit], Field(min_length=1)]
-    classes: list[_Class] | None = None  # ... nor these
+    classes: list[_Class] | None = None  # ... nor these ...
+    entropy_gaps: list[_EntropyGap] | None = None  # ... nor these
 
 
 class _Report(_Document):

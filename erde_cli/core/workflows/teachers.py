@@ -12,10 +12,12 @@ from erde_cli.core.bundle import Bundle, load_bundle
 from erde_cli.core.bundle_format import read_bundle_document
 from erde_cli.core.cache import cache_folder, in_words, temporary_folder, writable_folder
 from erde_cli.core.context import Context
-from erde_cli.core.data import Batch, Batches, Dataset
+from erde_cli.core.data import Batch, Batches, Dataset, ImageStore
 from erde_cli.core.data.folders import FolderSource
+from erde_cli.core.entropy_gap import BoolArray
 from erde_cli.core.errors import BundleError
 from erde_cli.core.files import digest_of
+from erde_cli.core.inference import answer_all, ready
 from erde_cli.core.recipe import Recipe, even_pairing
 from erde_cli.core.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
 from erde_cli.core.workflows.options import Json, Options
@@ -64,6 +66,14 @@ def load_teacher(recipe: Recipe, path: Path) -> Bundle:
             hint="name exits that it has with --set distillation.pairing=[...]",
         )
     return teacher
+
+
+def teacher_correct(
+    teacher: Bundle, recipe: Recipe, store: ImageStore, context: Context
+) -> BoolArray:
+    """Where the teacher's paired exits are right, bool [images, student's exits]."""
+    answers = answer_all(ready(teacher.model, context), store, teacher.normalisation, context)
+    return answers.correct[:, recipe.pairing]
 
 
 def check_splits(teacher: Bundle, dataset: Dataset) -> None:
@@ -118,10 +128,10 @@ def teacher_logits(
     teacher: Bundle,
     recipe: Recipe,
     fingerprint: str,
-    seed: int,
-    batches: Batches,
     context: Context,
     options: Options,
+    batches: Batches,
+    seed: int,
 ) -> Callable[[Batch], Tensor]:
     """What gives a teacher's logits for a batch: the teacher itself, or the cache it fills.
 
@@ -129,10 +139,10 @@ def teacher_logits(
         teacher: the teacher's bundle.
         recipe: of the student.
         fingerprint: of the images and their splits.
-        seed: what the augmentation is drawn by.
-        batches: the student's.
         context: device and precision of the student's training.
         options: who is told how large the cache becomes.
+        batches: the student's.
+        seed: what the augmentation is drawn by.
 
     Raises:
         InputError: there is no room for the cache.

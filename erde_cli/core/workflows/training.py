@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,7 @@ from erde_cli.core.bundle import Bundle
 from erde_cli.core.bundle_writer import check_target, save_bundle
 from erde_cli.core.checkpoints import Checkpoints
 from erde_cli.core.context import Context
-from erde_cli.core.data import (
-    Batches,
-    Dataset,
-)
+from erde_cli.core.data import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import InputError
 from erde_cli.core.halves import tuning_half
@@ -28,8 +24,13 @@ from erde_cli.core.workflows.epochs import Epochs, Keeper, train_epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.phases import inputs_digest
-from erde_cli.core.workflows.prepared import Logits, Role, prepare
-from erde_cli.core.workflows.teachers import check_splits, load_teacher, teacher_logits
+from erde_cli.core.workflows.prepared import Role, prepare
+from erde_cli.core.workflows.teachers import (
+    check_splits,
+    load_teacher,
+    teacher_correct,
+    teacher_logits,
+)
 
 _ALMOST_KD = 0.01  # share of teacher errors
 
@@ -119,12 +120,7 @@ def distill(
     task = _Task("student", recipe, digest, run)
     if teacher is None:
         return _train(task, dataset, None, context, options, start)
-    known = teacher  # mypy: is there, also in the function
-
-    def logits(batches: Batches, seed: int) -> Logits:
-        return teacher_logits(known, recipe, dataset.fingerprint, seed, batches, context, options)
-
-    return _train(task, dataset, logits, context, options, start)
+    return _train(task, dataset, teacher, context, options, start)
 
 
 @dataclass(frozen=True)
@@ -160,14 +156,20 @@ def checkpoint_folder(run: Path, role: str) -> Path:
 def _train(
     task: _Task,
     dataset: Dataset,
-    teacher: Callable[[Batches, int], Logits] | None,
+    teacher: Bundle | None,
     context: Context,
     options: Options,
     start: float,
 ) -> Trained:
     train, calibration = load_for_training(dataset, options)
     seen = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
-    made = prepare(task.recipe, task.role, dataset, train, context, teacher)
+    logits = right = None
+    if teacher is not None:
+        right = teacher_correct(teacher, task.recipe, seen, context)
+        logits = partial(
+            teacher_logits, teacher, task.recipe, dataset.fingerprint, context, options
+        )
+    made = prepare(task.recipe, task.role, dataset, train, context, logits)
     model, normalisation = made.state.model, made.normalisation
     _tell_useless_exits(model, task.recipe.data.image_size, options)
     options.observer.note(
@@ -176,7 +178,7 @@ def _train(
         f"{context.layout}, {context.threads} thread{'' if context.threads == 1 else 's'}"
     )
     look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
-    wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look)
+    wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look, right)
     keeper = Keeper(task.logs, task.checkpoints, context, task.recipe.model_dump(), options)
     almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
     speed = train_epochs(made.state, wanted, keeper, almost_kd, options)
