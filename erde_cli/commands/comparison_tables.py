@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import RenderableType
@@ -10,8 +11,20 @@ from rich.table import Table
 
 from erde_cli.commands.tables import exit_name, percent, picture_line, table
 from erde_cli.core.workflows.compare import Compared
+from erde_cli.core.workflows.compare_differences import PLANNED
 from erde_cli.core.workflows.compare_files import JSON, PICTURES
-from erde_cli.core.workflows.compare_words import RIVAL_HEAD, rival_rows, spread, statement
+from erde_cli.core.workflows.compare_words import (
+    GAP_HEAD,
+    GAPS,
+    RIVAL_HEAD,
+    gap_rows,
+    one_theta,
+    rival_rows,
+    spread,
+    statement,
+    theta_head,
+    theta_rows,
+)
 
 
 def comparison_pieces(found: Compared) -> list[RenderableType]:
@@ -21,9 +34,12 @@ def comparison_pieces(found: Compared) -> list[RenderableType]:
     said = "[bold]The primary comparison, erde − kd, was not made.[/bold]"
     if primary is not None:
         said = f"[bold]{escape(statement(primary))}[/bold]"
-    others = [escape(statement(one)) for one in document["differences"] if not one["primary"]]
-    if others:
-        others = ["All of these intervals hold at once (Bonferroni):", *others]
+    others = _together(one for one in document["differences"] if not one["primary"])
+    same = document["one_threshold"]["differences"]
+    planned = [escape(statement(one)) for one in same if (one["a"], one["b"]) == PLANNED]
+    if planned:
+        planned = ["The paper's protocol, with an interval of its own:", *planned]
+    others += [*planned, *_together(one for one in same if (one["a"], one["b"]) != PLANNED)]
     failed = [
         f"[red]failed[/red]: seed {one['seed']}, {escape(one['method'])}: {escape(one['reason'])}"
         for one in document["failed"]
@@ -31,11 +47,18 @@ def comparison_pieces(found: Compared) -> list[RenderableType]:
     picture = found.run / PICTURES[0]
     return [
         _teachers(document), _budgets(document), _exits(document), _savings(document),
+        *_gaps(document), _one_theta(document), one_theta(document),
         *([_rivals(document)] if document["static_rivals"] else []),
         said, *others, "Everything else is descriptive.", *failed,
         *picture_line(picture if picture.is_file() else None),
         f"report:  {escape(str(found.run / JSON))}",
     ]  # fmt: skip
+
+
+def _together(found: Iterable[dict[str, Any]]) -> list[str]:
+    """Sentences about differences whose intervals hold together."""
+    said = [escape(statement(one)) for one in found]
+    return ["All of these intervals hold at once (Bonferroni):", *said] if said else []
 
 
 def _teachers(document: dict[str, Any]) -> Table:
@@ -101,6 +124,23 @@ def _savings(document: dict[str, Any]) -> Table:
                 spread(row["accuracy"]),
                 *(spread(row[name], 1) for name in ("macs_ratio", "size_ratio", "exit_ratio")),
             )
+    return made
+
+
+def _gaps(document: dict[str, Any]) -> list[Table]:
+    """Whether the entropy term acts; no table where no student has a teacher and an early exit."""
+    made = table(GAPS, *GAP_HEAD)
+    rows = gap_rows(document)
+    for row in rows:
+        made.add_row(*row)
+    return [made] if rows else []
+
+
+def _one_theta(document: dict[str, Any]) -> Table:
+    """The paper's protocol: what each value of one θ gives."""
+    made = table("One θ for all exits, mean ± sd over seeds", *theta_head(document))
+    for row in theta_rows(document):
+        made.add_row(*row)
     return made
 
 

@@ -14,11 +14,13 @@ from functools import cached_property
 
 import numpy as np
 
+from erde_cli.core.entropy import largest_entropy
 from erde_cli.core.observations import FloatArray, Observations
 from erde_cli.core.randomness import derive_seed
 
 BUDGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the full MACs
 DRAWS = 2000
+_STEPS = 100  # of one θ for all exits, from 0 to ln K
 _AT_ONCE = 100  # draws whose counts lie in memory together
 _ROUNDING = 1e-9
 
@@ -64,6 +66,15 @@ def with_ends(thresholds: Sequence[Sequence[float]], early: int) -> list[tuple[f
     """
     always, never = (math.inf,) * early, (0.0,) * early
     return list(dict.fromkeys([always, *map(tuple, thresholds), never]))
+
+
+def one_threshold(classes: int) -> list[float]:
+    """Values of one θ for all exits, nats: 0 (never early), hundredths of ln K, inf (always).
+
+    Fixed beforehand, so that nothing is chosen on any image.
+    """
+    largest = largest_entropy(classes)
+    return [*(step / _STEPS * largest for step in range(_STEPS + 1)), math.inf]
 
 
 def cost_curve(seen: Observations, thresholds: Sequence[Sequence[float]]) -> Curve:

@@ -40,12 +40,14 @@ class Drawn:
     seeds: one curve each, [points] of MACs and of accuracy (fractions).
     exits: each exit alone, without earlier heads, mean over seeds.
     plain: a variant is a thin line alone; bands and marks of a dozen could not be told apart.
+    one_theta: as `seeds`, with one θ for all exits; not of the teacher.
     """
 
     label: str
     seeds: Sequence[tuple[FloatArray, FloatArray]]
     exits: Sequence[Point]
     plain: bool = True
+    one_theta: Sequence[tuple[FloatArray, FloatArray]] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,8 @@ def band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, F
 def draw_comparison(path: Path, picture: ComparisonPicture, observer: Observer) -> Path | None:
     """Draw accuracy over expected MACs, as `plots.draw` does.
 
-    The students on the left, where they can be told apart; with their teacher on the right, where
-    it can be seen how far away it is.
+    The students on the left, where they can be told apart. On the right, with one θ for all exits;
+    below, with their teacher, where it can be seen how far away it is.
     """
     return draw(path, lambda: _comparison(picture), observer)
 
@@ -86,26 +88,48 @@ def _comparison(picture: ComparisonPicture) -> Figure:
     names = [fitted(one.label, _NAMES, _SMALL, most=6) for one in students]
     lines = sum(1 + name.count("\n") for name in names)
     both = picture.teacher is not None
-    size = (13.0 if both else 9.0, max(5.0, 1.2 + _LINE * lines))
+    size = (13.0, max(6.6 if both else 5.0, 1.2 + _LINE * lines))
     figure = Figure(figsize=size, dpi=150, layout="constrained")
-    panels = figure.subplots(1, 2, width_ratios=(3, 2)) if both else [figure.add_subplot()]
-    entries: list[tuple[tuple[Artist, ...], str]] = []
-    for place, (name, one) in enumerate(zip(names, students, strict=True)):
-        drawn = [_draw(axes, one, _style(place), place) for axes in panels]
-        entries.append((drawn[0], name))
+    grid = figure.add_gridspec(2 if both else 1, 2, width_ratios=(3, 2))
+    main = figure.add_subplot(grid[:, 0])
+    entries = [
+        (_draw(main, one, _style(place), place), name)
+        for place, (name, one) in enumerate(zip(names, students, strict=True))
+    ]
     if picture.rivals:
         name = fitted("static: no early exits, kd", _NAMES, _SMALL)
-        entries.append((tuple(marks(panels[0], picture.rivals, "*", INK, 110, name)), name))
+        entries.append((tuple(marks(main, picture.rivals, "*", INK, 110, name)), name))
+    _finish(main, "a threshold for each exit")
+    _one_theta(figure.add_subplot(grid[0, 1]), students)
     if picture.teacher is not None:
         name = fitted("teacher, last exit marked", _NAMES, _SMALL)
-        entries.append((_draw(panels[1], picture.teacher, (INK, ":", "D")), name))
-        panels[1].set_title("with the teacher", fontsize=10, loc="left", pad=10)
-    for axes in panels:
-        finish(axes, "accuracy", wide=axes is not panels[0])
+        below = figure.add_subplot(grid[1, 1])
+        entries.append((_with_teacher(below, students, picture.teacher), name))
     _legend_beside(figure, entries, len(picture.students[0].seeds))
     title = fitted(picture.title, size[0] - _NAMES - 1.2)  # left of the legend
     figure.suptitle(title, fontsize=TITLE, x=0.01, ha="left", parse_math=False)
     return figure
+
+
+def _one_theta(axes: Axes, students: Sequence[Drawn]) -> None:
+    """The same students with one θ for all exits; without their marks, which are the same."""
+    for place, one in enumerate(students):
+        _draw(axes, Drawn(one.label, one.one_theta, [], one.plain), _style(place), place)
+    _finish(axes, "one θ for all exits")
+
+
+def _with_teacher(axes: Axes, students: Sequence[Drawn], teacher: Drawn) -> tuple[Artist, ...]:
+    """The students, and how far away their teacher is."""
+    for place, one in enumerate(students):
+        _draw(axes, one, _style(place), place)
+    drawn = _draw(axes, teacher, (INK, ":", "D"))
+    _finish(axes, "with the teacher", wide=True)
+    return drawn
+
+
+def _finish(axes: Axes, title: str, *, wide: bool = False) -> None:
+    axes.set_title(title, fontsize=10, loc="left", pad=10)
+    finish(axes, "accuracy", wide=wide)
 
 
 def _style(place: int) -> tuple[str, str, str]:

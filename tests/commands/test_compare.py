@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from erde_cli.app import main
+from erde_cli.core.comparison import area, one_threshold
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.recipe import load_recipe
 from erde_cli.core.workflows import compare as module
@@ -29,7 +30,7 @@ FEW = ("--set", "training.student.epochs=1", "--set", "training.teacher.epochs=2
 RESULT_KEYS = {
     "recipe", "seeds", "methods", "own", "shared_teacher", "calibration_images", "test_images",
     "budgets", "draws", "teachers", "students", "summary", "primary", "differences",
-    "static_rivals", "failed",
+    "one_threshold", "static_rivals", "failed",
 }  # fmt: skip
 NETWORK_KEYS = {
     "seed", "bundle", "full_macs", "static_macs", "least_cost", "auc", "at_budgets", "points",
@@ -40,6 +41,9 @@ QUALITIES = {
 }  # fmt: skip
 SAVING_KEYS = {
     "points", "accuracy", "expected_macs", "macs_ratio", "size_ratio", "exit_ratio", "reached",
+}  # fmt: skip
+GAP_KEYS = {
+    "exit", "wrong", "right", "gap", "share_wrong", "accuracy_wrong", "accuracy_right",
 }  # fmt: skip
 DIFFERENCE_KEYS = {
     "a", "b", "measure", "primary", "seeds", "conditional_on_teacher", "of_seeds", "mean",
@@ -78,9 +82,9 @@ def test_no_table_is_cut_in_a_pipe(
     code, out, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW)
     assert code == 0, err
     assert "…" not in out
-    for title in ("Teachers", "Accuracy %", "Exits", "MACs for"):
+    for title in ("Teachers", "Accuracy %", "Exits", "MACs for", "Entropy at", "One θ for"):
         assert f"\n{title}" in f"\n{out}"
-    assert out.count("accuracy %") == 3
+    assert out.count("accuracy %") == 5
     assert "simultaneous 95 % interval" in out
 
 
@@ -89,11 +93,21 @@ def test_the_results_have_exactly_the_documented_keys(document: dict[str, Any]) 
     teacher, student, summary = (document[n][0] for n in ("teachers", "students", "summary"))
     assert set(teacher) == NETWORK_KEYS | {"accuracy", "wrong"}
     assert set(teacher["wrong"]) == {"train", "calibration", "test"}
-    assert set(student) == NETWORK_KEYS | {"method", "savings"}
+    assert set(student) == NETWORK_KEYS | {"method", "savings", "entropy_gaps", "one_threshold"}
+    assert set(student["entropy_gaps"][0]) == GAP_KEYS
+    assert set(student["one_threshold"]) == {"auc", "cost", "accuracy"}
     assert set(student["points"][0]) == {"thresholds", "cost", "accuracy"}
     assert set(student["exits"][0]) == QUALITIES | {"exit", "cumulative_macs", "static_macs"}
     assert set(student["savings"][0]) == SAVING_KEYS | {"thresholds"}
-    assert set(summary) == {"method", "seeds", "auc", "at_budgets", "exits", "savings"}
+    assert set(summary) == {
+        "method", "seeds", "auc", "at_budgets", "exits", "savings", "entropy_gaps", "one_threshold",
+    }  # fmt: skip
+    assert set(summary["entropy_gaps"][0]) == GAP_KEYS | {"seeds"}
+    assert set(summary["one_threshold"]) == {"auc", "cost", "accuracy"}
+    assert set(summary["one_threshold"]["cost"][0]) == {"mean", "sd", "low", "high"}
+    assert set(document["one_threshold"]) == {"thresholds", "differences"}
+    for one in document["one_threshold"]["differences"]:
+        assert set(one) == DIFFERENCE_KEYS - {"at_budgets"}
     assert set(summary["auc"]) == {"mean", "sd", "low", "high"}
     assert set(summary["exits"][0]) == QUALITIES | {"exit"}
     assert set(summary["savings"][0]) == SAVING_KEYS | {"seeds"}
@@ -133,6 +147,62 @@ def test_only_the_others_are_corrected(document: dict[str, Any]) -> None:
     for one in document["differences"]:
         low, high = one["interval" if one["primary"] else "interval_corrected"]
         assert (one["verdict"] == "no difference shown") == (low <= 0 <= high)
+
+
+def test_one_threshold_sweeps_every_student_alike(document: dict[str, Any]) -> None:
+    written = document["one_threshold"]["thresholds"]
+    assert (written[0], written[-1]) == ("never", "always")
+    assert written[1:-1] == one_threshold(10)[1:-1]
+    for one in document["students"]:
+        found, exits = one["one_threshold"], one["exits"]
+        assert len(found["cost"]) == len(found["accuracy"]) == len(written) == 102
+        assert found["cost"] == sorted(found["cost"], reverse=True)
+        assert found["cost"][0] == pytest.approx(1)
+        assert found["cost"][-1] == pytest.approx(one["least_cost"])
+        assert found["accuracy"][0] == pytest.approx(exits[-1]["accuracy"])
+        assert found["accuracy"][-1] == pytest.approx(exits[0]["accuracy"])
+        points = np.array(found["cost"]), np.array(found["accuracy"])
+        assert found["auc"] == pytest.approx(float(area(*points)))
+    for one in document["summary"]:
+        mine = [s["one_threshold"] for s in document["students"] if s["method"] == one["method"]]
+        for name in ("cost", "accuracy"):
+            middle = [values[name][50] for values in mine]
+            assert one["one_threshold"][name][50]["mean"] == pytest.approx(np.mean(middle))
+
+
+def test_one_threshold_has_differences_of_its_own(document: dict[str, Any]) -> None:
+    auc = {(s["seed"], s["method"]): s["one_threshold"]["auc"] for s in document["students"]}
+    planned, *others = document["one_threshold"]["differences"]
+    assert (planned["a"], planned["b"], planned["measure"]) == ("erde", "kd", "auc_one_threshold")
+    assert not any(one["primary"] for one in (planned, *others))
+    assert (planned["interval_corrected"], planned["p_corrected"]) == (None, None)
+    low, high = planned["interval"]
+    assert (planned["verdict"] == "no difference shown") == (low <= 0 <= high)
+    for one in (planned, *others):
+        of_seeds = [auc[seed, one["a"]] - auc[seed, one["b"]] for seed in (3, 4)]
+        assert one["of_seeds"] == pytest.approx(of_seeds)
+    assert len(others) == 2
+    for one in others:  # a family of two, not of four with those of the primary measure
+        assert one["p_corrected"] == min(1, 2 * one["p_value"])
+        assert one["interval_corrected"][0] < one["interval"][0]
+
+
+def test_the_entropy_of_every_early_exit_is_told_where_its_teacher_is_wrong(
+    finished: Path, document: dict[str, Any]
+) -> None:
+    for one in document["students"]:
+        folder = finished / f"seed-{one['seed']}"
+        teacher = load_file(folder / "teacher.safetensors")["test.correct"] == 1
+        ours = load_file(folder / one["method"] / "answers.safetensors")
+        assert [row["exit"] for row in one["entropy_gaps"]] == [0, 1]
+        for row in one["entropy_gaps"]:
+            scores, wrong = ours["test.scores"][:, row["exit"]], ~teacher[:, row["exit"]]
+            assert row["share_wrong"] == pytest.approx(wrong.mean())
+            assert row["wrong"] == pytest.approx(scores[wrong].mean())
+            assert row["right"] == pytest.approx(scores[~wrong].mean())
+            assert row["gap"] == pytest.approx(row["wrong"] - row["right"])
+            right = ours["test.correct"][:, row["exit"]]
+            assert row["accuracy_wrong"] == pytest.approx(right[wrong].mean())
 
 
 def test_curves_have_both_ends_and_null_where_nothing_reaches(document: dict[str, Any]) -> None:
@@ -396,6 +466,18 @@ def test_the_tables_say_what_was_found(copy: Path, tiny_recipe: Path, cli: Cli) 
     assert "95 % interval" in out
     assert "Everything else is descriptive." in out
     assert "0 of 2" in out
+    assert "The paper's protocol, with an interval of its own:\nerde − kd, one θ for all" in out
+    assert out.count("All of these intervals hold at once (Bonferroni):") == 2
+    text = (copy / "results.md").read_text()
+    gaps = "Entropy at early exits where the teacher is wrong / right, nats"
+    for said in ("Descriptive: E shifts entropies, so the same θ means another cost", gaps):
+        assert said in out
+        assert said in text
+    table = text.split("Descriptive: E shifts")[1].split("\n\n")[1].splitlines()
+    shown = [line.split(" | ")[0].removeprefix("| ") for line in table[2:]]
+    tenths = [f"{j / 10 * np.log(10):.4f}" for j in range(1, 11)]
+    assert shown == ["never", *tenths, "always"]
+    assert {line.count("|") for line in table} == {8}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from erde_cli.core.comparison import (
     area,
     cost_curve,
     interpolated,
+    one_threshold,
     resampled,
     with_ends,
 )
@@ -25,6 +26,29 @@ def seen() -> Observations:
     scores = np.array([[0.1, 0], [0.2, 0], [0.3, 0], [0.4, 0]])
     correct = np.array([[True, False], [True, True], [False, True], [False, True]])
     return Observations(scores, correct, MACS)
+
+
+def test_one_threshold_goes_in_hundredths_from_never_to_the_largest_entropy_and_always() -> None:
+    thetas = one_threshold(10)
+    assert len(thetas) == 102
+    assert (thetas[0], thetas[100], thetas[101]) == (0, math.log(10), math.inf)
+    assert thetas[:101] == pytest.approx(np.linspace(0, math.log(10), 101).tolist())
+
+
+def test_the_sweep_of_one_threshold_by_hand() -> None:
+    # 0.693 nats in hundredths: image 0 leaves early from j = 15 on, then 1 (29), 2 (44), 3 (58)
+    curve = cost_curve(seen(), [(theta,) for theta in one_threshold(2)])
+    steps = [(15, 1.0, 0.75), (14, 0.8125, 1.0), (15, 0.625, 1.0), (14, 0.4375, 0.75),
+             (44, 0.25, 0.5)]  # fmt: skip
+    assert curve.cost.tolist() == [cost for count, cost, _ in steps for _ in range(count)]
+    assert curve.accuracy.tolist() == [right for count, _, right in steps for _ in range(count)]
+    assert curve.auc == pytest.approx((0.875 + 1 + 0.875 + 0.625) / 4)
+
+
+def test_an_image_as_unsure_as_can_be_leaves_early_at_always_alone() -> None:
+    unsure = Observations(np.full((1, 2), math.log(3)), np.array([[True, False]]), MACS)
+    curve = cost_curve(unsure, [(theta,) for theta in one_threshold(3)])
+    assert curve.cost.tolist() == [1.0] * 101 + [0.25]
 
 
 def random_curve(seed: int, images: int = 40, points: int = 5) -> Curve:

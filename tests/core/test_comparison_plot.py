@@ -21,7 +21,8 @@ from erde_cli.core.plots import Point
 def drawn(label: str, scale: float = 1.0) -> Drawn:
     first = np.array([0.3, 0.6, 1.0]) * 1e6 * scale, np.array([0.5, 0.6, 0.7])
     second = np.array([0.3, 0.5, 1.0]) * 1e6 * scale, np.array([0.4, 0.7, 0.8])
-    return Drawn(label, [first, second], [Point(3e5 * scale, 0.45), Point(1e6 * scale, 0.75)])
+    exits = [Point(3e5 * scale, 0.45), Point(1e6 * scale, 0.75)]
+    return Drawn(label, [first, second], exits, one_theta=[second, second])
 
 
 def test_a_band_is_where_all_seeds_reach() -> None:
@@ -59,9 +60,9 @@ def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_variant_is_a_line_alone_and_rivals_are_marked() -> None:
     one = drawn("erde: weights entropy 0")
-    variant = Drawn(one.label, one.seeds, one.exits, plain=False)
+    variant = Drawn(one.label, one.seeds, one.exits, plain=False, one_theta=one.one_theta)
     figure = _comparison(ComparisonPicture("t", [variant, drawn("erde")], None, [Point(5e5, 0.6)]))
-    [axes] = figure.axes
+    axes, _ = figure.axes
     marks = [str(marks.get_label()) for marks in axes.collections if len(marks.get_offsets()) > 0]
     assert "erde: exits" in marks
     assert "static: no early exits, kd" in marks
@@ -69,6 +70,18 @@ def test_a_variant_is_a_line_alone_and_rivals_are_marked() -> None:
     [legend] = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert names == ["erde", "erde: weights entropy 0", "static: no early exits, kd"]
+
+
+def test_one_theta_has_a_panel_of_its_own_without_marks() -> None:
+    figure = _comparison(ComparisonPicture("t", [drawn("erde"), drawn("kd")], drawn("teacher", 20)))
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["a threshold for each exit", "one θ for all exits", "with the teacher"]
+    main, single, _ = figure.axes
+    assert [line.get_label() for line in single.lines] == ["erde", "kd"]
+    middle = np.interp(6e5, *single.lines[0].get_data())
+    assert middle == pytest.approx(72, abs=0.2)  # of the second seed alone
+    assert np.interp(6e5, *main.lines[0].get_data()) == pytest.approx((60 + 72) / 2, abs=0.2)
+    assert not [marks for marks in single.collections if len(marks.get_offsets()) > 1]
 
 
 def test_kinds_of_students_look_different_however_many_there_are() -> None:

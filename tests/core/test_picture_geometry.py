@@ -55,7 +55,7 @@ def frontier(shape: str, exits: int, title: str = "digits: 144 images") -> Figur
 def kind(label: str, shape: str, exits: int, scale: float = 1e6, *, plain: bool = True) -> Drawn:
     here = points(shape, exits, scale)
     curve = np.array([one.macs for one in here]), np.array([one.accuracy for one in here])
-    return Drawn(label, [curve, curve], here, plain)
+    return Drawn(label, [curve, curve], here, plain, [curve, curve])
 
 
 def comparison(shape: str, exits: int, title: str = "digits: 359 test images") -> Figure:
@@ -199,7 +199,7 @@ def test_curves_that_coincide_are_all_seen() -> None:
     assert len(widths) == 3
     assert widths == sorted(widths, reverse=True)
     assert len(set(widths)) == 3
-    [left, _] = comparison("all right", 3).axes
+    left, *_ = comparison("all right", 3).axes
     erde, kd = left.lines
     assert erde.get_linewidth() > kd.get_linewidth()
     sizes = [float(one.get_sizes()[0]) for one in left.collections

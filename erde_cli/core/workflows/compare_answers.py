@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from erde_cli.core.bundle import Bundle
 from erde_cli.core.calibration import Target, calibrate
-from erde_cli.core.comparison import Curve, cost_curve, with_ends
+from erde_cli.core.comparison import Curve, cost_curve, one_threshold, with_ends
 from erde_cli.core.context import Context
 from erde_cli.core.data import ImageStore
 from erde_cli.core.files import digest_of, write_file
@@ -36,6 +36,7 @@ class Seen:
 
     ece (0 to 1), nll (nats): of each exit on test images. thresholds: vectors in nats, ends
     included, cheapest first on calibration images. static_macs_of_exits: of each exit alone.
+    classes: how many there are.
     """
 
     bundle: Path
@@ -45,6 +46,7 @@ class Seen:
     nll: FloatArray
     thresholds: list[tuple[float, ...]]
     static_macs_of_exits: tuple[float, ...]
+    classes: int
 
     @property
     def static_macs(self) -> float:
@@ -60,6 +62,15 @@ class Seen:
     def curve(self) -> Curve:
         """Accuracy over cost on test images."""
         return cost_curve(self.test, self.thresholds)
+
+    @property
+    def one_threshold(self) -> Curve:
+        """Accuracy over cost on test images, where all early exits have the same θ.
+
+        Made when it is asked for: of every student at once, these points would fill the memory.
+        """
+        early = len(self.static_macs_of_exits) - 1
+        return cost_curve(self.test, [(theta,) * early for theta in one_threshold(self.classes)])
 
 
 @dataclass(frozen=True)
@@ -175,5 +186,5 @@ def _seen(bundle: Bundle, arrays: dict[str, FloatArray]) -> Seen:
     vectors = [tuple(map(float, row)) for row in arrays["thresholds"]]
     return Seen(
         bundle.path, calibration, test, arrays["ece"], arrays["nll"], vectors,
-        tuple(arrays["static"].tolist()),
+        tuple(arrays["static"].tolist()), bundle.model.classes,
     )  # fmt: skip

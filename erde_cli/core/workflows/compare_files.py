@@ -102,4 +102,9 @@ def _drawn(
         )
         for e in range(count - 1 if last_only else 0, count)
     ]
-    return Drawn(label, curves, exits, plain)
+    sweeps = [
+        (np.array(sweep["cost"]) * one["full_macs"], np.array(sweep["accuracy"]))
+        for one in networks
+        if (sweep := one.get("one_threshold"))  # teachers have none
+    ]
+    return Drawn(label, curves, exits, plain, sweeps)

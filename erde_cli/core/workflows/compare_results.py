@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from erde_cli.core.comparison import BUDGETS, DRAWS, resampled
+from erde_cli.core.comparison import BUDGETS, DRAWS, one_threshold
+from erde_cli.core.entropy_gap import entropy_gaps
 from erde_cli.core.exit_quality import POINTS, exit_qualities, savings
-from erde_cli.core.observations import FloatArray
-from erde_cli.core.paired import Difference, corrected, difference, simultaneous, verdict
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.compare_answers import Seen
+from erde_cli.core.workflows.compare_differences import Key, differences, of_one_threshold
 from erde_cli.core.workflows.compare_plan import Plan
 from erde_cli.core.workflows.compare_rivals import rivals_document
 from erde_cli.core.workflows.options import Json
 
-PRIMARY = ("erde", "kd")
 _QUALITIES = ("accuracy", "auroc_error", "auroc_repairable", "accuracy_certain", "ece", "nll")
-Key = tuple[int, str]  # seed, label
+_GAPS = ("wrong", "right", "gap", "share_wrong", "accuracy_wrong", "accuracy_right")
 
 
 @dataclass(frozen=True)
@@ -44,12 +43,13 @@ class Found:
 
 def results(plan: Plan, found: Found) -> Json:
     """The object of `results.json`."""
+    pairing = {arm.label: arm.recipe.pairing for arm in plan.arms}
     students = [
-        _student(seed, label, seen, found.teachers.get(seed))
+        _student(seed, label, seen, found.teachers.get(seed), pairing[label])
         for (seed, label), seen in found.students.items()
     ]
     first = next(iter(found.students.values()))
-    differences = _differences(plan, found)
+    paired = differences(plan, found.students)
     return {
         "recipe": plan.recipe.name,
         "seeds": list(plan.seeds),
@@ -63,8 +63,12 @@ def results(plan: Plan, found: Found) -> Json:
         "teachers": [_teacher(seed, seen, found) for seed, seen in found.teachers.items()],
         "students": students,
         "summary": [_summary(arm.label, students) for arm in plan.arms],
-        "primary": next((one for one in differences if one["primary"]), None),
-        "differences": differences,
+        "primary": next((one for one in paired if one["primary"]), None),
+        "differences": paired,
+        "one_threshold": {
+            "thresholds": _written(one_threshold(first.classes)),
+            "differences": of_one_threshold(plan, found.students),
+        },
         "static_rivals": rivals_document(plan, found.students, found.rivals),
         "failed": [asdict(one) for one in found.failed],
     }
@@ -80,17 +84,29 @@ def _teacher(seed: int, seen: Seen, found: Found) -> Json:
     }  # fmt: skip
 
 
-def _student(seed: int, label: str, seen: Seen, teacher: Seen | None) -> Json:
-    reached = None
+def _student(
+    seed: int, label: str, seen: Seen, teacher: Seen | None, pairing: Sequence[int]
+) -> Json:
+    reached = gaps = None
+    sweep = seen.one_threshold
     if teacher is not None:
         found = savings(
             seen.calibration, seen.test, seen.thresholds,
             teacher.calibration.full_accuracy, (teacher.static_macs, seen.static_macs),
         )  # fmt: skip
         reached = [{**asdict(one), "thresholds": _written(one.thresholds)} for one in found]
+        gaps = [
+            {**asdict(one), "gap": one.gap}
+            for one in entropy_gaps(
+                seen.test.scores, seen.test.correct, teacher.test.correct[:, list(pairing)]
+            )
+        ]
     return {
         "seed": seed, "method": label, "bundle": str(seen.bundle), **_network(seen),
-        "savings": reached,
+        "savings": reached, "entropy_gaps": gaps,
+        "one_threshold": {
+            "auc": sweep.auc, "cost": sweep.cost.tolist(), "accuracy": sweep.accuracy.tolist(),
+        },
     }  # fmt: skip
 
 
@@ -137,7 +153,30 @@ def _summary(label: str, students: list[Json]) -> Json:
             for e in exits
         ],
         "savings": [saved(place, mine) for place in range(len(POINTS))],
+        "entropy_gaps": gapped(mine),
+        "one_threshold": _swept([one["one_threshold"] for one in mine]),
     }
+
+
+def gapped(mine: list[Json]) -> list[Json]:
+    """Entropy gaps of each early exit, over the seeds that have a teacher."""
+    asked = [one["entropy_gaps"] for one in mine if one["entropy_gaps"] is not None]
+    return [
+        {
+            "exit": rows[0]["exit"], "seeds": len(rows),
+            **{name: _over_seeds(row[name] for row in rows) for name in _GAPS},
+        }
+        for rows in zip(*asked, strict=True)
+    ]  # fmt: skip
+
+
+def _swept(sweeps: list[Json]) -> Json:
+    """One θ for all exits: its AUC, and what each value of it gives."""
+    over = {
+        name: [_over_seeds(values) for values in zip(*(s[name] for s in sweeps), strict=True)]
+        for name in ("cost", "accuracy")
+    }
+    return {"auc": _over_seeds(one["auc"] for one in sweeps), **over}
 
 
 def saved(place: int, mine: list[Json]) -> Json:
@@ -160,69 +199,3 @@ def _over_seeds(values: Iterable[float | None]) -> Json | None:
         "mean": float(numbers.mean()), "sd": sd,
         "low": float(numbers.min()), "high": float(numbers.max()),
     }  # fmt: skip
-
-
-def _differences(plan: Plan, found: Found) -> list[Json]:
-    """Paired differences a − b; all but the primary one are corrected for their number."""
-    keys = list(found.students)
-    drawn = dict(zip(keys, resampled([found.students[k].curve for k in keys]), strict=True))
-    pairs = []
-    for a, b in plan.pairs:
-        seeds = [s for s in plan.seeds if (s, a) in drawn and (s, b) in drawn]
-        if seeds:
-            pairs.append((a, b, seeds, _difference(a, b, seeds, found.students, drawn, 0)))
-    others = sum((a, b) != PRIMARY and auc.interval is not None for a, b, _, auc in pairs)
-    documents = []
-    for a, b, seeds, auc in pairs:
-        documents.append({
-            "a": a, "b": b, "measure": "auc", "primary": (a, b) == PRIMARY, "seeds": seeds,
-            "conditional_on_teacher": plan.teacher is not None,
-            **asdict(auc), **decided(auc, None if (a, b) == PRIMARY else others),
-            "at_budgets": [
-                _at_budget(place, budget, a, b, seeds, found.students, drawn)
-                for place, budget in enumerate(BUDGETS)
-            ],
-        })  # fmt: skip
-    return documents
-
-
-def decided(auc: Difference, others: int | None) -> Json:
-    """Verdict on a difference, by its own interval or by one of `others` that hold together.
-
-    The primary difference (None) is corrected for nothing, and corrects nothing.
-    """
-    if others is None:
-        together, p_value = None, None
-    else:
-        together, p_value = simultaneous(auc, others), corrected(auc.p_value, others)
-    return {
-        "interval_corrected": together,
-        "p_corrected": p_value,
-        "verdict": verdict(auc.interval if others is None else together),
-    }
-
-
-def _difference(
-    a: str, b: str, seeds: list[int], students: dict[Key, Seen],
-    drawn: dict[Key, FloatArray], column: int,
-) -> Difference:  # fmt: skip
-    """Difference a − b of the AUC (column 0), or of the accuracy at a budget (those after it)."""
-
-    def value(seed: int, label: str) -> float:
-        curve = students[seed, label].curve
-        return curve.auc if column == 0 else curve.at()[column - 1] or 0.0
-
-    of_seeds = [value(seed, a) - value(seed, b) for seed in seeds]
-    rows = [drawn[seed, a][:, column] - drawn[seed, b][:, column] for seed in seeds]
-    return difference(of_seeds, np.stack(rows))
-
-
-def _at_budget(
-    place: int, budget: float, a: str, b: str, seeds: list[int],
-    students: dict[Key, Seen], drawn: dict[Key, FloatArray],
-) -> Json:  # fmt: skip
-    """Descriptive: no verdict, no correction; null where a budget is not reachable."""
-    if any(students[s, label].curve.at()[place] is None for s in seeds for label in (a, b)):
-        return {"budget": budget, "mean": None, "interval": None}
-    found = _difference(a, b, seeds, students, drawn, place + 1)
-    return {"budget": budget, "mean": found.mean, "interval": found.interval}

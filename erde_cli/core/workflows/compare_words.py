@@ -7,18 +7,28 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 
 from erde_cli.core.signed import signed, signed_interval
+from erde_cli.core.variants import METHODS
+from erde_cli.core.workflows.compare_differences import ONE_THRESHOLD
 from erde_cli.core.workflows.options import Json
 
 RIVALS = (
     "Networks without early exits, distilled by kd, beside the adaptive students at the same MACs; "
     "descriptive."
 )
+GAPS = "Entropy at early exits where the teacher is wrong / right, nats"
+GAP_HEAD = (
+    "method", "exit", "teacher wrong %", "wrong", "right", "gap", "accuracy %, wrong",
+    "accuracy %, right",
+)  # fmt: skip
+_SHOWN = 10  # every tenth θ, and both ends
 RIVAL_HEAD = ("rival", "MACs", "accuracy %", "method", "there %", "points", "95 % interval")
 
 
 def statement(one: Json) -> str:
     """One sentence about a difference: its size, its interval, and what may be said."""
-    text = f"{one['a']} − {one['b']}: {points(one['mean'])} points of mean accuracy over budgets"
+    how = ", one θ for all exits" if one["measure"] == ONE_THRESHOLD else ""
+    size = f"{points(one['mean'])} points of mean accuracy over budgets"
+    text = f"{one['a']} − {one['b']}{how}: {size}"
     if one["interval"] is None:
         low, high = one["interval_images"]
         return (
@@ -27,13 +37,18 @@ def statement(one: Json) -> str:
         )
     seeds = len(one["seeds"])
     given = ", given this teacher" if one["conditional_on_teacher"] else ""
-    kind = "95 % interval" if one["primary"] else "simultaneous 95 % interval"
+    kind = "95 % interval" if _alone(one) else "simultaneous 95 % interval"
     return f"{text} ({kind} {_deciding(one)}, {seeds} seeds{given}): {one['verdict']}"
 
 
+def _alone(one: Json) -> bool:
+    """Whether a difference was planned as the one of its measure, and is corrected for nothing."""
+    return one["interval_corrected"] is None
+
+
 def _deciding(one: Json) -> str:
-    """The interval that the verdict follows from: simultaneous for all but the primary one."""
-    found = one["interval"] if one["primary"] else one["interval_corrected"]
+    """The interval that the verdict follows from: simultaneous for all but the planned one."""
+    found = one["interval"] if _alone(one) else one["interval_corrected"]
     return "-" if found is None else _interval(*found)
 
 
@@ -67,6 +82,11 @@ def markdown(document: Json) -> str:
         "Paired differences in AUC, points. The primary one was fixed beforehand; the intervals of "
         "the others hold all at once (Bonferroni), and their p is corrected likewise."
     )
+    same_theta = (
+        "The same with one θ for all exits, the paper's protocol, swept from never early to all at "
+        "exit 0; nothing is chosen on any image. The interval and p of erde − kd are its own; the "
+        "intervals of the others hold all at once, and their p is corrected likewise."
+    )
     needed = (
         "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
         "chosen on calibration images, figures of test images."
@@ -74,8 +94,13 @@ def markdown(document: Json) -> str:
     own = [f"{method}: {_plain(', '.join(values))}" for method, values in document["own"].items()]
     equal_cost += f" Given to one method alone: {'; '.join(own)}." if own else ""
     parts = [
-        equal_cost, _budgets(document), paired, _differences(document), needed, _savings(document),
+        equal_cost, _budgets(document), paired, _differences(document["differences"]),
+        same_theta, _differences(document["one_threshold"]["differences"]),
+        one_theta(document), _table(theta_head(document), theta_rows(document)),
+        needed, _savings(document),
     ]  # fmt: skip
+    gaps = gap_rows(document)
+    parts += [f"{GAPS}.", _table(GAP_HEAD, gaps)] if gaps else []
     parts += [RIVALS, _rivals(document)] if document["static_rivals"] else []
     missing = [
         f"- seed {one['seed']}, {one['method']}: {_plain(one['reason'])}"
@@ -94,13 +119,13 @@ def _budgets(document: Json) -> str:
     return _table(head, rows)
 
 
-def _differences(document: Json) -> str:
+def _differences(found: Sequence[Json]) -> str:
     head = ["difference", "mean", "95 % interval", "p", "verdict"]
-    return _table(head, [_difference_cells(one) for one in document["differences"]])
+    return _table(head, [_difference_cells(one) for one in found])
 
 
 def _difference_cells(one: Json) -> list[str]:
-    p_value = one["p_value"] if one["primary"] else one["p_corrected"]
+    p_value = one["p_value"] if _alone(one) else one["p_corrected"]
     name = f"{one['a']} − {one['b']}" + (" (primary)" if one["primary"] else "")
     p_cell = "-" if p_value is None else f"{p_value:.3f}"
     return [name, points(one["mean"]), _deciding(one), p_cell, one["verdict"] or "one seed"]
@@ -122,6 +147,58 @@ def _savings(document: Json) -> str:
         for saved in one["savings"]
     ]
     return _table(head, rows)
+
+
+def one_theta(document: Json) -> str:
+    """What the table of one θ shows, and what it does not."""
+    full = document["students"][0]["full_macs"]
+    return (
+        "One θ for all exits, the same for every method, the paper's protocol: accuracy, and "
+        f"expected MACs in % of the full MACs ({full:,.0f}). Descriptive: E shifts entropies, so "
+        "the same θ means another cost for another method."
+    )
+
+
+def theta_head(document: Json) -> list[str]:
+    """Columns of the sweep of one θ."""
+    names = [one["method"] for one in _plain_methods(document)]
+    return ["θ, nats", *(f"{name} {what}" for name in names for what in ("%", "MACs %"))]
+
+
+def theta_rows(document: Json) -> list[list[str]]:
+    """Accuracy and cost of the methods under some values of one θ, both ends included."""
+    thetas = document["one_threshold"]["thresholds"]
+    sweeps = [one["one_threshold"] for one in _plain_methods(document)]
+    rows = []
+    for place in [*range(0, len(thetas) - 1, _SHOWN), len(thetas) - 1]:
+        theta = thetas[place]
+        cells = [spread(one[what][place]) for one in sweeps for what in ("accuracy", "cost")]
+        rows.append([theta if isinstance(theta, str) else f"{theta:.4f}", *cells])
+    return rows
+
+
+def _plain_methods(document: Json) -> list[Json]:
+    """What is said of the methods as the recipe has them; of the first, where a grid leaves none.
+
+    A dozen variants would be a table that nobody can read.
+    """
+    made = [one for one in document["summary"] if one["seeds"]]
+    return [one for one in made if one["method"] in METHODS] or made[:1]
+
+
+def gap_rows(document: Json) -> list[list[str]]:
+    """Entropy and accuracy of every early exit where the teacher is wrong, and where right."""
+    return [
+        [
+            one["method"],
+            f"{row['exit'] + 1} of {len(one['exits'])}",
+            spread(row["share_wrong"], digits=1),
+            *(spread(row[name], 1, 3) for name in ("wrong", "right", "gap")),
+            *(spread(row[f"accuracy_{name}"]) for name in ("wrong", "right")),
+        ]
+        for one in document["summary"]
+        for row in one["entropy_gaps"]
+    ]
 
 
 def rival_rows(document: Json) -> list[list[str]]:

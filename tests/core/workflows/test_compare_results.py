@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.paired import difference
-from erde_cli.core.workflows.compare_results import decided, saved
+from erde_cli.core.workflows.compare_differences import decided
+from erde_cli.core.workflows.compare_results import gapped, saved
 from erde_cli.core.workflows.compare_words import _differences, statement
 
 
@@ -37,6 +38,21 @@ def test_a_seed_without_a_teacher_is_not_asked() -> None:
     found = saved(0, [student(True, 0.5), {"savings": None}])
     assert (found["reached"], found["seeds"]) == (1, 1)
     assert found["accuracy"]["sd"] is None
+
+
+def gap(wrong: float | None) -> dict[str, Any]:
+    rest = dict.fromkeys(("right", "gap", "share_wrong", "accuracy_wrong", "accuracy_right"), 0.5)
+    return {"exit": 0, "wrong": wrong, **rest}
+
+
+def test_gaps_are_averaged_over_the_seeds_that_have_a_teacher() -> None:
+    [one] = gapped([{"entropy_gaps": [gap(g)]} for g in (0.5, 1.0)] + [{"entropy_gaps": None}])
+    assert (one["exit"], one["seeds"]) == (0, 2)
+    assert (one["wrong"]["mean"], one["wrong"]["sd"]) == (0.75, 0.5**0.5 / 2)
+    [one] = gapped([{"entropy_gaps": [gap(0.5)]}, {"entropy_gaps": [gap(None)]}])
+    assert one["wrong"] is None  # a seed whose teacher is never wrong
+    assert one["right"]["mean"] == 0.5
+    assert gapped([{"entropy_gaps": None}]) == []
 
 
 def test_the_primary_difference_is_corrected_for_nothing() -> None:
@@ -67,7 +83,7 @@ def test_the_interval_that_is_printed_is_the_one_that_decides(
     base = np.array([-spread, spread] * 5)
     auc = difference(of_seeds, np.tile(base, (len(of_seeds), 1)))
     one = {
-        "a": "x", "b": "y", "primary": others is None, "seeds": of_seeds,
+        "a": "x", "b": "y", "measure": "auc", "primary": others is None, "seeds": of_seeds,
         "conditional_on_teacher": False, **asdict(auc), **decided(auc, others),
     }  # fmt: skip
     said = statement(one)
@@ -78,6 +94,6 @@ def test_the_interval_that_is_printed_is_the_one_that_decides(
     assert "-0.00 " not in said
     p_value = auc.p_value if others is None else one["p_corrected"]
     assert abs(p_value - 0.05) < 1e-6 or (shown != "no difference shown") == (p_value < 0.05)
-    (cells,) = [line for line in _differences({"differences": [one]}).splitlines() if "x −" in line]
+    (cells,) = [line for line in _differences([one]).splitlines() if "x −" in line]
     assert f"| {said.split('interval ')[1].split(',')[0]} |" in cells
     assert shown in cells
