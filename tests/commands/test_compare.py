@@ -505,7 +505,8 @@ def test_static_rivals_are_no_students_and_have_no_early_exits(rivalled: dict[st
 
 
 def test_rivals_cost_as_near_to_half_and_seven_tenths_as_a_width_comes() -> None:
-    recipe = load_recipe("cifar10-cpu", ["student.stem=32"])
+    recipe = load_recipe("image-folder", ["student.stem=32", "student.stem_stride=1",
+                                          "student.width=16", "data.image_size=32"])  # fmt: skip
     rivals = static_rivals(recipe, 10)
     assert [rival.label for rival in rivals] == ["static-48", "static-67"]
     assert [rival.recipe.student.width for rival in rivals] == [11, 13]
