@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from erde_cli.core.bundle import load_bundle
 from erde_cli.core.entropy import softmax_entropy
 from erde_cli.core.errors import BundleError
-from erde_cli.core.files import digest_of_file
+from erde_cli.core.files import digest_of, digest_of_file
 
 from ..edited import edit_json
 
@@ -212,3 +212,38 @@ def test_thresholds_are_read_once_and_again_when_they_are_chosen_anew(student: P
     assert again.values == [0.0, float("inf")]
     (student / "thresholds.json").unlink()
     assert bundle.thresholds() is None
+
+
+def _from_before(document: dict[str, Any]) -> None:
+    """As it was written before networks had a stride of the stem, and recipes a form of the loss."""
+    for key in ("stem_stride", "head_dropout"):
+        del document["architecture"][key]
+    for role in ("teacher", "student"):
+        for key in ("stem_stride", "head_dropout"):
+            del document["recipe"][role][key]
+    loss = document["recipe"]["distillation"]
+    del loss["form"], loss["unsure_above"]
+    loss["teacher_wrong"] = {"cross_entropy": True, "distillation": True}
+
+
+def test_a_bundle_from_before_some_keys_is_whole_and_says_what_it_meant(student: Path) -> None:
+    path = student / "bundle.json"
+    document = json.loads(path.read_text())
+    _from_before(document)
+    for holder, key in ((document, "trained_on"), (document["input"], "pixels")):
+        if holder[key] is None:
+            del holder[key]
+    del document["digest"]
+    path.write_text(json.dumps({**document, "digest": digest_of(document)}))
+    recipe = load_bundle(student).recipe
+    assert recipe.distillation.form == "add"
+    assert recipe.student.head_dropout == 0.5
+
+
+def test_another_stride_or_share_is_a_change_of_the_bundle(student: Path) -> None:
+    path = student / "bundle.json"
+    document = json.loads(path.read_text())
+    document["architecture"]["head_dropout"] = 0.25
+    path.write_text(json.dumps(document))
+    with pytest.raises(BundleError, match="damaged, or was changed"):
+        load_bundle(student)

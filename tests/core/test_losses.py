@@ -183,6 +183,15 @@ def test_the_entropy_acts_where_the_recipe_says(entropy_on: str, expected: list[
     assert mask.int().tolist() == expected
 
 
+@pytest.mark.parametrize(("above", "acts"), [(-0.02, True), (0.02, False)])
+def test_a_teacher_is_unsure_above_a_share_of_the_largest_entropy(above: float, acts: bool) -> None:
+    teacher = teacher_logits(ALL_RIGHT)
+    share = float(softmax_entropy(teacher)[0, 0]) / math.log(CLASSES)
+    assert 0.1 < share < 0.9
+    settings = replace(SETTINGS, entropy_on="teacher_wrong_or_unsure", unsure_above=share + above)
+    assert bool(entropy_mask(teacher, LABELS, settings)[0, 0]) == acts
+
+
 def test_the_shuffled_mask_keeps_the_share_of_every_exit() -> None:
     for seed in range(10):
         order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(seed))

@@ -7,10 +7,11 @@ import torch
 from torch import nn
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.models import Architecture, EarlyExitNet, build_model
+from erde_cli.core.models import Architecture, EarlyExitNet, build_model, resolve_architecture
 from erde_cli.core.models.heads import erde_head, gap_head
 from erde_cli.core.models.layers import Dropout, HalvingPool
 from erde_cli.core.models.resnet import resnet
+from erde_cli.core.recipe import Network
 
 
 def make_images(count: int, size: int = 8) -> torch.Tensor:
@@ -89,6 +90,13 @@ def test_the_head_of_the_paper_has_the_layers_of_the_paper() -> None:
     ]
     assert (head[0].num_features, head[4].p) == (6, 0.5)
     assert (head[5].in_features, head[5].out_features) == (6 * 4 * 4, 5)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_the_heads_drop_the_share_of_the_network(share: float) -> None:
+    network = Network(depth=8, width=2, exits=[1], head_dropout=share)
+    head = build_model(resolve_architecture(network, 5, 8)).heads[0]
+    assert [layer.p for layer in head if isinstance(layer, Dropout)] == [share] * (share > 0)
 
 
 @pytest.mark.parametrize("side", [2, 3, 4, 9])

@@ -12,8 +12,11 @@ from erde_cli.core.models.resnet import BasicBlock, resnet
 from erde_cli.core.recipe import Network
 
 
-def size_by_hand(depth: int, width: int, classes: int, image: int) -> tuple[int, int]:
+def size_by_hand(
+    depth: int, width: int, classes: int, image: int, stem_stride: int
+) -> tuple[int, int]:
     """Parameters and multiply-adds of a ResNet-(6n+2) with shortcuts of option B."""
+    image //= stem_stride
     convolutions = [(3, width, 9, image)]  # inputs, outputs, weights of a filter, side of output
     for third in range(3):
         outputs, side = width * 2**third, image // 2**third
@@ -30,12 +33,15 @@ def size_by_hand(depth: int, width: int, classes: int, image: int) -> tuple[int,
 @pytest.mark.parametrize(
     ("depth", "width", "classes", "image"), [(20, 16, 10, 32), (8, 4, 5, 8), (32, 2, 100, 16)]
 )
+@pytest.mark.parametrize("stride", [1, 2])
 def test_parameters_and_macs_are_those_of_the_arithmetic(
-    depth: int, width: int, classes: int, image: int
+    depth: int, width: int, classes: int, image: int, stride: int
 ) -> None:
-    network = Network(depth=depth, width=width, exits=1)
+    network = Network.model_validate(
+        {"depth": depth, "width": width, "exits": 1, "stem_stride": stride}
+    )
     model = build_model(resolve_architecture(network, classes, image))
-    parameters, macs = size_by_hand(depth, width, classes, image)
+    parameters, macs = size_by_hand(depth, width, classes, image, stride)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
     assert count_macs(model, torch.zeros(1, 3, image, image)) == macs
 
