@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from erde_cli.core.bundle import load_bundle
+from erde_cli.core.bundle_format import BundleDocument
 from erde_cli.core.entropy import softmax_entropy
 from erde_cli.core.errors import BundleError
 from erde_cli.core.files import digest_of, digest_of_file
@@ -215,7 +216,7 @@ def test_thresholds_are_read_once_and_again_when_they_are_chosen_anew(student: P
 
 
 def _from_before(document: dict[str, Any]) -> None:
-    """As it was written before networks had a stride of the stem, and recipes a form of the loss."""
+    """As it was written before stems had a stride, and losses a form."""
     for key in ("stem_stride", "head_dropout"):
         del document["architecture"][key]
     for role in ("teacher", "student"):
@@ -228,7 +229,7 @@ def _from_before(document: dict[str, Any]) -> None:
 
 def test_a_bundle_from_before_some_keys_is_whole_and_says_what_it_meant(student: Path) -> None:
     path = student / "bundle.json"
-    document = json.loads(path.read_text())
+    document = BundleDocument.model_validate_json(path.read_text()).model_dump()
     _from_before(document)
     for holder, key in ((document, "trained_on"), (document["input"], "pixels")):
         if holder[key] is None:
