@@ -117,8 +117,9 @@ class BundleDocument(_Document):
         for section, name in ((content, "trained_on"), (content["input"], "pixels")):
             if section[name] is None:  # bundles before them have digests as well
                 del section[name]
-        shape = content["architecture"]
-        content["architecture"] = {k: v for k, v in shape.items() if _LATER.get(k) != v}
+        for key, before in _LATER.items():
+            if content["architecture"][key] == before:
+                del content["architecture"][key]
         return digest_of(content)
 
 
