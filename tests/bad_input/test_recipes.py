@@ -155,6 +155,11 @@ KEYS = [
     wrong("a key misspelled", {"training.student.epoch": 3},
           "did you mean training.student.epochs?"),
     wrong("a key of elsewhere", {"epochs": 3}, "did you mean training.teacher.epochs?"),
+    wrong(
+        "airbench for 8 pixels",
+        {"teacher.backbone": "airbench", "data.image_size": 8},
+        "16 pixels or more",
+    ),
     wrong("teacher_wrong", {"distillation.teacher_wrong": {}}, "distillation.form"),
     wrong("mixup", {"data.augmentation.mixup": 0.2}, "mixes the labels"),
     wrong("a key that is a number", {"7": 1}, "no such key"),

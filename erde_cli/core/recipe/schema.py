@@ -35,8 +35,13 @@ class Recipe(Section):
     calibration: Calibration = Field(default_factory=lambda: Calibration(max_drop=1.0))
 
     @model_validator(mode="after")
-    def _check_pairing(self) -> Recipe:
-        refuse(pairing_rules(self.teacher, self.student, self.distillation))
+    def _check_sections_together(self) -> Recipe:
+        rules = pairing_rules(self.teacher, self.student, self.distillation)
+        for role, network in (("teacher", self.teacher), ("student", self.student)):
+            if self.data.image_size < network.least_side:
+                least = f"{network.backbone} needs images of {network.least_side} pixels or more"
+                rules.append((f"{role}.backbone", f"{least}, not {self.data.image_size}"))
+        refuse(rules)
         return self
 
     @property

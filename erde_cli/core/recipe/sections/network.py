@@ -24,6 +24,7 @@ class _Family:
     blocks: Callable[[int], int]
     width: int
     lacks: tuple[str, ...]
+    least_side: int = 8  # of images in pixels, so that something is left after all poolings
 
     def depth_rule(self, name: str, depth: int) -> str:
         """Say which depths there are, the nearest ones by number."""
@@ -46,6 +47,7 @@ _FAMILIES = {
         lambda depth: depth - 2,
         width=64,
         lacks=("widening", "stem", "stem_stride", "dropout"),
+        least_side=16,
     ),
     "wrn": _Family(
         "6n + 4",
@@ -180,6 +182,11 @@ class Network(Section):
     def blocks(self) -> int:
         """Number of blocks of the backbone, the places where it can be cut."""
         return _FAMILIES[self.backbone].blocks(self.depth)
+
+    @property
+    def least_side(self) -> int:
+        """Smallest images that the backbone takes, pixels."""
+        return _FAMILIES[self.backbone].least_side
 
     @property
     def channels(self) -> int:
