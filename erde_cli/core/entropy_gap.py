@@ -1,8 +1,9 @@
 """Whether the entropy term acts: entropy at early exits where the teacher is wrong, and right.
 
-The term raises the entropy of an exit on images that the teacher's paired exit gets wrong, and on
-no others. What shows it is the gap between both groups, next to that of a student trained without
-the term: an image that is hard for the teacher is uncertain for any student.
+The term is applied only to training images that the teacher's paired exit gets wrong. Whether it
+raises the entropy of such images alone, held-out ones included, is what the gap between both groups
+shows, read next to that of a student trained without the term: an image that is hard for the
+teacher is uncertain for any student.
 """
 
 from __future__ import annotations

@@ -287,6 +287,8 @@ def as_of_old(bundle: Path) -> None:
 
     def edit(document: dict[str, Any]) -> None:
         del document["input"]["pixels"], document["trained_on"]
+        for name in ("stem_stride", "head_dropout"):  # later still
+            del document["architecture"][name]
         for name in ("transparent", "bit_depth", "frames"):
             del document["recipe"]["data"][name]
 

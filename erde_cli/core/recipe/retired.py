@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 RULES = {
-    "distillation.teacher_wrong": "is no more; distillation.form says it: `add` keeps CE and KD "
-    "where E acts, `replace` (the default) keeps neither",
+    "distillation.teacher_wrong": "was removed; use distillation.form: `add` keeps CE and KD where "
+    "E acts, `replace` (the default) keeps neither",
 }
 _KEPT = ("cross_entropy", "distillation")
 
 
 def as_now(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe in today's keys. Where one of CE and KD alone was kept, nothing says so any more."""
+    """A recipe in today's keys; one that kept only one of CE and KD is shown as `replace`."""
     section = recipe.get("distillation")
     if not isinstance(section, dict) or "teacher_wrong" not in section:
         return recipe
