@@ -74,8 +74,8 @@ def band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, F
 def draw_comparison(path: Path, picture: ComparisonPicture, observer: Observer) -> Path | None:
     """Draw accuracy over expected MACs, as `plots.draw` does.
 
-    The students on the left, where they can be told apart. On the right, with one θ for all exits;
-    below, with their teacher, where it can be seen how far away it is.
+    Left: the students, large enough to compare. Right: the same with one θ for all exits; below it,
+    the students and their teacher on one scale, which shows how far apart they are.
     """
     return draw(path, lambda: _comparison(picture), observer)
 

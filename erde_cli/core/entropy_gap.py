@@ -8,7 +8,7 @@ teacher is uncertain for any student.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,10 @@ class EntropyGap:
     def gap(self) -> float | None:
         """Entropy where the teacher is wrong less that where it is right, nats."""
         return None if self.wrong is None or self.right is None else self.wrong - self.right
+
+    def to_json(self) -> dict[str, float | None]:
+        """An object of `entropy_gaps`: the fields, and the gap."""
+        return {**asdict(self), "gap": self.gap}
 
 
 def entropy_gaps(

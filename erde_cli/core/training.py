@@ -73,7 +73,7 @@ def train_epoch(
 
     `after_step` may save the state, and end it all by an exception: the next call goes on there.
     `teacher_correct`, bool [images, exits], says where the teacher is right on the images that
-    `evaluate` answers; then the entropies there and elsewhere are told as well.
+    `evaluate` answers; with it, mean entropies where it is wrong and where it is right are logged.
 
     Raises:
         TrainingError: too many steps one after the other were not finite, or all of an epoch;

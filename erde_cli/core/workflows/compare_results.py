@@ -96,7 +96,7 @@ def _student(
         )  # fmt: skip
         reached = [{**asdict(one), "thresholds": _written(one.thresholds)} for one in found]
         gaps = [
-            {**asdict(one), "gap": one.gap}
+            one.to_json()
             for one in entropy_gaps(
                 seen.test.scores, seen.test.correct, teacher.test.correct[:, list(pairing)]
             )

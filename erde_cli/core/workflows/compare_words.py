@@ -84,8 +84,8 @@ def markdown(document: Json) -> str:
     )
     same_theta = (
         "The same with one θ for all exits, the paper's protocol, swept from never early to all at "
-        "exit 0; nothing is chosen on any image. The interval and p of erde − kd are its own; the "
-        "intervals of the others hold all at once, and their p is corrected likewise."
+        "the first exit; nothing is chosen on any image. The interval and p of erde − kd are its "
+        "own; the intervals of the others hold all at once, and their p is corrected likewise."
     )
     needed = (
         "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "

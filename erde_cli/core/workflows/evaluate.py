@@ -96,13 +96,13 @@ class Evaluation:
             "classes": self.by_class.rows(),
             "entropy_gaps": None
             if self.entropy_gaps is None
-            else [{**asdict(one), "gap": one.gap} for one in self.entropy_gaps],
+            else [one.to_json() for one in self.entropy_gaps],
         }
 
-    def beside(self, teacher: Evaluation) -> Evaluation:
-        """The same, with entropies where the teacher's paired exits are wrong, and right.
+    def compared_with(self, teacher: Evaluation) -> Evaluation:
+        """A copy with `entropy_gaps`, by where the teacher's paired exits are wrong and right.
 
-        As it was, where the bundle was trained without a teacher or this one lacks an exit.
+        Unchanged if the bundle was trained without a teacher, or this teacher lacks a paired exit.
         """
         recipe = self.bundle.recipe
         exits = teacher.answers.correct.shape[1]
@@ -153,10 +153,10 @@ def evaluate_bundle(
     store = load_split(_dataset(bundle, data, options), split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
     warn_of_drift(evaluation, options)
-    beside = _teacher(bundle, teacher, store, context, options)
+    of_teacher = _teacher(bundle, teacher, store, context, options)
     point = None
-    if beside is not None:
-        point, evaluation = point_of(beside), evaluation.beside(beside)
+    if of_teacher is not None:
+        point, evaluation = point_of(of_teacher), evaluation.compared_with(of_teacher)
     folder = out or bundle.path / "evaluation" / (split if data is None else "data")
     return write_evaluation(evaluation, point, folder, options.observer)
 
@@ -258,7 +258,7 @@ def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
 def _teacher(
     bundle: Bundle, given: Path | None, store: ImageStore, context: Context, options: Options
 ) -> Evaluation | None:
-    """The teacher on the same images, if there is one to set beside the bundle."""
+    """The evaluation of the teacher on the same images; None if there is no usable teacher."""
     path = given or bundle.path.resolve().parent / "teacher"
     if given is None and (bundle.document.role == "teacher" or not path.is_dir()):
         return None

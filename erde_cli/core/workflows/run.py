@@ -207,7 +207,7 @@ def _evaluation(
     context = options.inference_context(PRECISION)
     store = load_split(dataset_of(student, options, dataset), "test", options)
     of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
-    of_student = evaluate_store(student, store, "test", context).beside(of_teacher)
+    of_student = evaluate_store(student, store, "test", context).compared_with(of_teacher)
     warn_of_drift(of_student, options)
     observer = options.observer
     first = write_evaluation(of_teacher, None, folders["teacher"], observer)
