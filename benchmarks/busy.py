@@ -24,10 +24,10 @@ import torch
 from benchmarks.measure import Measure, apart, arguments, interleave, ratios, show, tell
 from benchmarks.networks import SIZE, network, random_images
 from benchmarks.training import our_loop
-from erde_cli.core.context import make_context
-from erde_cli.core.exits import route
-from erde_cli.core.inference import ready
-from erde_cli.core.waiting import VARIABLES, spin_briefly
+from erde_cli.core.device import make_context
+from erde_cli.core.inference.answers import ready
+from erde_cli.core.inference.routing import route
+from erde_cli.core.platform.waiting import VARIABLES, spin_briefly
 
 NETWORK, IMAGES, SECONDS = "ResNet-20", 1280, 2.0
 POLICIES = ["default", "0", "1000", "2000", "4000", "16000", "passive", "erde"]

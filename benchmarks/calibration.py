@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.measure import arguments, interleave, show, spread, tell
-from erde_cli.core.calibration import Observations, Target, calibrate
+from erde_cli.core.calibration.estimate import Observations, Target, calibrate
 
 SIZES = ((2_000, 3), (10_000, 4), (10_000, 8))
 TARGETS = (Target("max_drop", 1.0), Target("max_macs", 0.6))

@@ -23,10 +23,11 @@ from PIL import Image
 
 from benchmarks.measure import arguments, interleave, ratios, show, spread, tell
 from benchmarks.networks import CLASSES, SIZE
-from erde_cli.core.cache import VARIABLE
-from erde_cli.core.data import SPLITS, open_dataset
-from erde_cli.core.data.torchvision_import import torchvision_datasets
-from erde_cli.core.recipe import Data
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.splits import SPLITS
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
+from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.storage.cache import VARIABLE
 
 FIRST, SECOND, OTHER = "erde, first start", "erde, second start", "ImageFolder, one process"
 COARSE = 8  # side of the noise that a picture is enlarged from, in pixels

@@ -25,22 +25,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.measure import arguments, ratios, show, spread, tell
-from erde_cli.core.bundle import Bundle, load_bundle
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.data.given_images import pixels_of
-from erde_cli.core.data.named_paths import named_images
-from erde_cli.core.exits import all_scores, first_exit
-from erde_cli.core.export_check import near_threshold
-from erde_cli.core.export_record import ExportedAnswers
-from erde_cli.core.latency import by_round
-from erde_cli.core.metrics import exit_rates
-from erde_cli.core.onnx_runtime import open_exported
-from erde_cli.core.prediction import Predicted, rule_of
-from erde_cli.core.profiling import profile_model
-from erde_cli.core.rounds import Side, seconds_in_rounds
-from erde_cli.core.runtimes import NAMES, Runtime
+from erde_cli.core.export.check import near_threshold
+from erde_cli.core.export.onnx_runtime import open_exported
+from erde_cli.core.export.record import ExportedAnswers
+from erde_cli.core.export.runtimes import NAMES, Runtime
+from erde_cli.core.images.named_paths import named_images
+from erde_cli.core.inference.metrics import exit_rates
+from erde_cli.core.inference.prediction import Predicted, rule_of
+from erde_cli.core.inference.routing import all_scores, first_exit
+from erde_cli.core.measurement.latency import by_round
+from erde_cli.core.measurement.rounds import Side, seconds_in_rounds
+from erde_cli.core.models.profile import profile_model
 from erde_cli.core.workflows.export import ExportRequest, Format, export_loaded
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.timed import Timed, timed_in
+from erde_cli.core.workflows.timed_models import Timed, timed_in
 
 BATCHES = (1, 64)
 RUNTIMES: tuple[Runtime, ...] = ("onnx", "torch")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from erde_cli.core.data.torchvision_import import torchvision_datasets
-from erde_cli.core.models import EarlyExitNet
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
 
 
 class _Trunk(nn.Module):

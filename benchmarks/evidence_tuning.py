@@ -17,18 +17,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import tell
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.calibration import Observations, Target, calibrate
-from erde_cli.core.comparison import cost_curve, with_ends
-from erde_cli.core.data import Dataset, open_dataset
-from erde_cli.core.files import digest_of, read_json, write_json
-from erde_cli.core.halves import tuning_half
-from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.profiling import profile_model
-from erde_cli.core.recipe import load_recipe
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.calibration.estimate import Observations, Target, calibrate
+from erde_cli.core.calibration.halves import tuning_half
+from erde_cli.core.comparison.curves import cost_curve, with_ends
+from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.models.profile import profile_model
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.storage.files import digest_of, read_json, write_json
 from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.training import distill
+from erde_cli.core.workflows.train import distill
 
 _SHARED = [
     ("training.student.learning_rate", ["0.2", "0.1", "0.4", "0.8"]),

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from erde_cli.core.context import has_bfloat16
+from erde_cli.core.device import has_bfloat16
 
 Measure = Callable[[], float]
 

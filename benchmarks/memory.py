@@ -28,8 +28,8 @@ from benchmarks.measure import arguments, show, spread, tell
 from benchmarks.networks import CLASSES, SIZE, random_images
 from benchmarks.peers import BATCH
 from benchmarks.training import our_loop
-from erde_cli.core.data import ImageStore, Normalisation
-from erde_cli.core.observer import Observer, StepEvent
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.events import Observer, StepEvent
 
 Place = Literal["memory", "mapped file"]
 PLACES: tuple[Place, ...] = get_args(Place)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from erde_cli.core.data import ImageStore
-from erde_cli.core.models import Architecture, EarlyExitNet, build_model, resolve_architecture
-from erde_cli.core.recipe import Network
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.recipe.sections.network import Network
 
 CLASSES, SIZE = 10, 32
 NETWORKS = {

@@ -20,8 +20,8 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import RandomSampler
 
 from benchmarks.networks import SIZE, network
-from erde_cli.core.data import ImageStore
-from erde_cli.core.data.torchvision_import import torchvision_datasets
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
 
 BATCH, RATE, WORKERS = 128, 0.05, 2
 SGD: dict[str, Any] = {"lr": RATE, "momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}

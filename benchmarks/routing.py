@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from benchmarks.earlyon_peer import earlyon_batched
 from benchmarks.measure import arguments, interleave, ratios, show, tell
 from benchmarks.networks import NETWORKS, network
-from erde_cli.core.context import make_context
-from erde_cli.core.entropy import softmax_entropy
-from erde_cli.core.exits import route
-from erde_cli.core.inference import ready
-from erde_cli.core.models import EarlyExitNet
-from erde_cli.core.profiling import profile_model
+from erde_cli.core.device import make_context
+from erde_cli.core.inference.answers import ready
+from erde_cli.core.inference.routing import route
+from erde_cli.core.inference.scores import softmax_entropy
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.profile import profile_model
 
 MIXES = {"50/30/20": (0.5, 0.3, 0.2), "80/15/5": (0.8, 0.15, 0.05), "10/20/70": (0.1, 0.2, 0.7)}
 IMAGES = 2048

@@ -23,18 +23,20 @@ from torch.nn import functional as F
 
 from benchmarks.measure import arguments, interleave, ratios, show, tell
 from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
-from erde_cli.core.allocator import keep_freed_memory
-from erde_cli.core.context import Context, make_context
-from erde_cli.core.data import AugmentationPlan, Batch, Batches, ImageStore, Normalisation
-from erde_cli.core.inference import Answers
-from erde_cli.core.losses import LossSettings
-from erde_cli.core.models import EarlyExitNet
-from erde_cli.core.objectives import DistillationObjective, LabelObjective
-from erde_cli.core.observer import Observer
-from erde_cli.core.recipe import Training
-from erde_cli.core.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
-from erde_cli.core.train_state import TrainState
-from erde_cli.core.training import Objective, train_epoch
+from erde_cli.core.data.augmentation import AugmentationPlan
+from erde_cli.core.data.batches import Batch, Batches
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.device import Context, make_context
+from erde_cli.core.events import Observer
+from erde_cli.core.inference.answers import Answers
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.platform.allocator import keep_freed_memory
+from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.training.loop import Objective, train_epoch
+from erde_cli.core.training.losses import LossSettings
+from erde_cli.core.training.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.training.state import TrainState
+from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
 
 BATCH, VIEWS = 128, 2
 TEACHER = "WRN-16-2"

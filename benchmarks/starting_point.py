@@ -3,7 +3,7 @@
 python -m benchmarks.starting_point [--repeats 5] [--threads 2] [--precision float32] [--json]
 
 At 32 x 32 pixels in batches of 128, an epoch's end included. It belongs into `SPEEDS` of
-`erde_cli/core/starting_point.py`; as without AVX512:
+`erde_cli/core/recipe/starting_point.py`; as without AVX512:
 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2.
 """
 
@@ -12,9 +12,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.measure import arguments, show, spread, tell
-from erde_cli.core.data import open_dataset
-from erde_cli.core.recipe import recipe_from
-from erde_cli.core.starting_point import PAIRS, SPEEDS, Pair
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.recipe.loading import recipe_from
+from erde_cli.core.recipe.starting_point import PAIRS, SPEEDS, Pair
 from erde_cli.core.workflows.first_recipe import machine_of
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import plan_run

@@ -31,15 +31,17 @@ from benchmarks.peers import (
     pil_images,
     torchdistill_loop,
 )
-from erde_cli.core.allocator import keep_freed_memory
-from erde_cli.core.context import make_context
-from erde_cli.core.data import AugmentationPlan, Batches, ImageStore, Normalisation
-from erde_cli.core.inference import Answers
-from erde_cli.core.objectives import LabelObjective
-from erde_cli.core.observer import Observer
-from erde_cli.core.recipe import Training
-from erde_cli.core.train_state import TrainState
-from erde_cli.core.training import train_epoch
+from erde_cli.core.data.augmentation import AugmentationPlan
+from erde_cli.core.data.batches import Batches
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.device import make_context
+from erde_cli.core.events import Observer
+from erde_cli.core.inference.answers import Answers
+from erde_cli.core.platform.allocator import keep_freed_memory
+from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.training.loop import train_epoch
+from erde_cli.core.training.objectives import LabelObjective
+from erde_cli.core.training.state import TrainState
 
 
 def usual_loop(name: str, store: ImageStore) -> Callable[[], float]:

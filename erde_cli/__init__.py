@@ -10,10 +10,10 @@ import os
 
 TYPE_CHECKING = False  # nothing is imported here before __main__ has settled what may be
 if TYPE_CHECKING:
-    from erde_cli.core.bundle import Bundle
-    from erde_cli.core.bundle import load_bundle as load
+    from erde_cli.core.bundle.bundle import Bundle
+    from erde_cli.core.bundle.bundle import load_bundle as load
     from erde_cli.core.errors import ErdeError
-    from erde_cli.core.prediction import Prediction
+    from erde_cli.core.inference.prediction import Prediction
 
 # From 1.29 on, ONNX Runtime tells Microsoft of every process that imports it, and leaves an
 # identifier of the machine in the user's cache. Nobody who runs erde has asked for that.
@@ -22,10 +22,10 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = ["Bundle", "ErdeError", "Prediction", "__version__", "load"]
 
 _HOMES = {
-    "Bundle": ("erde_cli.core.bundle", "Bundle"),
+    "Bundle": ("erde_cli.core.bundle.bundle", "Bundle"),
     "ErdeError": ("erde_cli.core.errors", "ErdeError"),
-    "Prediction": ("erde_cli.core.prediction", "Prediction"),
-    "load": ("erde_cli.core.bundle", "load_bundle"),
+    "Prediction": ("erde_cli.core.inference.prediction", "Prediction"),
+    "load": ("erde_cli.core.bundle.bundle", "load_bundle"),
 }
 
 

@@ -18,7 +18,7 @@ def main() -> int:
         _leave_out_current_folder()
         _open_streams()
         _show_warnings()
-        from erde_cli.core.stop_request import note_interrupts
+        from erde_cli.core.platform.stop import note_interrupts
 
         note_interrupts()
         from erde_cli.app import main as run

@@ -22,15 +22,15 @@ from erde_cli.commands.failures import STOPPED, fail, failure, stopped
 from erde_cli.commands.init import init
 from erde_cli.commands.plan import plan
 from erde_cli.commands.predict import predict
-from erde_cli.commands.printable import printable
 from erde_cli.commands.profile import profile
 from erde_cli.commands.recipes import recipes
 from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
+from erde_cli.commands.views.printable import printable
 from erde_cli.core.errors import ErdeError, InputError
-from erde_cli.core.stop_request import interrupted
-from erde_cli.core.waiting import spin_briefly
+from erde_cli.core.platform.stop import interrupted
+from erde_cli.core.platform.waiting import spin_briefly
 
 _OF_STREAMS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO, errno.EFBIG)
 

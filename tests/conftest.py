@@ -14,8 +14,8 @@ import typer
 from PIL import Image
 
 from erde_cli.app import main
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.data import open_dataset
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.workflows import step_times
 
 TINY = """\

@@ -26,7 +26,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.io import savemat
 
-from erde_cli.core.data.torchvision_import import torchvision_datasets
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
 
 Images = NDArray[np.uint8]  # [n, 32, 32, 3]
 Labels = NDArray[np.int64]  # [n]

@@ -181,7 +181,7 @@ def test_python_m_and_version() -> None:
 def test_onnx_runtime_leaves_no_identifier_and_tells_nobody(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     subprocess.run(
-        [sys.executable, "-c", "import erde_cli.core.onnx_runtime"],
+        [sys.executable, "-c", "import erde_cli.core.export.onnx_runtime"],
         env={"HOME": str(tmp_path), "PATH": ""},
         cwd=ROOT,
         check=True,

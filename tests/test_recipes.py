@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from erde_cli.core.models import build_model, resolve_architecture
-from erde_cli.core.profiling import profile_model
-from erde_cli.core.recipe import load_recipe, shipped_recipes
+from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.profile import profile_model
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.shipped import shipped_recipes
 from tests.published_files import WRITERS, accept
 
 JsonOf = Callable[..., dict[str, Any]]

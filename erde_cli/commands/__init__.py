@@ -1,4 +1,5 @@
-"""One file per subcommand: parse, call one function of the core, show what it gives.
+"""Subcommands: one short file each parses, calls one workflow, and shows its result.
 
-Nothing here imports torch or pydantic before a command runs: `erde --help` stays quick.
+Imports `views`, `core.workflows`, and light modules below them.
+Start reading in `train_teacher.py`.
 """

@@ -92,7 +92,7 @@ def calibrate(
 
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
-    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.targets import one_target, parse_pick, refuse_beside_pick
 
     targets = {
@@ -106,10 +106,10 @@ def calibrate(
         target = parse_pick(pick)
     else:
         target = one_target(**targets)  # type: ignore[arg-type]
-    from erde_cli.commands.calibration_tables import calibration_pieces
+    from erde_cli.commands.views.calibrate import calibration_pieces
+    from erde_cli.core.calibration.pick import pick_thresholds
     from erde_cli.core.workflows.calibrate import calibrate_bundle
     from erde_cli.core.workflows.calibration_images import Source
-    from erde_cli.core.workflows.pick import pick_thresholds
 
     with working(quiet, device, threads) as options:
         if pick is not None:

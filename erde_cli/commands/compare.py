@@ -96,23 +96,23 @@ def compare(
 
     Example: [bold]erde compare digits --seeds 3[/bold]
     """
-    from erde_cli.core.variants import own_settings, parse_methods, variants_of
+    from erde_cli.core.comparison.variants import own_settings, parse_methods, variants_of
 
     named, static = parse_methods(methods)
     variants = variants_of(named, grid or (), vary or ())
     alone = own_settings(own or (), named)
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.core.arms import arms_of
-    from erde_cli.core.recipe import load_recipe
+    from erde_cli.commands.views.terminal import show, working
+    from erde_cli.core.comparison.arms import arms_of
+    from erde_cli.core.recipe.loading import load_recipe
 
     section = None if teacher is None else _section(teacher)
     loaded = load_recipe(recipe, overrides or (), teacher=section)
     arms = arms_of(recipe, overrides or (), variants, section, alone)
-    from erde_cli.commands.comparison_tables import comparison_pieces
-    from erde_cli.core.bundle import load_bundle
-    from erde_cli.core.run_lock import one_writer
+    from erde_cli.commands.views.compare import comparison_pieces
+    from erde_cli.core.bundle.bundle import load_bundle
+    from erde_cli.core.comparison.plan import Plan
+    from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.compare import compare
-    from erde_cli.core.workflows.compare_plan import Plan
 
     run = out or Path("runs") / f"{loaded.name}-compare"
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))

@@ -35,9 +35,9 @@ def list_datasets(
         return
     from rich.markup import escape
 
-    from erde_cli.commands.tables import datasets_table
-    from erde_cli.commands.terminal import show
-    from erde_cli.core.workflows.data import list_data
+    from erde_cli.commands.views.tables import datasets_table
+    from erde_cli.commands.views.terminal import show
+    from erde_cli.core.workflows.datasets import list_data
 
     del quiet, device, threads  # nothing is computed here; scripts may give them everywhere
     found = list_data()
@@ -81,8 +81,8 @@ def fetch_dataset(
     """
     from rich.markup import escape
 
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.core.workflows.data import fetch_data
+    from erde_cli.commands.views.terminal import show, working
+    from erde_cli.core.workflows.datasets import fetch_data
 
     with working(quiet or as_json, device, threads) as options:
         found = fetch_data(name, root, options.observer, extra=extra)

@@ -45,13 +45,13 @@ def distill(
 
     Example: [bold]erde distill digits --out runs/mine --set distillation.method=kd[/bold]
     """
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.commands.trained import trained_pieces
-    from erde_cli.core.recipe import load_recipe
-    from erde_cli.core.run_folders import default_run
-    from erde_cli.core.run_lock import one_writer
+    from erde_cli.commands.views.terminal import show, working
+    from erde_cli.commands.views.trained import trained_pieces
+    from erde_cli.core.recipe.loading import load_recipe
+    from erde_cli.core.storage.run_lock import one_writer
+    from erde_cli.core.workflows.run_folders import default_run
     from erde_cli.core.workflows.teachers import teacher_section
-    from erde_cli.core.workflows.training import distill
+    from erde_cli.core.workflows.train import distill
 
     section = None if teacher is None else teacher_section(teacher)
     loaded = load_recipe(recipe, overrides or (), seed=seed, teacher=section)

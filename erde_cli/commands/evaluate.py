@@ -67,14 +67,14 @@ def evaluate(
     """  # fmt: skip
     from rich.markup import escape
 
-    from erde_cli.commands.tables import (
+    from erde_cli.commands.views.tables import (
         evaluation_table,
         gap_table,
         picture_line,
         sweep_table,
         weakest_table,
     )
-    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.workflows.evaluate import evaluate_bundle
 
     with working(quiet, device, threads) as options:

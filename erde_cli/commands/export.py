@@ -82,7 +82,7 @@ def export(
     Example: [bold]erde export runs/digits/student --format onnx --out digits.onnx[/bold]
     """  # fmt: skip
     _check(format_, out, data, int8)
-    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.workflows.export import ExportRequest, export_bundle
 
     request = ExportRequest(format_, out, not no_preprocessing, data, int8=int8)
@@ -94,8 +94,8 @@ def export(
 def _check(format_: str, out: Path, data: Path | None, int8: bool) -> None:
     """See that the options can be used, before anything heavy is imported."""
     from erde_cli.core.errors import InputError
-    from erde_cli.core.extras import require_extra
-    from erde_cli.core.files import check_file_target
+    from erde_cli.core.platform.extras import require_extra
+    from erde_cli.core.storage.files import check_file_target
 
     if int8 and format_ != "onnx-staged":
         raise InputError(
@@ -127,7 +127,7 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
     """The checks as a table, and what was written."""
     from rich.markup import escape
 
-    from erde_cli.commands.tables import table
+    from erde_cli.commands.views.tables import table
     from erde_cli.core.thresholds import write_threshold
 
     source = "calibration images" if found.request.data is None else "images of --data"
@@ -151,6 +151,6 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
     line = f"{escape(str(found.request.out))}: {found.size / 1e3:,.0f} kB, {_ABOUT[kind]}"
     if found.int8 is None:
         return [checks, line]
-    from erde_cli.commands.int8_tables import int8_pieces
+    from erde_cli.commands.views.export_int8 import int8_pieces
 
     return [checks, *int8_pieces(found.int8), line]

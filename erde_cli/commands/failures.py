@@ -6,8 +6,8 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-from erde_cli.commands.json_stream import print_object
-from erde_cli.commands.printable import printable
+from erde_cli.commands.views.json_stream import print_object
+from erde_cli.commands.views.printable import printable
 
 STOPPED = 130  # 128 + SIGINT
 

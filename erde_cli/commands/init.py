@@ -55,8 +55,8 @@ def init(
 
     Example: [bold]erde init photos --minutes 30[/bold]
     """
-    from erde_cli.commands.plan_tables import plan_pieces
-    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.views.plan import plan_pieces
+    from erde_cli.commands.views.terminal import show, working
 
     with working(quiet, device, threads) as options:
         from erde_cli.core.workflows.init import write_first_recipe

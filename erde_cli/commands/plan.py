@@ -32,9 +32,9 @@ def plan(
 
     Example: [bold]erde plan digits[/bold]
     """
-    from erde_cli.commands.plan_tables import plan_pieces
     from erde_cli.commands.started import started
-    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.views.plan import plan_pieces
+    from erde_cli.commands.views.terminal import show, working
 
     start = started(source, out, overrides, seed)
     from erde_cli.core.workflows.images import open_for_training

@@ -22,7 +22,7 @@ from erde_cli.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from erde_cli.core.runtimes import Runtime
+    from erde_cli.core.export.runtimes import Runtime
     from erde_cli.core.targets import Target
 
 
@@ -92,10 +92,10 @@ def predict(
     target = _checked(threshold, pick)
     _check_rows(csv, as_json, live and "-" not in paths)
     computes = _runtime(model, runtime, device)
-    from erde_cli.commands.prediction_rows import Printed, totals_pieces
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.core.data.named_paths import LIST, as_they_come, count_of_files, named_images
-    from erde_cli.core.passed_over import PassedOver
+    from erde_cli.commands.views.predict import Printed, totals_pieces
+    from erde_cli.commands.views.terminal import show, working
+    from erde_cli.core.images.named_paths import LIST, as_they_come, count_of_files, named_images
+    from erde_cli.core.images.passed_over import PassedOver
     from erde_cli.core.workflows.predict import predict_images
 
     # While bars are shown, sys.stdout leads to them: rows are for what it is now.
@@ -124,7 +124,7 @@ def predict(
 
 def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
     """What computes, before anything heavy is imported."""
-    from erde_cli.core.runtimes import runtime_of
+    from erde_cli.core.export.runtimes import runtime_of
 
     return runtime_of(model, named, device)
 
@@ -150,7 +150,7 @@ def _checked(threshold: str | None, pick: str | None) -> Target | None:
 def _check_rows(csv: Path | None, as_json: bool, live_without_list: bool) -> None:
     """See that rows can be written where they are wanted."""
     from erde_cli.core.errors import InputError
-    from erde_cli.core.files import check_file_target
+    from erde_cli.core.storage.files import check_file_target
 
     if live_without_list:
         raise InputError(

@@ -18,7 +18,7 @@ from erde_cli.commands.options import (
     path_of,
 )
 from erde_cli.core.errors import InputError
-from erde_cli.core.runtimes import require_onnx
+from erde_cli.core.export.runtimes import require_onnx
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -83,8 +83,8 @@ def profile(
     if runtime == "onnx":
         require_onnx(device)
         device = "cpu"
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.core.latency import ROUNDS
+    from erde_cli.commands.views.terminal import show, working
+    from erde_cli.core.measurement.latency import ROUNDS
     from erde_cli.core.workflows.latency import BATCHES, LatencyRequest
     from erde_cli.core.workflows.profile import profile_bundle
 
@@ -116,8 +116,8 @@ def _batch_sizes(text: str) -> list[int]:
 
 
 def _pieces(found: Profiled) -> list[RenderableType]:
-    from erde_cli.commands.latency_tables import latency_table, mix_table, weights_line
-    from erde_cli.commands.tables import picture_line, profile_table
+    from erde_cli.commands.views.profile import latency_table, mix_table, weights_line
+    from erde_cli.commands.views.tables import picture_line, profile_table
 
     pieces: list[RenderableType] = [
         profile_table(found.profile, found.expected_macs, found.exit_rates)

@@ -28,7 +28,7 @@ def list_recipes(
         return
     from rich.table import Table
 
-    from erde_cli.commands.terminal import show
+    from erde_cli.commands.views.terminal import show
     from erde_cli.core.recipe.shipped import shipped_recipes
 
     del quiet, device, threads  # nothing is computed here; scripts may give them everywhere
@@ -57,7 +57,7 @@ def show_recipe(
 
     Example: [bold]erde recipes show image-folder > mine.yaml[/bold]
     """
-    from erde_cli.commands.terminal import show
+    from erde_cli.commands.views.terminal import show
     from erde_cli.core.recipe.shipped import shipped_recipe
 
     del quiet, device, threads

@@ -50,10 +50,10 @@ def run(
     Example: [bold]erde run digits[/bold], or [bold]erde run photos[/bold]
     """
     from erde_cli.commands.started import started
-    from erde_cli.commands.terminal import show, working
+    from erde_cli.commands.views.terminal import show, working
 
     start = started(source, out, overrides, seed)
-    from erde_cli.core.run_lock import one_writer
+    from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.run import run_recipe
 
     with one_writer(start.run), working(quiet, device, threads, resume=True) as options:
@@ -65,7 +65,7 @@ def run(
 def _pieces(result: RunResult) -> list[RenderableType]:
     from rich.markup import escape
 
-    from erde_cli.commands.tables import (
+    from erde_cli.commands.views.tables import (
         comparison_table,
         evaluation_table,
         picture_line,
@@ -114,7 +114,7 @@ def saves_nothing(student: dict[str, Any], bundle: Path) -> list[str]:
 
 def _why_useless(student: dict[str, Any]) -> str | None:
     """Why early exit saves no MACs against a network without early exits; None where it does."""
-    from erde_cli.commands.tables import exit_name, macs
+    from erde_cli.commands.views.tables import exit_name, macs
 
     exits, expected, static = student["exits"], student["expected_macs"], student["static_macs"]
     everyone = [exit_name(one["exit"], len(exits)) for one in exits if one["exit_rate"] == 1]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from erde_cli.core.recipe import Recipe
+    from erde_cli.core.recipe.schema import Recipe
     from erde_cli.core.workflows.options import Options
 
 
@@ -43,8 +43,8 @@ def started(
         InputError: there is no such recipe or folder.
         RecipeError: something is wrong with the recipe or the overrides.
     """
-    from erde_cli.core.recipe import load_recipe, parse_overrides
-    from erde_cli.core.run_folders import default_run, images_folder, run_of_folder
+    from erde_cli.core.recipe.loading import load_recipe, parse_overrides
+    from erde_cli.core.workflows.run_folders import default_run, images_folder, run_of_folder
 
     given = overrides or ()
     folder = images_folder(source)

@@ -30,14 +30,14 @@ def train_teacher(
 
     Example: [bold]erde train-teacher digits --out runs/mine[/bold]
     """
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.commands.trained import trained_pieces
-    from erde_cli.core.recipe import load_recipe
+    from erde_cli.commands.views.terminal import show, working
+    from erde_cli.commands.views.trained import trained_pieces
+    from erde_cli.core.recipe.loading import load_recipe
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
-    from erde_cli.core.run_folders import default_run
-    from erde_cli.core.run_lock import one_writer
-    from erde_cli.core.workflows.training import train_teacher
+    from erde_cli.core.storage.run_lock import one_writer
+    from erde_cli.core.workflows.run_folders import default_run
+    from erde_cli.core.workflows.train import train_teacher
 
     run_folder = out or default_run(loaded)
     with one_writer(run_folder), working(quiet, device, threads, resume=resume) as options:

@@ -65,8 +65,8 @@ def tune(
     Example: [bold]erde tune digits --role student[/bold]
     """
     counts = None if threads is None else _numbers(threads)
-    from erde_cli.commands.terminal import show, working
-    from erde_cli.core.recipe import load_recipe
+    from erde_cli.commands.views.terminal import show, working
+    from erde_cli.core.recipe.loading import load_recipe
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
     from erde_cli.core.workflows.tune import tune
@@ -97,7 +97,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _pieces(tuned: Tuned) -> list[RenderableType]:
-    from erde_cli.commands.tables import tuning_table
+    from erde_cli.commands.views.tables import tuning_table
 
     pieces: list[RenderableType] = []
     for role, found in tuned.roles.items():

@@ -1,1 +1,5 @@
-"""The shared package; knows neither the terminal nor the command line."""
+"""What erde computes: one package for each subject. Knows neither Typer nor Rich.
+
+Imports nothing of `commands`; its packages import each other one way (CONTRIBUTING.md).
+Start reading in `workflows/run.py`.
+"""

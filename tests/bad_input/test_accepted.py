@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from erde_cli.core.decoding import decode_files
-from erde_cli.core.recipe import load_recipe
+from erde_cli.core.images.decoding import decode_files
+from erde_cli.core.recipe.loading import load_recipe
 
 from .case import Files, recipe, written
 from .pictures import chunk, encoded, png

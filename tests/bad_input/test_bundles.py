@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from erde_cli.core.files import digest_of_file
+from erde_cli.core.storage.files import digest_of_file
 
 from .case import Case, recipe, written
 from .conftest import Refused

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from erde_cli import load
-from erde_cli.core.context import make_context
-from erde_cli.core.data import open_dataset
-from erde_cli.core.halves import halves
-from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.calibration.halves import halves
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.device import make_context
+from erde_cli.core.inference.answers import answer_all, ready
 
 from ..conftest import Cli
 from ..edited import edit_json

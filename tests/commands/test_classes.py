@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from erde_cli.commands.tables import comparison_table, evaluation_table, weakest_table
+from erde_cli.commands.views.tables import comparison_table, evaluation_table, weakest_table
 from erde_cli.core.workflows.report_format import is_report
 
 from ..conftest import Cli

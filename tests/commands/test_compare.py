@@ -16,12 +16,12 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from erde_cli.app import main
-from erde_cli.core.comparison import area, one_threshold
+from erde_cli.core.comparison.curves import area, one_threshold
+from erde_cli.core.comparison.report import statement
+from erde_cli.core.comparison.rivals import static_rivals
 from erde_cli.core.errors import TrainingError
-from erde_cli.core.recipe import load_recipe
+from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import compare as module
-from erde_cli.core.workflows.compare_rivals import static_rivals
-from erde_cli.core.workflows.compare_words import statement
 
 from ..conftest import Cli
 from ..edited import edit_json, update_json

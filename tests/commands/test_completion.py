@@ -9,7 +9,7 @@ import pytest
 
 from erde_cli.commands.completion import dataset_names, recipe_names
 from erde_cli.core.data.published_files import PUBLISHED
-from erde_cli.core.recipe import shipped_recipes
+from erde_cli.core.recipe.shipped import shipped_recipes
 
 HEAVY = ("torch", "pydantic", "numpy")
 ERDE = (

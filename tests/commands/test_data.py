@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from erde_cli.core.recipe import NAMED, Data, load_recipe
+from erde_cli.core.recipe.inputs import WHEREABOUTS, relevant
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.sections.data import NAMED, Data
 from erde_cli.core.workflows.journal import _comparable
-from erde_cli.core.workflows.phases import WHEREABOUTS, relevant
 
 from ..conftest import Cli
 from ..edited import edit_json

@@ -22,16 +22,19 @@ from onnx import numpy_helper
 from PIL import ExifTags, Image
 
 from erde_cli.app import main
-from erde_cli.core import export_check, export_network, onnx_file, torch_export
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.context import make_context
-from erde_cli.core.data import open_dataset
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.given_images import pixels_of
-from erde_cli.core.entropy import softmax_entropy
+from erde_cli.core.device import make_context
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.models import folded
-from erde_cli.core.onnx_runtime import open_exported
+from erde_cli.core.export import check as export_check
+from erde_cli.core.export import network as export_network
+from erde_cli.core.export import onnx_single as onnx_file
+from erde_cli.core.export import torch_export
+from erde_cli.core.export.onnx_runtime import open_exported
+from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.inference.scores import softmax_entropy
+from erde_cli.core.models.folding import folded
 
 from ..conftest import Cli
 from ..edited import edit_json, update_json

@@ -19,21 +19,22 @@ from onnx import TensorProto, numpy_helper
 from PIL import Image
 
 from erde_cli.app import main
-from erde_cli.commands.int8_tables import figures_table
-from erde_cli.core import onnx_int8
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.calibration import Target, calibrate
-from erde_cli.core.data import Dataset, ImageStore, open_dataset
-from erde_cli.core.exits import first_exit
-from erde_cli.core.export_manifest import read_manifest
-from erde_cli.core.halves import halves
-from erde_cli.core.inference import Answers
-from erde_cli.core.observations import Observations
-from erde_cli.core.onnx_runtime import open_exported
-from erde_cli.core.profiling import profile_model
+from erde_cli.commands.views.export_int8 import figures_table
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.calibration.estimate import Target, calibrate
+from erde_cli.core.calibration.halves import halves
+from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.export import onnx_int8
+from erde_cli.core.export.manifest import read_manifest
+from erde_cli.core.export.onnx_runtime import open_exported
+from erde_cli.core.inference.answers import Answers
+from erde_cli.core.inference.observations import Observations
+from erde_cli.core.inference.routing import first_exit
+from erde_cli.core.models.profile import profile_model
 from erde_cli.core.workflows import export_int8
-from erde_cli.core.workflows.int8_cost import Int8Cost, UnderThresholds, observations_of
-from erde_cli.core.workflows.int8_images import Int8Images
+from erde_cli.core.workflows.export_int8_cost import Int8Cost, UnderThresholds, observations_of
+from erde_cli.core.workflows.export_int8_images import Int8Images
 
 from ..conftest import Cli
 

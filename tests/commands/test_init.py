@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from erde_cli.core.recipe import load_recipe
+from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import planned_training
 
 from ..conftest import Cli

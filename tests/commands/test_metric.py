@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from erde_cli import load
-from erde_cli.core.data import open_dataset
-from erde_cli.core.files import digest_of
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.storage.files import digest_of
 from erde_cli.core.workflows import calibrate as module
 
 from ..conftest import Cli

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from erde_cli.core import plots
-from erde_cli.core.observer import Observer
-from erde_cli.core.workflows import compare_files
+from erde_cli.core.comparison import files as compare_files
+from erde_cli.core.events import Observer
+from erde_cli.core.storage import pictures as plots
 
 from ..conftest import Cli
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from erde_cli.core.data import open_dataset
-from erde_cli.core.observer import Observer
-from erde_cli.core.recipe import load_recipe
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.events import Observer
+from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import planned_training
 from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.options import Options
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.usefixtures("short_timings")
 
 @pytest.fixture(scope="module")
 def profile(finished_run: Path) -> dict[str, Any]:
-    from erde_cli.core.bundle import load_bundle
-    from erde_cli.core.profiling import profile_model
+    from erde_cli.core.bundle.bundle import load_bundle
+    from erde_cli.core.models.profile import profile_model
 
     found = {}
     for role in ("teacher", "student"):
@@ -181,7 +181,7 @@ def test_a_stopped_training_has_fewer_epochs_left(
     tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from erde_cli.core.errors import StoppedError
-    from erde_cli.core.workflows.epochs import Keeper
+    from erde_cli.core.training.epochs import Keeper
 
     original = Keeper.add
 

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from erde_cli.commands import prediction_rows, terminal
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.data import decoders, open_dataset
-from erde_cli.core.data.named_paths import Named, named_images
+from erde_cli.commands.views import predict as prediction_rows
+from erde_cli.commands.views import terminal
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.images import decoders
+from erde_cli.core.images.named_paths import Named, named_images
 from erde_cli.core.workflows import predict as workflow
 from erde_cli.core.workflows.options import Options
 

@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 from erde_cli.app import main
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.context import make_context
-from erde_cli.core.data import decoders, open_dataset
-from erde_cli.core.data.named_paths import Named
-from erde_cli.core.inference import answer_all, ready
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.device import make_context
+from erde_cli.core.images import decoders
+from erde_cli.core.images.named_paths import Named
+from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.workflows import predict as workflow
 from erde_cli.core.workflows.options import Options
 

@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from erde_cli.core import profile_plot
-from erde_cli.core.observer import Observer
+from erde_cli.core.events import Observer
+from erde_cli.core.measurement import profile_plot
 from erde_cli.core.workflows import latency as workflow
 
 from ..conftest import Cli

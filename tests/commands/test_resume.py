@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from erde_cli.core.run_lock import LOCK, one_writer
-from erde_cli.core.workflows import epochs as module
+from erde_cli.core.storage.run_lock import LOCK, one_writer
+from erde_cli.core.training import epochs as module
 
 from ..conftest import Cli
 from ..faults.runs import differences
@@ -184,7 +184,7 @@ def test_a_second_writer_is_refused_while_the_first_one_lives(tmp_path: Path, cl
     run = tmp_path / "run"
     hold = (
         "import sys, time; from pathlib import Path\n"
-        "from erde_cli.core.run_lock import one_writer\n"
+        "from erde_cli.core.storage.run_lock import one_writer\n"
         "with one_writer(Path(sys.argv[1])):\n"
         "    print('held', flush=True); time.sleep(60)\n"
     )

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from erde_cli.commands.run import saves_nothing
-from erde_cli.core.observer import Observer
-from erde_cli.core.recipe import load_recipe
+from erde_cli.core.events import Observer
+from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.run import run_recipe
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from erde_cli.core.recipe import load_recipe
-from erde_cli.core.run_folders import images_folder, run_of_folder
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.workflows.run_folders import images_folder, run_of_folder
 
 from ..conftest import Cli
 from .test_init import write_images

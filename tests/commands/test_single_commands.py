@@ -15,9 +15,10 @@ import pytest
 from PIL import Image
 
 import erde_cli
-from erde_cli.core.context import Context
-from erde_cli.core.data import evaluation_batches, open_dataset
-from erde_cli.core.exits import route
+from erde_cli.core.data.batches import evaluation_batches
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.device import Context
+from erde_cli.core.inference.routing import route
 
 from ..conftest import Cli
 

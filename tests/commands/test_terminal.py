@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from erde_cli.commands import terminal
-from erde_cli.commands.tables import table
-from erde_cli.core.observer import EpochEvent, StepEvent
+from erde_cli.commands.views import terminal
+from erde_cli.commands.views.tables import table
+from erde_cli.core.events import EpochEvent, StepEvent
 
 from ..conftest import Cli
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from erde_cli.app import main
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.bundle_writer import save_bundle
-from erde_cli.core.context import make_context
-from erde_cli.core.models import Architecture
-from erde_cli.core.tests_file import TESTS, read_tests
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.bundle.writer import save_bundle
+from erde_cli.core.calibration.tests_file import TESTS, read_tests
+from erde_cli.core.device import make_context
+from erde_cli.core.models.architecture import Architecture
 
 from ..conftest import Cli
 

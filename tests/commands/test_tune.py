@@ -11,12 +11,12 @@ import pytest
 import torch
 import yaml
 
-from erde_cli.core import context as core_context
-from erde_cli.core import tuning as core_tuning
-from erde_cli.core import tuning_process
+from erde_cli.core import device as core_context
 from erde_cli.core.errors import InputError
-from erde_cli.core.recipe import load_recipe
-from erde_cli.core.tuning import Candidate, Speeds
+from erde_cli.core.measurement import training_speed as core_tuning
+from erde_cli.core.measurement import training_speed_process as tuning_process
+from erde_cli.core.measurement.training_speed import Candidate, Speeds
+from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import tune as workflow
 from erde_cli.core.workflows import tune_worker
 from erde_cli.core.workflows.tune import RoleTuned, Tuned, count_classes

@@ -17,15 +17,17 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.bundle_format import DOCUMENT, WEIGHTS
-from erde_cli.core.data import open_dataset
-from erde_cli.core.data.named_paths import named_images
-from erde_cli.core.decoding import decode_files
-from erde_cli.core.files import digest_of, digest_of_file
-from erde_cli.core.recipe import Data, load_recipe, shipped_recipes
-from erde_cli.core.tests_file import TESTS, Tested, read_tests
-from erde_cli.core.thresholds_file import THRESHOLDS
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.bundle.document import DOCUMENT, WEIGHTS
+from erde_cli.core.calibration.tests_file import TESTS, Tested, read_tests
+from erde_cli.core.calibration.thresholds_file import THRESHOLDS
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.images.decoding import decode_files
+from erde_cli.core.images.named_paths import named_images
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.recipe.shipped import shipped_recipes
+from erde_cli.core.storage.files import digest_of, digest_of_file
 from tests.edited import sealed
 from tests.fuzz.cases import FindingError, mutated, mutated_json
 

@@ -11,7 +11,7 @@ from collections import Counter
 
 import torch
 
-from erde_cli.core.pointwise import guard_pointwise
+from erde_cli.core.platform.pointwise import guard_pointwise
 
 from .cases import all_cases, answers, short_cases
 

@@ -16,7 +16,7 @@ import torch
 
 from erde_cli.app import main
 from erde_cli.core.errors import StoppedError
-from erde_cli.core.workflows.epochs import Keeper
+from erde_cli.core.training.epochs import Keeper
 
 CACHED = ("--set", "distillation.teacher_cache.views=1")
 

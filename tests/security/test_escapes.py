@@ -12,13 +12,13 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from erde_cli.commands.printable import printable
-from erde_cli.commands.tables import table
-from erde_cli.commands.terminal import COLUMNS, _Bars, _Lines, show
+from erde_cli.commands.views.printable import printable
+from erde_cli.commands.views.tables import table
+from erde_cli.commands.views.terminal import COLUMNS, _Bars, _Lines, show
+from erde_cli.core.comparison.report import _plain
 from erde_cli.core.errors import DataError
-from erde_cli.core.observer import Observer
-from erde_cli.core.plots import Point, TradeOff, draw_trade_off
-from erde_cli.core.workflows.compare_words import _plain
+from erde_cli.core.events import Observer
+from erde_cli.core.storage.pictures import Point, TradeOff, draw_trade_off
 
 from ..conftest import Cli
 

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.data.listing import list_images
-from erde_cli.core.data.named_paths import named_images
+from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.errors import BundleError
-from erde_cli.core.files import digest_of_file
-from erde_cli.core.passed_over import PassedOver
+from erde_cli.core.images.listing import list_images
+from erde_cli.core.images.named_paths import named_images
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.storage.files import digest_of_file
 
 from ..conftest import Cli
 from ..fuzz.readers import chain, remove_chain
@@ -124,8 +124,8 @@ def test_a_report_of_odd_values_is_made_again(run_copy: Path, tiny_recipe: Path,
 def test_an_index_of_decoded_images_that_nests_deeply_is_made_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from erde_cli.core.data import open_dataset
-    from erde_cli.core.recipe import Data
+    from erde_cli.core.data.dataset import open_dataset
+    from erde_cli.core.recipe.sections.data import Data
 
     monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
     settings = Data.model_validate({"dataset": "imagefolder", "root": str(folder), "image_size": 8})

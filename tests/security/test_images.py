@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from erde_cli.core import decoding
-from erde_cli.core.decoding import decode_files
+from erde_cli.core.images import decoding
+from erde_cli.core.images.decoding import decode_files
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from erde_cli.core.comparison.variants import Variant
 from erde_cli.core.data.download import _unpack
-from erde_cli.core.data.listing import list_classes
 from erde_cli.core.data.published_files import Archive, DataFile
 from erde_cli.core.errors import DataError, RecipeError, RunError
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.recipe import load_recipe
-from erde_cli.core.run_lock import LOCK, one_writer
-from erde_cli.core.variants import Variant
+from erde_cli.core.images.listing import list_classes
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.storage.run_lock import LOCK, one_writer
 
 from ..conftest import Cli
 from ..edited import edit_json

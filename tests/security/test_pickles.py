@@ -72,7 +72,7 @@ def test_in_every_file_of_a_run_nothing_of_it_runs(
 def test_under_a_digest_that_fits_it_is_refused_as_well(
     name: str, made: Path, content: bytes, tmp_path: Path, cli: Cli
 ) -> None:
-    from erde_cli.core.files import digest_of_file
+    from erde_cli.core.storage.files import digest_of_file
 
     student = made / "run" / "student"
     (student / name).write_bytes(content)

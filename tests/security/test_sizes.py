@@ -15,23 +15,24 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from erde_cli.core import json_text, weights_file
-from erde_cli.core.bundle import load_bundle
-from erde_cli.core.checkpoints import Checkpoints, Saved
+from erde_cli.core.bundle import weights as weights_file
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.calibration.tests_file import read_tests
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.files import digest_of_file
-from erde_cli.core.json_text import JsonError, load_json, parse_json
-from erde_cli.core.models import Architecture, build_model
-from erde_cli.core.resume_state import unfit
-from erde_cli.core.teacher_logits import LogitsCache
-from erde_cli.core.tests_file import read_tests
+from erde_cli.core.models.architecture import Architecture, build_model
+from erde_cli.core.storage import json_files as json_text
+from erde_cli.core.storage.files import digest_of_file
+from erde_cli.core.storage.json_files import JsonError, load_json, parse_json
+from erde_cli.core.training.checkpoints import Checkpoints, Saved
+from erde_cli.core.training.resume_state import unfit
+from erde_cli.core.training.teacher_logits import LogitsCache
 
 from ..edited import sealed
 from .conftest import packed
 
 LIMITED = """
 import resource, sys
-from erde_cli.core.bundle import load_bundle
+from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.errors import BundleError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:

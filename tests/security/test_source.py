@@ -23,12 +23,12 @@ BANNED_MODULES = {
 # Each call that would be dangerous with other arguments, and the only files that make it.
 ALONE = {
     "yaml.load": {"core/recipe/yaml_text.py"},  # with a SafeLoader of its own
-    "torch.load": {"core/checkpoints.py"},  # weights_only
-    "torch.export.load": {"core/torch_export.py"},  # of a file written a moment ago
-    "import_module": {"__init__.py", "core/data/torchvision_import.py"},  # of names in the code
+    "torch.load": {"core/training/checkpoints.py"},  # weights_only
+    "torch.export.load": {"core/export/torch_export.py"},  # of a file written a moment ago
+    "import_module": {"__init__.py", "core/platform/torchvision_import.py"},  # of names in the code
     # Python itself, with a text of its own
-    "Popen": {"core/data/decoders.py", "core/tuning_process.py"},
-    "subprocess.run": {"core/source_commit.py"},  # git, in the folder of erde's own code
+    "Popen": {"core/images/decoders.py", "core/measurement/training_speed_process.py"},
+    "subprocess.run": {"core/provenance.py"},  # git, in the folder of erde's own code
 }
 BANNED_CALLS = {
     "np.load", "numpy.load", "torch.jit.load", "torch.hub.load", "torch.package.PackageImporter",

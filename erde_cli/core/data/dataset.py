@@ -9,24 +9,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from erde_cli.core.class_names import one_form
 from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.download import fetch
 from erde_cli.core.data.folder_layout import CALIBRATION_FOLDERS, folder_source, some_names
 from erde_cli.core.data.folders import FolderSource
-from erde_cli.core.data.listing import class_names_in, list_classes, list_images
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress
 from erde_cli.core.data.splits import SPLITS, Split, carve
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import DataError
-from erde_cli.core.files import digest_of
-from erde_cli.core.observer import Observer
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.pixels import NEW_RULES, PixelRules, doubts
-from erde_cli.core.recipe import Data
-from erde_cli.core.short_digests import ShortDigests
+from erde_cli.core.events import Observer
+from erde_cli.core.images.class_names import one_form
+from erde_cli.core.images.listing import class_names_in, list_classes, list_images
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.images.pixels import NEW_RULES, PixelRules, doubts
+from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.storage.files import digest_of
+from erde_cli.core.storage.short_digests import ShortDigests
 
 IntArray = NDArray[np.int64]
 _CHECKED_AT_ONCE = 1024  # images

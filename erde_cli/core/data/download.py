@@ -26,9 +26,9 @@ from erde_cli.core.data.published_files import (
     fetch_command,
     md5_of,
 )
-from erde_cli.core.data.torchvision_import import torchvision_datasets
 from erde_cli.core.errors import DataError, DownloadError
-from erde_cli.core.observer import Observer
+from erde_cli.core.events import Observer
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
 
 _SILENCE = 60.0  # seconds without a byte after which a download is given up
 _FULL = (errno.ENOSPC, errno.EDQUOT)

@@ -12,17 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from erde_cli.core.data.folders import FolderSource, GivenSplit
-from erde_cli.core.data.listing import (
+from erde_cli.core.data.sources import IntArray
+from erde_cli.core.errors import DataError
+from erde_cli.core.images.listing import (
     class_names_in,
     count_loose_images,
     count_next_to,
     is_folder,
     list_classes,
 )
-from erde_cli.core.data.sources import IntArray
-from erde_cli.core.errors import DataError
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.pixels import NEW_RULES, PixelRules
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.images.pixels import NEW_RULES, PixelRules
 
 CALIBRATION_FOLDERS = ("calibration", "valid", "val", "validation")
 _SPLIT_FOLDERS = ("train", "test", *CALIBRATION_FOLDERS)

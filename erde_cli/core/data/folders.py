@@ -14,17 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.data.decoded import DecodedImages
-from erde_cli.core.data.decoders import decode_in_order
-from erde_cli.core.data.image_cache import decoded_images
-from erde_cli.core.data.image_files import cannot_open, start_below
 from erde_cli.core.data.sources import ImageArray, IntArray, Progress
 from erde_cli.core.errors import DataError
-from erde_cli.core.files import digest_of_file
-from erde_cli.core.observer import Observer
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.pixels import NEW_RULES, PixelRules
-from erde_cli.core.short_digests import ShortDigests, first_of_each, short_digests
+from erde_cli.core.events import Observer
+from erde_cli.core.images.decoded import DecodedImages
+from erde_cli.core.images.decoders import decode_in_order
+from erde_cli.core.images.image_cache import decoded_images
+from erde_cli.core.images.image_files import cannot_open, start_below
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.images.pixels import NEW_RULES, PixelRules
+from erde_cli.core.storage.files import digest_of_file
+from erde_cli.core.storage.short_digests import ShortDigests, first_of_each, short_digests
 
 _LISTED = 10  # unreadable files named in a message
 _MEGABYTE = 1_000_000

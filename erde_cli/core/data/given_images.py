@@ -16,7 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from erde_cli.core.data.sources import ImageArray, to_array
-from erde_cli.core.decoding import (
+from erde_cli.core.errors import DataError, brief
+from erde_cli.core.images.decoding import (
     LARGEST_FILE,
     check_rules,
     decode,
@@ -24,9 +25,8 @@ from erde_cli.core.decoding import (
     reason_of,
     strict_about_bombs,
 )
-from erde_cli.core.errors import DataError, brief
-from erde_cli.core.orientation import upright_given
-from erde_cli.core.pixels import NEW_RULES, PixelRules
+from erde_cli.core.images.orientation import upright_given
+from erde_cli.core.images.pixels import NEW_RULES, PixelRules
 
 
 class BinaryFile(Protocol):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from erde_cli.core.data.published_files import published_splits, require_whole
 from erde_cli.core.data.sources import ImageArray, IntArray, Progress, to_array
-from erde_cli.core.data.torchvision_import import torchvision_datasets
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
 
 _SIDE = 32  # pixels
 _AT_ONCE = 4096  # images; keeps copies small

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from erde_cli.core.cache import user_cache
-from erde_cli.core.data.torchvision_import import torchvision_datasets
 from erde_cli.core.errors import DataError
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
+from erde_cli.core.storage.cache import user_cache
 
 ROOT_VARIABLE = "ERDE_DATA"
 _CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"

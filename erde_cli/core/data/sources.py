@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from erde_cli.core.pixels import NEW_RULES, PixelRules, to_rgb
+from erde_cli.core.images.pixels import NEW_RULES, PixelRules, to_rgb
 
 IntArray = NDArray[np.int64]
 ImageArray = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from erde_cli.core.data.sources import ImageSource, IntArray
 from erde_cli.core.errors import DataError
 from erde_cli.core.randomness import permutation
-from erde_cli.core.recipe import Data
+from erde_cli.core.recipe.sections.data import Data
 
 Split = Literal["train", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "calibration", "test")

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from erde_cli.core.context import Context
-from erde_cli.core.data.decoded import release
+from erde_cli.core.device import Context
+from erde_cli.core.images.decoded import release
 
 _IMAGES_AT_ONCE = 512  # these two keep copies small, in float64 as well
 _PIXELS_AT_ONCE = _IMAGES_AT_ONCE * 32 * 32

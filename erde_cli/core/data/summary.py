@@ -13,9 +13,9 @@ from erde_cli.core.data.folder_layout import some_names
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.sources import ImageSource, IntArray
 from erde_cli.core.data.splits import SPLITS
-from erde_cli.core.observer import Table
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.pixels import doubts
+from erde_cli.core.events import Table
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.images.pixels import doubts
 
 _SHOWN = 20  # classes; of more, the largest and the smallest
 _FEW = 3  # of each of those

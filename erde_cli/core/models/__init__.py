@@ -1,15 +1,5 @@
-"""Backbones cut into stages, heads, and the early-exit network made of them."""
+"""Backbones as chains of blocks, heads, early-exit networks, folding, MACs.
 
-from erde_cli.core.models.airbench import whitening_layers
-from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
-from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.models.folding import folded
-
-__all__ = [
-    "Architecture",
-    "EarlyExitNet",
-    "build_model",
-    "folded",
-    "resolve_architecture",
-    "whitening_layers",
-]
+Imports `recipe`, `storage`.
+Start reading in `early_exit.py`.
+"""

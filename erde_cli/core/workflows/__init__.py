@@ -1,1 +1,5 @@
-"""One function per subcommand: the only place where the rooms meet."""
+"""One function per subcommand: the only place where all packages meet.
+
+Imports every package of `core`.
+Start reading in `run.py`.
+"""

@@ -6,30 +6,30 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.calibration import Target, calibrate, one_target
-from erde_cli.core.context import Context
-from erde_cli.core.data import Dataset
-from erde_cli.core.errors import BundleError
-from erde_cli.core.frontier_plot import Curve, FrontierPicture, draw_frontier
-from erde_cli.core.observer import Observer
-from erde_cli.core.profiling import Profile, profile_model
-from erde_cli.core.recipe import Calibration
-from erde_cli.core.targets import Metric
-from erde_cli.core.tests_file import read_tests
-from erde_cli.core.thresholds_file import (
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.calibration.certificate import certified_content, recorded
+from erde_cli.core.calibration.estimate import Target, calibrate, one_target
+from erde_cli.core.calibration.frontier_plot import Curve, FrontierPicture, draw_frontier
+from erde_cli.core.calibration.tests_file import read_tests
+from erde_cli.core.calibration.thresholds_file import (
     ThresholdsDocument,
     thresholds_document,
     write_thresholds,
 )
+from erde_cli.core.calibration.written_estimate import add_half_b, estimated_content
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.device import Context
+from erde_cli.core.errors import BundleError
+from erde_cli.core.events import Observer
+from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.recipe.sections.calibration import Calibration
+from erde_cli.core.targets import Metric
 from erde_cli.core.workflows.calibration_images import (
     Seen,
     Source,
     look,
     refuse_tuned_on_all,
 )
-from erde_cli.core.workflows.certify import certified_content, recorded
-from erde_cli.core.workflows.estimate import add_half_b, estimated_content
 from erde_cli.core.workflows.options import Json, Options
 
 PICTURE = "frontier.png"

@@ -9,25 +9,21 @@ from typing import Literal
 import numpy as np
 import torch
 
-from erde_cli.core.bundle import Bundle
-from erde_cli.core.context import Context
-from erde_cli.core.data import (
-    Dataset,
-    ImageStore,
-    evaluation_batches,
-    open_labelled_folder,
-    open_unlabelled_folder,
-)
+from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.calibration.halves import halves
+from erde_cli.core.calibration.temperature import TemperatureReport, temperature_reports
+from erde_cli.core.data.batches import evaluation_batches
+from erde_cli.core.data.dataset import Dataset, open_labelled_folder, open_unlabelled_folder
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.exits import all_scores
-from erde_cli.core.halves import halves
-from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.latency import exit_latencies
-from erde_cli.core.observations import FloatArray, IntArray, Observations
-from erde_cli.core.profiling import Profile, profile_model
-from erde_cli.core.short_digests import ShortDigests
+from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.inference.observations import FloatArray, IntArray, Observations
+from erde_cli.core.inference.routing import all_scores
+from erde_cli.core.measurement.latency import exit_latencies
+from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.storage.short_digests import ShortDigests
 from erde_cli.core.targets import Metric, Target
-from erde_cli.core.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on, warn_of_copies

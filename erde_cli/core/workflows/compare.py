@@ -8,25 +8,25 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from erde_cli.core.arms import Arm
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.bundle_format import DOCUMENT
-from erde_cli.core.class_weights import check_class_weights
-from erde_cli.core.data import Dataset
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.bundle.document import DOCUMENT
+from erde_cli.core.comparison.answers import Images, Seen, seen_by
+from erde_cli.core.comparison.arms import Arm
+from erde_cli.core.comparison.files import write_results
+from erde_cli.core.comparison.plan import Plan, claim
+from erde_cli.core.comparison.results import Failed, Found, results
+from erde_cli.core.comparison.rivals import static_rivals
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import ErdeError, StoppedError
-from erde_cli.core.json_text import parse_json
-from erde_cli.core.recipe import Recipe
-from erde_cli.core.workflows.compare_answers import Images, Seen, seen_by
-from erde_cli.core.workflows.compare_files import write_results
-from erde_cli.core.workflows.compare_plan import Plan, claim
-from erde_cli.core.workflows.compare_results import Failed, Found, results
-from erde_cli.core.workflows.compare_rivals import static_rivals
+from erde_cli.core.recipe.inputs import inputs_digest
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.json_files import parse_json
+from erde_cli.core.training.class_weights import check_class_weights
 from erde_cli.core.workflows.images import load_split, open_for_training
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
-from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
+from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
 
 
 class _Row(BaseModel):

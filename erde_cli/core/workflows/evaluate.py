@@ -9,21 +9,23 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.by_class import ByClass, by_class
-from erde_cli.core.context import Context
-from erde_cli.core.data import Dataset, ImageStore, Split, open_labelled_folder
-from erde_cli.core.drift import Drift, drift
-from erde_cli.core.entropy import largest_entropy
-from erde_cli.core.entropy_gap import EntropyGap, entropy_gaps
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.calibration.drift import Drift, drift
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
+from erde_cli.core.data.dataset import Dataset, open_labelled_folder
+from erde_cli.core.data.splits import Split
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, ErdeError, InputError
-from erde_cli.core.inference import Answers, answer_all, ready, route_all
-from erde_cli.core.metrics import Adaptive, adaptive_of
-from erde_cli.core.observations import Observations
-from erde_cli.core.plots import Point
-from erde_cli.core.profiling import Profile, profile_model
+from erde_cli.core.inference.answers import Answers, answer_all, ready, route_all
+from erde_cli.core.inference.by_class import ByClass, by_class
+from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
+from erde_cli.core.inference.metrics import Adaptive, adaptive_of
+from erde_cli.core.inference.observations import Observations
+from erde_cli.core.inference.scores import largest_entropy
+from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
-from erde_cli.core.thresholds_file import ThresholdsDocument
 from erde_cli.core.workflows.evaluation_files import EvaluationFiles, write_evaluation
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options

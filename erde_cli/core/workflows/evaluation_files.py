@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from erde_cli.core.by_class import ByClass
-from erde_cli.core.confusion_plot import draw_confusion
-from erde_cli.core.files import write_json, write_text
-from erde_cli.core.observer import Observer
-from erde_cli.core.plots import Point, TradeOff, draw_trade_off
+from erde_cli.core.events import Observer
+from erde_cli.core.inference.by_class import ByClass
+from erde_cli.core.inference.confusion_plot import draw_confusion
+from erde_cli.core.storage.files import write_json, write_text
+from erde_cli.core.storage.pictures import Point, TradeOff, draw_trade_off
 from erde_cli.core.thresholds import write_threshold
 
 if TYPE_CHECKING:

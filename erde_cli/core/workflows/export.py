@@ -10,22 +10,23 @@ from typing import Literal
 
 import numpy as np
 
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.data import Dataset, ImageStore, open_unlabelled_folder
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
+from erde_cli.core.data.dataset import Dataset, open_unlabelled_folder
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.export_check import Check, Exported, verify
-from erde_cli.core.export_network import ExportNetwork, export_network
-from erde_cli.core.export_record import FORMAT, ExportRecord, versions_of
-from erde_cli.core.files import make_folder, replaced_file, replaced_folder
-from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.profiling import profile_model
+from erde_cli.core.export.check import Check, Exported, verify
+from erde_cli.core.export.network import ExportNetwork, export_network
+from erde_cli.core.export.record import FORMAT, ExportRecord, versions_of
+from erde_cli.core.export.runtimes import MANIFEST
+from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.models.profile import profile_model
 from erde_cli.core.randomness import permutation
-from erde_cli.core.runtimes import MANIFEST
+from erde_cli.core.storage.files import make_folder, replaced_file, replaced_folder
 from erde_cli.core.thresholds import write_threshold
-from erde_cli.core.thresholds_file import ThresholdsDocument
+from erde_cli.core.workflows.export_int8_cost import Int8Cost
+from erde_cli.core.workflows.export_int8_images import open_images
 from erde_cli.core.workflows.images import dataset_of, load_split
-from erde_cli.core.workflows.int8_cost import Int8Cost
-from erde_cli.core.workflows.int8_images import open_images
 from erde_cli.core.workflows.options import Json, Options
 
 Format = Literal["onnx", "onnx-staged", "torch-export"]
@@ -199,14 +200,14 @@ def _beside(request: ExportRequest) -> Iterator[Path]:
 def _write(kind: Format, network: ExportNetwork, place: Path, options: Options) -> Exported:
     """Write a network, and open what was written."""
     if kind == "torch-export":
-        from erde_cli.core.torch_export import TorchExported, write_torch_export
+        from erde_cli.core.export.torch_export import TorchExported, write_torch_export
 
         write_torch_export(network, place)
         return TorchExported(place)
     # Packages of an extra: whoever has not got them can still export a .pt2 file.
-    from erde_cli.core.onnx_file import write_onnx_file
-    from erde_cli.core.onnx_runtime import open_exported
-    from erde_cli.core.onnx_staged import write_stages
+    from erde_cli.core.export.onnx_runtime import open_exported
+    from erde_cli.core.export.onnx_single import write_onnx_file
+    from erde_cli.core.export.onnx_staged import write_stages
 
     write: Callable[[ExportNetwork, Path], None] = (
         write_onnx_file if kind == "onnx" else write_stages

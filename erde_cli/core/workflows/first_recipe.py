@@ -11,15 +11,16 @@ from statistics import median
 import numpy as np
 import torch
 
-from erde_cli.core.context import Context, has_bfloat16
-from erde_cli.core.data import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.folders import FolderSource
-from erde_cli.core.decoding import header_of
+from erde_cli.core.device import Context, has_bfloat16
 from erde_cli.core.errors import DataError, InputError, brief
-from erde_cli.core.pixels import used_bits
-from erde_cli.core.recipe import Recipe, recipe_from
-from erde_cli.core.starting_point import Machine, choose
+from erde_cli.core.images.decoding import header_of
+from erde_cli.core.images.pixels import used_bits
+from erde_cli.core.recipe.loading import recipe_from
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.starting_point import Machine, choose
 from erde_cli.core.workflows.first_recipe_text import Looks, recipe_text
 from erde_cli.core.workflows.options import Options
 

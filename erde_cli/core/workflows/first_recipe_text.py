@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from erde_cli.core.starting_point import MOST_EPOCHS, SIZES, Choice, Machine
+from erde_cli.core.recipe.starting_point import MOST_EPOCHS, SIZES, Choice, Machine
 
 _UNEVEN = 2  # times the images of another class, from which weights are worth a thought
 _COLUMN = 28  # where comments begin, if the line leaves room

@@ -5,19 +5,16 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle
-from erde_cli.core.class_weights import check_class_weights
-from erde_cli.core.data import (
-    SPLITS,
-    Dataset,
-    ImageStore,
-    Split,
-    UnreadableError,
-    open_dataset,
-)
+from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.folders import UnreadableError
+from erde_cli.core.data.splits import SPLITS, Split
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, DataError
-from erde_cli.core.recipe import NAMED, Data, Recipe
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.data import NAMED, Data
+from erde_cli.core.training.class_weights import check_class_weights
 from erde_cli.core.workflows.options import Json, Options
 
 _NAMED = 10  # unreadable files named in a warning

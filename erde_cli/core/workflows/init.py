@@ -7,14 +7,14 @@ from pathlib import Path
 from shlex import quote
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.files import write_text
-from erde_cli.core.observer import duration
-from erde_cli.core.recipe import name_of
-from erde_cli.core.run_folders import default_run
+from erde_cli.core.events import duration
+from erde_cli.core.recipe.loading import name_of
+from erde_cli.core.storage.files import write_text
 from erde_cli.core.workflows.first_recipe import first_recipe
 from erde_cli.core.workflows.images import show_images
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.plan import Plan, plan_run
+from erde_cli.core.workflows.run_folders import default_run
 
 _SLOWER = 1.25  # times the minutes, from which a warning is shown
 

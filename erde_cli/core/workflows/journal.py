@@ -8,12 +8,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from erde_cli.core.bundle_format import DOCUMENT, read_bundle_document
+from erde_cli.core.bundle.document import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError, first_reason
-from erde_cli.core.files import digest_of, read_json, require_format, write_json
-from erde_cli.core.recipe import Recipe, differences
+from erde_cli.core.recipe.inputs import as_meant, decisive, relevant
+from erde_cli.core.recipe.loading import differences
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.files import digest_of, read_json, require_format, write_json
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.phases import as_meant, decisive, relevant
 
 RUN_FILE, REPORT = "run.json", "report.json"
 FORMAT = 1

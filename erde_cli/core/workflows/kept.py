@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.bundle_format import DOCUMENT
-from erde_cli.core.data import Dataset
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.bundle.document import DOCUMENT
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, target_to_json
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import BundleError
-from erde_cli.core.files import digest_of
-from erde_cli.core.recipe import Recipe
-from erde_cli.core.thresholds_file import ThresholdsDocument, target_to_json
+from erde_cli.core.recipe.inputs import inputs_digest
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.files import digest_of
 from erde_cli.core.workflows.calibrate import target_of
 from erde_cli.core.workflows.journal import REPORT, Journal
-from erde_cli.core.workflows.phases import inputs_digest
 from erde_cli.core.workflows.prepared import Role
 
 PHASES = ("teacher", "student", "calibration", "evaluation")

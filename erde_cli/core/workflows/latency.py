@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.bundle import Bundle
-from erde_cli.core.bundle_format import WEIGHTS
-from erde_cli.core.context import Context
-from erde_cli.core.data import ImageStore
-from erde_cli.core.inference import answer_all, ready
-from erde_cli.core.latency import ROUNDS, BatchLatency, Timing, measure_runs
-from erde_cli.core.profile_plot import ProfilePicture, draw_profile
-from erde_cli.core.profiling import Profile
+from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.bundle.document import WEIGHTS
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.device import Context
+from erde_cli.core.export.runtimes import NAMES, Runtime
+from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.measurement.latency import ROUNDS, BatchLatency, Timing, measure_runs
+from erde_cli.core.measurement.profile_plot import ProfilePicture, draw_profile
+from erde_cli.core.measurement.verdict import LatencyCosts
+from erde_cli.core.models.profile import Profile
 from erde_cli.core.randomness import permutation
-from erde_cli.core.runtimes import NAMES, Runtime
-from erde_cli.core.thresholds_file import ThresholdsDocument
-from erde_cli.core.verdict import LatencyCosts
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Json, Options
-from erde_cli.core.workflows.timed import Timed, timed_in
+from erde_cli.core.workflows.timed_models import Timed, timed_in
 
 BATCHES = (1, 32, 256)
 _CALLS, _IMAGES = 256, 1024  # of a routed pass, at most

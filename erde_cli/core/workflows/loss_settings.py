@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from erde_cli.core.losses import LossSettings
-from erde_cli.core.recipe import Recipe
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.training.losses import LossSettings
 
 
 def loss_settings(recipe: Recipe) -> LossSettings:

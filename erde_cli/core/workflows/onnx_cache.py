@@ -6,12 +6,12 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle
-from erde_cli.core.cache import cache_folder, make_room, temporary_folder, writable_folder
+from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.errors import BundleError
-from erde_cli.core.export_record import ExportRecord
-from erde_cli.core.files import digest_of
-from erde_cli.core.onnx_runtime import OnnxNetwork, open_exported
+from erde_cli.core.export.onnx_runtime import OnnxNetwork, open_exported
+from erde_cli.core.export.record import ExportRecord
+from erde_cli.core.storage.cache import cache_folder, make_room, temporary_folder, writable_folder
+from erde_cli.core.storage.files import digest_of
 from erde_cli.core.workflows.export import ExportRequest, export_loaded, record_of
 from erde_cli.core.workflows.options import Options
 

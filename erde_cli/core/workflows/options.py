@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from erde_cli.core.allocator import keep_freed_memory
-from erde_cli.core.context import Context, make_context, require_compiler
-from erde_cli.core.observer import Observer
-from erde_cli.core.recipe import Training
+from erde_cli.core.device import Context, make_context, require_compiler
+from erde_cli.core.events import Observer
+from erde_cli.core.platform.allocator import keep_freed_memory
+from erde_cli.core.recipe.sections.training import Training
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 
-from erde_cli.core.context import Context
-from erde_cli.core.data import Dataset
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
-from erde_cli.core.observer import duration
-from erde_cli.core.recipe import Recipe
+from erde_cli.core.device import Context
+from erde_cli.core.events import duration
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.kept import PHASES, Kept, what_is_kept
 from erde_cli.core.workflows.options import Json, Options

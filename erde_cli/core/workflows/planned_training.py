@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from erde_cli.core.checkpoints import Checkpoints
-from erde_cli.core.data import Batches, Dataset, ImageStore, Normalisation
-from erde_cli.core.halves import tuning_half
-from erde_cli.core.inference import ready
-from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
-from erde_cli.core.profiling import Profile, profile_model
-from erde_cli.core.recipe import Recipe, Training
-from erde_cli.core.teacher_logits import ComputedLogits
+from erde_cli.core.calibration.halves import tuning_half
+from erde_cli.core.data.batches import Batches
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.inference.answers import ready
+from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.training.checkpoints import Checkpoints
+from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.kept import Kept, inputs_of
 from erde_cli.core.workflows.options import Json, Options
@@ -30,7 +34,7 @@ from erde_cli.core.workflows.step_times import (
     seconds_per_answer,
     seconds_per_step,
 )
-from erde_cli.core.workflows.training import checkpoint_folder
+from erde_cli.core.workflows.train import checkpoint_folder
 
 # Seconds that hardly depend on images and networks, on one core of 2024: beginning a training and
 # writing its bundle, and the logs and the checkpoint of an epoch.

@@ -13,19 +13,19 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from erde_cli.core.data.decoders import decode_arrived, decode_stream
-from erde_cli.core.data.named_paths import Named
-from erde_cli.core.decoding import Decoded
 from erde_cli.core.errors import DataError, brief
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.pixels import Traits, doubts
-from erde_cli.core.prediction import Answering, ExitRule, Prediction, rows_of
-from erde_cli.core.runtimes import Runtime
+from erde_cli.core.export.runtimes import Runtime
+from erde_cli.core.images.decoders import decode_arrived, decode_stream
+from erde_cli.core.images.decoding import Decoded
+from erde_cli.core.images.named_paths import Named
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.images.pixels import Traits, doubts
+from erde_cli.core.inference.prediction import Answering, ExitRule, Prediction, rows_of
 from erde_cli.core.targets import Target
 from erde_cli.core.thresholds import write_threshold
-from erde_cli.core.workflows.chosen import Chosen, choose
-from erde_cli.core.workflows.opened import open_model
+from erde_cli.core.workflows.open_model import open_model
 from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.predict_thresholds import Chosen, choose
 
 TITLE = "Predicting"
 

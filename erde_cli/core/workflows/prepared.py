@@ -11,20 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erde_cli.core.class_weights import class_weights
-from erde_cli.core.context import Context
-from erde_cli.core.data import AugmentationPlan, Batch, Batches, Dataset, ImageStore, Normalisation
-from erde_cli.core.models import (
-    Architecture,
-    build_model,
-    resolve_architecture,
-    whitening_layers,
-)
-from erde_cli.core.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.data.augmentation import AugmentationPlan
+from erde_cli.core.data.batches import Batch, Batches
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.device import Context
+from erde_cli.core.models.airbench import whitening_layers
+from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.randomness import derive_seed
-from erde_cli.core.recipe import Network, Recipe, Training
-from erde_cli.core.train_state import TrainState
-from erde_cli.core.training import Objective
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.network import Network
+from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.training.class_weights import class_weights
+from erde_cli.core.training.loop import Objective
+from erde_cli.core.training.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.training.state import TrainState
 from erde_cli.core.workflows.loss_settings import loss_settings
 
 Role = Literal["teacher", "student"]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle, load_bundle
-from erde_cli.core.profiling import Profile, profile_model
-from erde_cli.core.thresholds_file import ThresholdsDocument
-from erde_cli.core.verdict import LatencyCosts, Verdict, give_verdict
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
+from erde_cli.core.measurement.verdict import LatencyCosts, Verdict, give_verdict
+from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.workflows.latency import LatencyRequest, MeasuredLatency, measure_bundle
 from erde_cli.core.workflows.options import Json, Options
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from erde_cli.core.bundle import Bundle
-from erde_cli.core.bundle_writer import with_calibration
-from erde_cli.core.data import Dataset
+from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.bundle.writer import with_calibration
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.files import digest_of, read_json, write_json
-from erde_cli.core.metrics import paired_drop_interval
-from erde_cli.core.recipe import Recipe
+from erde_cli.core.inference.metrics import paired_drop_interval
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.files import digest_of, read_json, write_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.evaluate import (
     Evaluation,
@@ -36,7 +36,7 @@ from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report_format import is_report
-from erde_cli.core.workflows.training import distill, drop_checkpoints, train_teacher
+from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
 
 
 @dataclass(frozen=True)

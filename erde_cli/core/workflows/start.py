@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from erde_cli.core.files import write_text
-from erde_cli.core.recipe import Recipe, load_recipe, name_of, recipe_from
-from erde_cli.core.run_folders import RECIPE
+from erde_cli.core.recipe.loading import load_recipe, name_of, recipe_from
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.files import write_text
 from erde_cli.core.workflows.first_recipe import first_recipe
 from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.run_folders import RECIPE
 
 MINUTES = 30.0
 

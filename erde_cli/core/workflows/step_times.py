@@ -9,12 +9,13 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from erde_cli.core.context import Context, images_at_once
-from erde_cli.core.data import Batch, Batches, ImageStore, Normalisation
-from erde_cli.core.epoch_log import EpochLog
-from erde_cli.core.inference import answer_all
-from erde_cli.core.models import EarlyExitNet
-from erde_cli.core.training import train_step
+from erde_cli.core.data.batches import Batch, Batches
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.device import Context, images_at_once
+from erde_cli.core.inference.answers import answer_all
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.training.epoch_log import EpochLog
+from erde_cli.core.training.loop import train_step
 from erde_cli.core.workflows.prepared import Logits, Prepared
 
 _RATE = 1e-6  # hardly moves the weights, which are thrown away

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from erde_cli.core.bundle import Bundle
-from erde_cli.core.data import Dataset
+from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.bundle.trained_on import trained_on_again
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.errors import BundleError
-from erde_cli.core.trained_on import trained_on_again
 from erde_cli.core.workflows.options import Options
 
 _NAMED = 3  # files in a message

@@ -13,15 +13,18 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-from erde_cli.core.context import Context, make_context, require_compiler
-from erde_cli.core.data import Batch, Normalisation, Normaliser
+from erde_cli.core.data.batches import Batch
+from erde_cli.core.data.store import Normalisation, Normaliser
+from erde_cli.core.device import Context, make_context, require_compiler
 from erde_cli.core.errors import ErdeError
-from erde_cli.core.models import EarlyExitNet, build_model, resolve_architecture
-from erde_cli.core.recipe import Recipe, Training
-from erde_cli.core.teacher_logits import ComputedLogits
-from erde_cli.core.train_state import TrainState
-from erde_cli.core.training import Objective, train_step
-from erde_cli.core.tuning import Candidate
+from erde_cli.core.measurement.training_speed import Candidate
+from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.training.loop import Objective, train_step
+from erde_cli.core.training.state import TrainState
+from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.options import Json, Options
 from erde_cli.core.workflows.prepared import (
     Logits,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from erde_cli.core.context import Context
+from erde_cli.core.device import Context
 
 MakeFolder = Callable[..., Path]
 

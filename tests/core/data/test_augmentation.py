@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from erde_cli.core.data import AugmentationPlan
+from erde_cli.core.data.augmentation import AugmentationPlan
 
 HEIGHT, WIDTH, COUNT = 10, 7, 400
 FILL = (1, 2, 3)

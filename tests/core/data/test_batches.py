@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from erde_cli.core.context import Context, make_context
-from erde_cli.core.data import (
-    AugmentationPlan,
-    Batch,
-    Batches,
-    ImageStore,
-    Normalisation,
-    evaluation_batches,
-)
+from erde_cli.core.data.augmentation import AugmentationPlan
+from erde_cli.core.data.batches import Batch, Batches, evaluation_batches
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.device import Context, make_context
 
 COUNT = 23
 PLAIN = AugmentationPlan(crop=0, flip=False, cutout=0)

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from erde_cli.core.data import SPLITS, Dataset, open_dataset, open_labelled_folder
-from erde_cli.core.data.listing import list_images
+from erde_cli.core.data.dataset import Dataset, open_dataset, open_labelled_folder
+from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.data.splits import carve as carve_splits
 from erde_cli.core.errors import DataError
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.pixels import NEW_RULES
-from erde_cli.core.recipe import Data, load_recipe
+from erde_cli.core.images.listing import list_images
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.images.pixels import NEW_RULES
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.sections.data import Data
 
 MakeFolder = Callable[..., Path]
 Splits = dict[str, NDArray[np.int64]]

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from erde_cli.core.data import download, open_dataset
+from erde_cli.core.data import download
+from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.download import fetch
 from erde_cli.core.data.published import PublishedSource
-from erde_cli.core.data.torchvision_import import torchvision_datasets
 from erde_cli.core.errors import DataError, DownloadError
-from erde_cli.core.observer import Observer
-from erde_cli.core.recipe import Data
+from erde_cli.core.events import Observer
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
+from erde_cli.core.recipe.sections.data import Data
 
 from ...published_files import (
     EXTRA_FILE,

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from erde_cli.core.data import open_dataset, open_labelled_folder
+from erde_cli.core.data.dataset import open_dataset, open_labelled_folder
 from erde_cli.core.data.folder_layout import folder_source
-from erde_cli.core.data.named_paths import named_images
 from erde_cli.core.errors import DataError
-from erde_cli.core.passed_over import PassedOver
-from erde_cli.core.pixels import NEW_RULES
-from erde_cli.core.recipe import Data
+from erde_cli.core.images.named_paths import named_images
+from erde_cli.core.images.passed_over import PassedOver
+from erde_cli.core.images.pixels import NEW_RULES
+from erde_cli.core.recipe.sections.data import Data
 
 MakeFolder = Callable[..., Path]
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
@@ -207,7 +207,7 @@ def test_the_second_start_knows_copies_without_reading_a_file(
     shutil.copy(root / "train/a/000.png", root / "train/b/copy.png")
     recipe = Data(dataset="imagefolder", root=str(root), image_size=8)
     first = open_dataset(recipe)
-    monkeypatch.setattr("erde_cli.core.data.image_files.decode_in_order", None)
+    monkeypatch.setattr("erde_cli.core.images.image_files.decode_in_order", None)
     monkeypatch.setattr("erde_cli.core.data.folders.digest_of_file", None)
     second = open_dataset(recipe)
     assert first.source.first_same is not None

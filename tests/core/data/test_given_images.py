@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 from erde_cli import Bundle, ErdeError, load
-from erde_cli.core import decoding
 from erde_cli.core.data import given_images
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.errors import DataError
-from erde_cli.core.pixels import PixelRules
+from erde_cli.core.images import decoding
+from erde_cli.core.images.pixels import PixelRules
 
 SIZE = 8
 

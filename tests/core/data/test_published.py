@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from erde_cli.core.data import open_dataset, published
+from erde_cli.core.data import published
+from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import PUBLISHED, data_root
-from erde_cli.core.data.torchvision_import import torchvision_datasets
 from erde_cli.core.errors import DataError
-from erde_cli.core.recipe import NAMED, Data
+from erde_cli.core.platform.torchvision_import import torchvision_datasets
+from erde_cli.core.recipe.sections.data import NAMED, Data
 
 from ...published_files import (
     CIFAR10_NAMES,

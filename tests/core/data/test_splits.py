@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erde_cli.core.data import SPLITS, open_dataset
-from erde_cli.core.data.splits import carve
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.splits import SPLITS, carve
 from erde_cli.core.errors import DataError
-from erde_cli.core.recipe import Data
+from erde_cli.core.recipe.sections.data import Data
 from tests.core.data.test_dataset import Labels
 
 MakeFolder = Callable[..., Path]

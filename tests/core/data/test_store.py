@@ -7,15 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from erde_cli.core.context import Context, make_context
-from erde_cli.core.data import (
-    AugmentationPlan,
-    Batches,
-    ImageStore,
-    Normalisation,
-    Normaliser,
-    evaluation_batches,
-)
+from erde_cli.core.data.augmentation import AugmentationPlan
+from erde_cli.core.data.batches import Batches, evaluation_batches
+from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
+from erde_cli.core.device import Context, make_context
 
 
 def noise(count: int, height: int = 5, width: int = 4) -> torch.Tensor:

@@ -7,13 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from erde_cli.core.context import make_context
-from erde_cli.core.data import ImageStore, Normalisation, open_dataset
-from erde_cli.core.macs import count_macs
-from erde_cli.core.models import build_model, resolve_architecture, whitening_layers
-from erde_cli.core.models.airbench import Whitening
-from erde_cli.core.recipe import Network, load_recipe
-from erde_cli.core.train_state import TrainState
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.device import make_context
+from erde_cli.core.models.airbench import Whitening, whitening_layers
+from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.macs import count_macs
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.sections.network import Network
+from erde_cli.core.training.state import TrainState
 from erde_cli.core.workflows.prepared import prepare
 
 

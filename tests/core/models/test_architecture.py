@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.models import Architecture, build_model, resolve_architecture
-from erde_cli.core.profiling import profile_model
-from erde_cli.core.recipe import Network
+from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
+from erde_cli.core.models.profile import profile_model
+from erde_cli.core.recipe.sections.network import Network
 
 SMALL = Architecture("resnet", 8, 4, (1, 2), "erde", 5, 8)
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from erde_cli.core.macs import count_macs
-from erde_cli.core.models import build_model, resolve_architecture
+from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.heads import gap_head
+from erde_cli.core.models.macs import count_macs
 from erde_cli.core.models.wrn import PreactivationBlock, wrn
-from erde_cli.core.recipe import Network, parse_yaml
+from erde_cli.core.recipe.sections.network import Network
+from erde_cli.core.recipe.yaml_text import parse_yaml
 
 RESNET_X4 = {"widening": 4, "stem": 32}
 WRN = {"backbone": "wrn"}

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.models import Architecture, EarlyExitNet, build_model, resolve_architecture
+from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
+from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import erde_head, gap_head
 from erde_cli.core.models.layers import Dropout, HalvingPool
 from erde_cli.core.models.resnet import resnet
-from erde_cli.core.recipe import Network
+from erde_cli.core.recipe.sections.network import Network
 
 
 def make_images(count: int, size: int = 8) -> torch.Tensor:

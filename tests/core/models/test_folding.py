@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from erde_cli.core.models import build_model, folded, resolve_architecture
-from erde_cli.core.recipe import Network
+from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.folding import folded
+from erde_cli.core.recipe.sections.network import Network
 
 NETWORKS: list[tuple[dict[str, Any], int]] = [  # keys, norms that cannot be folded
     ({"depth": 8, "exits": [1, 2]}, 2),  # those that begin the two early heads

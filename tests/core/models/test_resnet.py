@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from erde_cli.core.macs import count_macs
-from erde_cli.core.models import build_model, resolve_architecture
+from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.macs import count_macs
 from erde_cli.core.models.resnet import BasicBlock, resnet
-from erde_cli.core.recipe import Network
+from erde_cli.core.recipe.sections.network import Network
 
 
 def size_by_hand(

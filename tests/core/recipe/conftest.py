@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from erde_cli.core.errors import Problem, RecipeError
-from erde_cli.core.recipe import Recipe, load_recipe
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.schema import Recipe
 
 Document = dict[str, Any]
 

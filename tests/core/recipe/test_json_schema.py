@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from erde_cli.core.recipe import Recipe, parse_yaml, shipped_recipes
 from erde_cli.core.recipe.json_schema import SCHEMA_FILE, json_schema
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.shipped import shipped_recipes
+from erde_cli.core.recipe.yaml_text import parse_yaml
 from tests.conftest import TINY
 
 Changed = Callable[[dict[str, Any]], Recipe]

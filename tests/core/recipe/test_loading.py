@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
-from erde_cli.core.recipe import Recipe, differences, load_recipe, parse_overrides
+from erde_cli.core.recipe.loading import differences, load_recipe, parse_overrides
+from erde_cli.core.recipe.schema import Recipe
 
 Changed = Callable[[dict[str, Any]], Recipe]
 Document = dict[str, Any]

@@ -12,7 +12,8 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.errors import InputError, RecipeError
-from erde_cli.core.recipe import Recipe, load_recipe
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.schema import Recipe
 
 YAMLISH = "abe1.9-+:,[]{}?!&*'\"#|>%@~<= \t\n\r\0\u2028\ufeffäß"
 LINES = ["seed: 3", "data: {dataset: digits}", "teacher: {depth: 14}", "student:", "  depth: 8",

@@ -7,7 +7,10 @@ import pytest
 from pydantic import ValidationError
 
 from erde_cli.core.errors import Problem, RecipeError
-from erde_cli.core.recipe import Calibration, Data, Network, Recipe
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.calibration import Calibration
+from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.recipe.sections.network import Network
 
 Changed = Callable[[dict[str, Any]], Recipe]
 

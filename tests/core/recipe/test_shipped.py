@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.macs import count_macs
-from erde_cli.core.models import build_model, resolve_architecture
-from erde_cli.core.recipe import load_recipe, shipped_recipe, shipped_recipes
+from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.macs import count_macs
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
 
 NAMES = {
     "digits",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.errors import RecipeError
-from erde_cli.core.recipe import parse_yaml
+from erde_cli.core.recipe.yaml_text import parse_yaml
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,205 @@
+"""How predictions are written: rows as they come, and the totals under them."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, TextIO
+
+from rich.cells import cell_len
+from rich.console import RenderableType
+
+from erde_cli.commands.options import STDOUT
+from erde_cli.commands.views.json_stream import JsonStream
+from erde_cli.commands.views.printable import printable
+from erde_cli.commands.views.tables import exit_name, macs, percent, table, threshold
+from erde_cli.core.inference.prediction import Prediction
+from erde_cli.core.storage.files import replaced_file, told
+from erde_cli.core.workflows.predict import Rows
+
+COLUMNS = ("path", "class_name", "label", "confidence", "entropy", "exit", "macs")
+_LISTED = 1000  # of the files that failed, in JSON: however many there are, memory is not filled
+
+
+class Printed:
+    """Where rows go: to stdout as JSON, CSV or a table, and to a CSV file; a table only without.
+
+    live: a CSV file grows row by row, and keeps them when something stops the command.
+    """
+
+    def __init__(
+        self, out: TextIO, as_json: bool, file: Path | None, *, live: bool = False
+    ) -> None:
+        self._file, self._open, self._live = file, ExitStack(), live
+        self._csv: CsvRows | CsvFile | None = None
+        self._json = JsonRows(out) if as_json else None
+        self._table = None if as_json or file is not None else TableRows(out)
+        if file == STDOUT:
+            self._csv = CsvRows(out.buffer, on_screen=out.isatty())
+
+    def __enter__(self) -> Printed:
+        """Open the CSV file, beside the one that it will replace."""
+        if self._file is not None and self._file != STDOUT:
+            place = self._file
+            if not self._live:
+                place = self._open.enter_context(replaced_file(self._file))
+            self._csv = self._open.enter_context(CsvFile(self._file, place))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Put the CSV file in its place; after an error, or Ctrl-C, remove it."""
+        self._open.__exit__(kind, error, trace)
+
+    def write(self, rows: Rows) -> None:
+        """Write rows."""
+        for place in (self._csv, self._table, self._json):
+            if place is not None:
+                place.write(rows)
+
+    def end(self, totals: dict[str, Any]) -> None:
+        """Write what stands beside the rows."""
+        if self._json is not None:
+            self._json.end(totals)
+
+
+class JsonRows:
+    """One object: `images`, row by row, then `failed` and `totals`."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._stream = JsonStream("images", out)
+        self._failed: list[dict[str, str]] = []
+        self._stream.more = {"failed": self._failed}
+
+    def write(self, rows: Rows) -> None:
+        """Write rows, and keep what failed for the end."""
+        self._failed += [asdict(one) for one in rows.failed[: _LISTED - len(self._failed)]]
+        self._stream.rows(map(_values, *_pairs(rows)))
+
+    def end(self, totals: dict[str, Any]) -> None:
+        """Close the object."""
+        self._stream.end({"totals": totals})
+
+
+class CsvRows:
+    """Lines of CSV; what is no UTF-8 in a path keeps its bytes, but on a screen."""
+
+    def __init__(self, out: BinaryIO, *, on_screen: bool = False) -> None:
+        self._out, self._on_screen = out, on_screen
+        lines = codecs.getwriter("utf-8")(out, "surrogateescape")
+        self._writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+        self._begun = False
+
+    def write(self, rows: Rows) -> None:
+        """Write rows, the first ones under the names of the columns."""
+        if not self._begun:
+            self._writer.writeheader()
+            self._begun = True
+        paths = [_plain(path) for path in rows.paths] if self._on_screen else rows.paths
+        self._writer.writerows(map(_values, paths, rows.predictions))
+        self._out.flush()
+
+
+class CsvFile:
+    """The same in a file, which is opened when the first rows come."""
+
+    def __init__(self, name: Path, place: Path) -> None:
+        self._name, self._place, self._open = name, place, ExitStack()
+        self._rows: CsvRows | None = None
+
+    def __enter__(self) -> CsvFile:
+        """Nothing more is needed."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what is still waiting."""
+        with told(self._name):
+            self._open.close()
+
+    def write(self, rows: Rows) -> None:
+        """Write rows."""
+        with told(self._name):
+            if self._rows is None:
+                self._rows = CsvRows(self._open.enter_context(self._place.open("wb")))
+            self._rows.write(rows)
+
+
+class TableRows:
+    """Lines of text; their widths are those that the first rows need."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._widths: tuple[int, int] | None = None
+
+    def write(self, rows: Rows) -> None:
+        """Write rows, the first ones under the names of the columns."""
+        if not rows.paths:
+            return
+        shown = [_plain(path) for path in rows.paths]
+        if self._widths is None:
+            names = max(cell_len(_plain(name)) for name in ("class", *rows.class_names))
+            self._widths = max(cell_len(path) for path in ("path", *shown)), names
+            self._line("path", "class", "confidence %", "exit", "entropy, nats")
+        for path, found in zip(shown, rows.predictions, strict=True):
+            self._line(
+                path,
+                _plain(found.class_name),
+                percent(found.confidence),
+                exit_name(found.exit, rows.exit_count),
+                f"{found.entropy:z.4f}",
+            )
+        self._out.flush()
+
+    def _line(self, path: str, name: str, sure: str, at: str, nats: str) -> None:
+        assert self._widths is not None  # noqa: S101
+        first, second = self._widths
+        left = f"{_padded(path, first)}  {_padded(name, second)}"
+        self._out.write(f"{left}  {sure:>12}  {at:>8}  {nats:>13}\n")
+
+
+def totals_pieces(totals: dict[str, Any]) -> list[RenderableType]:
+    """Table of the exits, and what was saved."""
+    rates, thresholds = totals["exit_rates"], [*totals["thresholds"], None]
+    failed = f", {totals['failed']:,} failed" if totals["failed"] else ""
+    title = f"{totals['images']:,} images{failed}, {totals['images_per_second']:,.0f} images/s"
+    if rates is None:
+        return [title]
+    made = table(title, "exit", "leave here %", "MACs until here", "θ, nats")
+    for index, cost in enumerate(totals["cumulative_macs"]):
+        made.add_row(
+            exit_name(index, len(rates)), percent(rates[index]), macs(cost),
+            threshold(thresholds[index]),
+        )  # fmt: skip
+    made.add_section()
+    made.add_row("mean", "", macs(totals["expected_macs"]), "")
+    saved = f"{100 * totals['macs_saved']:.1f} % of the full network's MACs saved"
+    certified = "certified" if totals["certified"] else "not certified: nothing is promised"
+    return [made, f"{saved}; these thresholds are {certified}."]
+
+
+def _pairs(rows: Rows) -> tuple[list[str], list[Prediction]]:
+    return rows.paths, rows.predictions
+
+
+def _values(path: str, found: Prediction) -> dict[str, Any]:
+    return {
+        "path": path, "class_name": found.class_name, "label": found.label,
+        "confidence": found.confidence, "entropy": found.entropy, "exit": found.exit,
+        "macs": found.macs,
+    }  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    return printable(text, keep="")
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))

@@ -1,0 +1,237 @@
+"""What a person sees while a command works, on stderr; results go to stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+)
+from rich.table import Column
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from erde_cli.commands.views.printable import printable
+from erde_cli.core.events import EpochEvent, Observer, StepEvent, Table
+
+if TYPE_CHECKING:
+    from erde_cli.core.workflows.options import Options
+
+_SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_wrong": "T wrong"}
+
+_WIDE = 10_000  # columns: more than any table has
+
+
+class _TimeLeft(ProgressColumn):
+    """Time that is left of a piece of work, and of all that is to come after it."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining
+        shown = "-:--" if left is None else _clock(left + task.fields["ahead"])
+        return Text(shown, style="progress.remaining")
+
+
+COLUMNS = (
+    TextColumn("{task.description}"),
+    BarColumn(bar_width=10),
+    TaskProgressColumn(text_format_no_percentage=""),
+    TextColumn("ETA"),
+    _TimeLeft(),
+    # What does not fit is cut, so that the bar and the time left always show.
+    TextColumn("{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True)),
+)
+
+
+class _Quiet(Observer):
+    """Warnings only."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._warned: set[str] = set()
+
+    def warning(self, message: str, *, again: bool = False) -> None:
+        if message in self._warned:
+            return
+        if not again:
+            self._warned.add(message)
+        text = escape(printable(message))
+        self._console.print(f"[yellow]Warning:[/yellow] {text}", soft_wrap=True)
+
+
+class _Lines(_Quiet):
+    """One line for every phase and epoch: for files, pipes and CI."""
+
+    shows_progress = True
+    _ahead = 0.0
+    _last_epoch: float | None = None  # when it ended
+
+    def ahead(self, seconds: float) -> None:
+        self._ahead, self._last_epoch = seconds, None
+
+    def phase(self, title: str) -> None:
+        self._console.print(f"[bold]{escape(printable(title))}[/bold]", soft_wrap=True)
+
+    def note(self, message: str) -> None:
+        self._console.print(escape(printable(message)), soft_wrap=True, highlight=False)
+
+    def table(self, table: Table) -> None:
+        shown = RichTable(title=table.title, title_justify="left", show_footer=True)
+        for place, (name, total) in enumerate(zip(table.header, table.rows[-1], strict=True)):
+            side: Literal["left", "right"] = "right" if place else "left"
+            shown.add_column(name, escape(total), justify=side, overflow="fold")
+        for row in table.rows[:-1]:
+            shown.add_row(*(escape(printable(cell, keep="")) for cell in row))
+        self._console.print(shown)
+        for note in table.notes:
+            self.note(f"  {note}")
+
+    def epoch(self, event: EpochEvent) -> None:
+        self._line(event, self._left(event))
+
+    def _left(self, event: EpochEvent) -> float:
+        """Seconds that are left: of this training, pauses between epochs included, and after it."""
+        now = perf_counter()
+        took = event.seconds if self._last_epoch is None else now - self._last_epoch
+        self._last_epoch = now
+        return (event.epochs - event.epoch) * took + self._ahead
+
+    def _line(self, event: EpochEvent, left: float) -> None:
+        means = {name: sum(values) / len(values) for name, values in event.terms.items()}
+        accuracy = " ".join(f"{100 * share:.1f}" for share in event.accuracy_calibration)
+        line = (
+            f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}  {_terms(means)}  "
+            f"calibration {accuracy} %  {_gaps(event)}{event.images_per_second:,.0f} images/s  "
+            f"ETA {_clock(left)}"
+        )
+        self._console.print(line, soft_wrap=True, highlight=False)
+
+
+class _Bars(_Lines):
+    """Live progress bars on a terminal."""
+
+    def __init__(self, console: Console, bars: Progress) -> None:
+        super().__init__(console)
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def phase(self, title: str) -> None:
+        self._clear()
+        super().phase(title)
+
+    def progress(self, title: str, done: int, total: int) -> None:
+        self._show(title, done, total, "")
+        if done == total:
+            self._bars.remove_task(self._tasks.pop(title))
+
+    def count(self, title: str, done: int) -> None:
+        self._show(title, done, None, f"{done:,} so far")
+
+    def step(self, event: StepEvent) -> None:
+        done = (event.epoch - 1) * event.steps + event.step
+        detail = (
+            f"{event.epoch}/{event.epochs}  {event.images_per_second:,.0f} images/s  "
+            f"loss {event.loss:.3f}  {_terms(event.terms)}"
+        )
+        self._show("Training", done, event.epochs * event.steps, detail, self._ahead)
+
+    def epoch(self, event: EpochEvent) -> None:
+        left = self._left(event)
+        if event.epoch % max(1, event.epochs // 10) == 0:
+            self._line(event, left)
+
+    def _show(
+        self, title: str, done: int, total: int | None, detail: str, ahead: float = 0.0
+    ) -> None:
+        if title not in self._tasks:
+            shown = escape(printable(title, keep=""))
+            self._tasks[title] = self._bars.add_task(shown, total=total, detail=detail, ahead=ahead)
+        self._bars.update(self._tasks[title], completed=done, total=total, detail=detail)
+
+    def _clear(self) -> None:
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
+
+
+@contextmanager
+def working(
+    quiet: bool,
+    device: str,
+    threads: int | None,
+    *,
+    bars: bool = True,
+    resume: bool | None = None,
+) -> Iterator[Options]:
+    """Options of a command, with an observer that fits where stderr goes.
+
+    Args:
+        quiet: show warnings only.
+        device: where the network runs.
+        threads: of the CPU.
+        resume: whether a training that was stopped goes on.
+        bars: False where results are printed meanwhile, on the terminal that bars would be on.
+    """
+    from erde_cli.core.workflows.options import Options
+
+    console = Console(stderr=True, highlight=False)
+    if quiet or not bars or not console.is_terminal:
+        observer = _Quiet(console) if quiet else _Lines(console)
+        yield Options(device, threads, observer, resume)
+        return
+    with Progress(*COLUMNS, console=console, transient=True, expand=True) as shown:
+        yield Options(device, threads, _Bars(console, shown), resume)
+
+
+def show(
+    document: dict[str, Any], as_json: bool, *pieces: RenderableType, stderr: bool = False
+) -> None:
+    """Print a result on stdout: one JSON object, or the pieces one under the other.
+
+    With `stderr`, pieces go there, where something else has stdout.
+    """
+    if as_json:
+        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        return
+    # Rich takes a pipe or a file for a screen of 80 columns, and cuts what is wider.
+    on_screen = (sys.stderr if stderr else sys.stdout).isatty()
+    console = Console(stderr=stderr, highlight=False, width=None if on_screen else _WIDE)
+    for piece in pieces:
+        text = printable(piece) if isinstance(piece, str) else piece
+        console.print(text, soft_wrap=isinstance(piece, str))
+
+
+def _terms(means: dict[str, float]) -> str:
+    shown = {_SHORT.get(name, name): value for name, value in means.items()}
+    wrong = shown.pop("T wrong", None)
+    parts = [f"{name} {value:.3f}" for name, value in shown.items()]
+    parts += [] if wrong is None else [f"teacher wrong {100 * wrong:.1f} %"]
+    return "  ".join(parts)
+
+
+def _gaps(event: EpochEvent) -> str:
+    """By how much early exits are less sure where the teacher is wrong, where there is one."""
+    if not event.entropy_gaps:
+        return ""
+    shown = " ".join("-" if gap is None else f"{gap:.2f}" for gap in event.entropy_gaps)
+    return f"entropy gap {shown}  "
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,5 @@
+"""A trained model on disk: weights, architecture, provenance, thresholds.
+
+Imports `calibration`, `inference`, `models`, `data`, `storage`.
+Start reading in `bundle.py`.
+"""

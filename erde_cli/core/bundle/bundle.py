@@ -1,0 +1,236 @@
+"""A trained model on disk: a folder that can be moved, with everything needed to use it.
+
+    model.safetensors   the weights; no command ever changes them
+    bundle.json         architecture, input, classes, recipe, versions, digests; no time stamps
+    thresholds.json     once calibrated; belongs to these weights, told by their digest
+    tests.json          once a promise was tested for: every test, of whatever weights
+
+Loading runs no code from the folder: weights are safetensors, the rest is validated JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from torch import Tensor
+
+from erde_cli.core.bundle.document import (
+    DOCUMENT,
+    WEIGHTS,
+    BundleDocument,
+    read_bundle_document,
+)
+from erde_cli.core.bundle.weights import load_network
+from erde_cli.core.calibration.thresholds_file import (
+    Stamp,
+    ThresholdsDocument,
+    read_thresholds,
+    thresholds_stamp,
+)
+from erde_cli.core.data.store import Normalisation
+from erde_cli.core.device import Context, make_context
+from erde_cli.core.errors import BundleError, InputError, brief, first_reason
+from erde_cli.core.inference.prediction import (
+    Images,
+    Prediction,
+    Predictor,
+    Prepared,
+    Thresholds,
+    rule_of,
+)
+from erde_cli.core.inference.routing import Routed, route
+from erde_cli.core.models.architecture import Architecture
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.recipe.retired import as_now
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.files import digest_of_file
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle: the network in evaluation mode on the CPU, and what belongs to it."""
+
+    path: Path
+    document: BundleDocument
+    model: EarlyExitNet
+    _prepared: Prepared = field(default_factory=Prepared, repr=False, compare=False)
+    _thresholds: dict[Stamp, ThresholdsDocument] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class."""
+        return tuple(self.document.class_names)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's input in pixels."""
+        return self.document.architecture.image_size
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation of the train split."""
+        return Normalisation.from_json(self.document.normalisation.model_dump())
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that made it.
+
+        Raises:
+            BundleError: this version of erde does not understand it.
+        """
+        try:
+            return Recipe.model_validate(as_now(self.document.recipe))
+        except ValidationError as error:
+            raise BundleError(
+                f"The recipe in {self.path / DOCUMENT} cannot be read.",
+                got=first_reason(error),
+                expected="a recipe as this version of erde knows it",
+                hint="use the version of erde that wrote it, or train again",
+            ) from error
+
+    def thresholds(self) -> ThresholdsDocument | None:
+        """Read its thresholds, if it has been calibrated.
+
+        Raises:
+            BundleError: they belong to other weights, or are not what erde writes.
+        """
+        stamp = thresholds_stamp(self.path)
+        if stamp is None:
+            return None
+        found = self._thresholds.get(stamp)
+        if found is None:  # to read it takes as long as a small network
+            digest = self.document.weights_digest
+            found = read_thresholds(self.path, digest, self.model.exit_count)
+            self._thresholds.clear()
+            self._thresholds[stamp] = found
+        return found
+
+    def require_thresholds(self) -> ThresholdsDocument:
+        """Read its thresholds.
+
+        Raises:
+            BundleError: it has not been calibrated.
+        """
+        thresholds = self.thresholds()
+        if thresholds is None:
+            raise BundleError(
+                f"{self.path} has no thresholds, so no image can leave early.",
+                hint=f"choose them with: erde calibrate {self.path} --max-drop 1",
+                expected="a calibrated bundle",
+            )
+        return thresholds
+
+    def route(self, images: Tensor) -> Routed:
+        """Let each image leave at its own exit, under the bundle's thresholds, on the CPU.
+
+        The network is made ready at the first call, in the precision the thresholds were chosen in.
+
+        Args:
+            images: normalised by `normalisation`, float32 [batch, 3, height, width].
+
+        Raises:
+            BundleError: it has not been calibrated.
+        """
+        thresholds = self.require_thresholds()
+        context = make_context("cpu", thresholds.precision, memory_format="channels_last")
+        with context.autocast():
+            return route(
+                self.predictor(context).network,
+                images,
+                thresholds.values,
+                thresholds.temperatures,
+            )
+
+    def predict(
+        self, images: Images, *, thresholds: Thresholds | None = None, batch: int | None = None
+    ) -> list[Prediction]:
+        """Say what images show, each from the exit it leaves at, on the CPU, in their order.
+
+        Safe to call from several threads. Images are brought to the network's size and normalised
+        here, as everywhere in erde.
+
+        Args:
+            images: one image, or several: paths, bytes of image files, file objects in binary
+                mode, PIL images, uint8 arrays or tensors [height, width, 3] or [height, width],
+                of any size.
+            thresholds: θ in nats, "always" or "never": one for all early exits, or one for each;
+                the bundle's own where they are left out. Temperatures and precision are the
+                bundle's either way.
+            batch: how many images the network is given at once; as many as suit it where left out.
+
+        Raises:
+            BundleError: no thresholds are given, and it has not been calibrated.
+            DataError: something is no image, whatever a library says of it.
+            InputError: the thresholds cannot be used.
+        """
+        document = self.thresholds() if thresholds is not None else self.require_thresholds()
+        rule = rule_of(document, thresholds, self.model.exit_count)
+        context = make_context("cpu", rule.precision, memory_format="channels_last")
+        return self.predictor(context).predict(images, rule, batch)
+
+    def predictor(self, context: Context) -> Predictor:
+        """What answers images on a device; made ready at the first call, whoever calls."""
+        return self._prepared.on(
+            context,
+            self.model,
+            self.normalisation,
+            self.class_names,
+            self.image_size,
+            self.document.rules,
+        )
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read a bundle and check that it is what it says.
+
+    Raises:
+        BundleError: files are missing, damaged, or of another version.
+    """
+    path = Path(path)
+    document = read_bundle_document(path)
+    weights = path / WEIGHTS
+    hint = "copy the folder again, or train it again"
+    if not weights.is_file():
+        raise BundleError(f"{path} has no {WEIGHTS}.", expected="a whole bundle", hint=hint)
+    try:
+        digest = digest_of_file(weights)
+    except OSError as error:
+        raise BundleError(
+            f"{weights} cannot be read: {error.strerror}.",
+            expected="a file that may be read",
+            hint=hint,
+        ) from error
+    if digest != document.weights_digest:
+        raise BundleError(
+            f"{weights} is damaged, or was changed after training.",
+            got=f"digest {digest[:12]}",
+            expected=f"digest {document.weights_digest[:12]}",
+            hint=hint,
+        )
+    try:
+        architecture = Architecture.from_json(document.architecture.model_dump())
+        model = load_network(weights, architecture)
+    except InputError as error:
+        raise BundleError(
+            f"The weights in {weights} do not fit {path / DOCUMENT}: {error.message}",
+            got=error.got,
+            expected=error.expected,
+            hint=hint,
+        ) from error
+    except (SafetensorError, RuntimeError, OSError) as error:
+        message = f"The weights in {weights} do not fit {path / DOCUMENT}: {_first_of(error)}"
+        raise BundleError(
+            message, hint=hint, expected="weights of the architecture that the bundle names"
+        ) from error
+    return Bundle(path, document, model.eval())
+
+
+def _first_of(error: Exception) -> str:
+    """The first reason; torch names every layer."""
+    lines = str(error).splitlines()
+    return brief(lines[1].strip() if len(lines) > 1 and lines[0].endswith(":") else lines[0])

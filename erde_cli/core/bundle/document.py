@@ -1,0 +1,197 @@
+"""What `bundle.json` holds, validated when it is written and when it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.images.class_names import ClassNames
+from erde_cli.core.images.pixels import OLD_RULES, PixelRules
+from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
+from erde_cli.core.storage.files import digest_of, read_json, require_format
+
+WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
+FORMAT = 1
+# Keys of an architecture that came later, and what one without them means: not in the digest then.
+_LATER = {"stem_stride": 1, "head_dropout": 0.5}
+_HINT = "copy the folder again, or train it again"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Architecture(_Document):
+    backbone: str
+    depth: int = Field(ge=8, le=10_000)
+    width: int = Field(ge=1, le=1024)
+    cuts: list[int]
+    head: str
+    classes: int = Field(ge=2)
+    image_size: int = Field(ge=8, le=1024)
+    widening: int = Field(1, ge=1, le=64)
+    stem: int | None = Field(None, ge=1, le=1024)
+    dropout: float = Field(0, ge=0, lt=1)
+    stem_stride: int = Field(1, ge=1, le=2)
+    head_dropout: float = Field(0.5, ge=0, lt=1)
+
+
+class _Normalisation(_Document):
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
+
+
+class PixelsDocument(_Document):
+    """How files become pixels, in the words of a recipe."""
+
+    transparent: Literal["white", "black", "ignore"]
+    bit_depth: int | None = Field(ge=0, le=16)
+    frames: Literal["first", "refuse"] | None
+
+    @property
+    def rules(self) -> PixelRules:
+        """The same, as decoding takes it."""
+        return PixelRules(**self.model_dump())
+
+
+class TrainedOnDocument(_Document):
+    """`trained_on.bin`: how many files it speaks of, and its digest."""
+
+    files: int = Field(ge=1)
+    digest: str
+
+
+class _Input(_Document):
+    channels: Literal[3] = 3
+    height: int
+    width: int
+    resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
+    pixels: PixelsDocument | None = None  # bundles before it had none
+
+
+def _named(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe of another version may hold anything, but its name is shown and names folders."""
+    name = recipe.get("name")
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or not NAME.fullmatch(name):
+        raise ValueError("recipe.name is no name of a recipe")
+    return recipe
+
+
+class BundleDocument(_Document):
+    """What `bundle.json` holds."""
+
+    format: Literal[1]
+    role: Literal["teacher", "student"]
+    architecture: _Architecture
+    input: _Input
+    normalisation: _Normalisation
+    class_names: ClassNames
+    recipe: Annotated[dict[str, Any], AfterValidator(_named)]
+    split_fingerprint: str
+    inputs_digest: str
+    weights_digest: str
+    trained_on: TrainedOnDocument | None = None  # of a folder of images; bundles before had none
+    training: dict[str, Any]
+    versions: dict[str, str]
+    git_commit: str | None = None  # of erde's code; bundles before it had neither this ...
+    digest: str | None = None  # ... nor this, of all the rest
+
+    def sealed(self) -> BundleDocument:
+        """The same with the digest of what it holds, as it is written."""
+        return self.model_copy(update={"digest": self._digest()})
+
+    def is_whole(self) -> bool:
+        """Whether it is what was written."""
+        return self.digest in (None, self._digest())
+
+    @property
+    def rules(self) -> PixelRules:
+        """How files become pixels."""
+        return OLD_RULES if self.input.pixels is None else self.input.pixels.rules
+
+    def _digest(self) -> str:
+        content = self.model_dump(exclude={"digest"})
+        for section, name in ((content, "trained_on"), (content["input"], "pixels")):
+            if section[name] is None:  # bundles before them have digests as well
+                del section[name]
+        for key, before in _LATER.items():
+            if content["architecture"][key] == before:
+                del content["architecture"][key]
+        return digest_of(content)
+
+
+def read_bundle_document(path: Path) -> BundleDocument:
+    """Read and validate `bundle.json` alone, without the weights.
+
+    Raises:
+        BundleError: it is missing, damaged, or of another version.
+    """
+    if not (path / DOCUMENT).is_file():
+        raise BundleError(
+            f"{path} is no bundle.",
+            got=_found(path),
+            expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
+            hint=_hint(path),
+        )
+    content = _read(path / DOCUMENT, _HINT)
+    found = content.get("format") if isinstance(content, dict) else None
+    require_format(
+        path / DOCUMENT,
+        found,
+        FORMAT,
+        BundleError,
+        "use the version of erde that wrote it, or train again",
+    )
+    try:
+        document = BundleDocument.model_validate(content)
+    except ValidationError as error:
+        raise not_what_erde_writes(path / DOCUMENT, error, _HINT) from error
+    if not document.is_whole():
+        raise BundleError(
+            f"{path / DOCUMENT} is damaged, or was changed after training.",
+            expected=f"digest {str(document.digest)[:12]}",
+            hint=_HINT,
+        )
+    if len(document.class_names) != document.architecture.classes:
+        raise BundleError(
+            f"{path / DOCUMENT} names {len(document.class_names)} classes.",
+            expected=f"{document.architecture.classes}, as its architecture has",
+            hint=_HINT,
+        )
+    return document
+
+
+def not_what_erde_writes(path: Path, error: ValidationError, hint: str) -> BundleError:
+    """A file of a bundle does not validate; the first reason, without pydantic's pages of them."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return BundleError(
+        f"{path} is not what erde writes.",
+        got=f"{where}: {first['msg']}".removeprefix(": "),
+        expected="the file as it was written",
+        hint=hint,
+    )
+
+
+def _found(path: Path) -> str:
+    if path.is_dir():
+        return f"a folder without {DOCUMENT}"
+    return "a file" if path.exists() else "no such folder"
+
+
+def _hint(path: Path) -> str:
+    """The bundles in a folder that is a run; else how to make one."""
+    inside = [path / role for role in ("student", "teacher") if (path / role / DOCUMENT).is_file()]
+    if inside:
+        return f"did you mean {' or '.join(map(str, inside))}?"
+    return "make one with: erde run digits"
+
+
+def _read(path: Path, hint: str) -> Any:
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise BundleError(error.message, expected=error.expected, hint=hint) from error

@@ -1,0 +1,5 @@
+"""Scores and labels in, thresholds out: grid, search, guarantee, temperature, drift.
+
+Imports `inference`, `recipe`, `storage`.
+Start reading in `estimate.py`.
+"""

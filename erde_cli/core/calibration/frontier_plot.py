@@ -1,0 +1,73 @@
+"""The picture of a calibration: what could be chosen, and what was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from erde_cli.core.events import Observer
+from erde_cli.core.storage.picture_axes import SIZE, finish, give_title, legend_below
+from erde_cli.core.storage.pictures import CHOSEN, INK, OTHER, STAR, STUDENT, Point, draw, marks
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+Dot = tuple[float, float]  # expected MACs, accuracy or agreement (a fraction)
+
+# Each narrower than the one before, so that curves that coincide are all seen.
+_STYLES: tuple[dict[str, Any], ...] = (
+    {"color": STUDENT, "ls": "-", "lw": 4.5, "alpha": 0.55, "marker": "o", "ms": 5, "mew": 0},
+    {"color": OTHER, "ls": "--", "lw": 1.8, "marker": ".", "ms": 5},
+    {"color": INK, "ls": ":", "lw": 1.2, "marker": ".", "ms": 3},
+)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of the frontier, cheapest first, and what they were measured on."""
+
+    label: str
+    dots: Sequence[Dot]
+
+
+@dataclass(frozen=True)
+class FrontierPicture:
+    """What a picture of the frontier shows; `certified` are the candidates a promise covers."""
+
+    title: str
+    measure: str
+    curves: Sequence[Curve]
+    certified: Sequence[Dot]
+    chosen: Dot
+    last_exit: Dot
+
+
+def draw_frontier(path: Path, picture: FrontierPicture, observer: Observer) -> Path | None:
+    """Draw accuracy (or agreement) over expected MACs, as `plots.draw` does."""
+    return draw(path, lambda: _frontier(picture), observer)
+
+
+def _frontier(picture: FrontierPicture) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE, dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    drawn: list[Artist] = []
+    for curve, style in zip(picture.curves, _STYLES, strict=False):
+        if curve.dots:  # what has no points is not in the legend either
+            macs, shares = zip(*curve.dots, strict=True)
+            drawn += axes.plot(
+                macs, [100 * share for share in shares], label=curve.label, clip_on=False, **style
+            )
+    covered = [Point(*dot) for dot in picture.certified]
+    drawn += marks(axes, covered, "o", CHOSEN, 26, "covered by the promise")
+    last, chosen = Point(*picture.last_exit), Point(*picture.chosen)
+    drawn += marks(axes, [last], "s", INK, 70, "last exit, for every image", hollow=True)
+    drawn += marks(axes, [chosen], "*", CHOSEN, STAR, "chosen thresholds", hollow=True)
+    finish(axes, picture.measure, wide=False)
+    give_title(axes, picture.title)
+    legend_below(figure, drawn)
+    return figure

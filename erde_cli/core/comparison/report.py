@@ -1,0 +1,240 @@
+"""What is said of a comparison: one sentence for each difference, and tables for a paper."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from erde_cli.core.comparison.differences import ONE_THRESHOLD
+from erde_cli.core.comparison.variants import METHODS
+from erde_cli.core.signed import signed, signed_interval
+from erde_cli.core.workflows.options import Json
+
+RIVALS = (
+    "Networks without early exits, distilled by kd, beside the adaptive students at the same MACs; "
+    "descriptive."
+)
+GAPS = "Entropy at early exits where the teacher is wrong / right, nats"
+GAP_HEAD = (
+    "method", "exit", "teacher wrong %", "wrong", "right", "gap", "accuracy %, wrong",
+    "accuracy %, right",
+)  # fmt: skip
+_SHOWN = 10  # every tenth θ, and both ends
+RIVAL_HEAD = ("rival", "MACs", "accuracy %", "method", "there %", "points", "95 % interval")
+
+
+def statement(one: Json) -> str:
+    """One sentence about a difference: its size, its interval, and what may be said."""
+    how = ", one θ for all exits" if one["measure"] == ONE_THRESHOLD else ""
+    size = f"{points(one['mean'])} points of mean accuracy over budgets"
+    text = f"{one['a']} − {one['b']}{how}: {size}"
+    if one["interval"] is None:
+        low, high = one["interval_images"]
+        return (
+            f"{text}; of one seed, nothing can be said of others (of its test images alone: 95 % "
+            f"interval {_interval(low, high)})"
+        )
+    seeds = len(one["seeds"])
+    given = ", given this teacher" if one["conditional_on_teacher"] else ""
+    kind = "95 % interval" if _alone(one) else "simultaneous 95 % interval"
+    return f"{text} ({kind} {_deciding(one)}, {seeds} seeds{given}): {one['verdict']}"
+
+
+def _alone(one: Json) -> bool:
+    """Whether a difference was planned as the one of its measure, and is corrected for nothing."""
+    return one["interval_corrected"] is None
+
+
+def _deciding(one: Json) -> str:
+    """The interval that the verdict follows from: simultaneous for all but the planned one."""
+    found = one["interval"] if _alone(one) else one["interval_corrected"]
+    return "-" if found is None else _interval(*found)
+
+
+def _interval(low: float, high: float) -> str:
+    """An interval of shares in points."""
+    return signed_interval(100 * low, 100 * high)
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return signed(100 * share)
+
+
+def spread(found: Json | None, scale: float = 100, digits: int = 2) -> str:
+    """Mean ± standard deviation over seeds, of shares in per cent."""
+    if found is None:
+        return "-"
+    mean = f"{scale * found['mean']:z.{digits}f}"
+    return mean if found["sd"] is None else f"{mean} ± {scale * found['sd']:.{digits}f}"
+
+
+def markdown(document: Json) -> str:
+    """Tables for a paper: accuracy at equal cost, paired differences, what an accuracy costs."""
+    seeds = len(document["seeds"])
+    equal_cost = (
+        f"Accuracy in % on {document['test_images']:,} test images at a share of the full MACs; "
+        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}; AUC is the mean "
+        "over all shares that can be reached."
+    )
+    paired = (
+        "Paired differences in AUC, points. The primary one was fixed beforehand; the intervals of "
+        "the others hold all at once (Bonferroni), and their p is corrected likewise."
+    )
+    same_theta = (
+        "The same with one θ for all exits, the paper's protocol, swept from never early to all at "
+        "the first exit; nothing is chosen on any image. The interval and p of erde − kd are its "
+        "own; the intervals of the others hold all at once, and their p is corrected likewise."
+    )
+    needed = (
+        "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
+        "chosen on calibration images, figures of test images."
+    )
+    own = [f"{method}: {_plain(', '.join(values))}" for method, values in document["own"].items()]
+    equal_cost += f" Given to one method alone: {'; '.join(own)}." if own else ""
+    parts = [
+        equal_cost, _budgets(document), paired, _differences(document["differences"]),
+        same_theta, _differences(document["one_threshold"]["differences"]),
+        one_theta(document), _table(theta_head(document), theta_rows(document)),
+        needed, _savings(document),
+    ]  # fmt: skip
+    gaps = gap_rows(document)
+    parts += [f"{GAPS}.", _table(GAP_HEAD, gaps)] if gaps else []
+    parts += [RIVALS, _rivals(document)] if document["static_rivals"] else []
+    missing = [
+        f"- seed {one['seed']}, {one['method']}: {_plain(one['reason'])}"
+        for one in document["failed"]
+    ]
+    parts += ["Failed:", "\n".join(missing)] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _budgets(document: Json) -> str:
+    head = ["method", "AUC", *(f"{100 * budget:.0f} %" for budget in document["budgets"])]
+    rows = [
+        [one["method"], spread(one["auc"]), *map(spread, one["at_budgets"])]
+        for one in document["summary"]
+    ]
+    return _table(head, rows)
+
+
+def _differences(found: Sequence[Json]) -> str:
+    head = ["difference", "mean", "95 % interval", "p", "verdict"]
+    return _table(head, [_difference_cells(one) for one in found])
+
+
+def _difference_cells(one: Json) -> list[str]:
+    p_value = one["p_value"] if _alone(one) else one["p_corrected"]
+    name = f"{one['a']} − {one['b']}" + (" (primary)" if one["primary"] else "")
+    p_cell = "-" if p_value is None else f"{p_value:.3f}"
+    return [name, points(one["mean"]), _deciding(one), p_cell, one["verdict"] or "one seed"]
+
+
+def _savings(document: Json) -> str:
+    head = ["method", "minus", "reached", "accuracy %", "MACs", "times fewer", "size", "exit"]
+    factors = ("macs_ratio", "size_ratio", "exit_ratio")
+    rows = [
+        [
+            one["method"],
+            f"{saved['points']:g}",
+            f"{saved['reached']} of {saved['seeds']}",
+            spread(saved["accuracy"]),
+            spread(saved["expected_macs"], 1, 0),
+            *(spread(saved[name], 1) for name in factors),
+        ]
+        for one in document["summary"]
+        for saved in one["savings"]
+    ]
+    return _table(head, rows)
+
+
+def one_theta(document: Json) -> str:
+    """What the table of one θ shows, and what it does not."""
+    full = document["students"][0]["full_macs"]
+    return (
+        "One θ for all exits, the same for every method, the paper's protocol: accuracy, and "
+        f"expected MACs in % of the full MACs ({full:,.0f}). Descriptive: E shifts entropies, so "
+        "the same θ means another cost for another method."
+    )
+
+
+def theta_head(document: Json) -> list[str]:
+    """Columns of the sweep of one θ."""
+    names = [one["method"] for one in _plain_methods(document)]
+    return ["θ, nats", *(f"{name} {what}" for name in names for what in ("%", "MACs %"))]
+
+
+def theta_rows(document: Json) -> list[list[str]]:
+    """Accuracy and cost of the methods under some values of one θ, both ends included."""
+    thetas = document["one_threshold"]["thresholds"]
+    sweeps = [one["one_threshold"] for one in _plain_methods(document)]
+    rows = []
+    for place in [*range(0, len(thetas) - 1, _SHOWN), len(thetas) - 1]:
+        theta = thetas[place]
+        cells = [spread(one[what][place]) for one in sweeps for what in ("accuracy", "cost")]
+        rows.append([theta if isinstance(theta, str) else f"{theta:.4f}", *cells])
+    return rows
+
+
+def _plain_methods(document: Json) -> list[Json]:
+    """What is said of the methods as the recipe has them; of the first, where a grid leaves none.
+
+    A dozen variants would be a table that nobody can read.
+    """
+    made = [one for one in document["summary"] if one["seeds"]]
+    return [one for one in made if one["method"] in METHODS] or made[:1]
+
+
+def gap_rows(document: Json) -> list[list[str]]:
+    """Entropy and accuracy of every early exit where the teacher is wrong, and where right."""
+    return [
+        [
+            one["method"],
+            f"{row['exit'] + 1} of {len(one['exits'])}",
+            spread(row["share_wrong"], digits=1),
+            *(spread(row[name], 1, 3) for name in ("wrong", "right", "gap")),
+            *(spread(row[f"accuracy_{name}"]) for name in ("wrong", "right")),
+        ]
+        for one in document["summary"]
+        for row in one["entropy_gaps"]
+    ]
+
+
+def rival_rows(document: Json) -> list[list[str]]:
+    """Each static rival beside every plain method at the rival's own cost."""
+    rows = []
+    for rival in document["static_rivals"]:
+        for one in rival["against"]:
+            found = one["difference"]
+            cells = ["-", "-", "not reachable"]
+            if found is not None:
+                interval = found["interval"]
+                cells = [
+                    _mean(one["accuracy"]), points(found["mean"]),
+                    "one seed" if interval is None else _interval(*interval),
+                ]  # fmt: skip
+            macs = f"{rival['macs'] / 1e6:.2f} M"
+            rows.append([rival["label"], macs, _mean(rival["accuracy"]), one["method"], *cells])
+    return rows
+
+
+def _rivals(document: Json) -> str:
+    return _table(RIVAL_HEAD, rival_rows(document))
+
+
+def _plain(text: str) -> str:
+    """A text of others, which may name files and classes, as a text and nothing else."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", shown)
+
+
+def _mean(shares: Sequence[float]) -> str:
+    """Mean ± standard deviation over seeds, in per cent."""
+    mean = f"{100 * fmean(shares):.2f}"
+    return mean if len(shares) < 2 else f"{mean} ± {100 * stdev(shares):.2f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -1,0 +1,237 @@
+"""Where and how a network runs: device, number format, memory layout, rank among processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from erde_cli.core.errors import InputError
+from erde_cli.core.platform.pointwise import guard_pointwise
+
+Precision = Literal["float32", "bfloat16", "float16"]
+Layout = Literal["contiguous", "channels_last"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+_PIXELS_AT_ONCE = 64 * 32**2
+_IMAGES_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Context:
+    """The one object that device, precision, layout, rank and world size come from.
+
+    Nothing is left open here: what `auto` comes to is decided in `make_context`.
+    """
+
+    device: torch.device
+    precision: Precision
+    threads: int
+    rank: int = 0
+    world_size: int = 1
+    layout: Layout = "contiguous"
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of activations."""
+        return _DTYPES[self.precision]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Order of an image's numbers in memory."""
+        return _FORMATS[self.layout]
+
+    def place(self, module: nn.Module) -> None:
+        """Move a network to the device, in the layout that is used here."""
+        module.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
+        if self.layout == "channels_last":
+            guard_pointwise(module)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Run products in `dtype`; parameters and losses stay float32."""
+        enabled = self.precision != "float32"
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+
+    def to_device(self, tensor: Tensor) -> Tensor:
+        """Move a tensor to the device."""
+        return tensor.to(self.device, non_blocking=True)
+
+    def to_json(self) -> dict[str, object]:
+        """What is written into a run before its first step."""
+        return {
+            "device": self.device.type,
+            "precision": self.precision,
+            "memory_format": str(self.memory_format).removeprefix("torch."),
+            "threads": self.threads,
+            "rank": self.rank,
+            "world_size": self.world_size,
+        }
+
+
+def make_context(
+    device: str = "auto",
+    precision: str = "float32",
+    threads: int | None = None,
+    memory_format: str = "auto",
+) -> Context:
+    """Choose device, precision and memory layout by a fixed rule, never by timing.
+
+    Args:
+        device: "auto" takes CUDA where there is one, else the CPU.
+        precision: "auto" is bfloat16 where the processor has bfloat16 arithmetic (CUDA from
+            compute capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
+        threads: threads of the CPU; None: as many as torch would take.
+        memory_format: "auto" is channels last on a CPU, and elsewhere with bfloat16 and float16;
+            else contiguous.
+
+    Raises:
+        InputError: the device is not there or cannot compute in this precision or layout, or the
+            number of threads is out of bounds.
+    """
+    if threads is not None:
+        # Thousands of threads bring a machine to its knees before anyone can stop them.
+        most = max(16, 4 * (os.cpu_count() or 1))
+        if not 1 <= threads <= most:
+            raise InputError(
+                "The number of threads is out of bounds.",
+                got=str(threads),
+                expected=f"1 to {most}",
+                hint="leave --threads out to use every core",
+            )
+        torch.set_num_threads(threads)
+    chosen = _device(device)
+    if chosen.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    resolved = _precision(precision, chosen)
+    layout = _layout(memory_format, chosen, resolved)
+    if precision != "auto" or memory_format != "auto":
+        _require(chosen, resolved, layout)
+    return Context(chosen, resolved, torch.get_num_threads(), layout=layout)
+
+
+def _precision(wanted: str, device: torch.device) -> Precision:
+    if wanted == "auto":
+        return "bfloat16" if has_bfloat16(device) else "float32"
+    return next(known for known in PRECISIONS if known == wanted)
+
+
+def _layout(wanted: str, device: torch.device, precision: Precision) -> Layout:
+    if wanted == "auto":
+        plain = precision == "float32" and device.type != "cpu"
+        return "contiguous" if plain else "channels_last"
+    return next(known for known in LAYOUTS if known == wanted)
+
+
+def _require(device: torch.device, precision: Precision, layout: Layout) -> None:
+    if reason := why_not(device, precision, layout):
+        raise InputError(
+            f"The device {device.type} cannot train in {precision}, {layout}: {reason}",
+            got=f"precision: {precision}, memory_format: {layout}",
+            expected="precision and memory_format that the device can compute in",
+            hint="put precision: auto and memory_format: auto into the recipe; "
+            "erde tune RECIPE measures what this machine can do",
+        )
+
+
+@cache
+def why_not(device: torch.device, precision: Precision, layout: Layout = "contiguous") -> str:
+    """Why a device cannot train in a precision and layout; empty where it can.
+
+    It tries, and times nothing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
+    context = Context(device, precision, torch.get_num_threads(), layout=layout)
+    try:
+        context.place(layers)
+        images = torch.zeros(2, 3, 4, 4, device=device, dtype=context.dtype)
+        with context.autocast():
+            total = layers(images.contiguous(memory_format=context.memory_format)).float().sum()
+        torch.amp.GradScaler(device.type).scale(total).backward()
+    except (RuntimeError, ValueError) as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+def images_at_once(side: int, device: torch.device) -> int:
+    """How many images of `side` pixels a network is given at once in inference.
+
+    On a CPU as many as leave the features of a small network in its cache: 64 of 32x32 pixels took
+    0.6 to 0.9 of the time that 256 took. An accelerator wants large batches.
+    """
+    if device.type == "cpu":
+        return max(1, _PIXELS_AT_ONCE // side**2)
+    return _IMAGES_AT_ONCE
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device has arithmetic for bfloat16 (not merely an emulation), and torch uses it.
+
+    What the processor has is no proof: `ATEN_CPU_CAPABILITY=avx2` keeps torch from using it.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        used = torch.backends.cpu.get_cpu_capability()
+        return used.startswith("AVX512") and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    return False
+
+
+def why_not_compiled(device: torch.device) -> str:
+    """Why torch.compile does not work here, such as for want of a compiler; empty where it does.
+
+    It compiles a line or two, which takes a few seconds.
+    """
+    compiled: Callable[[Tensor], Tensor] = torch.compile(lambda numbers: numbers * 2 + 1)
+    try:
+        compiled(torch.zeros(3, device=device))
+    except Exception as error:  # noqa: BLE001 (what a compiler lacks is told by any exception)
+        lines = [line for line in str(error).splitlines() if line and "backend=" not in line]
+        return lines[0] if lines else type(error).__name__
+    return ""
+
+
+def require_compiler(device: torch.device) -> None:
+    """See that networks can be compiled, before anything long begins.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if reason := why_not_compiled(device):
+        raise InputError(
+            f"torch.compile does not work here: {reason}",
+            got="compile: true",
+            expected="a C++ compiler that torch finds, such as g++",
+            hint="put compile: false into the recipe, or install a compiler",
+        )
+
+
+def _device(name: str) -> torch.device:
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name == "auto":
+        name = "cuda" if available["cuda"] else "cpu"
+    if not available.get(name, False):
+        there = ", ".join(device for device, found in available.items() if found)
+        raise InputError(
+            f"The device {name!r} is not there.",
+            expected=f"auto, or one of {there}",
+            hint="leave --device out",
+        )
+    return torch.device(name)

@@ -1,0 +1,5 @@
+"""ONNX and torch.export: write, check, run.
+
+Imports `bundle`, `inference`, `storage`.
+Start reading in `record.py`.
+"""

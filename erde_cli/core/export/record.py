@@ -1,0 +1,159 @@
+"""What an exported network says of itself, and the form of its answers.
+
+The record lies in the metadata of an ONNX file (one entry a field, each as JSON), in the manifest
+of a folder of stages, and in `erde.json` inside a `.pt2` file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from erde_cli.core.bundle.document import PixelsDocument
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
+from erde_cli.core.data.store import Normalisation, Normaliser
+from erde_cli.core.device import Context
+from erde_cli.core.images.class_names import ClassNames
+from erde_cli.core.images.pixels import OLD_RULES, PixelRules
+from erde_cli.core.storage.json_files import parse_json
+
+FORMAT = 1
+PREFIX = "erde."  # of the keys in an ONNX file's metadata
+
+
+@dataclass(frozen=True)
+class ExportedAnswers:
+    """labels: int64 [images]. exits: int64 [images]. probabilities: float32 [images, classes].
+
+    Probabilities are those of the exit taken, at its temperature where it has one; so are scores,
+    float32 [images] in nats, of what tells them.
+    """
+
+    labels: NDArray[np.int64]
+    exits: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    scores: NDArray[np.float32] | None = None
+
+
+class NormalisationRecord(BaseModel):
+    """Mean and standard deviation of each channel, of pixel values from 0 to 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mean: list[float] = Field(min_length=3, max_length=3)
+    std: list[Annotated[float, Field(gt=0)]] = Field(min_length=3, max_length=3)
+
+
+class ExportRecord(BaseModel):
+    """What is told of an exported network.
+
+    pixels: how files become the images that it takes, uint8 [batch, height, width, 3].
+    preprocessing: it normalises them itself.
+    cumulative_macs: multiply-adds of leaving at each exit.
+    calibration: what `thresholds.json` held.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    format: Literal[1]
+    class_names: ClassNames
+    image_size: int = Field(ge=8, le=1024)
+    pixels: PixelsDocument | None = None  # exports before it had none
+    preprocessing: bool
+    normalisation: NormalisationRecord
+    weights_digest: str
+    cumulative_macs: list[Annotated[int, Field(gt=0)]]
+    calibration: ThresholdsDocument
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Self:
+        exits, temperatures = self.exit_count, self.temperatures
+        if len(self.calibration.thresholds) != exits - 1:
+            raise ValueError(f"calibration.thresholds: {exits - 1} expected")
+        if temperatures is not None and len(temperatures) != exits:
+            raise ValueError(f"calibration.temperatures: {exits} expected")
+        if len(self.cumulative_macs) != exits:
+            raise ValueError(f"cumulative_macs: {exits} expected")
+        return self
+
+    @property
+    def exit_count(self) -> int:
+        """Number of exits, the last included."""
+        return len(self.calibration.exit_rates)
+
+    @property
+    def rules(self) -> PixelRules:
+        """How files become the images that it takes."""
+        return OLD_RULES if self.pixels is None else self.pixels.rules
+
+    @property
+    def thresholds(self) -> list[float]:
+        """θ of the early exits in nats; 0 never, inf always."""
+        return self.calibration.values
+
+    @property
+    def temperatures(self) -> list[float] | None:
+        """Temperature of every exit, where there are any."""
+        return self.calibration.temperatures
+
+    @property
+    def temperature_of_exits(self) -> list[float | None]:
+        """The same, with None for every exit where there are none."""
+        return [*self.temperatures] if self.temperatures else [None] * self.exit_count
+
+    @property
+    def measured_normalisation(self) -> Normalisation:
+        """Mean and standard deviation as the data room knows them."""
+        return Normalisation.from_json(self.normalisation.model_dump())
+
+    def inputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """What the network takes, of uint8 images [images, height, width, 3] of its size."""
+        if self.preprocessing:
+            return pixels
+        # Not a choice of the caller's: an exported network takes its planes in this order.
+        context = Context(torch.device("cpu"), "float32", torch.get_num_threads())
+        normalise = Normaliser(self.measured_normalisation, self.image_size, context)
+        planes: NDArray[np.float32] = normalise(torch.from_numpy(pixels)).numpy()
+        return planes
+
+    def to_metadata(self) -> dict[str, str]:
+        """The record as texts, `erde.<field>` → JSON."""
+        fields = self.model_dump(mode="json").items()
+        return {PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in fields}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> ExportRecord:
+        """Read `to_metadata`; what else there is in the metadata is left alone.
+
+        Raises:
+            ValidationError: it is not what erde writes.
+            JsonError: an entry of erde's is no JSON.
+        """
+        known = {name: text for name, text in metadata.items() if name.startswith(PREFIX)}
+        return cls.model_validate(
+            {name.removeprefix(PREFIX): parse_json(text) for name, text in known.items()}
+        )
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Version of each package that had a part in an export."""
+    return {name: version(name) for name in packages}
+
+
+def float32_thresholds(values: Sequence[float]) -> NDArray[np.float32]:
+    """Thresholds that decide on float32 scores as the float64 ones do, float32 [exits - 1].
+
+    They are rounded up: a score is below θ exactly if it is below the next float32 from θ on.
+    """
+    exact = np.array(values, dtype=np.float64)
+    rounded = exact.astype(np.float32)
+    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)

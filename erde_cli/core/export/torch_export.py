@@ -1,0 +1,71 @@
+"""The network with all its exits as a `.pt2` file of torch.export, its batch free."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from erde_cli.core.device import images_at_once
+from erde_cli.core.export.network import ExportNetwork
+from erde_cli.core.export.record import ExportedAnswers, ExportRecord
+from erde_cli.core.inference.routing import all_scores, first_exit
+
+RECORD = "erde.json"
+
+
+def write_torch_export(exported: ExportNetwork, path: Path) -> None:
+    """Write the file: images of the record's form → logits float32 [batch, exits, classes]."""
+    text = json.dumps(exported.record.model_dump(mode="json"), ensure_ascii=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        program = torch.export.export(
+            exported.network,
+            (exported.example,),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+        _forget_sources(program)
+        archive = BytesIO()  # in a file its entries would be named after the file
+        torch.export.save(program, archive, extra_files={RECORD: text})
+    path.write_bytes(archive.getvalue())
+
+
+def _forget_sources(program: torch.export.ExportedProgram) -> None:
+    """Drop what the exporter notes of the source code, with the paths of its files."""
+    for module in program.graph_module.modules():
+        if isinstance(module, torch.fx.GraphModule):
+            for node in module.graph.nodes:
+                node.meta.pop("stack_trace", None)
+
+
+class TorchExported:
+    """A `.pt2` file that is ready to answer; it computes every exit, then looks where to leave."""
+
+    def __init__(self, path: Path) -> None:
+        extra = {RECORD: ""}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._network = torch.export.load(path, extra_files=extra).module()
+        self.record = ExportRecord.model_validate_json(extra[RECORD])
+
+    @torch.inference_mode()
+    def answer(
+        self, pixels: NDArray[np.uint8], thresholds: Sequence[float] | None = None
+    ) -> ExportedAnswers:
+        """Let images leave at their exits, under the record's thresholds where none are given."""
+        inputs = torch.from_numpy(self.record.inputs(pixels))
+        size = images_at_once(self.record.image_size, inputs.device)
+        logits = torch.cat([self._network(part) for part in torch.split(inputs, size)])
+        scores = all_scores(logits, self.record.temperatures)
+        exits = first_exit(scores, self.record.thresholds if thresholds is None else thresholds)
+        taken = logits[torch.arange(len(logits)), exits]
+        labels = taken.argmax(dim=-1)
+        if self.record.temperatures is not None:
+            taken = taken / torch.tensor(self.record.temperatures)[exits][:, None]
+        return ExportedAnswers(labels.numpy(), exits.numpy(), taken.softmax(dim=-1).numpy())

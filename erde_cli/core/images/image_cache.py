@@ -1,0 +1,230 @@
+"""Decoded images of a folder in one file of the user's cache, mapped into memory.
+
+The file belongs to a key: paths, sizes and times of all image files, so that a second start reads
+none of them. It appears whole or not at all, whoever else makes it at the same time.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import sys
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from mmap import MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from erde_cli.core.errors import InputError
+from erde_cli.core.events import Observer
+from erde_cli.core.images.decoded import IMAGES, INDEX, DecodedImages, Kept
+from erde_cli.core.images.decoders import Wanted
+from erde_cli.core.images.image_files import Digest, ImageFiles, look_at
+from erde_cli.core.images.pixels import Traits
+from erde_cli.core.storage.cache import (
+    VARIABLE,
+    cache_folder,
+    in_words,
+    make_room,
+    writable_folder,
+)
+from erde_cli.core.storage.json_files import load_json
+from erde_cli.core.storage.temporary import new_folder
+
+_CHECKSUMS, _DIGESTS = "checksums", "digests"  # of decoded images, of files
+_SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
+_LARGEST_INDEX = 256_000_000  # bytes; it has a line for every file that is no image
+# Linux counts a private mapping that could be written to as memory, unless it is told not to.
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
+
+
+class _Index(BaseModel):
+    key: str
+    digest: str
+    sample: int
+    checksums: int
+    digests: int
+    unreadable: dict[str, str]
+    traits: Traits
+
+
+def decoded_images(
+    root: Path, paths: list[str], wanted: Wanted, digest: Digest, observer: Observer
+) -> DecodedImages:
+    """Map the decoded images of some files; decode them where that was not done yet.
+
+    Args:
+        root: folder that all files lie below.
+        paths: of the files.
+        wanted: side of the decoded images in pixels, and the rules they are made by.
+        digest: of the source; of no files at all it tells classes and nothing else.
+        observer: is told of the work, of the cache, and why there is none.
+
+    Raises:
+        DataError: a file cannot be opened, or changes meanwhile.
+    """
+    files = look_at(root, paths, wanted, digest, observer)
+    key = files.key()
+    cache = cache_folder("images")
+    found = None if cache is None else _read(cache / key[:32], key, files)
+    if found is not None:
+        return found
+    cache = writable_folder("images", observer)
+    if cache is None:
+        return _hold(files)
+    folder = cache / key[:32]
+    if folder.exists():
+        observer.warning(f"{folder} is damaged: its images are decoded anew.")
+    reason = _keep(folder, key, files)
+    found = None if reason else _read(folder, key, files)
+    if found is not None:
+        observer.note(f"Decoded images: {in_words(files.total)}, kept in {folder}")
+        return found
+    observer.warning(
+        f"Decoded images cannot be kept in {folder.parent}, so they are decoded at every start: "
+        f"{reason or 'what was written reads back as something else'}. "
+        f"Name another folder: export {VARIABLE}=FOLDER"
+    )
+    return _hold(files)
+
+
+def _keep(folder: Path, key: str, files: ImageFiles) -> str | None:
+    """Write the cache; return why it cannot be written, if so."""
+    try:
+        make_room(folder.parent, files.total)
+    except InputError as error:
+        return error.message + (f" ({error.got})" if error.got else "")
+    try:
+        with new_folder(folder) as workplace:
+            _write(workplace, key, files)
+            return _put(workplace, folder, lambda: _read(folder, key, files) is not None)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _write(workplace: Path, key: str, files: ImageFiles) -> None:
+    size = files.total // len(files.paths)
+    checksums: list[int] = []
+
+    with (workplace / IMAGES).open("w+b") as handle:
+
+        def put(pixels: bytes | bytearray) -> None:
+            handle.write(pixels)
+            parts = memoryview(pixels)
+            checksums.extend(
+                zlib.crc32(parts[start : start + size]) for start in range(0, len(parts), size)
+            )
+
+        handle.write(_header(files))
+        found = files.decode(put)
+        handle.flush()
+        os.fsync(handle.fileno())
+        sample = _sample(handle.fileno())
+    index: dict[str, Any] = {
+        "key": key,
+        "digest": found.digest,
+        "sample": sample,
+        "traits": found.traits,
+    }
+    arrays: dict[str, NDArray[Any]] = {
+        _CHECKSUMS: np.array(checksums, np.uint32),
+        _DIGESTS: found.files,
+    }
+    for name, array in arrays.items():
+        (workplace / name).write_bytes(array.tobytes())
+        index[name] = zlib.crc32(array.tobytes())
+    index["unreadable"] = found.unreadable
+    (workplace / INDEX).write_text(json.dumps(index), encoding="utf-8")
+
+
+def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
+    """Map a cache into memory; None where it is missing, damaged, or that of something else."""
+    header = _header(files)
+    try:
+        index = _Index.model_validate(load_json(folder / INDEX, _LARGEST_INDEX))
+        with (folder / IMAGES).open("rb") as handle:
+            fits = (
+                index.key == key
+                and os.fstat(handle.fileno()).st_size == len(header) + files.total
+                and handle.read(len(header)) == header
+                and index.sample == _sample(handle.fileno())
+            )
+            if not fits:
+                return None
+            count = len(files.paths)
+            checksums = _column(folder / _CHECKSUMS, np.dtype(np.uint32), count, index.checksums)
+            digests = _column(folder / _DIGESTS, np.dtype(np.uint64), count, index.digests)
+            unreadable = {int(number): why for number, why in index.unreadable.items()}
+            mapping = mmap(
+                handle.fileno(), 0, flags=MAP_PRIVATE | _NO_RESERVE, prot=PROT_READ | PROT_WRITE
+            )
+        images = np.frombuffer(mapping, np.uint8, offset=len(header)).reshape(files.shape)
+        kept = Kept(folder, mapping, checksums)
+        return DecodedImages(images, index.digest, digests, unreadable, index.traits, kept)
+    except (OSError, ValueError):  # pydantic's and json's are of the latter kind
+        return None
+
+
+def _hold(files: ImageFiles) -> DecodedImages:
+    """Decode into memory."""
+    images = np.empty(files.total, np.uint8)
+    done = 0
+
+    def put(pixels: bytes | bytearray) -> None:
+        nonlocal done
+        images[done : done + len(pixels)] = np.frombuffer(pixels, np.uint8)
+        done += len(pixels)
+
+    return DecodedImages(images.reshape(files.shape), *files.decode(put))
+
+
+def _column(path: Path, kind: np.dtype[Any], count: int, checksum: int) -> NDArray[Any]:
+    """Read one number for each file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    content = path.read_bytes()
+    if zlib.crc32(content) != checksum or len(content) != count * kind.itemsize:
+        raise ValueError("damaged")
+    return np.frombuffer(content, kind)
+
+
+def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | None:
+    """Put what was made in its place, unless another process has put the same there."""
+    for _ in range(3):
+        try:
+            workplace.rename(folder)
+            return None
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        if is_whole():
+            return None
+        with new_folder(folder) as bin_, suppress(FileNotFoundError):
+            folder.rename(bin_ / "damaged")
+    return f"{folder} is in the way"
+
+
+def _header(files: ImageFiles) -> bytes:
+    """The first bytes of the file, as `numpy.save` writes them."""
+    header = io.BytesIO()
+    described = {"descr": "|u1", "fortran_order": False, "shape": files.shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()
+
+
+def _sample(handle: int) -> int:
+    """Checksum of parts of a file, from its beginning to its end."""
+    last = max(0, os.fstat(handle).st_size - _SAMPLE)
+    checksum = 0
+    for part in range(_SAMPLES):
+        checksum = zlib.crc32(os.pread(handle, _SAMPLE, last * part // (_SAMPLES - 1)), checksum)
+    return checksum

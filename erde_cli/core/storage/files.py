@@ -1,0 +1,212 @@
+"""Files that appear whole or not at all, and digests of what they hold."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.storage.json_files import JsonError, load_json
+from erde_cli.core.storage.temporary import new_file, new_folder, set_aside
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def canonical_json(document: Any) -> str:
+    """Write a document as JSON in one fixed form (sorted keys, no NaN, no Infinity)."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(document: Any) -> str:
+    """SHA-256 of a JSON document, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document.
+
+    Raises:
+        InputError: the file is not JSON, or is larger or deeper than anything erde writes.
+    """
+    try:
+        if path.exists() and not path.is_file():  # to read from a pipe could take for ever
+            raise JsonError("it is no file")
+        return load_json(path)
+    except JsonError as error:
+        raise InputError(
+            f"{path} cannot be read as JSON: {error}.",
+            expected="a file written by erde",
+            hint="make it again with the command that wrote it",
+        ) from error
+
+
+def require_format(
+    path: Path, found: object, known: int, kind: type[InputError], hint: str
+) -> None:
+    """See that a file has the format that this version reads.
+
+    Raises:
+        InputError: it has another; an error of the kind asked for.
+    """
+    if found != known:
+        raise kind(
+            f"{path} has a format that this version of erde does not read.",
+            got=f"format {found}",
+            expected=f"format {known}",
+            hint=hint,
+        )
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write one JSON document, readable, whole or not at all."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then put it in its place.
+
+    Raises:
+        InputError: the folder cannot be made.
+        ErdeError: the file cannot be written.
+    """
+    make_folder(path.parent)
+    with told(path), replaced_file(path) as temporary:
+        write(temporary)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """Give an empty file beside `path` to fill; it takes the place of `path` at the end.
+
+    Its folder must be there. What fails inside stays what it is, and leaves nothing behind.
+
+    Raises:
+        ErdeError: the file cannot be written.
+    """
+    with ExitStack() as stack:
+        with told(path):
+            temporary = stack.enter_context(new_file(path))
+        yield temporary
+        with told(path):
+            _flush(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            _flush(path.parent)
+
+
+@contextmanager
+def replaced_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder beside `path` to fill; it takes the place of `path` at the end.
+
+    What fails inside stays what it is, and leaves the old folder as it was.
+
+    Raises:
+        InputError: `path` is there and is no folder.
+        ErdeError: the folder cannot be written.
+    """
+    make_folder(path.parent)
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            f"{path} is in the way: a folder is to be written there.",
+            got="a file",
+            hint="give another folder with --out",
+            expected="nothing, or a folder",
+        )
+    with ExitStack() as stack:
+        with told(path):
+            temporary = stack.enter_context(new_folder(path))
+        yield temporary
+        with told(path):
+            for written in [*temporary.rglob("*"), temporary]:
+                _flush(written)
+            temporary.chmod(0o777 & ~_umask())
+            with set_aside(path) if path.exists() else nullcontext():
+                temporary.replace(path)
+            _flush(path.parent)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say in words why something could not be written.
+
+    Raises:
+        ErdeError: it could not.
+    """
+    try:
+        yield
+    except OSError as error:
+        room = f"make room on the disk of {path.parent}, then type the same command again"
+        raise ErdeError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint=room if error.errno in _FULL else "",
+        ) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        InputError: something that is no folder is in the way, or it is not allowed.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Cannot make the folder {path}: {error.strerror or error}.",
+            hint="give another folder with --out",
+            expected="a folder that may be made there",
+        ) from error
+
+
+def check_file_target(path: Path, option: str) -> None:
+    """See that a file may be put at a path, before anything is done for it.
+
+    A device would be replaced like a file, by whoever may: /dev/stdout would be one no more.
+
+    Raises:
+        InputError: something is there that is no file.
+    """
+    got = ""
+    if path.is_dir():
+        got = "a folder"
+    elif Path("/dev") in path.absolute().parents or (path.exists() and not path.is_file()):
+        got = "a device or a pipe"
+    if got:
+        raise InputError(
+            f"{path} is in the way: a file is to be written there.",
+            got=got,
+            expected="nothing, or a file",
+            hint=f"give another file with {option}",
+        )
+
+
+def _flush(path: Path) -> None:
+    """See that a file, or what a folder lists, is on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,124 @@
+"""States of a training on disk, to go on from: whole or not at all, known by their digest.
+
+A name holds the step and the digest of the bytes, so that a damaged file is noticed before it is
+read. Reading runs no code: torch's restricted reader takes tensors, numbers and texts only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from erde_cli.core.storage.files import write_file
+
+_FORMAT = 2  # 1 did not count steps that were skipped one after the other
+_KEPT = 2  # if the newest is damaged, the one before it serves
+_KEYS = {"format", "inputs_digest", "made_by", "state", "metrics", "timings"}
+_DIGITS = 16  # of the digest, in a name
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a training was when it was saved.
+
+    made_by: device, precision, threads and versions. state: of `TrainState`. metrics, timings: the
+    rows of finished epochs.
+    """
+
+    made_by: dict[str, Any]
+    state: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    timings: list[dict[str, Any]]
+
+
+class Checkpoints:
+    """Checkpoints of one network in a run folder; those of other inputs are not its own."""
+
+    def __init__(self, folder: Path, inputs_digest: str) -> None:
+        self.folder = folder
+        self._inputs_digest = inputs_digest
+
+    def save(self, step: int, saved: Saved) -> None:
+        """Write a state, then drop all but it and the one before it.
+
+        Raises:
+            ErdeError: it cannot be written; the ones before it stay.
+        """
+        document = {"format": _FORMAT, "inputs_digest": self._inputs_digest, **vars(saved)}
+        stream = io.BytesIO()
+        torch.save(document, stream)
+        content = stream.getvalue()
+        path = self.folder / f"step-{step:09}-{_digest(content)}.pt"
+        write_file(path, lambda beside: beside.write_bytes(content))
+        for older in self._paths()[_KEPT:]:
+            older.unlink(missing_ok=True)
+
+    def latest(
+        self, warn: Callable[[str], object], unfit: Callable[[Saved], str] = lambda saved: ""
+    ) -> Saved | None:
+        """The newest state of these inputs that is whole; None where there is none.
+
+        Args:
+            warn: told of every file that is damaged.
+            unfit: says why a state is none of this training; nothing where it is.
+        """
+        for path in self._paths():
+            saved = self._read(path)
+            if isinstance(saved, Saved) and (reason := unfit(saved)):
+                saved = f"it is not what erde writes ({reason})"
+            if isinstance(saved, Saved):
+                return saved
+            if saved:
+                warn(f"{path} is left out: {saved}.")
+        return None
+
+    def clear(self) -> None:
+        """Remove them all: the network is finished, or is begun anew."""
+        for path in self._paths():
+            path.unlink(missing_ok=True)
+        for folder in (self.folder, self.folder.parent):
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _paths(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob("step-*.pt"), reverse=True)
+
+    def _read(self, path: Path) -> Saved | str:
+        """The state, or what is wrong with the file; nothing is where it has other inputs."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            return f"it cannot be read ({error.strerror})"
+        if path.stem.rpartition("-")[2] != _digest(content):
+            return "it is damaged"
+        try:
+            _require_plain(content)
+            found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except Exception as error:  # noqa: BLE001 (bytes that anyone made may raise anything)
+            return f"it is not what erde writes ({(str(error).splitlines() or [repr(error)])[0]})"
+        if not isinstance(found, dict) or set(found) != _KEYS or found["format"] != _FORMAT:
+            return "it is of another version of erde"
+        if found["inputs_digest"] != self._inputs_digest:
+            return ""
+        return Saved(**{name: found[name] for name in Saved.__dataclass_fields__})
+
+
+def _require_plain(content: bytes) -> None:
+    """See that an archive is what torch writes: nothing in it is packed, so nothing unfolds."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        entries = archive.infolist()
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or sum(entry.file_size for entry in entries) > len(content):
+        raise ValueError("its parts are packed")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:_DIGITS]

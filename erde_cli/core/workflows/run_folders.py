@@ -1,0 +1,61 @@
+"""Which folder a run goes to: one for each recipe, and one for each folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from erde_cli.core.recipe.loading import load_recipe, name_of
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.shipped import shipped_recipes
+from erde_cli.core.storage.run_lock import LOCK
+
+RECIPE = "recipe.yaml"  # that was chosen for a folder of images
+_RUNS = Path("runs")
+
+
+def default_run(recipe: Recipe) -> Path:
+    """Run folder of a recipe where none is named."""
+    return _RUNS / recipe.name
+
+
+def images_folder(reference: str) -> Path | None:
+    """The folder of images that is named; None where it is a recipe, or nothing.
+
+    The name of a shipped recipe is that recipe; ./digits is a folder of that name.
+    """
+    if not reference.strip() or reference in {recipe.name for recipe in shipped_recipes()}:
+        return None
+    try:
+        folder = Path(reference).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character
+        return None
+
+
+def run_of_folder(folder: Path) -> Path:
+    """Run folder of a folder of images: runs/<name>, or a number after it where that is taken.
+
+    Another folder of the same name, and a shipped recipe of that name, have their own.
+
+    Raises:
+        RecipeError: the recipe in such a run folder was changed, and is wrong.
+    """
+    name = name_of(folder.resolve().name)
+    shipped = {recipe.name for recipe in shipped_recipes()}
+    number = 1
+    while True:
+        own = name if number == 1 else f"{name}-{number}"
+        if own not in shipped and _is_for(_RUNS / own, folder):
+            return _RUNS / own
+        number += 1
+
+
+def _is_for(run: Path, folder: Path) -> bool:
+    """Whether a run folder is free, or was made for this folder of images."""
+    recipe = run / RECIPE
+    if not recipe.is_file():
+        return not run.exists() or (
+            run.is_dir() and {path.name for path in run.iterdir()} <= {LOCK}
+        )
+    root = load_recipe(str(recipe)).data.root
+    return root is not None and Path(root).resolve() == folder.resolve()

@@ -1,0 +1,144 @@
+"""A bundle made ready to be timed, in torch or in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
+from erde_cli.core.data.store import Normaliser
+from erde_cli.core.device import Context
+from erde_cli.core.export.runtimes import Runtime
+from erde_cli.core.inference.answers import ready
+from erde_cli.core.inference.routing import route
+from erde_cli.core.measurement.latency import Runs, TorchRuns, leaving_at
+from erde_cli.core.measurement.memory import peak_bytes, weight_bytes
+from erde_cli.core.workflows.options import Options
+
+if TYPE_CHECKING:
+    from erde_cli.core.workflows.export import Format
+
+
+class Timed(Protocol):
+    """What a bundle is measured through."""
+
+    @property
+    def context(self) -> Context:
+        """Where it computes, and how."""
+
+    @property
+    def weight_bytes(self) -> int | None:
+        """Of parameters and buffers as used; None where that cannot be told."""
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """Normalised images in the form that `runs` takes, of uint8 [n, height, width, 3]."""
+
+    def runs(self, batch: int) -> Runs:
+        """The network in the form that suits a batch size."""
+
+    def peak_bytes(self, images: Tensor) -> int | None:
+        """What lives at once when a batch goes to the last exit; None where that is not told."""
+
+
+@contextmanager
+def timed_in(
+    runtime: Runtime, bundle: Bundle, thresholds: ThresholdsDocument | None, options: Options
+) -> Iterator[Timed]:
+    """A bundle in a runtime; ONNX Runtime is given exports, which are removed in the end.
+
+    Raises:
+        BundleError: ONNX Runtime is asked for, and it is not calibrated, or not in float32.
+    """
+    if runtime == "torch":
+        yield _TorchTimed(bundle, thresholds, options)
+        return
+    with TemporaryDirectory(prefix="erde-") as folder:
+        yield _OnnxTimed(bundle, Path(folder), options)
+
+
+class _TorchTimed:
+    def __init__(
+        self, bundle: Bundle, thresholds: ThresholdsDocument | None, options: Options
+    ) -> None:
+        precision = thresholds.precision if thresholds else "float32"
+        self.context = options.inference_context(precision)
+        self._model = ready(bundle.model, self.context)
+        self._temperatures = thresholds.temperatures if thresholds else None
+        self.images = Normaliser(bundle.normalisation, bundle.image_size, self.context)
+        self.weight_bytes: int | None = weight_bytes(self._model)
+
+    def runs(self, batch: int) -> Runs:
+        """The same for every batch size."""
+        return TorchRuns(self._model, self._temperatures, self.context.autocast)
+
+    def peak_bytes(self, images: Tensor) -> int | None:
+        """Route images to the last exit: the pass that needs most."""
+        never = leaving_at(self._model.exit_count - 1, self._model.exit_count)
+
+        def run(images: Tensor) -> Tensor:
+            with self.context.autocast(), torch.inference_mode():
+                return route(self._model, images, never).logits
+
+        return peak_bytes(self._model, run, images)
+
+
+class _OnnxTimed:
+    """Without preprocessing inside, as torch is timed; each form is exported when it is asked for.
+
+    ONNX Runtime does not tell what its tensors and weights take.
+    """
+
+    weight_bytes: int | None = None
+
+    def __init__(self, bundle: Bundle, folder: Path, options: Options) -> None:
+        from erde_cli.core.workflows.export import ExportRequest, record_of
+
+        self._bundle, self._folder, self._options = bundle, folder, options
+        self._record = record_of(bundle, ExportRequest("onnx", folder, preprocessing=False))
+        self.context = options.context("float32")
+        self.images = Normaliser(bundle.normalisation, bundle.image_size, self.context)
+
+    def runs(self, batch: int) -> Runs:
+        """The file that stops early for single images, the stages for larger batches."""
+        return self._single if batch == 1 else self._staged
+
+    def peak_bytes(self, images: Tensor) -> int | None:
+        """It is not told."""
+        return None
+
+    @cached_property
+    def _single(self) -> Runs:
+        return self._exported("onnx", self._folder / "model.onnx")
+
+    @cached_property
+    def _staged(self) -> Runs:
+        return self._exported("onnx-staged", self._folder / "stages")
+
+    def _exported(self, form: Format, place: Path) -> Runs:
+        from erde_cli.core.export.onnx_runtime import open_exported
+        from erde_cli.core.measurement.onnx_latency import OnnxRuns
+        from erde_cli.core.workflows.export import ExportRequest, export_loaded
+
+        export_loaded(self._bundle, ExportRequest(form, place, preprocessing=False), self._options)
+        return OnnxRuns(open_exported(place, self.context.threads), self._alone)
+
+    @cached_property
+    def _alone(self) -> list[Any]:
+        from erde_cli.core.export.network import export_network
+        from erde_cli.core.export.onnx_runtime import open_session
+        from erde_cli.core.measurement.onnx_latency import write_exit_alone
+
+        exported, found = export_network(self._bundle.model, self._record), []
+        for exit_ in range(exported.network.exit_count):
+            path = self._folder / f"exit{exit_}.onnx"
+            write_exit_alone(exported, exit_, path)
+            found.append(open_session(path, self.context.threads))
+        return found

@@ -1,0 +1,250 @@
+"""A bundle is what it says it is, or it is refused by name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.bundle.document import BundleDocument
+from erde_cli.core.errors import BundleError
+from erde_cli.core.inference.scores import softmax_entropy
+from erde_cli.core.storage.files import digest_of, digest_of_file
+
+from ...edited import edit_json
+
+
+@pytest.fixture
+def student(run_copy: Path) -> Path:
+    return run_copy / "student"
+
+
+def test_a_loaded_bundle_has_everything_needed_to_use_it(student: Path) -> None:
+    bundle = load_bundle(student)
+    assert not bundle.model.training
+    assert bundle.class_names == tuple("0123456789")
+    assert bundle.image_size == 8
+    assert bundle.recipe.seed == 3
+    thresholds = bundle.thresholds()
+    assert thresholds is not None
+    assert len(thresholds.values) == 2
+    logits = bundle.model(torch.zeros(2, 3, 8, 8))
+    assert logits.shape == (2, 3, 10)
+
+
+def test_the_document_holds_no_time_and_names_versions_and_digests(student: Path) -> None:
+    text = (student / "bundle.json").read_text()
+    document = json.loads(text)
+    assert set(document["versions"]) == {"python", "erde-cli", "torch", "numpy", "safetensors"}
+    assert document["weights_digest"] == digest_of_file(student / "model.safetensors")
+    assert len(document["split_fingerprint"]) == len(document["inputs_digest"]) == 64
+    assert "time" not in text
+    assert "date" not in text
+
+
+def test_a_flipped_bit_in_the_weights_is_noticed(student: Path) -> None:
+    path = student / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="damaged"):
+        load_bundle(student)
+
+
+def test_weights_of_another_shape_are_refused(student: Path) -> None:
+    path = student / "model.safetensors"
+    weights = load_file(path)
+    name = next(name for name in weights if name.endswith("weight") and weights[name].ndim == 4)
+    save_file({**weights, name: weights[name][:1].clone()}, path)
+    edit_json(student / "bundle.json", lambda d: d.update(weights_digest=digest_of_file(path)))
+    with pytest.raises(BundleError, match="do not fit"):
+        load_bundle(student)
+
+
+def test_a_pickle_in_the_place_of_the_weights_is_not_opened(student: Path) -> None:
+    path = student / "model.safetensors"
+    torch.save({"x": torch.zeros(1)}, path)
+    edit_json(student / "bundle.json", lambda d: d.update(weights_digest=digest_of_file(path)))
+    with pytest.raises(BundleError, match="do not fit"):
+        load_bundle(student)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "bundle.json"])
+def test_a_missing_file_is_named(student: Path, name: str) -> None:
+    (student / name).unlink()
+    with pytest.raises(BundleError, match=name.replace(".", r"\.")):
+        load_bundle(student)
+
+
+def test_a_newer_format_is_refused_by_name(student: Path) -> None:
+    edit_json(student / "bundle.json", lambda d: d.update(format=2))
+    with pytest.raises(BundleError, match="format") as caught:
+        load_bundle(student)
+    assert (caught.value.got, caught.value.expected) == ("format 2", "format 1")
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d.pop("class_names"),
+        lambda d: d.update(surprise=1),
+        lambda d: d["architecture"].update(depth="deep"),
+        lambda d: d["architecture"].update(cuts=[2, 1]),
+        lambda d: d["architecture"].update(head="magic"),
+        lambda d: d.update(class_names=["a", "b"]),
+    ],
+    ids=["key missing", "key unknown", "wrong type", "bad cuts", "unknown head", "class count"],
+)
+def test_a_document_that_erde_did_not_write_is_refused(
+    student: Path, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    edit_json(student / "bundle.json", edit)
+    with pytest.raises(BundleError):
+        load_bundle(student)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "\xff"])
+def test_a_document_that_is_no_json_object_is_refused(student: Path, text: str) -> None:
+    (student / "bundle.json").write_text(text, encoding="latin-1")
+    with pytest.raises(BundleError):
+        load_bundle(student)
+
+
+def test_thresholds_of_other_weights_are_refused_with_the_command_that_mends_it(
+    student: Path,
+) -> None:
+    edit_json(student / "thresholds.json", lambda d: d.update(weights_digest="0" * 64))
+    with pytest.raises(BundleError, match="other weights") as caught:
+        load_bundle(student).thresholds()
+    assert f"erde calibrate {student}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda d: d.update(thresholds=[0.1]),
+        lambda d: d.update(temperatures=[1.0, 1.0]),
+        lambda d: d.update(temperatures=[1.0, 0.0, 1.0]),
+        lambda d: d.update(thresholds=[0.1, -1]),
+        lambda d: d.update(thresholds=[0.1, "often"]),
+        lambda d: d.update(unit="bits"),
+        lambda d: d.update(precision="int8"),
+        lambda d: d.pop("met"),
+    ],
+    ids=[
+        "too few",
+        "too few temperatures",
+        "no temperature",
+        "negative",
+        "no threshold",
+        "other unit",
+        "other precision",
+        "key missing",
+    ],
+)
+def test_thresholds_that_erde_did_not_write_are_refused(
+    student: Path, edit: Callable[[dict[str, Any]], None]
+) -> None:
+    edit_json(student / "thresholds.json", edit)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(student).thresholds()
+    assert "erde calibrate" in caught.value.hint
+
+
+def test_thresholds_in_either_written_form_are_read(student: Path) -> None:
+    edit_json(student / "thresholds.json", lambda d: d.update(thresholds=["never", "always"]))
+    thresholds = load_bundle(student).thresholds()
+    assert thresholds is not None
+    assert thresholds.values == [0.0, float("inf")]
+
+
+def test_each_image_leaves_at_its_own_exit_under_the_bundles_thresholds(student: Path) -> None:
+    bundle = load_bundle(student)
+    generator = torch.Generator().manual_seed(0)
+    side = bundle.image_size
+    images = torch.randn(40, 3, side, side, generator=generator)
+    with torch.no_grad():
+        logits = bundle.model(images)
+    scores = softmax_entropy(logits)
+    # Between the two that lie furthest apart, so that no rounding moves an image.
+    middle = scores[:, 0].sort().values[10:30]
+    widest = int((middle[1:] - middle[:-1]).argmax())
+    limit = float(middle[widest : widest + 2].mean())
+    edit_json(student / "thresholds.json", lambda d: d.update(thresholds=[limit, "never"]))
+    routed = load_bundle(student).route(images)
+    assert torch.equal(routed.exit, torch.where(scores[:, 0] < limit, 0, 2))
+    torch.testing.assert_close(routed.logits, logits[torch.arange(40), routed.exit])
+    one = bundle.route(images[:1])
+    assert (one.exit.item(), bundle.route(images[:1]).exit.item()) == (routed.exit[0].item(),) * 2
+
+
+def test_a_bundle_routes_at_its_temperatures(student: Path) -> None:
+    bundle = load_bundle(student)
+    images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = softmax_entropy(bundle.model(images)[:, 0] / 3)
+    limit = float(scores.median())
+    edit_json(
+        student / "thresholds.json",
+        lambda d: d.update(temperatures=[3.0, 1.0, 1.0], thresholds=[limit, "never"]),
+    )
+    assert torch.equal(bundle.route(images).exit, torch.where(scores < limit, 0, 2))
+
+
+def test_an_image_cannot_leave_early_before_calibration(student: Path) -> None:
+    (student / "thresholds.json").unlink()
+    with pytest.raises(BundleError, match="has no thresholds") as caught:
+        load_bundle(student).route(torch.zeros(1, 3, 8, 8))
+    assert "erde calibrate" in caught.value.hint
+
+
+def test_thresholds_are_read_once_and_again_when_they_are_chosen_anew(student: Path) -> None:
+    bundle = load_bundle(student)
+    first = bundle.thresholds()
+    assert first is not None
+    assert bundle.thresholds() is first
+    edit_json(student / "thresholds.json", lambda d: d.update(thresholds=["never", "always"]))
+    again = bundle.thresholds()
+    assert again is not None
+    assert again.values == [0.0, float("inf")]
+    (student / "thresholds.json").unlink()
+    assert bundle.thresholds() is None
+
+
+def _from_before(document: dict[str, Any]) -> None:
+    """As it was written before stems had a stride, and losses a form."""
+    for key in ("stem_stride", "head_dropout"):
+        del document["architecture"][key]
+    for role in ("teacher", "student"):
+        for key in ("stem_stride", "head_dropout"):
+            del document["recipe"][role][key]
+    loss = document["recipe"]["distillation"]
+    del loss["form"], loss["unsure_above"]
+    loss["teacher_wrong"] = {"cross_entropy": True, "distillation": True}
+
+
+def test_a_bundle_from_before_some_keys_is_whole_and_says_what_it_meant(student: Path) -> None:
+    path = student / "bundle.json"
+    document = BundleDocument.model_validate_json(path.read_text()).model_dump()
+    _from_before(document)
+    for holder, key in ((document, "trained_on"), (document["input"], "pixels")):
+        if holder[key] is None:
+            del holder[key]
+    del document["digest"]
+    path.write_text(json.dumps({**document, "digest": digest_of(document)}))
+    recipe = load_bundle(student).recipe
+    assert recipe.distillation.form == "add"
+    assert recipe.student.head_dropout == 0.5
+
+
+def test_another_stride_or_share_is_a_change_of_the_bundle(student: Path) -> None:
+    path = student / "bundle.json"
+    document = json.loads(path.read_text())
+    document["architecture"]["head_dropout"] = 0.25
+    path.write_text(json.dumps(document))
+    with pytest.raises(BundleError, match="damaged, or was changed"):
+        load_bundle(student)

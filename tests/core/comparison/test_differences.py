@@ -1,0 +1,104 @@
+"""Students by hand: one threshold for all exits, and entropies by the teacher's paired exits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from erde_cli.core.comparison.answers import Seen
+from erde_cli.core.comparison.arms import arms_of
+from erde_cli.core.comparison.differences import Key, differences, of_one_threshold
+from erde_cli.core.comparison.plan import Plan
+from erde_cli.core.comparison.report import gap_rows, markdown, statement, theta_head
+from erde_cli.core.comparison.results import Found, results
+from erde_cli.core.comparison.variants import variants_of
+from erde_cli.core.inference.observations import Observations
+
+COSTS = np.array([10.0, 50.0, 100.0])
+METHODS = ("erde", "kd", "cross_entropy")
+PAIRING = "distillation.pairing=[2, 0, 1]"
+
+
+def plan(*settings: str, seeds: tuple[int, ...] = (1, 2), grid: tuple[str, ...] = ()) -> Plan:
+    arms = arms_of("digits", settings, variants_of(METHODS, grid, ()))
+    return Plan(arms[0].recipe, Path("run"), seeds, arms)
+
+
+def network(seed: int, images: int = 60, right: float = 0.6) -> Seen:
+    """Calibration found no threshold but both ends."""
+    rng = np.random.default_rng(seed)
+    correct = rng.random((images, 3)) < [right, right + 0.1, right + 0.2]
+    seen = Observations(rng.random((images, 3)) * np.log(4), correct, COSTS)
+    ends = [(np.inf, np.inf), (0.0, 0.0)]
+    return Seen(Path("x"), seen, seen, COSTS, COSTS, ends, (9.0, 40.0, 80.0), 4)
+
+
+def students() -> dict[Key, Seen]:
+    return {
+        (seed, method): network(10 * seed + place, right=0.5 + 0.1 * (2 - place))
+        for seed in (1, 2)
+        for place, method in enumerate(METHODS)
+    }
+
+
+def test_both_measures_are_made_alike_from_their_own_curves() -> None:
+    found = students()
+    ours, theirs = of_one_threshold(plan(), found), differences(plan(), found)
+    assert [(one["a"], one["b"]) for one in ours] == [(one["a"], one["b"]) for one in theirs]
+    for one, other in zip(ours, theirs, strict=True):
+        pairs = [(found[seed, one["a"]], found[seed, one["b"]]) for seed in (1, 2)]
+        assert one["of_seeds"] == pytest.approx(
+            [a.one_threshold.auc - b.one_threshold.auc for a, b in pairs]
+        )
+        assert one["of_seeds"] != pytest.approx(other["of_seeds"])
+        assert 0 < one["sd_images"] != other["sd_images"]
+    assert [one["primary"] for one in theirs] == [True, False, False]
+    assert [one["primary"] for one in ours] == [False, False, False]
+
+
+def test_what_decides_is_named_in_the_sentence() -> None:
+    said = [statement(one) for one in of_one_threshold(plan(), students())]
+    assert said[0].startswith("erde − kd, one θ for all exits: ")
+    assert "points of mean accuracy over budgets (95 % interval " in said[0]
+    assert all("(simultaneous 95 % interval " in one for one in said[1:])
+    [alone, *_] = of_one_threshold(plan(seeds=(1,)), students())
+    assert "one θ for all exits: " in statement(alone)
+    assert "of one seed, nothing can be said of others" in statement(alone)
+
+
+def document(
+    made: Plan, teachers: dict[int, Seen], found: dict[Key, Seen] | None = None
+) -> dict[str, Any]:
+    return results(made, Found(teachers, found or students(), {}, {}, []))
+
+
+def test_entropies_are_split_by_the_paired_exit_of_the_teacher() -> None:
+    teacher = network(7)
+    found = document(plan(PAIRING), {1: teacher, 2: teacher})
+    for one in found["students"]:
+        mine = students()[one["seed"], one["method"]].test.scores
+        for row, paired in zip(one["entropy_gaps"], (2, 0), strict=True):
+            wrong = ~teacher.test.correct[:, paired]
+            assert row["share_wrong"] == pytest.approx(wrong.mean())
+            assert row["wrong"] == pytest.approx(mine[wrong, row["exit"]].mean())
+
+
+def test_where_a_teacher_is_missing_its_seed_is_left_out() -> None:
+    found = document(plan(), {2: network(7)})
+    gaps = {(one["seed"], one["method"]): one["entropy_gaps"] for one in found["students"]}
+    assert [gaps[1, method] for method in METHODS] == [None] * 3
+    assert len(gaps[2, "cross_entropy"]) == 2
+    assert found["summary"][0]["entropy_gaps"][0]["seeds"] == 1
+    alone = document(plan(), {})
+    assert gap_rows(alone) == []
+    assert "Entropy at early exits" not in markdown(alone)
+
+
+def test_the_table_of_one_theta_is_of_plain_methods() -> None:
+    made = plan(grid=("distillation.weights.entropy=1,3",))
+    [variant] = [arm.label for arm in made.arms if not arm.plain]
+    found = document(made, {}, students() | {(1, variant): network(5), (2, variant): network(6)})
+    assert len(found["one_threshold"]["differences"]) == 6
+    head = theta_head(found)
+    assert head[1:] == [f"{method} {what}" for method in METHODS for what in ("%", "MACs %")]

@@ -1,0 +1,195 @@
+"""A teacher's logits, computed and kept: the same to half precision, and never another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from erde_cli.core.data.augmentation import AugmentationPlan
+from erde_cli.core.data.batches import Batch, Batches
+from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.device import Context
+from erde_cli.core.errors import InputError
+from erde_cli.core.events import Observer
+from erde_cli.core.models.architecture import Architecture, build_model
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
+
+IMAGES, EXITS, CLASSES, VIEWS = 41, 3, 5, 2
+SHAPE = (IMAGES, EXITS, CLASSES)
+CONTEXT = Context(torch.device("cpu"), "float32", 1)
+PLAN = AugmentationPlan(crop=2, flip=True, cutout=0)
+Run = Callable[..., list[tuple[Batch, torch.Tensor]]]
+
+
+class Counter(Observer):
+    """Counts the views that were computed."""
+
+    def __init__(self) -> None:
+        self.views: list[str] = []
+        self.warnings: list[str] = []
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def progress(self, title: str, done: int, total: int) -> None:
+        if done == total:
+            self.views.append(title)
+
+
+def make_teacher(seed: int = 3) -> EarlyExitNet:
+    return build_model(Architecture("resnet", 8, 4, (1, 2), "erde", CLASSES, 8), seed)
+
+
+def make_batches(batch_size: int = 8, seed: int = 1) -> Batches:
+    generator = np.random.default_rng(0)
+    images = torch.from_numpy(generator.integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8))
+    store = ImageStore(images, torch.arange(IMAGES) % CLASSES, np.arange(IMAGES) + 100)
+    pixels = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    return Batches(store, pixels, PLAN, batch_size, seed, CONTEXT, VIEWS)
+
+
+def cache_at(root: Path, teacher: str = "a") -> LogitsCache:
+    cache = LogitsCache.at(root, {"teacher": teacher}, SHAPE)
+    cache.open(0)
+    return cache
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Go through epochs with the cache: every batch with the logits given for it."""
+
+    def through(
+        observer: Observer,
+        epochs: int = 4,
+        batch_size: int = 8,
+        teacher: EarlyExitNet | None = None,
+    ) -> list[tuple[Batch, torch.Tensor]]:
+        batches = make_batches(batch_size)
+        network = teacher or make_teacher()
+        logits = CachedLogits(network, batches, cache_at(tmp_path), CONTEXT, observer)
+        return [(batch, logits(batch)) for epoch in range(epochs) for batch in batches.epoch(epoch)]
+
+    return through
+
+
+def test_logits_read_are_those_computed_image_by_image_to_half_precision(run: Run) -> None:
+    alone = ComputedLogits(make_teacher(), CONTEXT)
+    seen = 0
+    for batch, given in run(Observer()):
+        assert given.dtype == torch.float32
+        assert given.shape == (len(batch.labels), EXITS, CLASSES)
+        torch.testing.assert_close(given, alone(batch), rtol=2**-10, atol=1e-4)
+        one = Batch(batch.images[:1], batch.labels[:1], batch.rows[:1], batch.view)
+        torch.testing.assert_close(given[:1], alone(one), rtol=2**-10, atol=1e-4)
+        seen += 1
+    assert seen == 4 * (IMAGES // 8)
+
+
+def test_a_run_that_fills_sees_the_same_bytes_as_one_that_reads(run: Run) -> None:
+    first, second = Counter(), Counter()
+    filling, reading = run(first), run(second)
+    assert len(first.views) == VIEWS  # each view once, though every one was shown twice
+    assert second.views == []
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(filling, reading, strict=True))
+    assert all(torch.equal(logits, logits.half().float()) for _, logits in filling)
+
+
+def test_what_is_stored_does_not_depend_on_the_batches_of_who_filled_it(
+    tmp_path: Path, run: Run
+) -> None:
+    run(Observer(), batch_size=8)
+    stored = cache_at(tmp_path).read(0)
+    assert stored is not None
+    before = np.array(stored)
+    other = tmp_path / "other"
+    batches = make_batches(batch_size=20)
+    cache = cache_at(other)
+    logits = CachedLogits(make_teacher(), batches, cache, CONTEXT, Observer())
+    logits(next(iter(batches.epoch(0))))
+    again = cache.read(0)
+    assert again is not None
+    np.testing.assert_array_equal(before, again)
+
+
+def test_epochs_show_the_views_in_turn(run: Run) -> None:
+    by_epoch: dict[int, set[int]] = {}
+    steps = IMAGES // 8
+    for position, (batch, _) in enumerate(run(Observer(), epochs=5)):
+        by_epoch.setdefault(position // steps, set()).add(batch.view)
+    assert by_epoch == {epoch: {epoch % VIEWS} for epoch in range(5)}
+
+
+def test_only_missing_views_are_computed(run: Run, tmp_path: Path) -> None:
+    run(Observer(), epochs=1)
+    assert cache_at(tmp_path).missing(VIEWS) == 1
+    counter = Counter()
+    run(counter)
+    assert counter.views == ["Teacher's logits, view 2"]
+    assert cache_at(tmp_path).missing(VIEWS) == 0
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _another_shape(path: Path) -> None:
+    np.save(path, np.zeros((IMAGES, EXITS, CLASSES + 1), np.float16))
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip_a_bit, _empty, _another_shape])
+def test_a_damaged_view_is_noticed_and_made_again(
+    run: Run, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    before = [logits for _, logits in run(Observer())]
+    [path] = cache_at(tmp_path).folder.glob("view-00000-*.npy")
+    damage(path)
+    assert cache_at(tmp_path).read(0) is None
+    counter = Counter()
+    after = [logits for _, logits in run(counter)]
+    assert counter.views == ["Teacher's logits, view 1"]
+    assert counter.warnings == [f"{path} is damaged: it is made again."]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert len(list(cache_at(tmp_path).folder.glob("view-*.npy"))) == VIEWS
+
+
+def test_another_key_has_another_folder_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
+    one, other = cache_at(tmp_path, "a"), cache_at(tmp_path, "b")
+    assert one.folder != other.folder
+    one.write(0, np.zeros(SHAPE, np.float16))
+    assert other.read(0) is None
+    (other.folder / "key.json").write_bytes((one.folder / "key.json").read_bytes())
+    with pytest.raises(InputError, match="no cache of this teacher"):
+        cache_at(tmp_path, "b")
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    cache = LogitsCache.at(tmp_path, {"teacher": "a"}, SHAPE)
+    with pytest.raises(InputError, match="no room for a cache") as caught:
+        cache.open(10**18)
+    assert "ERDE_CACHE" in caught.value.hint
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_large_logits_stay_finite(tmp_path: Path) -> None:
+    teacher = make_teacher()
+    with torch.no_grad():
+        teacher.heads[-1][-1].bias.fill_(1e6)
+    batches = make_batches()
+    logits = CachedLogits(teacher, batches, cache_at(tmp_path), CONTEXT, Observer())
+    given = logits(next(iter(batches.epoch(0))))
+    assert bool(torch.isfinite(given).all())
