@@ -26,14 +26,15 @@ from torch import Tensor
 
 from benchmarks.measure import arguments, ratios, show, spread, tell
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.calibration.thresholds_file import rule_of
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.export.check import near_threshold
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.export.record import ExportedAnswers
 from erde_cli.core.export.runtimes import NAMES, Runtime
 from erde_cli.core.images.named_paths import named_images
-from erde_cli.core.inference.metrics import exit_rates
-from erde_cli.core.inference.prediction import Predicted, rule_of
+from erde_cli.core.inference.observations import exit_rates
+from erde_cli.core.inference.prediction import Predicted
 from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.measurement.latency import by_round
 from erde_cli.core.measurement.rounds import Side, seconds_in_rounds

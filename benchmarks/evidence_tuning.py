@@ -25,7 +25,7 @@ from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.loading import load_recipe
-from erde_cli.core.storage.files import digest_of, read_json, write_json
+from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.train import distill

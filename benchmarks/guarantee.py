@@ -29,8 +29,8 @@ from benchmarks.populations import (
     scored,
     until_kept,
 )
+from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.guarantee import certify, last_rejected
-from erde_cli.core.inference.observations import FloatArray, IntArray
 from erde_cli.core.targets import Risk
 
 RISKS: list[Risk] = ["disagreement", "accuracy-gap"]

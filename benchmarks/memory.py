@@ -28,7 +28,8 @@ from benchmarks.measure import arguments, show, spread, tell
 from benchmarks.networks import CLASSES, SIZE, random_images
 from benchmarks.peers import BATCH
 from benchmarks.training import our_loop
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.events import Observer, StepEvent
 
 Place = Literal["memory", "mapped file"]

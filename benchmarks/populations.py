@@ -13,9 +13,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.calibration.chain import build_chain
 from erde_cli.core.calibration.guarantee import accuracy_gap_p_values, disagreement_p_value, p_value
-from erde_cli.core.inference.observations import FloatArray, Observations
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.targets import Risk
 
 SIZE = 20_000  # images of a population

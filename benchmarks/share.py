@@ -25,7 +25,8 @@ from benchmarks.measure import arguments, interleave, ratios, show, tell
 from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context, make_context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers

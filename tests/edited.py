@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from erde_cli.core.bundle.document import BundleDocument
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
-from erde_cli.core.storage.files import digest_of
+from erde_cli.core.storage.json_files import digest_of
 
 
 def edit_json(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:

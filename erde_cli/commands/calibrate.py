@@ -107,8 +107,7 @@ def calibrate(
     else:
         target = one_target(**targets)  # type: ignore[arg-type]
     from erde_cli.commands.views.calibrate import calibration_pieces
-    from erde_cli.core.calibration.pick import pick_thresholds
-    from erde_cli.core.workflows.calibrate import calibrate_bundle
+    from erde_cli.core.workflows.calibrate import calibrate_bundle, pick_thresholds
     from erde_cli.core.workflows.calibration_images import Source
 
     with working(quiet, device, threads) as options:

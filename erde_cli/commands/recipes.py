@@ -82,7 +82,7 @@ def print_schema(
     """
     import json
 
-    from erde_cli.core.recipe.json_schema import json_schema
+    from erde_cli.core.recipe.reference import json_schema
 
     del as_json, quiet, device, threads  # it is JSON either way
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+
+_PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
 _SECONDS = 10.0  # that git may take, on a slow disk
 
@@ -48,3 +51,13 @@ def _of_installation() -> str | None:
     except (PackageNotFoundError, ValueError, KeyError, TypeError):
         return None
     return str(commit)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def versions_of(*packages: str) -> dict[str, str]:
+    """Version of each package that had a part in an export."""
+    return {name: version(name) for name in packages}

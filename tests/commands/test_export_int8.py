@@ -26,8 +26,8 @@ from erde_cli.core.calibration.halves import halves
 from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.export import onnx_int8
-from erde_cli.core.export.manifest import read_manifest
 from erde_cli.core.export.onnx_runtime import open_exported
+from erde_cli.core.export.record import read_manifest
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import first_exit

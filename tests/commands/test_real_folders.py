@@ -15,7 +15,7 @@ from PIL import Image
 from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.bundle.trained_on import TRAINED_ON
-from erde_cli.core.storage.files import digest_of
+from erde_cli.core.storage.json_files import digest_of
 from tests.edited import edit_json
 
 Cli = Callable[..., tuple[int, str, str]]

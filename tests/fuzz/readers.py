@@ -27,7 +27,8 @@ from erde_cli.core.images.named_paths import named_images
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.recipe.shipped import shipped_recipes
-from erde_cli.core.storage.files import digest_of, digest_of_file
+from erde_cli.core.storage.files import digest_of_file
+from erde_cli.core.storage.json_files import digest_of
 from tests.edited import sealed
 from tests.fuzz.cases import FindingError, mutated, mutated_json
 

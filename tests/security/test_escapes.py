@@ -18,7 +18,8 @@ from erde_cli.commands.views.terminal import COLUMNS, _Bars, _Lines, show
 from erde_cli.core.comparison.report import _plain
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
-from erde_cli.core.storage.pictures import Point, TradeOff, draw_trade_off
+from erde_cli.core.storage.pictures import Point
+from erde_cli.core.workflows.evaluation_plot import TradeOff, draw_trade_off
 
 from ..conftest import Cli
 

@@ -26,21 +26,16 @@ from erde_cli.core.bundle.document import (
 from erde_cli.core.bundle.weights import load_network
 from erde_cli.core.calibration.thresholds_file import (
     Stamp,
+    Thresholds,
     ThresholdsDocument,
     read_thresholds,
+    rule_of,
     thresholds_stamp,
 )
-from erde_cli.core.data.store import Normalisation
+from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.device import Context, make_context
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
-from erde_cli.core.inference.prediction import (
-    Images,
-    Prediction,
-    Predictor,
-    Prepared,
-    Thresholds,
-    rule_of,
-)
+from erde_cli.core.inference.prediction import Images, Prediction, Predictor, Prepared
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet

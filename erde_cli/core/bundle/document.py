@@ -11,7 +11,12 @@ from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import OLD_RULES, PixelRules
 from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
-from erde_cli.core.storage.files import digest_of, read_json, require_format
+from erde_cli.core.storage.json_files import (
+    digest_of,
+    not_what_erde_writes,
+    read_json,
+    require_format,
+)
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
@@ -162,18 +167,6 @@ def read_bundle_document(path: Path) -> BundleDocument:
             hint=_HINT,
         )
     return document
-
-
-def not_what_erde_writes(path: Path, error: ValidationError, hint: str) -> BundleError:
-    """A file of a bundle does not validate; the first reason, without pydantic's pages of them."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    return BundleError(
-        f"{path} is not what erde writes.",
-        got=f"{where}: {first['msg']}".removeprefix(": "),
-        expected="the file as it was written",
-        hint=hint,
-    )
 
 
 def _found(path: Path) -> str:

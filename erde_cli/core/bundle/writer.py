@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
@@ -13,20 +11,20 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT, FORMAT, WEIGHTS, BundleDocument
 from erde_cli.core.bundle.trained_on import write_trained_on
 from erde_cli.core.calibration.tests_file import carry_tests, check_carried
-from erde_cli.core.data.store import Normalisation
+from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.provenance import source_commit
+from erde_cli.core.provenance import source_commit, versions
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.calibration import Calibration
-from erde_cli.core.storage.files import digest_of_file, replaced_folder, write_file, write_json
+from erde_cli.core.storage.files import digest_of_file, replaced_folder, write_file
+from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.short_digests import ShortDigests
 
 _LEFT_OUT = {name: field.default for name, field in Calibration.model_fields.items()}
-_PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
 
 def save_bundle(
@@ -125,8 +123,3 @@ def check_target(path: Path) -> None:
             hint="move it away, or give another folder with --out",
         )
     check_carried(path)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide numbers."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.calibration.chain import build_chain
 from erde_cli.core.calibration.guarantee import Certified, certify
+from erde_cli.core.calibration.halves import Seen
 from erde_cli.core.calibration.statement import nothing, promise
 from erde_cli.core.calibration.tests_file import (
     add_test,
@@ -20,11 +23,11 @@ from erde_cli.core.calibration.thresholds_file import (
     target_to_json,
     thresholds_document,
 )
-from erde_cli.core.inference.observations import FloatArray, Observations
+from erde_cli.core.events import Observer
+from erde_cli.core.inference.observations import Observations
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.targets import CONFIDENCE, Risk, Target
 from erde_cli.core.thresholds import write_threshold
-from erde_cli.core.workflows.calibration_images import Seen
-from erde_cli.core.workflows.options import Json, Options
 
 
 def certified_content(seen: Seen, target: Target) -> Json:
@@ -133,7 +136,7 @@ def _bounds(found: Certified, index: int) -> Json:
 
 
 def recorded(
-    document: ThresholdsDocument, bundle: Bundle, seen: Seen, options: Options
+    document: ThresholdsDocument, bundle: Path, seen: Seen, observer: Observer
 ) -> ThresholdsDocument:
     """Record a test before its result is kept, and warn of choosing among several.
 
@@ -145,17 +148,17 @@ def recorded(
     """
     this = test_of(document)
     if this is None:
-        keep_tests(bundle.path)
+        keep_tests(bundle)
         return document
-    earlier = earlier_tests(bundle.path, this, seen.tested)
-    add_test(bundle.path, this, seen.tested)
+    earlier = earlier_tests(bundle, this, seen.tested)
+    add_test(bundle, this, seen.tested)
     if not earlier:
         return document
     levels = list(dict.fromkeys(f"{one.risk} {100 * one.epsilon:g} %" for one in earlier))
-    options.observer.warning(
+    observer.warning(
         f"Half B of these images was tested for {', '.join(levels)} before. A promise made now "
         "holds only if this test was not chosen by the results of those; to choose a level "
-        f"afterwards type: erde calibrate {bundle.path} --pick max-risk=EPS"
+        f"afterwards type: erde calibrate {bundle} --pick max-risk=EPS"
     )
     content = document.model_dump()
     content["certificate"]["earlier"] = [one.model_dump() for one in earlier]

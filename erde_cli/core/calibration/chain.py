@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.calibration.grid import candidates
-from erde_cli.core.inference.observations import FloatArray
 
 LONGEST = 50  # threshold vectors
 _STRIDES = (1, 2, 4, 8, 16, 32)  # candidates ahead that a step may take at one exit

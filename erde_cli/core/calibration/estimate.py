@@ -13,9 +13,13 @@ from functools import cached_property, partial
 
 import numpy as np
 
+from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.search import Choice, Goal, Search
-from erde_cli.core.inference.observations import Figures, FloatArray, IntArray, Observations
+from erde_cli.core.calibration.thresholds_file import figures_to_json, target_to_json
+from erde_cli.core.inference.observations import Figures, Observations
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.targets import Target, one_target
+from erde_cli.core.thresholds import read_threshold, write_threshold
 
 __all__ = [
     "Calibrated",
@@ -202,3 +206,40 @@ def _within(fold: _Fold, budget: float) -> tuple[float, ...]:
     most = budget * len(fold.rest) * (1 + _ROUNDING)
     within = [choice for choice, value in points if value[1] <= most]
     return fold.search.grid.thresholds(within[-1] if within else points[0][0])
+
+
+def estimated_content(found: Calibrated) -> Json:
+    """What a search for an estimate puts into `thresholds.json`."""
+    return {
+        **figures_to_json(found.chosen),
+        "thresholds": [write_threshold(value) for value in found.thresholds],
+        "target": target_to_json(found.target),
+        "images": found.images,
+        "met": found.met,
+        "met_where_chosen": found.met_where_chosen,
+        "certified": False,
+        "held_out": figures_to_json(found.held_out),
+        "certificate": None,
+        "frontier": [
+            {
+                **figures_to_json(point.figures),
+                "thresholds": [write_threshold(value) for value in point.thresholds],
+                "held_out": figures_to_json(point.held_out),
+                "certified": False,
+                "bounds": None,
+            }
+            for point in found.frontier
+        ],
+    }
+
+
+def add_half_b(content: Json, observations: Observations, half_b: IntArray) -> None:
+    """Note how many images of half B leave at each exit, at every point of a calibration.
+
+    It is what `evaluate` compares later images with.
+    """
+    half = observations.only(half_b)
+    for point in [content, *content["frontier"]]:
+        exits = half.exits([read_threshold(value) for value in point["thresholds"]])
+        counts = np.bincount(exits, minlength=len(half.cumulative_macs))
+        point["half_b_exits"] = [int(count) for count in counts]

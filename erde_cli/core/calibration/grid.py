@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from erde_cli.core.inference.observations import FloatArray, IntArray, Observations
+from erde_cli.core.arrays import FloatArray, IntArray
+from erde_cli.core.inference.observations import Observations
 
 LEVELS = 64  # candidate thresholds per exit; a finer grid fits the noise of the split
 

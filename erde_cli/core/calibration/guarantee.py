@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import beta, binom
 
-from erde_cli.core.inference.observations import FloatArray
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.targets import Risk
 
 _MOST_BET = 0.5

@@ -17,35 +17,15 @@ from erde_cli.core.calibration.thresholds_file import (
     target_to_json,
 )
 from erde_cli.core.errors import BundleError
+from erde_cli.core.events import Observer
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.targets import Target
-from erde_cli.core.workflows.calibrate import Thresholds, rewritten, stored
-from erde_cli.core.workflows.options import Json, Options
 
 _ROUNDING = 1e-9
 
 
-def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
-    """Choose among the stored points for another target, and keep the choice in the bundle.
-
-    Points that a promise covers come first; where none of them meets the target, the choice is
-    among all, and no longer certified.
-
-    Raises:
-        BundleError: it has not been calibrated, or what the target needs was not measured.
-    """
-    found = stored(path)
-    full = float(found.profile.full_macs)
-    point, target, certified = choose_point(path, found.document, target, full, options)
-    content = content_of(point, target, full, certified=certified)
-    if found.document.certificate is not None:
-        content["certificate"] = _certificate_of(
-            found.document.certificate, point, target, certified=certified
-        )
-    return rewritten(found, content, options.observer)
-
-
 def choose_point(
-    path: Path, document: ThresholdsDocument, target: Target, full: float, options: Options
+    path: Path, document: ThresholdsDocument, target: Target, full: float, observer: Observer
 ) -> tuple[PointDocument, Target, bool]:
     """The stored point for a target, the target in full, and whether the promise covers it.
 
@@ -64,11 +44,11 @@ def choose_point(
     if target.kind == "max_risk":  # the bounds hold for all candidates together
         certified = excess(point, target, full) <= 0
     if excess(point, target, full) > 0:
-        options.observer.warning(
+        observer.warning(
             f"No stored point meets {target.option} {target.value:g}; the nearest one is used."
         )
     if document.certificate is not None and not certified:
-        options.observer.warning(
+        observer.warning(
             "No candidate that the promise covers meets this target: the choice is not certified."
         )
     return point, target, certified

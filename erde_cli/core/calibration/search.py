@@ -13,8 +13,9 @@ from itertools import combinations
 
 import numpy as np
 
+from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.grid import Grid
-from erde_cli.core.inference.observations import FloatArray, IntArray, Observations
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.targets import Target
 
 _EXACT = 3  # early exits

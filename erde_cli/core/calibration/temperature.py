@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.int64]
+from erde_cli.core.arrays import BoolArray, FloatArray, IntArray
+
 Logits = NDArray[np.floating]
 
 LEAST, MOST = 0.05, 20.0  # temperatures searched; answers that are all right ask for 0

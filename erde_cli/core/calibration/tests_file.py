@@ -23,7 +23,8 @@ from erde_cli.core.calibration.thresholds_file import (
     written_thresholds,
 )
 from erde_cli.core.errors import BundleError, InputError, first_reason
-from erde_cli.core.storage.files import digest_of, read_json, write_file, write_json
+from erde_cli.core.storage.files import write_file
+from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 from erde_cli.core.storage.short_digests import ShortDigests
 
 TESTS = "tests.json"

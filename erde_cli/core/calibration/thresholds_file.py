@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,13 @@ from erde_cli.core.calibration.document import (
     ThresholdsDocument,
 )
 from erde_cli.core.errors import BundleError, InputError, first_reason
+from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.observations import Figures
-from erde_cli.core.storage.files import digest_of, read_json, require_format, write_json
+from erde_cli.core.storage.json_files import digest_of, read_json, require_format, write_json
 from erde_cli.core.targets import Target, has_metric
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds import read_threshold, write_threshold
+
+Thresholds = float | str | Sequence[float | str]
 
 __all__ = [
     "THRESHOLDS",
@@ -193,3 +198,46 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
             f"{path} is not what erde writes.", got=error.got, expected=error.expected, hint=hint
         ) from error
     return document
+
+
+def rule_of(
+    document: ThresholdsDocument | None, thresholds: Thresholds | None, exit_count: int
+) -> ExitRule:
+    """Rule under thresholds that are given, or under those of a calibration.
+
+    Temperatures and precision are the calibration's in any case, if there was one.
+
+    Args:
+        document: what the calibration wrote.
+        thresholds: θ in nats, "always" or "never": one for all early exits, or one for each.
+        exit_count: of the network, the last exit included.
+
+    Raises:
+        InputError: a threshold is none, or there are too few or too many.
+        ValueError: there is neither a calibration nor a threshold.
+    """
+    if thresholds is None:
+        if document is None:
+            raise ValueError("neither a calibration nor a threshold")
+        values = tuple(document.values)
+    elif isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
+        values = tuple(_theta(one) for one in thresholds)
+    else:
+        values = (_theta(thresholds),) * (exit_count - 1)
+    if len(values) != exit_count - 1:
+        raise InputError(
+            "There must be one threshold for each early exit.",
+            got=str(len(values)),
+            expected=f"{exit_count - 1}, or a single one for all",
+            hint="give one for all early exits, or one for each",
+        )
+    if document is None:
+        return ExitRule(values)
+    temperatures = document.temperatures
+    return ExitRule(
+        values, None if temperatures is None else tuple(temperatures), document.precision
+    )
+
+
+def _theta(value: float | str) -> float:
+    return math.inf if value == math.inf else read_threshold(value)

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.calibration.estimate import Target, calibrate
 from erde_cli.core.calibration.temperature import (
@@ -22,9 +23,10 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import answer_all, ready
-from erde_cli.core.inference.observations import FloatArray, Observations
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.models.profile import profile_model
-from erde_cli.core.storage.files import digest_of, write_file
+from erde_cli.core.storage.files import write_file
+from erde_cli.core.storage.json_files import digest_of
 
 _VERSION = "2"  # raised when the same network would give another file
 _NAMES = {

@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from erde_cli.core.inference.observations import FloatArray, Observations
+from erde_cli.core.arrays import FloatArray
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.scores import largest_entropy
 from erde_cli.core.randomness import derive_seed
 

@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 import numpy as np
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.comparison.answers import Seen
 from erde_cli.core.comparison.curves import BUDGETS, resampled
 from erde_cli.core.comparison.paired import Difference, corrected, difference, simultaneous, verdict
 from erde_cli.core.comparison.plan import Plan
-from erde_cli.core.inference.observations import FloatArray
-from erde_cli.core.workflows.options import Json
+from erde_cli.core.storage.json_files import Json
 
 PLANNED = ("erde", "kd")  # the pair that is corrected for nothing
 AUC, ONE_THRESHOLD = "auc", "auc_one_threshold"  # measures

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from erde_cli.core.inference.observations import BoolArray, Figures, FloatArray, Observations
+from erde_cli.core.arrays import BoolArray, FloatArray
+from erde_cli.core.inference.observations import Figures, Observations
 
 POINTS = (0.0, 0.5, 1.0, 2.0)  # below the teacher's last exit
 _ROUNDING = 1e-9

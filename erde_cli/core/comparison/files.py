@@ -13,9 +13,9 @@ from erde_cli.core.comparison.plot import ComparisonPicture, Drawn, draw_compari
 from erde_cli.core.comparison.report import markdown
 from erde_cli.core.comparison.variants import METHODS
 from erde_cli.core.events import Observer
-from erde_cli.core.storage.files import write_json, write_text
+from erde_cli.core.storage.files import write_text
+from erde_cli.core.storage.json_files import Json, write_json
 from erde_cli.core.storage.pictures import Point
-from erde_cli.core.workflows.options import Json
 
 JSON, CSV, MARKDOWN, PICTURES = (
     "results.json", "results.csv", "results.md", ("results.png", "results.svg"),

@@ -14,9 +14,8 @@ from erde_cli.core.errors import RunError
 from erde_cli.core.recipe.inputs import WHEREABOUTS, as_meant, decisive
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.storage.files import read_json, require_format, write_json
+from erde_cli.core.storage.json_files import Json, read_json, require_format, write_json
 from erde_cli.core.storage.run_lock import LOCK
-from erde_cli.core.workflows.options import Json
 
 FILE = "compare.json"
 FORMAT = 1

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.comparison.curves import interpolated
 from erde_cli.core.events import Observer
-from erde_cli.core.inference.observations import FloatArray
 from erde_cli.core.storage.picture_axes import TITLE, finish, fitted
 from erde_cli.core.storage.pictures import INK, Point, draw, marks
 

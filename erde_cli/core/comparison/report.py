@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from erde_cli.core.comparison.differences import ONE_THRESHOLD
 from erde_cli.core.comparison.variants import METHODS
 from erde_cli.core.signed import signed, signed_interval
-from erde_cli.core.workflows.options import Json
+from erde_cli.core.storage.json_files import Json
 
 RIVALS = (
     "Networks without early exits, distilled by kd, beside the adaptive students at the same MACs; "

@@ -14,8 +14,8 @@ from erde_cli.core.comparison.exit_quality import POINTS, exit_qualities, saving
 from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.comparison.rivals import rivals_document
 from erde_cli.core.inference.entropy_gap import entropy_gaps
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.thresholds import write_threshold
-from erde_cli.core.workflows.options import Json
 
 _QUALITIES = ("accuracy", "auroc_error", "auroc_repairable", "accuracy_certain", "ece", "nll")
 _GAPS = ("wrong", "right", "gap", "share_wrong", "accuracy_wrong", "accuracy_right")

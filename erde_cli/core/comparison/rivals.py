@@ -21,7 +21,7 @@ from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.network import Network
-from erde_cli.core.workflows.options import Json
+from erde_cli.core.storage.json_files import Json
 
 SHARES = (0.5, 0.7)  # of the student's full MACs
 _Key = tuple[int, str]  # seed, label

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.randomness import integers_per_image
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

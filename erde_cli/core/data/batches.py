@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from erde_cli.core.data.augmentation import AugmentationPlan
-from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
+from erde_cli.core.data.normalisation import Normalisation, Normaliser
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context, images_at_once
 from erde_cli.core.randomness import permutation
 

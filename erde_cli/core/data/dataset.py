@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.download import fetch
 from erde_cli.core.data.folder_layout import CALIBRATION_FOLDERS, folder_source, some_names
@@ -25,10 +25,9 @@ from erde_cli.core.images.listing import class_names_in, list_classes, list_imag
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import NEW_RULES, PixelRules, doubts
 from erde_cli.core.recipe.sections.data import Data
-from erde_cli.core.storage.files import digest_of
+from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests
 
-IntArray = NDArray[np.int64]
 _CHECKED_AT_ONCE = 1024  # images
 _HELD = 2000  # MB of decoded images held in memory where nothing else is said
 

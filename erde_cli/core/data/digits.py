@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from erde_cli.core.data.sources import ImageArray, IntArray, Progress, to_array
+from erde_cli.core.arrays import ImageArray, IntArray
+from erde_cli.core.data.sources import Progress, to_array
 
 
 class DigitsSource:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.data.folders import FolderSource, GivenSplit
-from erde_cli.core.data.sources import IntArray
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.listing import (
     class_names_in,

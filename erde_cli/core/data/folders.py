@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.data.sources import ImageArray, IntArray, Progress
+from erde_cli.core.arrays import ImageArray, IntArray
+from erde_cli.core.data.sources import Progress
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.images.decoded import DecodedImages

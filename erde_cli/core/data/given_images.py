@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from erde_cli.core.data.sources import ImageArray, to_array
+from erde_cli.core.arrays import ImageArray
+from erde_cli.core.data.sources import to_array
 from erde_cli.core.errors import DataError, brief
 from erde_cli.core.images.decoding import (
     LARGEST_FILE,

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from erde_cli.core.arrays import ImageArray, IntArray
 from erde_cli.core.data.published_files import published_splits, require_whole
-from erde_cli.core.data.sources import ImageArray, IntArray, Progress, to_array
+from erde_cli.core.data.sources import Progress, to_array
 from erde_cli.core.platform.torchvision_import import torchvision_datasets
 
 _SIDE = 32  # pixels

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from erde_cli.core.arrays import ImageArray, IntArray
 from erde_cli.core.images.pixels import NEW_RULES, PixelRules, to_rgb
 
-IntArray = NDArray[np.int64]
-ImageArray = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
 

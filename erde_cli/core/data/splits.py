@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.data.sources import ImageSource, IntArray
+from erde_cli.core.arrays import IntArray
+from erde_cli.core.data.sources import ImageSource
 from erde_cli.core.errors import DataError
 from erde_cli.core.randomness import permutation
 from erde_cli.core.recipe.sections.data import Data

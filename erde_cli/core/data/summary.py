@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.folder_layout import some_names
 from erde_cli.core.data.folders import FolderSource
-from erde_cli.core.data.sources import ImageSource, IntArray
+from erde_cli.core.data.sources import ImageSource
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.events import Table
 from erde_cli.core.images.passed_over import PassedOver

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from erde_cli.core.data.store import Normalisation
+from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.folding import folded

@@ -16,9 +16,9 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from erde_cli.core.errors import ErdeError
-from erde_cli.core.export.manifest import Quantisation
 from erde_cli.core.export.onnx_graph import model_of
 from erde_cli.core.export.onnx_stages import Array, Stages
+from erde_cli.core.export.record import Quantisation
 
 QUANTISED = ("Conv", "Gemm")
 # A Relu behind a quantised layer becomes part of its range; any other stays what it is.

@@ -13,7 +13,8 @@ from torch import Tensor
 from erde_cli.core.device import images_at_once
 from erde_cli.core.export.onnx_runtime import OnnxNetwork
 from erde_cli.core.export.record import ExportedAnswers
-from erde_cli.core.inference.prediction import ExitRule, Predicted
+from erde_cli.core.inference.exit_rule import ExitRule
+from erde_cli.core.inference.prediction import Predicted
 
 
 class OnnxPredictor:

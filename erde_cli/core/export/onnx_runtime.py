@@ -15,12 +15,12 @@ from pydantic import ValidationError
 
 from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
-from erde_cli.core.export.manifest import read_manifest
 from erde_cli.core.export.record import (
     PREFIX,
     ExportedAnswers,
     ExportRecord,
     float32_thresholds,
+    read_manifest,
 )
 from erde_cli.core.export.runtimes import MANIFEST
 from erde_cli.core.storage.json_files import JsonError

@@ -12,9 +12,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from erde_cli.core.export.manifest import write_manifest
 from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.onnx_graph import graph_of, model_of
+from erde_cli.core.export.record import write_manifest
 from erde_cli.core.inference.routing import score_of
 
 _OUTPUTS = ("probabilities", "label", "score", "next_features")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.data.sources import ImageArray, IntArray
+from erde_cli.core.arrays import ImageArray, IntArray
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.pixels import Traits
 from erde_cli.core.storage.short_digests import ShortDigests

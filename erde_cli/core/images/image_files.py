@@ -18,7 +18,7 @@ from erde_cli.core.events import Observer
 from erde_cli.core.images.decoders import Wanted, decode_in_order
 from erde_cli.core.images.decoding import VERSION, Decoded, pillow_settings, stamp
 from erde_cli.core.images.pixels import PixelRules, Traits
-from erde_cli.core.storage.files import digest_of
+from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests, short_digests
 
 _FORMAT = 3  # of the cache; 1 had no checksum of each image, 2 no digest of each file

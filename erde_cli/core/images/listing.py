@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from erde_cli.core.data.sources import IntArray
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.class_names import one_form
 from erde_cli.core.images.decoding import FORMATS

@@ -10,13 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from erde_cli.core.data.batches import evaluation_batches
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.routing import all_scores, route
-from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.folding import folded
-from erde_cli.core.models.modes import evaluation_mode
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
+from erde_cli.core.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)

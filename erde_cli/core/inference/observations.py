@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from erde_cli.core.inference.metrics import Adaptive, adaptive, balancing, exit_rates
+from erde_cli.core.arrays import BoolArray, FloatArray, IntArray
 from erde_cli.core.inference.routing import first_exit
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
+_EXACT = 2**52  # whole numbers up to twice that are exact in float64
+_Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 
 @dataclass(frozen=True)
@@ -137,3 +136,51 @@ class Observations:
     def _share(self, right: BoolArray) -> float:
         """Share of right answers, bool [images], each by its weight."""
         return float(self.weights @ right / self.weights.sum())
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """An early-exit network on a set of images: accuracy, exit rates [exits], expected MACs."""
+
+    accuracy: float
+    exit_rates: tuple[float, ...]
+    expected_macs: float
+
+
+def exit_rates(exits: IntArray, exit_count: int) -> tuple[float, ...]:
+    """Share of images that leave at each exit; sums to 1."""
+    counts = np.bincount(exits, minlength=exit_count)
+    return tuple(float(share) for share in counts / len(exits))
+
+
+def adaptive(exits: IntArray, correct: BoolArray, cumulative_macs: FloatArray) -> Adaptive:
+    """Accuracy and cost when image n leaves at exit `exits[n]`.
+
+    Args:
+        exits: exit of each image, int64 [images].
+        correct: whether each exit is right on each image, bool [images, exits].
+        cumulative_macs: cost of leaving at each exit, [exits].
+    """
+    return adaptive_of(exits, correct[np.arange(len(exits)), exits], cumulative_macs)
+
+
+def adaptive_of(exits: IntArray, right: BoolArray, cumulative_macs: FloatArray) -> Adaptive:
+    """The same from whether the exit that image n left at was right, bool [images]."""
+    rates = exit_rates(exits, len(cumulative_macs))
+    return Adaptive(float(right.mean()), rates, float(np.dot(rates, cumulative_macs)))
+
+
+def balancing(classes: IntArray) -> FloatArray:
+    """Weight of each image, [images], by which a share of images becomes a mean over the classes.
+
+    Classes without images do not count. The weights are whole numbers, so that sums of them are
+    exact and equal choices compare as equal: inverse to the number of images of the class, and
+    where that takes too many digits, the nearest ones (off by less than images / 2^52 in all).
+
+    Args:
+        classes: true class of each image, int64 [images].
+    """
+    _, places, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    scale = min(math.lcm(*counts.tolist()), _EXACT // len(counts))
+    weights: FloatArray = np.rint(scale / counts)[places]
+    return weights

@@ -6,7 +6,6 @@ temperature of that exit where it has one: the entropy is the very score that th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -15,20 +14,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.given_images import GivenImage, pixels_of
-from erde_cli.core.data.store import Normalisation, Normaliser
-from erde_cli.core.device import Context, Precision, images_at_once
+from erde_cli.core.data.normalisation import Normalisation, Normaliser
+from erde_cli.core.device import Context, images_at_once
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.inference.answers import ready, require_finite
+from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
-from erde_cli.core.thresholds import read_threshold
 
 Images = GivenImage | Iterable[GivenImage]
-Thresholds = float | str | Sequence[float | str]
 
 
 @dataclass(frozen=True)
@@ -60,54 +57,6 @@ class Predicted:
     confidences: Tensor
     entropies: Tensor
     exits: Tensor
-
-
-@dataclass(frozen=True)
-class ExitRule:
-    """θ of the early exits in nats, temperatures of all exits, and the precision they belong to."""
-
-    thresholds: tuple[float, ...]
-    temperatures: tuple[float, ...] | None = None
-    precision: Precision = "float32"
-
-
-def rule_of(
-    document: ThresholdsDocument | None, thresholds: Thresholds | None, exit_count: int
-) -> ExitRule:
-    """Rule under thresholds that are given, or under those of a calibration.
-
-    Temperatures and precision are the calibration's in any case, if there was one.
-
-    Args:
-        document: what the calibration wrote.
-        thresholds: θ in nats, "always" or "never": one for all early exits, or one for each.
-        exit_count: of the network, the last exit included.
-
-    Raises:
-        InputError: a threshold is none, or there are too few or too many.
-        ValueError: there is neither a calibration nor a threshold.
-    """
-    if thresholds is None:
-        if document is None:
-            raise ValueError("neither a calibration nor a threshold")
-        values = tuple(document.values)
-    elif isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
-        values = tuple(_theta(one) for one in thresholds)
-    else:
-        values = (_theta(thresholds),) * (exit_count - 1)
-    if len(values) != exit_count - 1:
-        raise InputError(
-            "There must be one threshold for each early exit.",
-            got=str(len(values)),
-            expected=f"{exit_count - 1}, or a single one for all",
-            hint="give one for all early exits, or one for each",
-        )
-    if document is None:
-        return ExitRule(values)
-    temperatures = document.temperatures
-    return ExitRule(
-        values, None if temperatures is None else tuple(temperatures), document.precision
-    )
 
 
 class Answering(Protocol):
@@ -267,7 +216,3 @@ class Prepared:
     def __reduce__(self) -> tuple[type[Prepared], tuple[()]]:
         """A copy in another process makes its own: a lock cannot go there."""
         return Prepared, ()
-
-
-def _theta(value: float | str) -> float:
-    return math.inf if value == math.inf else read_threshold(value)

@@ -17,16 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from erde_cli.core.inference.metrics import exit_rates
+from erde_cli.core.arrays import FloatArray
+from erde_cli.core.inference.observations import exit_rates
 from erde_cli.core.inference.routing import Routed, route
-from erde_cli.core.measurement.rounds import (
-    Autocast,
-    FloatArray,
-    Side,
-    Tell,
-    seconds_in_rounds,
-    untold,
-)
+from erde_cli.core.measurement.rounds import Autocast, Side, Tell, seconds_in_rounds, untold
 from erde_cli.core.models.early_exit import EarlyExitNet
 
 ROUNDS = 15

@@ -12,12 +12,12 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from erde_cli.core.arrays import FloatArray
 
 Autocast = Callable[[], AbstractContextManager[object]]
 Tell = Callable[[int, int], None]
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

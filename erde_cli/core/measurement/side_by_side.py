@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.export.check import Exported
 from erde_cli.core.measurement.latency import ROUNDS, Timing, leaving_at, paired_ratio
-from erde_cli.core.measurement.rounds import FloatArray, Side, Tell, seconds_in_rounds, untold
+from erde_cli.core.measurement.rounds import Side, Tell, seconds_in_rounds, untold
 
 _CALLS, _IMAGES = 4, 64  # of one exit in one round: at least so many calls, so many images
 

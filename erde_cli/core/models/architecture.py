@@ -13,10 +13,9 @@ from torch import nn
 from erde_cli.core.errors import InputError
 from erde_cli.core.models.airbench import airbench
 from erde_cli.core.models.backbone import Backbone
-from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.heads import erde_head, gap_head
 from erde_cli.core.models.macs import count_macs
-from erde_cli.core.models.modes import evaluation_mode
 from erde_cli.core.models.resnet import resnet
 from erde_cli.core.models.vgg import vgg
 from erde_cli.core.models.wrn import wrn

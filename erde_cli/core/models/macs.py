@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_cli.core.errors import UnsupportedOperatorError
-from erde_cli.core.models.modes import evaluation_mode
+from erde_cli.core.models.early_exit import evaluation_mode
 
 _Handler = Callable[[Sequence[Any], Sequence[Any]], int]
 

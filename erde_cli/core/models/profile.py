@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.macs import count_macs
-from erde_cli.core.models.modes import evaluation_mode
 
 _LEAST_SAVING = 0.05  # share of the full MACs
 

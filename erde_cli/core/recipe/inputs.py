@@ -6,8 +6,7 @@ from copy import deepcopy
 
 from erde_cli.core.recipe.retired import as_before, as_now
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.storage.files import digest_of
-from erde_cli.core.workflows.options import Json
+from erde_cli.core.storage.json_files import Json, digest_of
 
 # Of the section data: where images lie, how they got there, and where they lie once decoded.
 WHEREABOUTS = ("root", "download", "memory_limit")

@@ -11,6 +11,8 @@ from pydantic_core import PydanticUndefined
 
 from erde_cli.core.recipe.schema import Recipe
 
+SCHEMA_FILE = "recipe.schema.json"  # beside the shipped recipes, whose first lines name it
+
 _HEAD = """\
 # Recipes
 
@@ -84,3 +86,18 @@ def _type(kind: Any) -> str:
 
 def _default(field: FieldInfo) -> str:
     return "required" if field.default is PydanticUndefined else f"`{json.dumps(field.default)}`"
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a recipe's file.
+
+    It knows every key, type and bound, but not the rules between keys; those are checked when a
+    recipe is loaded. `name` is optional in a file, where the file's own name stands in for it.
+    """
+    schema = Recipe.model_json_schema()
+    schema["required"] = [key for key in schema["required"] if key != "name"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "A recipe of erde",
+    }

@@ -4,74 +4,21 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 from erde_cli.core.errors import ErdeError, InputError
-from erde_cli.core.storage.json_files import JsonError, load_json
 from erde_cli.core.storage.temporary import new_file, new_folder, set_aside
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def canonical_json(document: Any) -> str:
-    """Write a document as JSON in one fixed form (sorted keys, no NaN, no Infinity)."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest_of(document: Any) -> str:
-    """SHA-256 of a JSON document, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def read_json(path: Path) -> Any:
-    """Read one JSON document.
-
-    Raises:
-        InputError: the file is not JSON, or is larger or deeper than anything erde writes.
-    """
-    try:
-        if path.exists() and not path.is_file():  # to read from a pipe could take for ever
-            raise JsonError("it is no file")
-        return load_json(path)
-    except JsonError as error:
-        raise InputError(
-            f"{path} cannot be read as JSON: {error}.",
-            expected="a file written by erde",
-            hint="make it again with the command that wrote it",
-        ) from error
-
-
-def require_format(
-    path: Path, found: object, known: int, kind: type[InputError], hint: str
-) -> None:
-    """See that a file has the format that this version reads.
-
-    Raises:
-        InputError: it has another; an error of the kind asked for.
-    """
-    if found != known:
-        raise kind(
-            f"{path} has a format that this version of erde does not read.",
-            got=f"format {found}",
-            expected=f"format {known}",
-            hint=hint,
-        )
-
-
-def write_json(path: Path, document: Any) -> None:
-    """Write one JSON document, readable, whole or not at all."""
-    write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
+
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.storage.files import write_text
+
+Json = dict[str, Any]
 
 LARGEST = 16_000_000  # bytes; what erde writes has some kilobytes, and a name for each class
 _DEEPEST = 40  # levels; what erde writes has under 10
@@ -83,3 +91,65 @@ def _refuse_depth(document: Any) -> None:
         if not level:
             return
     raise JsonError(f"it is nested more than {_DEEPEST} deep")
+
+
+def canonical_json(document: Any) -> str:
+    """Write a document as JSON in one fixed form (sorted keys, no NaN, no Infinity)."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(document: Any) -> str:
+    """SHA-256 of a JSON document, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON document.
+
+    Raises:
+        InputError: the file is not JSON, or is larger or deeper than anything erde writes.
+    """
+    try:
+        if path.exists() and not path.is_file():  # to read from a pipe could take for ever
+            raise JsonError("it is no file")
+        return load_json(path)
+    except JsonError as error:
+        raise InputError(
+            f"{path} cannot be read as JSON: {error}.",
+            expected="a file written by erde",
+            hint="make it again with the command that wrote it",
+        ) from error
+
+
+def require_format(
+    path: Path, found: object, known: int, kind: type[InputError], hint: str
+) -> None:
+    """See that a file has the format that this version reads.
+
+    Raises:
+        InputError: it has another; an error of the kind asked for.
+    """
+    if found != known:
+        raise kind(
+            f"{path} has a format that this version of erde does not read.",
+            got=f"format {found}",
+            expected=f"format {known}",
+            hint=hint,
+        )
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write one JSON document, readable, whole or not at all."""
+    write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def not_what_erde_writes(path: Path, error: ValidationError, hint: str) -> BundleError:
+    """A file of a bundle does not validate; the first reason, without pydantic's pages of them."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return BundleError(
+        f"{path} is not what erde writes.",
+        got=f"{where}: {first['msg']}".removeprefix(": "),
+        expected="the file as it was written",
+        hint=hint,
+    )

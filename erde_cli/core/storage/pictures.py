@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from erde_cli.core.errors import brief
 from erde_cli.core.events import Observer
 from erde_cli.core.storage.files import write_file
-from erde_cli.core.storage.picture_axes import SIZE, finish, give_title, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -31,8 +30,6 @@ CHOSEN = "#009e73"
 # The same picture is the same bytes: no version, no date, no random names.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
 STAR = 300  # points², so large that the mark of an exit can be seen inside
-_AWAY = (8, 3)  # points from the middle of a mark to its number, which leave a star free
-_ROOM = 0.08  # of the height of the axes: what a number under its mark takes
 
 
 @dataclass(frozen=True)
@@ -41,63 +38,6 @@ class Point:
 
     macs: float
     accuracy: float
-
-
-@dataclass(frozen=True)
-class TradeOff:
-    """What a picture of the trade-off shows."""
-
-    title: str
-    sweep: Sequence[Point]  # one θ for all exits, from never to always
-    exits: Sequence[Point]  # every exit as a network of its own, with the heads before it
-    chosen: Point | None  # under the bundle's thresholds
-    teacher: Point | None  # the teacher's last exit, without early heads
-
-
-def draw_trade_off(path: Path, picture: TradeOff, observer: Observer) -> Path | None:
-    """Draw accuracy over expected MACs, as `draw` does."""
-    return draw(path, lambda: _trade_off(picture), observer)
-
-
-def _trade_off(picture: TradeOff) -> Figure:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=SIZE, dpi=150, layout="constrained")
-    axes = figure.add_subplot()
-    drawn: list[Artist] = []
-    if len(set(picture.sweep)) > 1:  # of one exit it is a point, under the mark of the exit
-        drawn += axes.plot(
-            [point.macs for point in picture.sweep],
-            [100 * point.accuracy for point in picture.sweep],
-            color=STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
-            clip_on=False,
-        )  # fmt: skip
-    one = [] if picture.chosen is None else [picture.chosen]
-    other = [] if picture.teacher is None else [picture.teacher]
-    drawn += marks(axes, other, "D", OTHER, 60, "teacher, last exit")
-    drawn += marks(axes, picture.exits, "s", INK, 32, "all images leave at this exit")
-    drawn += marks(axes, one, "*", CHOSEN, STAR, "calibrated thresholds", hollow=True)
-    finish(axes, "accuracy")
-    _number(axes, picture.exits)
-    give_title(axes, picture.title)
-    legend_below(figure, drawn)
-    return figure
-
-
-def _number(axes: Axes, exits: Sequence[Point]) -> None:
-    """Number exits from 1, right of their marks and below a rising curve, where there is room."""
-    from matplotlib.patheffects import withStroke
-
-    low, high = axes.get_ylim()
-    for number, point in enumerate(exits, 1):
-        above = 100 * point.accuracy - low < _ROOM * (high - low)
-        axes.annotate(
-            str(number), (point.macs, 100 * point.accuracy),
-            (_AWAY[0], _AWAY[1] if above else -_AWAY[1]),
-            textcoords="offset points", ha="left", va="bottom" if above else "top",
-            color=INK, fontsize=9, zorder=6, annotation_clip=False,
-            path_effects=[withStroke(linewidth=2.5, foreground="white")],
-        )  # fmt: skip
 
 
 def marks(

@@ -11,21 +11,22 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from erde_cli.core.bundle.writer import versions
+from erde_cli.core.arrays import BoolArray
 from erde_cli.core.data.batches import Batches
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError, StoppedError, TrainingError
+from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
-from erde_cli.core.inference.entropy_gap import BoolArray
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.stop import StopRequest, stop_requests
+from erde_cli.core.provenance import versions
 from erde_cli.core.recipe.sections.training import Training
-from erde_cli.core.storage.files import make_folder, write_json, write_text
+from erde_cli.core.storage.files import make_folder, write_text
+from erde_cli.core.storage.json_files import Json, write_json
 from erde_cli.core.training.checkpoints import Checkpoints, Saved
 from erde_cli.core.training.loop import EpochRecord, Objective, train_epoch
 from erde_cli.core.training.resume_state import unfit
 from erde_cli.core.training.state import TrainState
-from erde_cli.core.workflows.options import Json, Options
 
 _SECONDS = 300.0  # between checkpoints inside an epoch; each epoch ends with one
 _VARIABLE = "ERDE_CHECKPOINT_SECONDS"
@@ -52,9 +53,17 @@ class Keeper:
     """Keeps what a training came to: log files for people, checkpoints to go on from."""
 
     def __init__(
-        self, logs: Path, checkpoints: Checkpoints, context: Context, recipe: Json, options: Options
+        self,
+        logs: Path,
+        checkpoints: Checkpoints,
+        context: Context,
+        recipe: Json,
+        observer: Observer,
+        *,
+        resume: bool | None,
     ) -> None:
-        self._logs, self._checkpoints, self._options = logs, checkpoints, options
+        self._logs, self._checkpoints = logs, checkpoints
+        self._observer, self._resume = observer, resume
         self._context = {**context.to_json(), "recipe": recipe}
         self._made_by = {**context.to_json(), "torch": versions()["torch"]}
         self._rows: dict[str, list[Json]] = {"metrics": [], "timings": []}
@@ -69,16 +78,16 @@ class Keeper:
             InputError: there is a state to go on from, and nobody said whether to.
         """
         saved = self._checkpoints.latest(
-            self._options.observer.warning, partial(unfit, own=state.state_dict())
+            self._observer.warning, partial(unfit, own=state.state_dict())
         )
-        if saved is not None and self._options.resume is None:
+        if saved is not None and self._resume is None:
             raise InputError(
                 f"{self._checkpoints.folder} holds the state of this very training, stopped in "
                 f"epoch {saved.state['epoch'] + 1}.",
                 hint="go on with --resume, or begin anew with --no-resume",
                 expected="--resume or --no-resume",
             )
-        if saved is None or not self._options.resume:
+        if saved is None or not self._resume:
             self._checkpoints.clear()
         else:
             self._take_up(state, saved)
@@ -96,7 +105,7 @@ class Keeper:
             return
         self.save(state)
         if self.request.number is not None:
-            again = "the same command" + ("" if self._options.resume else " with --resume")
+            again = "the same command" + ("" if self._resume else " with --resume")
             raise StoppedError(
                 f"Stopped in epoch {state.epoch + 1}, after step {state.step} of the training; "
                 "nothing is lost.",
@@ -123,7 +132,7 @@ class Keeper:
 
     def with_last_state(self, error: TrainingError) -> TrainingError:
         """The error, and where the last state lies that was saved before it."""
-        saved = self._checkpoints.latest(self._options.observer.warning)
+        saved = self._checkpoints.latest(self._observer.warning)
         kept = "nothing was saved before that"
         if saved is not None:
             kept = f"the last state before that, of step {saved.state['step']} of the training, "
@@ -145,7 +154,7 @@ class Keeper:
     def _take_up(self, state: TrainState, saved: Saved) -> None:
         state.load_state_dict(saved.state)
         self._rows = {"metrics": list(saved.metrics), "timings": list(saved.timings)}
-        self._options.observer.note(
+        self._observer.note(
             f"going on in epoch {state.epoch + 1}, after step {state.step} of the training"
         )
         other = [
@@ -154,7 +163,7 @@ class Keeper:
             if saved.made_by.get(name) != self._made_by[name]
         ]
         if other:
-            self._options.observer.warning(
+            self._observer.warning(
                 f"The training goes on differently than it began ({'; '.join(other)}): it is "
                 "valid, but not the network that an uninterrupted run gives, to the bit."
             )
@@ -165,7 +174,7 @@ def train_epochs(
     wanted: Epochs,
     keeper: Keeper,
     after_first: Callable[[EpochRecord], object],
-    options: Options,
+    observer: Observer,
 ) -> float:
     """Train what is left of the epochs; images per second of all of them.
 
@@ -179,7 +188,7 @@ def train_epochs(
             try:
                 record = train_epoch(
                     state, wanted.batches, wanted.objective, wanted.settings, wanted.seed,
-                    wanted.context, wanted.look, options.observer, keeper.after_step,
+                    wanted.context, wanted.look, observer, keeper.after_step,
                     wanted.teacher_correct,
                 )  # fmt: skip
             except TrainingError as error:

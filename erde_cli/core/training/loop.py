@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from erde_cli.core.arrays import BoolArray
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.device import Context
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.events import EpochEvent, Observer
 from erde_cli.core.inference.answers import Answers
-from erde_cli.core.inference.entropy_gap import BoolArray, EntropyGap, entropy_gaps
+from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe.sections.training import Training

@@ -21,7 +21,8 @@ from erde_cli.core.events import Observer
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.folding import folded
 from erde_cli.core.storage.cache import make_room
-from erde_cli.core.storage.files import digest_of, read_json, write_file, write_json
+from erde_cli.core.storage.files import write_file
+from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 
 Logits = NDArray[np.float16]
 

@@ -8,29 +8,31 @@ from typing import Any
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.certificate import certified_content, recorded
-from erde_cli.core.calibration.estimate import Target, calibrate, one_target
+from erde_cli.core.calibration.estimate import (
+    add_half_b,
+    calibrate,
+    estimated_content,
+    one_target,
+)
 from erde_cli.core.calibration.frontier_plot import Curve, FrontierPicture, draw_frontier
+from erde_cli.core.calibration.halves import Seen
+from erde_cli.core.calibration.pick import _certificate_of, choose_point, content_of
 from erde_cli.core.calibration.tests_file import read_tests
 from erde_cli.core.calibration.thresholds_file import (
     ThresholdsDocument,
     thresholds_document,
     write_thresholds,
 )
-from erde_cli.core.calibration.written_estimate import add_half_b, estimated_content
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
 from erde_cli.core.events import Observer
 from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.recipe.sections.calibration import Calibration
-from erde_cli.core.targets import Metric
-from erde_cli.core.workflows.calibration_images import (
-    Seen,
-    Source,
-    look,
-    refuse_tuned_on_all,
-)
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.storage.json_files import Json
+from erde_cli.core.targets import Metric, Target
+from erde_cli.core.workflows.calibration_images import Source, look, refuse_tuned_on_all
+from erde_cli.core.workflows.options import Options
 
 PICTURE = "frontier.png"
 
@@ -107,7 +109,7 @@ def calibrate_bundle(
         told = None if seen.temperatures is None else _compared(seen, target)
     add_half_b(content, seen.observations, seen.half_b)
     document = thresholds_document({**_about(bundle, source, seen, precision, context), **content})
-    document = recorded(document, bundle, seen, options)
+    document = recorded(document, bundle.path, seen, options.observer)
     picture = _draw(bundle, document, seen.profile, told, options.observer)
     write_thresholds(bundle.path, document)
     return Thresholds(bundle, document, seen.profile, told, picture)
@@ -218,3 +220,23 @@ def _dots(figures: list[Json], metric: Metric) -> list[tuple[float, float]]:
         (one["expected_macs"], one["agreement"] if one[metric] is None else one[metric])
         for one in figures
     ]
+
+
+def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
+    """Choose among the stored points for another target, and keep the choice in the bundle.
+
+    Points that a promise covers come first; where none of them meets the target, the choice is
+    among all, and no longer certified.
+
+    Raises:
+        BundleError: it has not been calibrated, or what the target needs was not measured.
+    """
+    found = stored(path)
+    full = float(found.profile.full_macs)
+    point, target, certified = choose_point(path, found.document, target, full, options.observer)
+    content = content_of(point, target, full, certified=certified)
+    if found.document.certificate is not None:
+        content["certificate"] = _certificate_of(
+            found.document.certificate, point, target, certified=certified
+        )
+    return rewritten(found, content, options.observer)

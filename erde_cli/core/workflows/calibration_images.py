@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.halves import halves
+from erde_cli.core.calibration.halves import Seen, halves
 from erde_cli.core.calibration.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.data.batches import evaluation_batches
 from erde_cli.core.data.dataset import Dataset, open_labelled_folder, open_unlabelled_folder
@@ -18,11 +19,10 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.inference.answers import answer_all, ready
-from erde_cli.core.inference.observations import FloatArray, IntArray, Observations
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores
 from erde_cli.core.measurement.latency import exit_latencies
-from erde_cli.core.models.profile import Profile, profile_model
-from erde_cli.core.storage.short_digests import ShortDigests
+from erde_cli.core.models.profile import profile_model
 from erde_cli.core.targets import Metric, Target
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
@@ -74,25 +74,6 @@ class Source:
                 "--threshold",
                 hint="give labelled images with --data FOLDER (<class>/*)",
             )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What every exit says of the images, at temperature 1 and at the fitted ones.
-
-    half_a, half_b: numbers of the images of the two fixed random halves. tested: short digests of
-    the files of half B, uint64 [images]; None where they are no files.
-    """
-
-    fingerprint: str
-    observations: Observations
-    plain: Observations
-    temperatures: list[float] | None
-    reports: tuple[TemperatureReport, ...]
-    half_a: IntArray
-    half_b: IntArray
-    profile: Profile
-    tested: ShortDigests | None
 
 
 def look(

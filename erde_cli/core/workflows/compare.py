@@ -21,10 +21,10 @@ from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import ErdeError, StoppedError
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.storage.json_files import parse_json
+from erde_cli.core.storage.json_files import Json, parse_json
 from erde_cli.core.training.class_weights import check_class_weights
 from erde_cli.core.workflows.images import load_split, open_for_training
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
 

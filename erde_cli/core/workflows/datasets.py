@@ -17,7 +17,7 @@ from erde_cli.core.data.published_files import (
 )
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Observer
-from erde_cli.core.workflows.options import Json
+from erde_cli.core.storage.json_files import Json
 
 _OWN = {
     "digits": ("digits is built in: there is nothing to download.", "erde run digits"),

@@ -20,15 +20,15 @@ from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.inference.answers import Answers, answer_all, ready, route_all
 from erde_cli.core.inference.by_class import ByClass, by_class
 from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
-from erde_cli.core.inference.metrics import Adaptive, adaptive_of
-from erde_cli.core.inference.observations import Observations
+from erde_cli.core.inference.observations import Adaptive, Observations, adaptive_of
 from erde_cli.core.inference.scores import largest_entropy
 from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
 from erde_cli.core.workflows.evaluation_files import EvaluationFiles, write_evaluation
 from erde_cli.core.workflows.images import dataset_of, load_split
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on
 
 # Shares of the largest entropy, ln K: fixed beforehand, the same for every bundle.

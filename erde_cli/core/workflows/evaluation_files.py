@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.by_class import ByClass
 from erde_cli.core.inference.confusion_plot import draw_confusion
-from erde_cli.core.storage.files import write_json, write_text
-from erde_cli.core.storage.pictures import Point, TradeOff, draw_trade_off
+from erde_cli.core.storage.files import write_text
+from erde_cli.core.storage.json_files import write_json
+from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.workflows.evaluation_plot import TradeOff, draw_trade_off
 
 if TYPE_CHECKING:
     from erde_cli.core.workflows.evaluate import Evaluation

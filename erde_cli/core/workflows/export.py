@@ -17,17 +17,19 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.export.check import Check, Exported, verify
 from erde_cli.core.export.network import ExportNetwork, export_network
-from erde_cli.core.export.record import FORMAT, ExportRecord, versions_of
+from erde_cli.core.export.record import FORMAT, ExportRecord
 from erde_cli.core.export.runtimes import MANIFEST
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
 from erde_cli.core.storage.files import make_folder, replaced_file, replaced_folder
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.export_int8_cost import Int8Cost
 from erde_cli.core.workflows.export_int8_images import open_images
 from erde_cli.core.workflows.images import dataset_of, load_split
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 
 Format = Literal["onnx", "onnx-staged", "torch-export"]
 

@@ -12,27 +12,27 @@ import torch
 from numpy.typing import NDArray
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.estimate import calibrate
+from erde_cli.core.calibration.estimate import add_half_b, calibrate, estimated_content
 from erde_cli.core.calibration.thresholds_file import (
     ThresholdsDocument,
     target_to_json,
     thresholds_document,
 )
-from erde_cli.core.calibration.written_estimate import add_half_b, estimated_content
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.export.check import Check, verify
-from erde_cli.core.export.manifest import read_manifest, write_manifest
 from erde_cli.core.export.onnx_int8 import quantisation, quantise_stages
 from erde_cli.core.export.onnx_runtime import OnnxNetwork, open_exported
 from erde_cli.core.export.onnx_stages import Stages
-from erde_cli.core.export.record import ExportRecord, versions_of
+from erde_cli.core.export.record import ExportRecord, read_manifest, write_manifest
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.measurement.side_by_side import BatchPairs, leaving_ms, measure_pairs
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.export_int8_cost import (
     Int8Cost,
     UnderThresholds,
@@ -41,7 +41,7 @@ from erde_cli.core.workflows.export_int8_cost import (
     observations_of,
 )
 from erde_cli.core.workflows.export_int8_images import Int8Images, estimate_of, target_of
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 
 _VERIFIED = 512  # images, at most
 _BATCHES = (1, 64)

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.calibration.thresholds_file import FiguresDocument, ThresholdsDocument
+from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.export.check import Check
 from erde_cli.core.inference.answers import Answers
-from erde_cli.core.inference.metrics import paired_drop_interval
-from erde_cli.core.inference.observations import FloatArray, Observations
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.measurement.side_by_side import BatchPairs, Pair
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.targets import Metric
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.export_int8_images import Int8Images
-from erde_cli.core.workflows.options import Json
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, DataError
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.data import NAMED, Data
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.class_weights import check_class_weights
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 
 _NAMED = 10  # unreadable files named in a warning
 

@@ -10,9 +10,10 @@ from erde_cli.core.errors import InputError
 from erde_cli.core.events import duration
 from erde_cli.core.recipe.loading import name_of
 from erde_cli.core.storage.files import write_text
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.first_recipe import first_recipe
 from erde_cli.core.workflows.images import show_images
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.run_folders import default_run
 

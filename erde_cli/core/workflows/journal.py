@@ -13,8 +13,8 @@ from erde_cli.core.errors import RunError, first_reason
 from erde_cli.core.recipe.inputs import as_meant, decisive, relevant
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.storage.files import digest_of, read_json, require_format, write_json
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.storage.json_files import Json, digest_of, read_json, require_format, write_json
+from erde_cli.core.workflows.options import Options
 
 RUN_FILE, REPORT = "run.json", "report.json"
 FORMAT = 1

@@ -22,8 +22,9 @@ from erde_cli.core.measurement.profile_plot import ProfilePicture, draw_profile
 from erde_cli.core.measurement.verdict import LatencyCosts
 from erde_cli.core.models.profile import Profile
 from erde_cli.core.randomness import permutation
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.images import dataset_of, load_split
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.timed_models import Timed, timed_in
 
 BATCHES = (1, 32, 256)

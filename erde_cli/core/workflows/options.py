@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from erde_cli.core.device import Context, make_context, require_compiler
 from erde_cli.core.events import Observer
@@ -53,6 +52,3 @@ class Options:
             self.observer.phase("Trying torch.compile")
             require_compiler(context.device)
         return context
-
-
-Json = dict[str, Any]

@@ -14,9 +14,10 @@ from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.events import duration
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.kept import PHASES, Kept, what_is_kept
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.planned_training import Measured, PlannedTraining
 from erde_cli.core.workflows.prepared import ROLES, Role
 

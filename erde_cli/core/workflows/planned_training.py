@@ -9,18 +9,20 @@ from pathlib import Path
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.dataset import Dataset
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.kept import Kept, inputs_of
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import (
     Logits,
     Prepared,

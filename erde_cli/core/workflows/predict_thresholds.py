@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, target_to_json
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, rule_of, target_to_json
 from erde_cli.core.errors import BundleError
-from erde_cli.core.inference.prediction import ExitRule, rule_of
+from erde_cli.core.inference.exit_rule import ExitRule
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.targets import Target
 from erde_cli.core.workflows.open_model import Opened
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def _picked(model: Opened, document: ThresholdsDocument, pick: Target, options: 
     from erde_cli.core.calibration.pick import choose_point
 
     full = float(model.answering.cumulative_macs[-1])
-    point, target, certified = choose_point(model.bundle, document, pick, full, options)
+    point, target, certified = choose_point(model.bundle, document, pick, full, options.observer)
     certified = certified and document.device == model.device
     rule = rule_of(document, None, model.exit_count)
     values = document.model_copy(update={"thresholds": point.thresholds}).values

@@ -14,7 +14,8 @@ from torch import Tensor
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.dataset import Dataset
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.models.airbench import whitening_layers
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture

@@ -10,8 +10,9 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.measurement.verdict import LatencyCosts, Verdict, give_verdict
 from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.latency import LatencyRequest, MeasuredLatency, measure_bundle
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 
 
 @dataclass(frozen=True)

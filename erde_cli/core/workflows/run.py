@@ -9,12 +9,12 @@ from pathlib import Path
 
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.writer import with_calibration
+from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.inference.metrics import paired_drop_interval
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.storage.files import digest_of, read_json, write_json
+from erde_cli.core.storage.json_files import Json, digest_of, read_json, write_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.evaluate import (
     Evaluation,
@@ -32,7 +32,7 @@ from erde_cli.core.workflows.kept import (
     kept_network,
     kept_thresholds,
 )
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report_format import is_report

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from erde_cli.core.data.batches import Batch, Batches
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context, images_at_once
 from erde_cli.core.inference.answers import answer_all
 from erde_cli.core.models.early_exit import EarlyExitNet

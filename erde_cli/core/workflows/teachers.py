@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from erde_cli.core.arrays import BoolArray
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import read_bundle_document
 from erde_cli.core.data.batches import Batch, Batches
@@ -17,12 +18,11 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.answers import answer_all, ready
-from erde_cli.core.inference.entropy_gap import BoolArray
 from erde_cli.core.recipe.schema import Recipe, even_pairing
 from erde_cli.core.storage.cache import cache_folder, in_words, temporary_folder, writable_folder
-from erde_cli.core.storage.files import digest_of
+from erde_cli.core.storage.json_files import Json, digest_of
 from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 
 
 def teacher_section(path: Path) -> Json:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
-from erde_cli.core.data.store import Normaliser
+from erde_cli.core.data.normalisation import Normaliser
 from erde_cli.core.device import Context
 from erde_cli.core.export.runtimes import Runtime
 from erde_cli.core.inference.answers import ready

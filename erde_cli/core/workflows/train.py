@@ -19,11 +19,12 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.epochs import Epochs, Keeper, train_epochs
 from erde_cli.core.training.loop import EpochRecord
 from erde_cli.core.workflows.images import load_for_training, open_for_training
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import Role, prepare
 from erde_cli.core.workflows.teachers import (
     check_splits,
@@ -179,9 +180,12 @@ def _train(
     )
     look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
     wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look, right)
-    keeper = Keeper(task.logs, task.checkpoints, context, task.recipe.model_dump(), options)
+    keeper = Keeper(
+        task.logs, task.checkpoints, context, task.recipe.model_dump(), options.observer,
+        resume=options.resume,
+    )  # fmt: skip
     almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
-    speed = train_epochs(made.state, wanted, keeper, almost_kd, options)
+    speed = train_epochs(made.state, wanted, keeper, almost_kd, options.observer)
     bundle = save_bundle(
         task.run / task.role,
         role=task.role,

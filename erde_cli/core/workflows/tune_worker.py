@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from erde_cli.core.data.batches import Batch
-from erde_cli.core.data.store import Normalisation, Normaliser
+from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import Context, make_context, require_compiler
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.measurement.training_speed import Candidate
@@ -22,10 +22,11 @@ from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.loop import Objective, train_step
 from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import ComputedLogits
-from erde_cli.core.workflows.options import Json, Options
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import (
     Logits,
     Role,

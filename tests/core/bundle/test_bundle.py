@@ -13,7 +13,8 @@ from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.bundle.document import BundleDocument
 from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.scores import softmax_entropy
-from erde_cli.core.storage.files import digest_of, digest_of_file
+from erde_cli.core.storage.files import digest_of_file
+from erde_cli.core.storage.json_files import digest_of
 
 from ...edited import edit_json
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from erde_cli.core.calibration.estimate import Observations, Target, calibrate, choose
 from erde_cli.core.inference.by_class import by_class
-from erde_cli.core.inference.metrics import balancing
+from erde_cli.core.inference.observations import balancing
 
 from .test_estimate import TARGETS as BY_ACCURACY
 from .test_estimate import all_midpoints, observe

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from erde_cli.core.calibration.certificate import certified_content, losses
-from erde_cli.core.calibration.halves import halves
+from erde_cli.core.calibration.halves import Seen, halves
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.targets import Risk, Target
-from erde_cli.core.workflows.calibration_images import Seen
 
 COUNT = 1200
 HALF_A, HALF_B = halves(COUNT, "fingerprint")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.comparison.curves import (
     BUDGETS,
     Curve,
@@ -15,7 +16,7 @@ from erde_cli.core.comparison.curves import (
     resampled,
     with_ends,
 )
-from erde_cli.core.inference.observations import FloatArray, Observations
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.randomness import derive_seed
 
 MACS = np.array([25.0, 100.0])

@@ -9,7 +9,8 @@ import torch
 
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches, evaluation_batches
-from erde_cli.core.data.store import ImageStore, Normalisation, Normaliser
+from erde_cli.core.data.normalisation import Normalisation, Normaliser
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context, make_context
 
 

@@ -155,7 +155,7 @@ def test_the_record_survives_the_metadata_and_knows_its_lengths() -> None:
 
 
 def test_preprocessing_is_the_normaliser_to_the_bit(tmp_path: Path) -> None:
-    from erde_cli.core.data.store import Normaliser
+    from erde_cli.core.data.normalisation import Normaliser
 
     record = record_of([0.5])
     model = trained_like(Architecture("resnet", 8, 4, (1,), "gap", classes=5, image_size=16))

@@ -26,7 +26,7 @@ from erde_cli.core.events import Observer
 from erde_cli.core.images import decoders, image_cache, image_files
 from erde_cli.core.images.pixels import NEW_RULES
 from erde_cli.core.recipe.sections.data import Data
-from erde_cli.core.storage.files import digest_of
+from erde_cli.core.storage.json_files import digest_of
 
 MakeFolder = Callable[..., Path]
 COUNTS = {"train": {"a": 20, "b": 10}, "test": {"a": 3, "b": 4}}

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import nn
 
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.inference.answers import answer_all, ready, route_all
 from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.models.architecture import Architecture, build_model
-from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.models.modes import evaluation_mode
+from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 
 CONTEXT = Context(torch.device("cpu"), "float32", 1)
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from erde_cli.core.inference.by_class import ByClass, by_class
-from erde_cli.core.inference.metrics import adaptive
+from erde_cli.core.inference.observations import adaptive
 
 MACS = np.array([10.0, 30.0])
 LABELS = np.array([0, 0, 0, 0, 1, 1])

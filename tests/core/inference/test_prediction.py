@@ -15,13 +15,14 @@ from PIL import Image
 import erde_cli
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.data.sources import to_array
-from erde_cli.core.data.store import Normalisation, Normaliser
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import BundleError, DataError, InputError
 from erde_cli.core.images.pixels import NEW_RULES
 from erde_cli.core.inference.answers import ready, route_all
-from erde_cli.core.inference.prediction import ExitRule, Prediction, Predictor
+from erde_cli.core.inference.exit_rule import ExitRule
+from erde_cli.core.inference.prediction import Prediction, Predictor
 from erde_cli.core.inference.routing import all_scores
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model

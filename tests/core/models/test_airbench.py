@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from erde_cli.core.data.dataset import open_dataset
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import make_context
 from erde_cli.core.models.airbench import Whitening, whitening_layers
 from erde_cli.core.models.architecture import build_model, resolve_architecture

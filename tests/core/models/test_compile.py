@@ -20,7 +20,8 @@ from torch import nn
 
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import make_context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers, answer_all

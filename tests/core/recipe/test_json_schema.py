@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from erde_cli.core.recipe.json_schema import SCHEMA_FILE, json_schema
+from erde_cli.core.recipe.reference import SCHEMA_FILE, json_schema
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.shipped import shipped_recipes
 from erde_cli.core.recipe.yaml_text import parse_yaml

@@ -11,16 +11,13 @@ import pytest
 
 from erde_cli.core.errors import ErdeError, InputError
 from erde_cli.core.storage.files import (
-    canonical_json,
-    digest_of,
     digest_of_file,
     make_folder,
-    read_json,
     replaced_folder,
     write_file,
-    write_json,
     write_text,
 )
+from erde_cli.core.storage.json_files import canonical_json, digest_of, read_json, write_json
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002], ids=oct)

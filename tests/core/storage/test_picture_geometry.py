@@ -19,7 +19,8 @@ from erde_cli.core.comparison.plot import ComparisonPicture, Drawn, _comparison
 from erde_cli.core.measurement.latency import BatchLatency, EndToEnd, Timing
 from erde_cli.core.measurement.profile_plot import ProfilePicture, _profile
 from erde_cli.core.storage.picture_axes import fitted
-from erde_cli.core.storage.pictures import Point, TradeOff, _trade_off
+from erde_cli.core.storage.pictures import Point
+from erde_cli.core.workflows.evaluation_plot import TradeOff, _trade_off
 
 LONG = "W" * 100 + ": 12 images (/a/folder/" + "x" * 100 + ")"
 SHAPES: dict[str, Callable[[float], float]] = {

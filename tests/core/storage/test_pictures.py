@@ -12,7 +12,8 @@ from erde_cli.core.errors import ErdeError, InputError
 from erde_cli.core.events import Observer
 from erde_cli.core.storage import pictures as plots
 from erde_cli.core.storage.cache import user_cache
-from erde_cli.core.storage.pictures import Point, TradeOff, draw_trade_off
+from erde_cli.core.storage.pictures import Point
+from erde_cli.core.workflows.evaluation_plot import TradeOff, draw_trade_off
 
 SWEEP = [Point(1e6, 0.5), Point(2e6, 0.8), Point(3e6, 0.9)]
 WIDE = [Point(1e5, 0.5), Point(2e6, 0.8), Point(3e7, 0.9)]  # so wide that the axis is logarithmic

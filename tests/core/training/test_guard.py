@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
-from erde_cli.core.data.store import ImageStore, Normalisation
+from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.events import Observer

@@ -2,68 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from erde_cli.core.recipe.backbones import FAMILIES
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
 
-_VGG_BLOCKS = {8: 5, 13: 10, 16: 13}
 _HEAD_DROPOUT = 0.5  # of the paper
-
-
-@dataclass(frozen=True)
-class _Family:
-    """What a backbone's family decides: its depths, its blocks, and the keys it does not have."""
-
-    depths: str
-    has_depth: Callable[[int], bool]
-    blocks: Callable[[int], int]
-    width: int
-    lacks: tuple[str, ...]
-    least_side: int = 8  # of images in pixels, so that something is left after all poolings
-
-    def depth_rule(self, name: str, depth: int) -> str:
-        """Say which depths there are, the nearest ones by number."""
-        near = [other for other in range(8, depth + 6) if self.has_depth(other)][-2:]
-        such = f", such as {' or '.join(map(str, near))}" if "n" in self.depths else ""
-        return f"must be {self.depths}{such} for {name}"
-
-
-_FAMILIES = {
-    "resnet": _Family(
-        "6n + 2",
-        lambda depth: depth >= 8 and depth % 6 == 2,
-        lambda depth: (depth - 2) // 2,
-        width=16,
-        lacks=("dropout",),
-    ),
-    "airbench": _Family(
-        "6n + 2",
-        lambda depth: depth >= 8 and depth % 6 == 2,
-        lambda depth: depth - 2,
-        width=64,
-        lacks=("widening", "stem", "stem_stride", "dropout"),
-        least_side=16,
-    ),
-    "wrn": _Family(
-        "6n + 4",
-        lambda depth: depth >= 10 and depth % 6 == 4,
-        lambda depth: (depth - 4) // 2,
-        width=16,
-        lacks=("stem_stride",),
-    ),
-    "vgg": _Family(
-        "8, 13 or 16",
-        _VGG_BLOCKS.__contains__,
-        _VGG_BLOCKS.__getitem__,
-        width=64,
-        lacks=("widening", "stem", "stem_stride", "dropout"),
-    ),
-}
 
 
 class Network(Section):
@@ -130,7 +77,7 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Network:
-        family = _FAMILIES[self.backbone]
+        family = FAMILIES[self.backbone]
         defaults = {"widening": 1, "stem": None, "stem_stride": 1, "dropout": 0}
         rules = broken(
             *(
@@ -181,17 +128,17 @@ class Network(Section):
     @property
     def blocks(self) -> int:
         """Number of blocks of the backbone, the places where it can be cut."""
-        return _FAMILIES[self.backbone].blocks(self.depth)
+        return FAMILIES[self.backbone].blocks(self.depth)
 
     @property
     def least_side(self) -> int:
         """Smallest images that the backbone takes, pixels."""
-        return _FAMILIES[self.backbone].least_side
+        return FAMILIES[self.backbone].least_side
 
     @property
     def channels(self) -> int:
         """Channels of the first group of blocks before widening: `width`, or the family's."""
-        return _FAMILIES[self.backbone].width if self.width is None else self.width
+        return FAMILIES[self.backbone].width if self.width is None else self.width
 
     @property
     def exit_count(self) -> int:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from erde_cli.core.inference.metrics import adaptive, exit_rates, paired_drop_interval
+from erde_cli.core.comparison.paired import paired_drop_interval
+from erde_cli.core.inference.observations import adaptive, exit_rates
 
 BoolArray = NDArray[np.bool_]
 
