@@ -1,5 +1,5 @@
 """Subcommands: one short file each parses, calls one workflow, and shows its result.
 
-Imports `views`, `core.workflows`, and light modules below them.
-Start reading in `train_teacher.py`.
+May import `core`; what needs torch or pydantic only inside a function, so that --help stays quick.
+Start reading in `train_teacher.py`, then `options.py`.
 """

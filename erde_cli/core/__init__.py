@@ -1,5 +1,5 @@
-"""What erde computes: one package for each subject. Knows neither Typer nor Rich.
+"""What erde computes, one package for each subject; knows neither Typer nor Rich.
 
-Imports nothing of `commands`; its packages import each other one way (CONTRIBUTING.md).
+May import nothing of `commands`; which package may import which is drawn in CONTRIBUTING.md.
 Start reading in `workflows/run.py`.
 """

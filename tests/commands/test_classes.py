@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from erde_cli.commands.views.tables import comparison_table, evaluation_table, weakest_table
-from erde_cli.core.workflows.journal import is_report
+from erde_cli.core.workflows.report_format import is_report
 
 from ..conftest import Cli
 from ..edited import edit_json

@@ -1,5 +1,5 @@
-"""Everything that knows Rich: tables, rows, progress on stderr, results on stdout.
+"""All that knows Rich: tables, rows and progress on stderr, results on stdout.
 
-Imports results of the workflows, as types.
+May import `core`, mostly for types.
 Start reading in `terminal.py`.
 """

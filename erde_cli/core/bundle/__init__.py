@@ -1,5 +1,5 @@
 """A trained model on disk: weights, architecture, provenance, thresholds.
 
-Imports `calibration`, `inference`, `models`, `data`, `storage`.
+May import `calibration`, `training` and what lies below.
 Start reading in `bundle.py`.
 """

@@ -1,5 +1,5 @@
 """Scores and labels in, thresholds out: grid, search, guarantee, temperature, drift.
 
-Imports `inference`, `recipe`, `storage`.
+May import `inference` and what lies below.
 Start reading in `estimate.py`.
 """

@@ -1,5 +1,5 @@
-"""Students of one recipe: their plan, curves over cost, paired differences, verdicts.
+"""Students side by side: their recipes, curves over cost, paired differences, verdicts.
 
-Imports `bundle`, `calibration`, `inference`, `recipe`, `storage`.
+May import `export` and what lies below.
 Start reading in `plan.py`.
 """

@@ -1,5 +1,5 @@
-"""Data sets, their splits, the uint8 store, augmentation, and batches.
+"""Data sets, their splits, the uint8 store, augmentation, batches.
 
-Imports `images`, `recipe`, `storage`.
+May import `images`, `recipe` and what lies below.
 Start reading in `dataset.py`.
 """

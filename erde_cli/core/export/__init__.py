@@ -1,5 +1,5 @@
 """ONNX and torch.export: write, check, run.
 
-Imports `bundle`, `inference`, `storage`.
+May import `bundle` and what lies below.
 Start reading in `record.py`.
 """

@@ -1,5 +1,5 @@
 """Image files become pixels: listing, metadata, decoding, the cache of decoded images.
 
-Imports `storage`; never torch.
+May import `storage` and what lies below; never torch.
 Start reading in `decoding.py`.
 """

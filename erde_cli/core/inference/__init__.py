@@ -1,5 +1,5 @@
-"""Scores, the exit rule, routing through stages, answers of every exit, predictions.
+"""Scores, the exit rule, routing through the stages, answers of every exit, predictions.
 
-Imports `models`, `data`.
+May import `models`, `data` and what lies below.
 Start reading in `routing.py`.
 """

@@ -1,5 +1,5 @@
-"""Latency, memory, and training speed, measured in interleaved rounds.
+"""Latency, memory and the speed of training, measured in interleaved rounds.
 
-Imports `export`, `inference`, `models`.
+May import `export` and what lies below.
 Start reading in `latency.py`.
 """

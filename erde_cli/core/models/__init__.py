@@ -1,5 +1,5 @@
-"""Backbones as chains of blocks, heads, early-exit networks, folding, MACs.
+"""Backbones as chains of blocks, heads, early-exit networks, folding, multiply-adds.
 
-Imports `recipe`, `storage`.
-Start reading in `early_exit.py`.
+May import `recipe` and what lies below.
+Start reading in `architecture.py`.
 """

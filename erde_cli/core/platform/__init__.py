@@ -1,5 +1,5 @@
-"""The process and the libraries it runs on: threads, memory, signals, missing packages.
+"""The process and the libraries it runs on: threads, memory, signals, packages that are missing.
 
-Imports `errors`.
+May import `errors`.
 Start reading in `extras.py`.
 """

@@ -1,5 +1,5 @@
-"""Recipes: schema, loading, error messages, and what of a recipe decides a network.
+"""Recipes: schema, loading, problems in their own words, and what of a recipe decides a network.
 
-Imports `storage`; never torch.
+May import `storage` and what lies below; never torch.
 Start reading in `schema.py`.
 """

@@ -1,5 +1,5 @@
 """Losses, objectives, the training loop and its state, checkpoints, a teacher's logits.
 
-Imports `inference`, `models`, `data`, `recipe`, `storage`.
+May import `inference` and what lies below.
 Start reading in `loop.py`.
 """

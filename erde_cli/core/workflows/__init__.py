@@ -1,5 +1,5 @@
 """One function per subcommand: the only place where all packages meet.
 
-Imports every package of `core`.
+May import every package of `core`.
 Start reading in `run.py`.
 """

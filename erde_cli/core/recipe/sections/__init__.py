@@ -1,5 +1,5 @@
-"""The sections of a recipe: every key, its type, its default and its bounds.
+"""The sections of a recipe, one file each: every key, its type, its default and its bounds.
 
-Imports `base.py`, and light modules of `core`.
+May import `recipe/backbones.py` and the modules next to `core`'s packages; never torch.
 Start reading in `network.py`.
 """

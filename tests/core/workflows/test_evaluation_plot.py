@@ -101,7 +101,7 @@ class Listener(Observer):
 def test_settings_for_matplotlib_change_no_picture(tmp_path: Path) -> None:
     """In the current folder, at home, and in the environment, and a backend that is not there."""
     script = (
-        "from tests.core.storage.test_pictures import FULL, Listener, draw_trade_off; "
+        "from tests.core.workflows.test_evaluation_plot import FULL, Listener, draw_trade_off; "
         "listener = Listener();"
         "from pathlib import Path; draw_trade_off(Path('a.png'), FULL, listener);"
         "print(listener.warnings)"
