@@ -1,5 +1,6 @@
 """The front door: what is installed, what starts quickly, what stands where."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -212,6 +213,39 @@ def test_the_wheel_holds_the_recipes_and_finds_them(tmp_path: Path) -> None:
         check=True,
     )
     assert all(name.removesuffix(".yaml") in done.stdout for name in shipped)
+
+
+PACKAGES = sorted((ROOT / "erde_cli").rglob("*/__init__.py"))
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("init", PACKAGES, ids=relative)
+def test_a_package_says_in_three_lines_what_it_holds_and_imports_nothing(init: Path) -> None:
+    """Or `--help` would load whatever a package gathers."""
+    tree = ast.parse(init.read_text())
+    [docstring] = tree.body
+    assert isinstance(docstring, ast.Expr)
+    lines = [line for line in (ast.get_docstring(tree) or "").splitlines() if line]
+    assert len(lines) == 3, lines
+    assert lines[1].startswith("May import")
+    named = re.findall(r"`([\w/]+\.py)`", lines[2])
+    assert named
+    assert all((init.parent / name).is_file() for name in named), named
+
+
+def test_the_core_has_packages_and_few_modules_beside_them() -> None:
+    modules = [path.stem for path in (ROOT / "erde_cli/core").glob("*.py")]
+    assert len(modules) - 1 <= 9, modules
+
+
+def test_the_tests_lie_as_the_packages_do() -> None:
+    """Every folder of tests/core stands for a package."""
+    core = ROOT / "erde_cli/core"
+    folders = {path.name for path in (ROOT / "tests/core").iterdir() if path.is_dir()}
+    assert folders - {"__pycache__"} <= {path.name for path in core.iterdir() if path.is_dir()}
 
 
 def test_the_readme_names_the_two_commands_and_every_subcommand() -> None:
