@@ -341,7 +341,7 @@ def test_a_key_that_only_one_of_two_recipes_has_is_a_difference() -> None:
 
 def test_reading_a_recipe_does_not_import_torch() -> None:
     code = (
-        "import sys; from erde_cli.core.recipe import load_recipe;"
+        "import sys; from erde_cli.core.recipe.loading import load_recipe;"
         "print(load_recipe('digits').name);"
         "assert not {'torch', 'numpy', 'sklearn'} & set(sys.modules)"
     )
