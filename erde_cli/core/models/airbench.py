@@ -5,13 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from erde_cli.core.models.backbone import (
-    Backbone,
-    blocks_per_third,
-    initialise,
-    normalised,
-    pooled_classifier,
-)
+from erde_cli.core.models.backbone import Backbone, initialise, normalised, pooled_classifier
 
 _SIDE = 2  # of the patches that are whitened
 _FILTERS = 2 * 3 * _SIDE**2  # each direction, and its negative for the ReLU
@@ -42,11 +36,6 @@ class Whitening(nn.Conv2d):
         self.weight.copy_(torch.cat([filters, -filters]))
 
 
-def whitening_layers(model: nn.Module) -> list[Whitening]:
-    """The layers of a network that are fitted to the train images before its first step."""
-    return [layer for layer in model.modules() if isinstance(layer, Whitening)]
-
-
 def _covariance(images: Tensor) -> Tensor:
     """Mean of the products of all patches' values, float64 [12, 12]."""
     total, count = torch.zeros(_FILTERS // 2, _FILTERS // 2, dtype=torch.float64), 0
@@ -72,23 +61,17 @@ def airbench(depth: int, width: int, classes: int) -> Backbone:
         width: channels of the first group.
         classes: number of classes.
 
-    Raises:
-        InputError: there is none of that depth.
-
     Source: Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498, section 3.
     """
-    per_group = 2 * blocks_per_third("airbench", depth, 2)
     blocks: list[nn.Module] = []
-    channels: list[int] = []
     inputs = _FILTERS
     for outputs in (width, 2 * width, 4 * width):
-        for index in range(per_group):
+        for index in range((depth - 2) // 3):
             pooling = [nn.MaxPool2d(2)] if index == 0 else []
             first = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
             blocks.append(nn.Sequential(first, *pooling, *normalised(outputs)))
-            channels.append(outputs)
             inputs = outputs
     blocks[0] = nn.Sequential(Whitening(), nn.ReLU(inplace=True), blocks[0])
     classifier = pooled_classifier(inputs, classes)
     initialise([*blocks, classifier])
-    return Backbone(blocks, channels, classifier)
+    return Backbone(blocks, classifier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -11,25 +12,14 @@ import torch
 from torch import nn
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.models.airbench import airbench
 from erde_cli.core.models.backbone import Backbone
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
-from erde_cli.core.models.heads import erde_head, gap_head
+from erde_cli.core.models.heads import StageOutput
 from erde_cli.core.models.macs import count_macs
-from erde_cli.core.models.resnet import resnet
-from erde_cli.core.models.vgg import vgg
-from erde_cli.core.models.wrn import wrn
+from erde_cli.core.recipe.backbones import FAMILIES
+from erde_cli.core.recipe.heads import HEADS
 from erde_cli.core.recipe.sections.network import Network
 
-_BACKBONES: dict[str, Callable[[Architecture], Backbone]] = {
-    "resnet": lambda a: resnet(
-        a.depth, a.width * a.widening, a.classes, a.stem or a.width, a.stem_stride
-    ),
-    "wrn": lambda a: wrn(a.depth, a.width * a.widening, a.classes, a.stem or a.width, a.dropout),
-    "vgg": lambda a: vgg(a.depth, a.width, a.classes),
-    "airbench": lambda a: airbench(a.depth, a.width, a.classes),
-}
-_HEADS = ("erde", "gap")
 _LARGEST_FEATURES = 2**28  # numbers of one image after the first convolution; a gigabyte
 
 
@@ -94,8 +84,8 @@ def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
     """Build a network with fresh weights, which `seed` alone decides.
 
     Raises:
-        InputError: a cut lies outside the backbone, a head does not fit, or the features of one
-            image would fill the memory.
+        InputError: there is no such backbone or head, a cut lies outside the backbone, a head does
+            not fit, or the features of one image would fill the memory.
     """
     _refuse_giants(architecture)
     with torch.random.fork_rng(devices=[]):
@@ -117,16 +107,14 @@ def _refuse_giants(architecture: Architecture) -> None:
 
 
 def _build(architecture: Architecture) -> EarlyExitNet:
-    classes = architecture.classes
-    make_backbone = _BACKBONES.get(architecture.backbone)
-    if make_backbone is None or architecture.head not in _HEADS:
+    if architecture.backbone not in FAMILIES or architecture.head not in HEADS:
         raise InputError(
             f"This version of erde has no backbone {architecture.backbone!r} "
             f"with heads {architecture.head!r}.",
-            expected=f"backbones {', '.join(_BACKBONES)}; heads {', '.join(_HEADS)}",
+            expected=f"backbones {', '.join(FAMILIES)}; heads {', '.join(HEADS)}",
             hint="name one of those",
         )
-    backbone = make_backbone(architecture)
+    backbone = _build_backbone(architecture)
     bounds = [0, *architecture.cuts, len(backbone.blocks)]
     pairs = list(pairwise(bounds))
     if any(start >= end for start, end in pairs):
@@ -139,15 +127,47 @@ def _build(architecture: Architecture) -> EarlyExitNet:
     heads: list[nn.Module] = []
     size = architecture.image_size
     features = torch.zeros(1, 3, size, size)
-    for stage, end in zip(stages[:-1], architecture.cuts, strict=True):
+    for stage in stages[:-1]:
         features = _features(stage, features)
-        channels = backbone.channels[end - 1]
-        if architecture.head == "gap":
-            heads.append(gap_head(channels, backbone.preactivated, classes))
-        else:
-            side = features.shape[-1]
-            heads.append(erde_head(channels, side, classes, architecture.head_dropout))
-    return EarlyExitNet(stages, [*heads, backbone.classifier], classes)
+        output = StageOutput(features.shape[1], features.shape[2], backbone.preactivated)
+        heads.append(_build_head(architecture, output))
+    return EarlyExitNet(stages, [*heads, backbone.classifier], architecture.classes)
+
+
+def _build_backbone(architecture: Architecture) -> Backbone:
+    family, depth = FAMILIES[architecture.backbone], architecture.depth
+    if depth not in family.blocks:
+        raise InputError(
+            f"There is no {architecture.backbone} of depth {depth}.",
+            expected=f"a depth of {family.depths_near(depth)}",
+            hint="name one of those",
+        )
+    options = {
+        "stem": architecture.stem or architecture.width,
+        "stem_stride": architecture.stem_stride,
+        "dropout": architecture.dropout,
+    }
+    backbone: Backbone = _function(family.builder)(
+        depth,
+        architecture.width * architecture.widening,
+        architecture.classes,
+        **{key: value for key, value in options.items() if key in family.keys},
+    )
+    return backbone
+
+
+def _build_head(architecture: Architecture, output: StageOutput) -> nn.Module:
+    head = HEADS[architecture.head]
+    dropout = {"dropout": architecture.head_dropout} if head.drops else {}
+    built: nn.Module = _function(head.builder)(output, architecture.classes, **dropout)
+    return built
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """A builder by its name in a row, "module:function"."""
+    module, function = name.split(":")
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 @torch.no_grad()
@@ -161,7 +181,7 @@ def _features(stage: nn.Module, features: torch.Tensor) -> torch.Tensor:
 def _even_cuts(uncut: Architecture, exits: int) -> list[int]:
     """Cut after the blocks whose cumulative MACs lie nearest to 1/n, 2/n, ... of the whole."""
     with torch.random.fork_rng(devices=[]):
-        blocks = _BACKBONES[uncut.backbone](uncut).blocks
+        blocks = _build_backbone(uncut).blocks
     image_size = uncut.image_size
     features, spent, cumulative = torch.zeros(1, 3, image_size, image_size), 0, []
     for block in blocks:

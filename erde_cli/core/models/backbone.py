@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
-from torch import nn
-
-from erde_cli.core.errors import InputError
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """Blocks in a row, the channels after each, and the network's own classifier.
+    """Blocks in a row, which can be cut after each of them, and the network's own classifier.
 
-    `preactivated` says that blocks end before a norm and a ReLU, so a head must begin with them.
+    What leaves a block is [batch, channels, side, side]. `preactivated` says that blocks end before
+    a norm and a ReLU, so a head must begin with them.
     """
 
     blocks: list[nn.Module]
-    channels: list[int]
     classifier: nn.Module
     preactivated: bool = False
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A layer that is fitted to train images before the first step, as one that whitens them."""
+
+    def fit(self, images: Tensor) -> None:
+        """Choose its weights by normalised images, float32 [n, 3, height, width], on the CPU."""
+
+
+def fitted_layers(model: nn.Module) -> list[Fitted]:
+    """The layers of a network that are fitted to train images before its first step."""
+    return [layer for layer in model.modules() if isinstance(layer, Fitted)]
 
 
 def pooled_classifier(channels: int, classes: int) -> nn.Sequential:
@@ -39,19 +51,3 @@ def initialise(modules: list[nn.Module]) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def blocks_per_third(name: str, depth: int, beside: int) -> int:
-    """Blocks in each third of a residual network of 6n layers and some `beside` them: n.
-
-    Raises:
-        InputError: there is none of that depth.
-    """
-    count, rest = divmod(depth - beside, 6)
-    if rest or count < 1:
-        raise InputError(
-            f"There is no {name}-{depth}.",
-            expected=f"a depth of 6n + {beside}, such as {6 + beside} or {12 + beside}",
-            hint="name one of those",
-        )
-    return count

@@ -9,14 +9,6 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.models.resnet import BasicBlock
-from erde_cli.core.models.wrn import PreactivationBlock
-
-# In a preactivation block the second norm is what follows the first convolution.
-_PAIRS: dict[type[nn.Module], tuple[tuple[str, str], ...]] = {
-    BasicBlock: (("conv1", "norm1"), ("conv2", "norm2")),
-    PreactivationBlock: (("conv1", "norm2"),),
-}
 
 
 def folded(model: EarlyExitNet) -> EarlyExitNet:
@@ -35,9 +27,12 @@ def folded(model: EarlyExitNet) -> EarlyExitNet:
 
 
 def _pairs(module: nn.Module) -> list[tuple[str, str]]:
-    """Names of the convolutions in a module, each with that of the norm which follows it."""
+    """Names of the convolutions in a module, each with that of the norm which follows it.
+
+    A block with a forward pass of its own names them in its attribute `folds`.
+    """
     if not isinstance(module, nn.Sequential):
-        return list(_PAIRS.get(type(module), ()))
+        return list(getattr(module, "folds", ()))
     return [
         (first, second)
         for (first, one), (second, other) in pairwise(module.named_children())

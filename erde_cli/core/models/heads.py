@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from erde_cli.core.errors import InputError
@@ -9,36 +11,47 @@ from erde_cli.core.models.backbone import normalised, pooled_classifier
 from erde_cli.core.models.layers import Dropout, HalvingPool
 
 
-def erde_head(channels: int, side: int, classes: int, dropout: float) -> nn.Module:
+@dataclass(frozen=True)
+class StageOutput:
+    """Features as a stage puts them out, [batch, channels, side, side].
+
+    `preactivated` says that a norm and a ReLU are still due, with which a head must begin.
+    """
+
+    channels: int
+    side: int
+    preactivated: bool
+
+
+def erde_head(features: StageOutput, classes: int, dropout: float) -> nn.Module:
     """Head of the paper: BatchNorm, ReLU, 2x2 average pooling, dropout, one linear layer.
 
     It suits preactivated backbones as it is, since it begins with the norm they leave out.
 
     Args:
-        channels: channels of the features, [batch, channels, side, side].
-        side: height and width of the features, 2 or more.
+        features: of a side of 2 or more.
         classes: number of classes.
         dropout: share of features dropped in training; 0.5 in the paper.
 
     Raises:
         InputError: the features are too small to pool.
     """
-    if side < 2:
+    if features.side < 2:
         raise InputError(
             "The head 'erde' pools 2x2, but the features of this exit are 1x1.",
             expected="features of 2x2 or more",
             hint="use a larger data.image_size, an earlier exit, or head: gap",
         )
     return nn.Sequential(
-        *normalised(channels),
+        *normalised(features.channels),
         HalvingPool(),
         nn.Flatten(),
         Dropout(dropout) if dropout else nn.Identity(),
-        nn.Linear(channels * (side // 2) ** 2, classes),
+        nn.Linear(features.channels * (features.side // 2) ** 2, classes),
     )
 
 
-def gap_head(channels: int, preactivated: bool, classes: int) -> nn.Module:
+def gap_head(features: StageOutput, classes: int) -> nn.Module:
     """Global average pooling and one linear layer, after norm and ReLU where they are still due."""
-    due = normalised(channels) if preactivated else []
-    return nn.Sequential(*due, *pooled_classifier(channels, classes))
+    due = normalised(features.channels) if features.preactivated else []
+    return nn.Sequential(*due, *pooled_classifier(features.channels, classes))

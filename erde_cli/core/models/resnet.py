@@ -5,17 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erde_cli.core.models.backbone import (
-    Backbone,
-    blocks_per_third,
-    initialise,
-    normalised,
-    pooled_classifier,
-)
+from erde_cli.core.models.backbone import Backbone, initialise, normalised, pooled_classifier
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut (a 1x1 convolution where the shape changes)."""
+
+    folds = (("conv1", "norm1"), ("conv2", "norm2"))
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -47,24 +43,18 @@ def resnet(depth: int, width: int, classes: int, stem: int, stem_stride: int = 1
             and resnet32x4 of the literature on distillation.
         stem_stride: of the first convolution, 1 in the paper; 2 halves the side of all features.
 
-    Raises:
-        InputError: there is none of that depth.
-
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2;
     shortcuts with a 1x1 convolution (option B), as in the literature on distillation.
     """
-    per_third = blocks_per_third("ResNet", depth, 2)
     blocks: list[nn.Module] = []
-    channels: list[int] = []
     inputs = stem
     for third, outputs in enumerate((width, 2 * width, 4 * width)):
-        for index in range(per_third):
+        for index in range((depth - 2) // 6):
             stride = 2 if third > 0 and index == 0 else 1
             blocks.append(BasicBlock(inputs, outputs, stride))
-            channels.append(outputs)
             inputs = outputs
     first = nn.Conv2d(3, stem, 3, stem_stride, 1, bias=False)
     blocks[0] = nn.Sequential(first, *normalised(stem), blocks[0])
     classifier = pooled_classifier(inputs, classes)
     initialise([*blocks, classifier])
-    return Backbone(blocks, channels, classifier)
+    return Backbone(blocks, classifier)

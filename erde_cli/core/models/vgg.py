@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from erde_cli.core.errors import InputError
 from erde_cli.core.models.backbone import Backbone, initialise, normalised, pooled_classifier
 
 _CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # in each group
@@ -18,19 +17,10 @@ def vgg(depth: int, width: int, classes: int) -> Backbone:
     maximum. One linear layer takes the place of the three of the paper. That is the layout, and
     with the convolutions' biases the very number of parameters, of the literature on distillation.
 
-    Raises:
-        InputError: there is none of that depth.
-
     Source: Simonyan and Zisserman, ICLR 2015, table 1 (B, D); Tian et al., "Contrastive
     representation distillation", ICLR 2020.
     """
-    if depth not in _CONVOLUTIONS:
-        known = ", ".join(map(str, _CONVOLUTIONS))
-        raise InputError(
-            f"There is no VGG-{depth}.", expected=f"a depth of {known}", hint="name one of those"
-        )
     blocks: list[nn.Module] = []
-    channels: list[int] = []
     inputs = 3
     for group, count in enumerate(_CONVOLUTIONS[depth]):
         outputs = width * min(2**group, 8)
@@ -39,8 +29,7 @@ def vgg(depth: int, width: int, classes: int) -> Backbone:
             if index == count - 1 and group < _POOLED:
                 layers.append(nn.MaxPool2d(2))
             blocks.append(nn.Sequential(*layers))
-            channels.append(outputs)
             inputs = outputs
     classifier = pooled_classifier(inputs, classes)
     initialise([*blocks, classifier])
-    return Backbone(blocks, channels, classifier)
+    return Backbone(blocks, classifier)

@@ -5,13 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from erde_cli.core.models.backbone import (
-    Backbone,
-    blocks_per_third,
-    initialise,
-    normalised,
-    pooled_classifier,
-)
+from erde_cli.core.models.backbone import Backbone, initialise, normalised, pooled_classifier
 
 
 class PreactivationBlock(nn.Module):
@@ -19,6 +13,8 @@ class PreactivationBlock(nn.Module):
 
     Where the shape changes, the shortcut is a 1x1 convolution of the activated features.
     """
+
+    folds = (("conv1", "norm2"),)
 
     def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
         super().__init__()
@@ -54,22 +50,16 @@ def wrn(depth: int, width: int, classes: int, stem: int, dropout: float) -> Back
         stem: channels of the first convolution, 16 in the paper.
         dropout: share of features dropped between the convolutions of a block.
 
-    Raises:
-        InputError: there is none of that depth.
-
     Source: Zagoruyko and Komodakis, "Wide residual networks", BMVC 2016, table 1.
     """
-    per_third = blocks_per_third("WRN", depth, 4)
     blocks: list[nn.Module] = []
-    channels: list[int] = []
     inputs = stem
     for third, outputs in enumerate((width, 2 * width, 4 * width)):
-        for index in range(per_third):
+        for index in range((depth - 4) // 6):
             stride = 2 if third > 0 and index == 0 else 1
             blocks.append(PreactivationBlock(inputs, outputs, stride, dropout))
-            channels.append(outputs)
             inputs = outputs
     blocks[0] = nn.Sequential(nn.Conv2d(3, stem, 3, 1, 1, bias=False), blocks[0])
     classifier = nn.Sequential(*normalised(inputs), *pooled_classifier(inputs, classes))
     initialise([*blocks, classifier])
-    return Backbone(blocks, channels, classifier, preactivated=True)
+    return Backbone(blocks, classifier, preactivated=True)

@@ -1,59 +1,110 @@
-"""Families of backbones: which depths, keys and sides of images each has."""
+"""Families of backbones: a row each, with all that a recipe and the network's builder ask of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Literal
 
-_VGG_BLOCKS = {8: 5, 13: 10, 16: 13}
+# Keys of a network that some families have. The builder is called with depth, width (widening
+# included) and classes, and with those of the other keys that the family has, by name.
+FAMILY_KEYS = ("widening", "stem", "stem_stride", "dropout")
+_N = range(1, 1668)  # of 6n + 2 and 6n + 4, up to the largest depth of a recipe
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a backbone's family decides: its depths, its blocks, and the keys it does not have."""
+    """What a backbone's family decides: its depths, its blocks, its keys, and who builds it."""
 
-    depths: str
-    has_depth: Callable[[int], bool]
-    blocks: Callable[[int], int]
-    width: int
-    lacks: tuple[str, ...]
+    description: str
+    builder: str  # "module:function", so that a recipe is read without torch
+    blocks: dict[int, int]  # depth: number of blocks, the places where it can be cut
+    width: int  # channels of the first group of blocks, where a recipe names none
+    keys: tuple[str, ...] = ()  # of FAMILY_KEYS
+    formula: str = ""  # of its depths, where they go on
     least_side: int = 8  # of images in pixels, so that something is left after all poolings
 
-    def depth_rule(self, name: str, depth: int) -> str:
+    def depths_near(self, depth: int) -> str:
         """Say which depths there are, the nearest ones by number."""
-        near = [other for other in range(8, depth + 6) if self.has_depth(other)][-2:]
-        such = f", such as {' or '.join(map(str, near))}" if "n" in self.depths else ""
-        return f"must be {self.depths}{such} for {name}"
+        if not self.formula:
+            return joined(self.blocks, "or")
+        near = [other for other in self.blocks if other < depth + 6][-2:]
+        return f"{self.formula}, such as {joined(near, 'or')}"
 
 
+_MODELS = "erde_cli.core.models"
 FAMILIES = {
     "resnet": Family(
-        "6n + 2",
-        lambda depth: depth >= 8 and depth % 6 == 2,
-        lambda depth: (depth - 2) // 2,
+        "He et al.",
+        f"{_MODELS}.resnet:resnet",
+        {6 * n + 2: 3 * n for n in _N},
         width=16,
-        lacks=("dropout",),
-    ),
-    "airbench": Family(
-        "6n + 2",
-        lambda depth: depth >= 8 and depth % 6 == 2,
-        lambda depth: depth - 2,
-        width=64,
-        lacks=("widening", "stem", "stem_stride", "dropout"),
-        least_side=16,
+        keys=("widening", "stem", "stem_stride"),
+        formula="6n + 2",
     ),
     "wrn": Family(
-        "6n + 4",
-        lambda depth: depth >= 10 and depth % 6 == 4,
-        lambda depth: (depth - 4) // 2,
+        "wide, pre-activation",
+        f"{_MODELS}.wrn:wrn",
+        {6 * n + 4: 3 * n for n in _N},
         width=16,
-        lacks=("stem_stride",),
+        keys=("widening", "stem", "dropout"),
+        formula="6n + 4",
     ),
     "vgg": Family(
-        "8, 13 or 16",
-        _VGG_BLOCKS.__contains__,
-        _VGG_BLOCKS.__getitem__,
+        "with BatchNorm, for 32 pixels",
+        f"{_MODELS}.vgg:vgg",
+        {8: 5, 13: 10, 16: 13},
         width=64,
-        lacks=("widening", "stem", "stem_stride", "dropout"),
+    ),
+    "airbench": Family(
+        "whitening, wide where features are small",
+        f"{_MODELS}.airbench:airbench",
+        {6 * n + 2: 6 * n for n in _N},
+        width=64,
+        formula="6n + 2",
+        least_side=16,
     ),
 }
+if TYPE_CHECKING:
+    FamilyName = str
+else:
+    FamilyName = Literal[tuple(FAMILIES)]
+
+
+def joined(items: Iterable[object], word: str) -> str:
+    """A list in words: `a, b and c`."""
+    *first, last = map(str, items)
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def described_families() -> str:
+    """Every family with its description."""
+    return ", ".join(f"{name} ({family.description})" for name, family in FAMILIES.items())
+
+
+def described_depths() -> str:
+    """The depths of every family, each rule once."""
+    rules: dict[str, list[str]] = {}
+    for name, family in FAMILIES.items():
+        first = ", ".join(map(str, islice(family.blocks, 3)))
+        rule = f"{family.formula} ({first}, ...)" if family.formula else joined(family.blocks, "or")
+        rules.setdefault(rule, []).append(name)
+    return ", ".join(
+        f"{names[0]} {rule}" + "".join(f", {name} the same" for name in names[1:])
+        for rule, names in rules.items()
+    )
+
+
+def described_widths() -> str:
+    """The default width of the first family, then each other one with those that have it."""
+    widths: dict[int, list[str]] = {}
+    for name, family in FAMILIES.items():
+        widths.setdefault(family.width, []).append(name)
+    usual, *others = widths
+    return f"{usual}" + "".join(f", and {w} for {joined(widths[w], 'and')}" for w in others)
+
+
+def families_with(key: str) -> str:
+    """Names of the families that have a key."""
+    return ", ".join(name for name, family in FAMILIES.items() if key in family.keys)

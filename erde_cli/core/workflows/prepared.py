@@ -17,8 +17,8 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
-from erde_cli.core.models.airbench import whitening_layers
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
+from erde_cli.core.models.backbone import fitted_layers
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.network import Network
@@ -31,7 +31,7 @@ from erde_cli.core.workflows.loss_settings import loss_settings
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
-_WHITENED_ON = 5000 * 32**2  # pixels, as in airbench
+_FITTED_ON = 5000 * 32**2  # pixels, as in airbench
 Logits = Callable[[Batch], Tensor]  # of a teacher, float32 [batch, exits, classes]
 
 
@@ -95,7 +95,7 @@ def prepare(
     # Teacher and student draw apart, so that neither depends on how long the other was trained.
     seed = derive_seed(recipe.seed, role)
     model = build_model(architecture, derive_seed(seed, "weights"))
-    for layer in whitening_layers(model):
+    for layer in fitted_layers(model):
         layer.fit(_some_images(train, normalisation))
     context.place(model)
     # The teacher sees another view of each image every epoch.
@@ -156,7 +156,7 @@ def objective_of(
 def _some_images(train: ImageStore, normalisation: Normalisation) -> Tensor:
     """Images from all over the train split, normalised, float32 [n, 3, height, width]."""
     height, width = train.images.shape[1:3]
-    most = max(1, _WHITENED_ON // (height * width))
+    most = max(1, _FITTED_ON // (height * width))
     places = np.arange(0, len(train), max(1, math.ceil(len(train) / most)))
     scale, shift = normalisation.scale_and_shift()
     return (train.take(train.places(places)).float() * scale - shift).permute(0, 3, 1, 2)

@@ -11,8 +11,9 @@ from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import make_context
-from erde_cli.core.models.airbench import Whitening, whitening_layers
+from erde_cli.core.models.airbench import Whitening
 from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.backbone import fitted_layers
 from erde_cli.core.models.macs import count_macs
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.sections.network import Network
@@ -71,7 +72,8 @@ def test_only_the_bias_of_the_whitening_layer_is_trained() -> None:
     dataset = open_dataset(recipe.data)
     train = dataset.load("train")
     made = prepare(recipe, "teacher", dataset, train, context)
-    [layer] = whitening_layers(made.state.model)
+    [layer] = fitted_layers(made.state.model)
+    assert isinstance(layer, Whitening)
     before = layer.weight.clone(), layer.bias.clone()  # type: ignore[union-attr]
     expected = Whitening()
     expected.fit(normalised(train, made.normalisation))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from erde_cli.core.models.architecture import build_model, resolve_architecture
-from erde_cli.core.models.heads import gap_head
+from erde_cli.core.models.heads import StageOutput, gap_head
 from erde_cli.core.models.macs import count_macs
 from erde_cli.core.models.wrn import PreactivationBlock, wrn
 from erde_cli.core.recipe.sections.network import Network
@@ -193,5 +193,6 @@ def test_every_exit_of_a_preactivated_backbone_normalises_first_and_once(head: s
 
 
 def test_a_head_after_an_activated_backbone_does_not_normalise_again() -> None:
-    assert not [m for m in gap_head(6, False, 5).modules() if isinstance(m, nn.BatchNorm2d)]
-    assert [m for m in gap_head(6, True, 5).modules() if isinstance(m, nn.BatchNorm2d)]
+    plain, due = (gap_head(StageOutput(6, 4, preactivated), 5) for preactivated in (False, True))
+    assert not [module for module in plain.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [module for module in due.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -27,7 +27,7 @@ from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers, answer_all
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.models.heads import erde_head
+from erde_cli.core.models.heads import StageOutput, erde_head
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.loop import EpochRecord, train_epoch
 from erde_cli.core.training.objectives import LabelObjective
@@ -94,7 +94,9 @@ def epochs(state: TrainState, count: int, settings: Training = SETTINGS) -> list
 def test_the_compiler_compiles_training_steps_and_the_names_stay(tmp_path: Path) -> None:
     """About 15 s, most of it the compiler's, so the network is next to nothing."""
     stage = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1))
-    state = TrainState(EarlyExitNet([stage], [erde_head(2, 8, 2, 0.5)], 2), SETTINGS)
+    state = TrainState(
+        EarlyExitNet([stage], [erde_head(StageOutput(2, 8, False), 2, 0.5)], 2), SETTINGS
+    )
     CONTEXT().place(state.model)
     before = copy.deepcopy(state.model.state_dict())
     [record] = epochs(state, 1)

@@ -9,7 +9,7 @@ from torch import nn
 from erde_cli.core.errors import InputError
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.models.heads import erde_head, gap_head
+from erde_cli.core.models.heads import StageOutput, erde_head, gap_head
 from erde_cli.core.models.layers import Dropout, HalvingPool
 from erde_cli.core.models.resnet import resnet
 from erde_cli.core.recipe.sections.network import Network
@@ -80,7 +80,7 @@ def test_as_many_heads_as_stages_are_needed() -> None:
 
 
 def test_the_head_of_the_paper_has_the_layers_of_the_paper() -> None:
-    head = erde_head(6, 9, 5, 0.5)
+    head = erde_head(StageOutput(6, 9, False), 5, 0.5)
     assert [type(layer) for layer in head] == [
         nn.BatchNorm2d,
         nn.ReLU,
@@ -103,18 +103,19 @@ def test_the_heads_drop_the_share_of_the_network(share: float) -> None:
 @pytest.mark.parametrize("side", [2, 3, 4, 9])
 def test_a_head_fits_features_of_its_side(side: int) -> None:
     features = torch.zeros(2, 6, side, side)
-    assert erde_head(6, side, 5, 0.5)(features).shape == (2, 5)
-    assert gap_head(6, preactivated=False, classes=5)(features).shape == (2, 5)
+    output = StageOutput(6, side, preactivated=False)
+    assert erde_head(output, 5, 0.5)(features).shape == (2, 5)
+    assert gap_head(output, 5)(features).shape == (2, 5)
 
 
 def test_the_head_of_the_paper_refuses_features_that_it_cannot_pool() -> None:
     with pytest.raises(InputError, match="1x1") as caught:
-        erde_head(6, 1, 5, 0.5)
+        erde_head(StageOutput(6, 1, False), 5, 0.5)
     assert "2x2" in caught.value.expected
     assert "head: gap" in caught.value.hint
 
 
 def test_the_head_of_means_takes_features_of_one_pixel() -> None:
     features = make_images(2)[:, :, :1, :1]
-    head = gap_head(3, False, 5)
+    head = gap_head(StageOutput(3, 1, False), 5)
     assert torch.equal(head(features), head[-1](features.flatten(1)))

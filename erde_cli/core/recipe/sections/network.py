@@ -7,32 +7,33 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from erde_cli.core.recipe.backbones import FAMILIES
+from erde_cli.core.recipe.backbones import (
+    FAMILIES,
+    FAMILY_KEYS,
+    FamilyName,
+    described_depths,
+    described_families,
+    described_widths,
+    families_with,
+    joined,
+)
+from erde_cli.core.recipe.heads import HEADS, HeadName
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
-
-_HEAD_DROPOUT = 0.5  # of the paper
 
 
 class Network(Section):
     """A backbone, where it is cut, and the head at each cut."""
 
-    backbone: Literal["resnet", "wrn", "vgg", "airbench"] = Field(
-        "resnet",
-        description="family of the backbone: resnet (He et al.), wrn (wide, pre-activation), "
-        "vgg (with BatchNorm, for 32 pixels), airbench (whitening, wide where features are small)",
+    backbone: FamilyName = Field(
+        "resnet", description=f"family of the backbone: {described_families()}"
     )
-    depth: int = Field(
-        ge=8,
-        le=10_000,
-        description="layers of the backbone: resnet 6n + 2 (8, 14, 20, ...), "
-        "airbench the same, wrn 6n + 4 (10, 16, 22, ...), vgg 8, 13 or 16",
-    )
+    depth: int = Field(ge=8, le=10_000, description=f"layers of the backbone: {described_depths()}")
     width: int | None = Field(
         None,
         ge=1,
         le=1024,
         description="channels of the first group of blocks before widening; "
-        "null: 16, and 64 for vgg and airbench",
+        f"null: {described_widths()}",
     )
     widening: int = Field(
         1,
@@ -45,23 +46,28 @@ class Network(Section):
     )
     stem_stride: Literal[1, 2] = Field(
         1,
-        description="resnet: step of the first convolution; 2 halves the side of all features, so "
-        "that twice the width costs the same",
+        description=f"{families_with('stem_stride')}: step of the first convolution; 2 halves the "
+        "side of all features, so that twice the width costs the same",
     )
     dropout: float = Field(
-        0, ge=0, lt=1, description="wrn: share of features dropped between a block's convolutions"
+        0,
+        ge=0,
+        lt=1,
+        description=f"{families_with('dropout')}: share of features dropped between a block's "
+        "convolutions",
     )
     exits: int | list[int] = Field(
         3,
         description="[3, 6]: early exits after blocks 3 and 6, and the last; "
         "3: that many with the last, evenly spaced in multiply-adds",
     )
-    head: Literal["erde", "gap"] = Field("erde", description="classifier at the early exits")
+    head: HeadName = Field("erde", description="classifier at the early exits")
     head_dropout: float = Field(
-        _HEAD_DROPOUT,
+        0.5,  # of the paper
         ge=0,
         lt=1,
-        description="share of features dropped in each head of the kind erde",
+        description="share of features dropped in each head of the kind "
+        + joined((name for name, head in HEADS.items() if head.drops), "or"),
     )
     exit_weights: list[NonNegative] | None = Field(
         None, description="weight of each exit's loss; null: all the same"
@@ -78,29 +84,29 @@ class Network(Section):
     @model_validator(mode="after")
     def _check(self) -> Network:
         family = FAMILIES[self.backbone]
-        defaults = {"widening": 1, "stem": None, "stem_stride": 1, "dropout": 0}
+        has_depth = self.depth in family.blocks
         rules = broken(
             *(
-                (
-                    getattr(self, key) != defaults[key],
-                    key,
-                    f"{self.backbone} has none; leave it out",
-                )
-                for key in family.lacks
+                (self._is_set(key), key, f"{self.backbone} has none; leave it out")
+                for key in FAMILY_KEYS
+                if key not in family.keys
             ),
             (
-                self.head != "erde" and self.head_dropout != _HEAD_DROPOUT,
+                not HEADS[self.head].drops and self._is_set("head_dropout"),
                 "head_dropout",
                 f"head: {self.head} drops nothing; leave it out",
             ),
             (
-                not family.has_depth(self.depth),
+                not has_depth,
                 "depth",
-                family.depth_rule(self.backbone, self.depth),
+                f"must be {family.depths_near(self.depth)} for {self.backbone}",
             ),
         )
-        refuse(rules + (self._exit_rules() if family.has_depth(self.depth) else []))
+        refuse(rules + (self._exit_rules() if has_depth else []))
         return self
+
+    def _is_set(self, key: str) -> bool:
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
 
     def _exit_rules(self) -> Rules:
         last = self.blocks - 1
@@ -128,7 +134,7 @@ class Network(Section):
     @property
     def blocks(self) -> int:
         """Number of blocks of the backbone, the places where it can be cut."""
-        return FAMILIES[self.backbone].blocks(self.depth)
+        return FAMILIES[self.backbone].blocks[self.depth]
 
     @property
     def least_side(self) -> int:
