@@ -68,14 +68,15 @@ _ZERO = [
     "avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "sum",
     # activation
     "relu", "relu_", "gelu", "silu", "silu_", "sigmoid", "tanh", "hardtanh", "hardtanh_",
-    "hardswish", "hardswish_", "hardsigmoid", "leaky_relu", "leaky_relu_", "elu", "prelu",
-    "softmax",
-    "log_softmax", "dropout", "dropout_", "feature_dropout",
+    "hardswish", "hardswish_", "hardsigmoid", "leaky_relu", "leaky_relu_", "elu", "prelu", "relu6",
+    "relu6_", "selu", "celu", "glu", "mish", "mish_", "softplus", "softmax", "log_softmax",
+    "dropout", "dropout_", "feature_dropout",
     # element-wise
     "add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "neg", "exp", "log", "sqrt",
     "rsqrt", "pow",
     # shape only
     "stack", "clone", "pad", "constant_pad_nd", "flatten", "reshape", "view", "mT",
+    "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
 ]  # fmt: skip
 
 
