@@ -32,10 +32,11 @@ from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.allocator import keep_freed_memory
+from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.training import Training
-from erde_cli.core.training.loop import Objective, train_epoch
-from erde_cli.core.training.losses import LossSettings
-from erde_cli.core.training.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.training.loop import Epochs, Objective, train_epoch
+from erde_cli.core.training.losses import distillation_terms, label_terms
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
 
@@ -86,12 +87,10 @@ def trained(
     objective = make_objective(model, batches)
     no_images: NDArray[np.float64] = np.zeros((1, model.exit_count))
     nothing = Answers(no_images > 0, no_images, no_images.astype(np.int64))
+    wanted = Epochs(SETTINGS, batches, objective, 1, context, lambda _: nothing)
 
     def epoch() -> float:
-        record = train_epoch(
-            state, batches, objective, SETTINGS, 1, context, lambda _: nothing, Observer()
-        )
-        return float(record.timings["seconds"])
+        return float(train_epoch(state, wanted, Observer()).timings["seconds"])
 
     return epoch
 
@@ -99,7 +98,7 @@ def trained(
 def labels_only(model: EarlyExitNet, batches: Batches) -> Objective:
     """Cross-entropy at every exit."""
     del batches
-    return LabelObjective(torch.ones(model.exit_count), 0.0)
+    return SumOfTerms(label_terms(), torch.ones(model.exit_count))
 
 
 def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Objective]:
@@ -111,7 +110,7 @@ def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Obje
             teacher = CachedLogits(network(TEACHER), batches, cache, context, Observer())
         exits = range(model.exit_count)
         weights = torch.ones(model.exit_count)
-        return DistillationObjective(teacher, exits, LossSettings(), weights, 1, context)
+        return SumOfTerms(distillation_terms(Distillation()), weights, teacher, exits)
 
     return make
 

@@ -40,8 +40,9 @@ from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.sections.training import Training
-from erde_cli.core.training.loop import train_epoch
-from erde_cli.core.training.objectives import LabelObjective
+from erde_cli.core.training.loop import Epochs, train_epoch
+from erde_cli.core.training.losses import label_terms
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 
 
@@ -75,16 +76,14 @@ def our_loop(name: str, store: ImageStore, observer: Observer | None = None) -> 
     state = TrainState(model, settings)
     normalisation = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     batches = Batches(store, normalisation, AugmentationPlan(4, True, 0), BATCH, 1, context)
-    objective = LabelObjective(torch.ones(model.exit_count), 0.0)
+    objective = SumOfTerms(label_terms(), torch.ones(model.exit_count))
     no_images: NDArray[np.float64] = np.zeros((1, model.exit_count))
     nothing = Answers(no_images > 0, no_images, no_images.astype(np.int64))
+    wanted = Epochs(settings, batches, objective, 1, context, lambda _: nothing)
     watching = observer or Observer()
 
     def epoch() -> float:
-        record = train_epoch(
-            state, batches, objective, settings, 1, context, lambda _: nothing, watching
-        )
-        return float(record.timings["images_per_second"])
+        return float(train_epoch(state, wanted, watching).timings["images_per_second"])
 
     return epoch
 

@@ -30,8 +30,6 @@ from erde_cli.core.events import EpochEvent, Observer, StepEvent, Table
 if TYPE_CHECKING:
     from erde_cli.core.workflows.options import Options
 
-_SHORT = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E", "teacher_wrong": "T wrong"}
-
 _WIDE = 10_000  # columns: more than any table has
 
 
@@ -216,10 +214,12 @@ def show(
 
 
 def _terms(means: dict[str, float]) -> str:
-    shown = {_SHORT.get(name, name): value for name, value in means.items()}
-    wrong = shown.pop("T wrong", None)
-    parts = [f"{name} {value:.3f}" for name, value in shown.items()]
-    parts += [] if wrong is None else [f"teacher wrong {100 * wrong:.1f} %"]
+    from erde_cli.core.recipe.sections.distillation import LABELS
+
+    terms = {name: value for name, value in means.items() if name != "teacher_wrong"}
+    parts = [f"{LABELS.get(name, name)} {value:.3f}" for name, value in terms.items()]
+    if "teacher_wrong" in means:
+        parts.append(f"teacher wrong {100 * means['teacher_wrong']:.1f} %")
     return "  ".join(parts)
 
 

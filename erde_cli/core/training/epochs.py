@@ -6,47 +6,25 @@ import json
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from erde_cli.core.arrays import BoolArray
-from erde_cli.core.data.batches import Batches
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError, StoppedError, TrainingError
 from erde_cli.core.events import Observer
-from erde_cli.core.inference.answers import Answers
-from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.stop import StopRequest, stop_requests
 from erde_cli.core.provenance import versions
-from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.files import make_folder, write_text
 from erde_cli.core.storage.json_files import Json, write_json
 from erde_cli.core.training.checkpoints import Checkpoints, Saved
-from erde_cli.core.training.loop import EpochRecord, Objective, train_epoch
+from erde_cli.core.training.loop import EpochRecord, Epochs, train_epoch
 from erde_cli.core.training.resume_state import unfit
 from erde_cli.core.training.state import TrainState
 
 _SECONDS = 300.0  # between checkpoints inside an epoch; each epoch ends with one
 _VARIABLE = "ERDE_CHECKPOINT_SECONDS"
 _DECIDES_BYTES = ("device", "precision", "memory_format", "threads", "world_size", "torch")
-
-
-@dataclass(frozen=True)
-class Epochs:
-    """What the epochs of one network are trained with; `seed` is the network's own.
-
-    teacher_correct: of the images that `look` answers, bool [images, exits]; None: no teacher.
-    """
-
-    settings: Training
-    batches: Batches
-    objective: Objective
-    seed: int
-    context: Context
-    look: Callable[[EarlyExitNet], Answers]
-    teacher_correct: BoolArray | None = None
 
 
 class Keeper:
@@ -186,11 +164,7 @@ def train_epochs(
     with stop_requests() as keeper.request:
         while state.epoch < wanted.settings.epochs:
             try:
-                record = train_epoch(
-                    state, wanted.batches, wanted.objective, wanted.settings, wanted.seed,
-                    wanted.context, wanted.look, observer, keeper.after_step,
-                    wanted.teacher_correct,
-                )  # fmt: skip
+                record = train_epoch(state, wanted, observer, keeper.after_step)
             except TrainingError as error:
                 raise keeper.with_last_state(error) from error
             keeper.add(record, state)

@@ -6,7 +6,6 @@ settings, the seed and the step.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -24,12 +23,12 @@ from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe.sections.training import Training
+from erde_cli.core.training.collapse import warn_of_collapsed
 from erde_cli.core.training.epoch_log import EpochLog
 from erde_cli.core.training.guard import not_finite
 from erde_cli.core.training.schedule import learning_rate
 from erde_cli.core.training.state import TrainState
 
-_LEAST_PER_CLASS = 10  # calibration images per class from which a collapse can be told
 _LEAST_SCALE = 2.0**-16  # of gradients in float16; 32 skipped steps below where it begins
 _STEPS_PER_EVENT = 10  # reading a loss makes the device wait; so not every step
 
@@ -58,52 +57,72 @@ class EpochRecord:
     timings: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Epochs:
+    """What the epochs of one network are trained with; `seed` is the network's own.
+
+    look: answers the images that are looked at after every epoch (shown, never selected on).
+    teacher_correct: where the teacher is right on these images, bool [images, exits]; with it, mean
+        entropies where it is wrong and where it is right are logged. None: no teacher.
+    """
+
+    settings: Training
+    batches: Batches
+    objective: Objective
+    seed: int
+    context: Context
+    look: Callable[[EarlyExitNet], Answers]
+    teacher_correct: BoolArray | None = None
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step of the training, from 0."""
+        return learning_rate(self.settings, step, len(self.batches))
+
+
 def train_epoch(
     state: TrainState,
-    batches: Batches,
-    objective: Objective,
-    settings: Training,
-    seed: int,
-    context: Context,
-    evaluate: Callable[[EarlyExitNet], Answers],
+    wanted: Epochs,
     observer: Observer,
     after_step: Callable[[TrainState], object] = lambda state: None,
-    teacher_correct: BoolArray | None = None,
 ) -> EpochRecord:
-    """Train to the end of an epoch, then look at the calibration split (shown, never selected on).
+    """Train to the end of an epoch, then look at the calibration split; its numbers.
 
     `after_step` may save the state, and end it all by an exception: the next call goes on there.
-    `teacher_correct`, bool [images, exits], says where the teacher is right on the images that
-    `evaluate` answers; with it, mean entropies where it is wrong and where it is right are logged.
 
     Raises:
         TrainingError: too many steps one after the other were not finite, or all of an epoch;
             or float16 cannot hold the gradients.
     """
-    log = state.log = state.log or EpochLog(batches.batch_size)
+    steps, settings = len(wanted.batches), wanted.settings
+    log = state.log = state.log or EpochLog(wanted.batches.batch_size)
     log.resume()
     state.model.train()
-    first = state.step - state.epoch * len(batches)
+    first = state.step - state.epoch * steps
     with torch.random.fork_rng(devices=[]):
-        for batch in batches.epoch(state.epoch, first):
+        for batch in wanted.batches.epoch(state.epoch, first):
             # Dropout draws from the global generator: set anew, it depends on the step alone.
-            torch.manual_seed(derive_seed(seed, "dropout", state.step, context.rank))
-            rate = learning_rate(settings, state.step, len(batches))
-            log.add(*train_step(state, batch, objective, settings, rate, context))
+            torch.manual_seed(derive_seed(wanted.seed, "dropout", state.step, wanted.context.rank))
+            rate = wanted.rate(state.step)
+            log.add(*train_step(state, batch, wanted.objective, settings, rate, wanted.context))
             state.step += 1
-            done = state.step - state.epoch * len(batches)
-            if done % _STEPS_PER_EVENT == 0 or done == len(batches):
-                observer.step(log.step_event(state.epoch + 1, settings.epochs, done, len(batches)))
-                _check_steps(state, rate, done, len(batches))
+            done = state.step - state.epoch * steps
+            if done % _STEPS_PER_EVENT == 0 or done == steps:
+                observer.step(log.step_event(state.epoch + 1, settings.epochs, done, steps))
+                _check_steps(state, rate, done, steps)
             after_step(state)
     state.epoch, state.log = state.epoch + 1, None
-    rate = learning_rate(settings, state.step - 1, len(batches))  # also where no step was left
+    return _finished(state, wanted, log, observer)
+
+
+def _finished(state: TrainState, wanted: Epochs, log: EpochLog, observer: Observer) -> EpochRecord:
+    """What an epoch gave, after its last step."""
+    rate = wanted.rate(state.step - 1)
     _check_scale(state)
     _tell_skipped(state, log, rate, observer)
     seconds = log.seconds
     means = log.means()
-    answers = evaluate(state.model)
-    gaps = _gaps(answers, teacher_correct)
+    answers = wanted.look(state.model)
+    gaps = _gaps(answers, wanted.teacher_correct)
     record = EpochRecord(
         {
             "epoch": state.epoch,
@@ -113,7 +132,7 @@ def train_epoch(
             "skipped_steps": log.skipped,
             "accuracy_calibration": answers.accuracy,
             **_entropies(gaps),
-            "collapsed": _tell_collapsed(answers, state.model.classes, observer),
+            "collapsed": warn_of_collapsed(answers, state.model.classes, observer),
         },
         {
             "epoch": state.epoch,
@@ -125,7 +144,7 @@ def train_epoch(
     observer.epoch(
         EpochEvent(
             state.epoch,
-            settings.epochs,
+            wanted.settings.epochs,
             log.loss,
             means,
             answers.accuracy,
@@ -221,24 +240,3 @@ def _check_scale(state: TrainState) -> None:
             expected="finite gradients",
             hint="put precision: bfloat16 or float32 into the recipe",
         )
-
-
-def _tell_collapsed(answers: Answers, classes: int, observer: Observer) -> list[int]:
-    """Exits (from 0) that give one constant answer, or are right no more often than by chance."""
-    images, exits = answers.correct.shape
-    if images < _LEAST_PER_CLASS * classes:
-        return []  # too few images to tell chance from a poor exit
-    chance = 1 / classes
-    limit = chance + 2 * math.sqrt(chance * (1 - chance) / images)
-    collapsed = []
-    for exit_ in range(exits):
-        constant = len(set(answers.predictions[:, exit_].tolist())) == 1
-        if constant or answers.accuracy[exit_] <= limit:
-            what = "gives one constant answer" if constant else "is at chance level"
-            observer.warning(
-                f"Exit {exit_ + 1} of {exits} {what} on the calibration split "
-                f"({100 * answers.accuracy[exit_]:.1f} % right). If this lasts, lower the learning "
-                "rate or distillation.temperature, or set gradient_clipping."
-            )
-            collapsed.append(exit_)
-    return collapsed

@@ -1,4 +1,4 @@
-"""The loss terms of ERDE, as pure functions of logits.
+"""The terms of the loss: what each says of an image at an exit, its weight, and where it acts.
 
 Symbols, as in docs/method.md: per image and exit, p_S is the softmax of the student, p_T of the
 teacher, y the label, K the number of classes, t the temperature, m = 1 where the teacher's exit
@@ -11,61 +11,111 @@ Source: arXiv 2510.04856 for the idea; which terms stay where the teacher is wro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from erde_cli.core.inference.scores import largest_entropy, softmax_entropy
+from erde_cli.core.randomness import permutation
+from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn
 
 
 @dataclass(frozen=True)
-class LossSettings:
-    """Weights and switches of the distillation loss; named as in the recipe.
+class ExitLogits:
+    """What the exits of student and teacher say about a batch.
 
-    replaces: whether E takes the place of CE and KD on its images, or is added to them.
-    entropy_on: which images those are, see `entropy_mask`. unsure_above: share of ln K.
+    student: logits, [batch, exits, classes].
+    teacher: logits of the paired exits, same shape, without gradient; empty without a teacher.
+    labels: [batch] int64.
+    step: of the training, from 0.
     """
 
-    method: str = "erde"
-    temperature: float = 2.0
-    cross_entropy: float = 1.0
-    distillation: float = 1.0
-    entropy: float = 1.0
-    replaces: bool = True
-    entropy_on: str = "teacher_wrong"
-    unsure_above: float = 0.5
-    entropy_at_last_exit: bool = False
-    label_smoothing: float = 0.0
+    student: Tensor
+    teacher: Tensor
+    labels: Tensor
+    step: int = 0
+    _masks: dict[Mask, Tensor] = field(default_factory=dict, init=False)
+
+    @cached_property
+    def teacher_correct(self) -> Tensor:
+        """Whether the teacher's own exit is right on an image, bool [batch, exits]."""
+        return self.teacher.argmax(dim=-1) == self.labels[:, None]
+
+    def where(self, mask: Mask) -> Tensor:
+        """A mask of this batch, bool [batch, exits]; computed once for all terms."""
+        if mask not in self._masks:
+            self._masks[mask] = mask(self)
+        return self._masks[mask]
+
+
+Mask = Callable[[ExitLogits], Tensor]  # on which images and exits: bool [batch, exits]
 
 
 @dataclass(frozen=True)
-class LossTerms:
-    """Weighted and masked terms, each [batch, exits]; their sum is the loss of image and exit."""
+class LossTerm:
+    """One summand of the loss: weight · mask · value.
 
-    cross_entropy: Tensor
-    distillation: Tensor
-    entropy: Tensor
+    name: its column in metrics.jsonl; `LABELS` has the short one of progress lines.
+    value: of each image at each exit, float32 [batch, exits].
+    mask: on which images and exits it acts; None: on all.
+    """
 
-    @property
-    def total(self) -> Tensor:
-        """Loss of each image at each exit, [batch, exits]."""
-        return self.cross_entropy + self.distillation + self.entropy
+    name: str
+    value: Callable[[ExitLogits], Tensor]
+    weight: float = 1.0
+    mask: Mask | None = None
 
-    def weighted(self, class_weights: Tensor | None, labels: Tensor) -> LossTerms:
-        """Every term of an image times the weight of its class; the same where there are none.
+    def __call__(self, exits: ExitLogits) -> Tensor:
+        """The term, weighted and masked, float32 [batch, exits]."""
+        factor = self.weight if self.mask is None else self.weight * exits.where(self.mask)
+        return factor * self.value(exits)
 
-        Args:
-            class_weights: float32 [classes].
-            labels: [batch] int64.
-        """
-        if class_weights is None:
-            return self
-        weights = class_weights[labels][:, None]
-        return LossTerms(
-            weights * self.cross_entropy, weights * self.distillation, weights * self.entropy
-        )
+
+def label_terms(label_smoothing: float = 0.0) -> tuple[LossTerm, ...]:
+    """Terms of training without a teacher: CE with weight 1 at every exit."""
+    return (
+        LossTerm("cross_entropy", lambda at: cross_entropy(at.student, at.labels, label_smoothing)),
+    )
+
+
+def distillation_terms(
+    settings: Distillation, label_smoothing: float = 0.0, *, seed: int = 0, rank: int = 0
+) -> tuple[LossTerm, ...]:
+    """Terms of `kd` and `erde`, from a recipe's section.
+
+    `kd`: w_ce·CE + w_kd·KD. `erde`, early exits: (1-m)·(w_ce·CE + w_kd·KD) + m·w_entropy·E, or
+    w_ce·CE + w_kd·KD + m·w_entropy·E in the form `add`; the last exit uses `kd` unless
+    `entropy_at_last_exit`, since no deeper exit can help there.
+
+    Args:
+        settings: weights, temperature, and where E acts.
+        label_smoothing: of CE.
+        seed: of the network; with `rank` of the process it decides what is shuffled.
+        rank: of the process.
+    """
+    weights = settings.weights
+    on = entropy_mask(settings, seed, rank)
+    replaces = settings.form == "replace" and settings.entropy_on != "all"
+    kept = partial(outside, mask=on) if replaces else None
+    return (
+        LossTerm(
+            "cross_entropy",
+            lambda at: cross_entropy(at.student, at.labels, label_smoothing),
+            weights.cross_entropy,
+            kept,
+        ),
+        LossTerm(
+            "distillation",
+            lambda at: distillation(at.student, at.teacher, settings.temperature),
+            weights.distillation,
+            kept,
+        ),
+        LossTerm("entropy", lambda at: confidence(at.student), weights.entropy, on),
+    )
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
@@ -100,84 +150,66 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 def confidence(logits: Tensor) -> Tensor:
     """E = 1 - H(p)/ln K at temperature 1, float32 [batch, exits]: 0 fully unsure, 1 fully sure.
 
-    The score of the exit rule, turned round: minimising E makes the student unsure.
+    The entropy, whatever score the exits decide by: minimising E makes the student unsure.
     """
     return 1 - softmax_entropy(logits) / largest_entropy(logits.shape[-1])
 
 
-def teacher_correct(teacher: Tensor, labels: Tensor) -> Tensor:
-    """Whether the teacher's own exit is right on an image, bool [batch, exits]."""
-    return teacher.argmax(dim=-1) == labels[:, None]
+def entropy_mask(settings: Distillation, seed: int = 0, rank: int = 0) -> Mask:
+    """On which images and exits E acts; arguments as of `distillation_terms`."""
+    if settings.method != "erde":
+        return nowhere
+    masks: dict[EntropyOn, Mask] = {
+        "teacher_wrong": teacher_wrong,
+        "teacher_wrong_or_unsure": partial(wrong_or_unsure, unsure_above=settings.unsure_above),
+        "teacher_wrong_then_right": wrong_then_right,
+        "shuffled": partial(shuffled, seed=seed, rank=rank),
+        "all": everywhere,
+    }
+    mask = masks[settings.entropy_on]
+    return mask if settings.entropy_at_last_exit else partial(at_early_exits, mask=mask)
 
 
-def entropy_mask(
-    teacher: Tensor, labels: Tensor, settings: LossSettings, order: Tensor | None = None
-) -> Tensor:
-    """On which images and exits the entropy term acts, bool [batch, exits].
-
-    Args:
-        teacher: logits of the paired exits, [batch, exits, classes].
-        labels: [batch] int64.
-        settings: `entropy_on` is "teacher_wrong": this exit is wrong. "teacher_wrong_or_unsure": it
-            is wrong, or its entropy is above the share `unsure_above` of ln K.
-            "teacher_wrong_then_right": this exit is wrong and the last one is right. "shuffled" (a
-            control): the mask of another image, so the same share at random. "all" (a control):
-            every image.
-        order: permutation of the batch, int64 [batch]; needed for "shuffled" only.
-    """
-    correct = teacher_correct(teacher, labels)
-    wrong = ~correct
-    entropy_on = settings.entropy_on
-    if entropy_on == "teacher_wrong_or_unsure":
-        return wrong | (confidence(teacher) < 1 - settings.unsure_above)
-    if entropy_on == "teacher_wrong_then_right":
-        return wrong & correct[:, -1:]
-    if entropy_on == "shuffled":
-        return wrong[order]
-    if entropy_on == "all":
-        return torch.ones_like(wrong)
-    return wrong
+def teacher_wrong(exits: ExitLogits) -> Tensor:
+    """Where the teacher's exit is wrong, bool [batch, exits]; so all masks."""
+    return ~exits.teacher_correct
 
 
-def distillation_terms(
-    student: Tensor,
-    teacher: Tensor,
-    labels: Tensor,
-    mask: Tensor,
-    settings: LossSettings,
-) -> LossTerms:
-    """Terms of `kd` and `erde`, weighted.
-
-    `kd`: w_ce·CE + w_kd·KD. `erde`, early exits: (1-m)·(w_ce·CE + w_kd·KD) + m·w_entropy·E, or
-    w_ce·CE + w_kd·KD + m·w_entropy·E where E `replaces` nothing; the last exit uses `kd` unless
-    `entropy_at_last_exit`, since no deeper exit can help there.
-
-    Args:
-        student: logits, [batch, exits, classes].
-        teacher: logits of the paired exits, same shape, without gradient.
-        labels: [batch] int64.
-        mask: m, bool [batch, exits], from `entropy_mask`.
-        settings: weights and switches.
-    """
-    unsure = torch.zeros(student.shape[:2], device=student.device)
-    if settings.method == "erde":
-        unsure = mask.float()
-        if not settings.entropy_at_last_exit:
-            unsure = torch.cat([unsure[:, :-1], torch.zeros_like(unsure[:, -1:])], dim=1)
-    kept = 1 - unsure if settings.replaces else torch.ones_like(unsure)
-    ce = cross_entropy(student, labels, settings.label_smoothing)
-    kd = distillation(student, teacher, settings.temperature)
-    return LossTerms(
-        settings.cross_entropy * kept * ce,
-        settings.distillation * kept * kd,
-        settings.entropy * unsure * confidence(student),
-    )
+def wrong_or_unsure(exits: ExitLogits, unsure_above: float) -> Tensor:
+    """Where it is wrong, or its entropy is above a share of ln K."""
+    return teacher_wrong(exits) | (confidence(exits.teacher) < 1 - unsure_above)
 
 
-def label_terms(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> LossTerms:
-    """Terms of training without a teacher: CE with weight 1 at every exit."""
-    ce = cross_entropy(logits, labels, label_smoothing)
-    return LossTerms(ce, torch.zeros_like(ce), torch.zeros_like(ce))
+def wrong_then_right(exits: ExitLogits) -> Tensor:
+    """Where it is wrong and the teacher's last paired exit is right."""
+    return teacher_wrong(exits) & exits.teacher_correct[:, -1:]
+
+
+def shuffled(exits: ExitLogits, seed: int, rank: int) -> Tensor:
+    """Where it is wrong on another image of the batch: the same share at random, a control."""
+    order = permutation(len(exits.labels), seed, "entropy/shuffled", exits.step, rank)
+    places = torch.from_numpy(order).to(exits.labels.device, non_blocking=True)
+    return teacher_wrong(exits)[places]
+
+
+def everywhere(exits: ExitLogits) -> Tensor:
+    """On every image at every exit, a control."""
+    return torch.ones_like(exits.student[..., 0], dtype=torch.bool)
+
+
+def nowhere(exits: ExitLogits) -> Tensor:
+    """On no image: the term is logged as 0."""
+    return torch.zeros_like(exits.student[..., 0], dtype=torch.bool)
+
+
+def at_early_exits(exits: ExitLogits, mask: Mask) -> Tensor:
+    """Where a mask is, but for the last exit."""
+    return F.pad(mask(exits)[:, :-1], (0, 1))
+
+
+def outside(exits: ExitLogits, mask: Mask) -> Tensor:
+    """Where a mask is not."""
+    return ~exits.where(mask)
 
 
 def combine(losses: Tensor, exit_weights: Tensor) -> Tensor:

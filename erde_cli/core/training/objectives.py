@@ -1,94 +1,56 @@
-"""What a network is trained for: the labels, or the labels and a teacher."""
+"""What a network is trained for: a sum of loss terms, of labels or of labels and a teacher."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from erde_cli.core.data.batches import Batch
-from erde_cli.core.device import Context
-from erde_cli.core.randomness import permutation
-from erde_cli.core.training.losses import (
-    LossSettings,
-    LossTerms,
-    combine,
-    distillation_terms,
-    entropy_mask,
-    label_terms,
-    teacher_correct,
-)
-
-Logged = dict[str, Tensor]
+from erde_cli.core.training.losses import ExitLogits, LossTerm, combine
 
 
-class LabelObjective:
-    """Cross-entropy at every exit, times `class_weights`, float32 [classes], if there are any."""
+class SumOfTerms:
+    """Loss terms, summed at every exit.
 
-    def __init__(
-        self, exit_weights: Tensor, label_smoothing: float, class_weights: Tensor | None = None
-    ) -> None:
-        self._exit_weights = exit_weights
-        self._label_smoothing = label_smoothing
-        self._class_weights = class_weights
-
-    def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
-        """Loss of logits [batch, exits, classes], a scalar, and its term per exit."""
-        del step
-        terms = label_terms(logits, batch.labels, self._label_smoothing)
-        terms = terms.weighted(self._class_weights, batch.labels)
-        loss = combine(terms.total, self._exit_weights)
-        return loss, {"cross_entropy": terms.cross_entropy.mean(dim=0)}
-
-
-class DistillationObjective:
-    """`kd` or `erde`, exit by exit, from a teacher's logits for the same batch.
-
-    `teacher` gives them for all its exits, float32 [batch, exits, classes]; `class_weights`,
-    float32 [classes], multiply every term.
+    Args:
+        terms: from `label_terms` or `distillation_terms`.
+        exit_weights: float32 [exits].
+        teacher: gives a teacher's logits for a batch, float32 [batch, its exits, classes]; None:
+            there is no teacher, and no term that asks it.
+        pairing: teacher exit for each exit.
+        class_weights: float32 [classes]; they multiply every term of an image.
     """
 
     def __init__(
         self,
-        teacher: Callable[[Batch], Tensor],
-        pairing: Sequence[int],
-        settings: LossSettings,
+        terms: Sequence[LossTerm],
         exit_weights: Tensor,
-        seed: int,
-        context: Context,
+        teacher: Callable[[Batch], Tensor] | None = None,
+        pairing: Sequence[int] = (),
         class_weights: Tensor | None = None,
     ) -> None:
+        self._terms = terms
+        self._exit_weights = exit_weights
         self._teacher = teacher
         self._pairing = torch.tensor(list(pairing), device=exit_weights.device)
-        self._settings = settings
-        self._exit_weights = exit_weights
-        self._seed = seed
-        self._context = context
         self._class_weights = class_weights
 
-    def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, Logged]:
+    def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of logits [batch, exits, classes], a scalar, and its terms per exit."""
-        answers = self._teacher(batch)[:, self._pairing]
-        mask = entropy_mask(answers, batch.labels, self._settings, self._order(batch, step))
-        terms = distillation_terms(logits, answers, batch.labels, mask, self._settings)
-        terms = terms.weighted(self._class_weights, batch.labels)
-        correct = teacher_correct(answers, batch.labels)
-        return combine(terms.total, self._exit_weights), _logged(terms, correct)
-
-    def _order(self, batch: Batch, step: int) -> Tensor | None:
-        if self._settings.entropy_on != "shuffled":
-            return None
-        order = permutation(
-            len(batch.labels), self._seed, "entropy/shuffled", step, self._context.rank
-        )
-        return torch.from_numpy(order).to(batch.labels.device, non_blocking=True)
-
-
-def _logged(terms: LossTerms, correct: Tensor) -> Logged:
-    return {
-        "cross_entropy": terms.cross_entropy.mean(dim=0),
-        "distillation": terms.distillation.mean(dim=0),
-        "entropy": terms.entropy.mean(dim=0),
-        "teacher_wrong": 1 - correct.float().mean(dim=0),
-    }
+        if self._teacher is None:
+            answers = logits.new_empty(0)
+        else:
+            answers = self._teacher(batch)[:, self._pairing]
+        exits = ExitLogits(logits, answers, batch.labels, step)
+        terms = {term.name: term(exits) for term in self._terms}
+        if self._class_weights is not None:
+            weights = self._class_weights[batch.labels][:, None]
+            terms = {name: weights * term for name, term in terms.items()}
+        loss = combine(reduce(torch.add, terms.values()), self._exit_weights)
+        logged = {name: term.mean(dim=0) for name, term in terms.items()}
+        if self._teacher is not None:
+            logged["teacher_wrong"] = 1 - exits.teacher_correct.float().mean(dim=0)
+        return loss, logged

@@ -25,9 +25,9 @@ from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.class_weights import class_weights
 from erde_cli.core.training.loop import Objective
-from erde_cli.core.training.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.training.losses import distillation_terms, label_terms
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
-from erde_cli.core.workflows.loss_settings import loss_settings
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
@@ -139,18 +139,11 @@ def objective_of(
     network = network_of(recipe, role)
     exits = torch.tensor(network.exit_weights or [1.0] * network.exit_count)
     exit_weights = context.to_device(exits)
+    smoothing = settings_of(recipe, role).label_smoothing
     if teacher is None:
-        smoothing = settings_of(recipe, role).label_smoothing
-        return LabelObjective(exit_weights, smoothing, class_weights)
-    return DistillationObjective(
-        teacher,
-        recipe.pairing,
-        loss_settings(recipe),
-        exit_weights,
-        seed,
-        context,
-        class_weights,
-    )
+        return SumOfTerms(label_terms(smoothing), exit_weights, class_weights=class_weights)
+    terms = distillation_terms(recipe.distillation, smoothing, seed=seed, rank=context.rank)
+    return SumOfTerms(terms, exit_weights, teacher, recipe.pairing, class_weights)
 
 
 def _some_images(train: ImageStore, normalisation: Normalisation) -> Tensor:

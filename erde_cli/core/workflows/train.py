@@ -21,8 +21,8 @@ from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
-from erde_cli.core.training.epochs import Epochs, Keeper, train_epochs
-from erde_cli.core.training.loop import EpochRecord
+from erde_cli.core.training.epochs import Keeper, train_epochs
+from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import Role, prepare

@@ -29,8 +29,9 @@ from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import StageOutput, erde_head
 from erde_cli.core.recipe.sections.training import Training
-from erde_cli.core.training.loop import EpochRecord, train_epoch
-from erde_cli.core.training.objectives import LabelObjective
+from erde_cli.core.training.loop import EpochRecord, Epochs, train_epoch
+from erde_cli.core.training.losses import label_terms
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 
 ARCHITECTURE = Architecture("resnet", 8, 2, (2,), "erde", 2, 8)
@@ -83,11 +84,9 @@ def epochs(state: TrainState, count: int, settings: Training = SETTINGS) -> list
     def look(model: EarlyExitNet) -> Answers:
         return answer_all(model, images, PIXELS, context)
 
-    objective = LabelObjective(torch.ones(state.model.exit_count), 0.0)
-    return [
-        train_epoch(state, batches, objective, settings, 5, context, look, Observer())
-        for _ in range(count)
-    ]
+    objective = SumOfTerms(label_terms(), torch.ones(state.model.exit_count))
+    wanted = Epochs(settings, batches, objective, 5, context, look)
+    return [train_epoch(state, wanted, Observer()) for _ in range(count)]
 
 
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="needs a compiler")

@@ -23,8 +23,9 @@ from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.guard import MOST_IN_A_ROW
-from erde_cli.core.training.loop import EpochRecord, train_epoch, train_step
-from erde_cli.core.training.objectives import LabelObjective
+from erde_cli.core.training.loop import EpochRecord, Epochs, train_epoch, train_step
+from erde_cli.core.training.losses import label_terms
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 
 ARCHITECTURE = Architecture("resnet", 8, 4, (1, 2), "erde", 4, 8)
@@ -61,7 +62,7 @@ class Breaks:
     """Trains on labels; at some steps loss, gradients or activations are not finite."""
 
     def __init__(self, steps: Any, how: str, model: nn.Module) -> None:
-        self._labels = LabelObjective(torch.ones(3), 0.0)
+        self._labels = SumOfTerms(label_terms(), torch.ones(3))
         self._steps, self._how, self._next = set(steps), how, 0
         if how == "activations":
             first = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
@@ -102,10 +103,8 @@ def epoch(
     def look(model: EarlyExitNet) -> Answers:
         return answers
 
-    return train_epoch(
-        state, batches_of(settings), objective, settings, 0, context, look,
-        observer or Observer(), after_step,
-    )  # fmt: skip
+    wanted = Epochs(settings, batches_of(settings), objective, 0, context, look)
+    return train_epoch(state, wanted, observer or Observer(), after_step)
 
 
 def snapshot(state: TrainState) -> list[Tensor]:

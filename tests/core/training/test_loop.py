@@ -19,8 +19,9 @@ from erde_cli.core.inference.answers import Answers, answer_all
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.recipe.sections.training import Training
-from erde_cli.core.training.loop import EpochRecord, train_epoch
-from erde_cli.core.training.objectives import LabelObjective
+from erde_cli.core.training.loop import EpochRecord, Epochs, train_epoch
+from erde_cli.core.training.losses import label_terms
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 
 ARCHITECTURE = Architecture("resnet", 8, 4, (1, 2), "erde", 4, 8)
@@ -73,17 +74,13 @@ def epochs(
     context = make_context("cpu", precision, 1, settings.memory_format)
     context.place(state.model)
     batches = Batches(store, NORMALISATION, plan, settings.batch_size, seed, context)
-    wanted = objective or LabelObjective(torch.ones(3), 0.0)
+    objective = objective or SumOfTerms(label_terms(), torch.ones(3))
 
     def evaluate(model: EarlyExitNet) -> Answers:
         return answer_all(model, store, NORMALISATION, context)
 
-    return [
-        train_epoch(
-            state, batches, wanted, settings, seed, context, evaluate, observer or Observer()
-        )
-        for _ in range(count)
-    ]
+    wanted = Epochs(settings, batches, objective, seed, context, evaluate)
+    return [train_epoch(state, wanted, observer or Observer()) for _ in range(count)]
 
 
 def fresh(settings: Training = SETTINGS) -> TrainState:
@@ -344,10 +341,9 @@ def test_where_a_teacher_is_wrong_the_entropy_is_told_apart(store: ImageStore) -
     def evaluate(model: EarlyExitNet) -> Answers:
         return answer_all(model, store, NORMALISATION, context)
 
-    record = train_epoch(
-        state, batches, LabelObjective(torch.ones(3), 0.0), SETTINGS, 5, context, evaluate,
-        recorder, teacher_correct=right,
-    )  # fmt: skip
+    objective = SumOfTerms(label_terms(), torch.ones(3))
+    wanted = Epochs(SETTINGS, batches, objective, 5, context, evaluate, right)
+    record = train_epoch(state, wanted, recorder)
     scores = evaluate(state.model).scores
     wrong, others = scores[::3, 0].mean(), np.delete(scores[:, 0], slice(None, None, 3)).mean()
     assert record.metrics["entropy_teacher_wrong"] == [pytest.approx(wrong), None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from erde_cli.core.inference.scores import softmax_entropy
+from erde_cli.core.randomness import permutation
+from erde_cli.core.recipe.sections.distillation import LABELS as SHORT_NAMES
+from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn, Weights
 from erde_cli.core.training.losses import (
-    LossSettings,
+    ExitLogits,
     combine,
     confidence,
     cross_entropy,
@@ -25,7 +28,6 @@ from erde_cli.core.training.losses import (
     distillation_terms,
     entropy_mask,
     label_terms,
-    teacher_correct,
 )
 
 BATCH, EXITS, CLASSES = 6, 3, 5
@@ -35,7 +37,8 @@ MIXED = torch.tensor(
     [[1, 1, 1], [0, 1, 1], [0, 0, 1], [0, 0, 0], [1, 0, 1], [1, 1, 0]], dtype=torch.bool
 )
 ALL_RIGHT, ALL_WRONG = torch.ones_like(MIXED), torch.zeros_like(MIXED)
-SETTINGS = LossSettings("erde", 2.0, cross_entropy=0.7, distillation=1.3, entropy=0.4)
+SETTINGS = Distillation(weights=Weights(cross_entropy=0.7, distillation=1.3, entropy=0.4))
+TERMS = ("cross_entropy", "distillation", "entropy")
 
 Array = NDArray[np.float64]
 
@@ -53,12 +56,30 @@ def teacher_logits(correct: Tensor, seed: int = 1, scale: float = 2.0) -> Tensor
     return logits.scatter(2, LABELS[:, None, None].expand(-1, EXITS, 1), wanted)
 
 
-def gradient(student: Tensor, teacher: Tensor, settings: LossSettings) -> Tensor:
+def changed(**changes: Any) -> Distillation:
+    return SETTINGS.model_copy(update=changes)
+
+
+def weighted(*weights: float) -> Distillation:
+    return changed(weights=Weights(**dict(zip(TERMS, weights, strict=True))))
+
+
+def terms_of(
+    student: Tensor, teacher: Tensor, settings: Distillation = SETTINGS, labels: Tensor = LABELS
+) -> dict[str, Tensor]:
+    """Each term by its name."""
+    exits = ExitLogits(student, teacher, labels)
+    return {term.name: term(exits) for term in distillation_terms(settings)}
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum(dim=0)
+
+
+def gradient(student: Tensor, teacher: Tensor, settings: Distillation) -> Tensor:
     """Gradient of the loss of a whole batch with respect to the student's logits."""
     leaf = student.clone().requires_grad_()
-    mask = ~teacher_correct(teacher, LABELS)
-    terms = distillation_terms(leaf, teacher, LABELS, mask, settings)
-    combine(terms.total, WEIGHTS).backward()
+    combine(total(terms_of(leaf, teacher, settings)), WEIGHTS).backward()
     assert leaf.grad is not None
     return leaf.grad
 
@@ -94,13 +115,10 @@ def test_label_smoothing_is_that_of_torch(smoothing: float) -> None:
         ],
         dim=1,
     )
-    settings = replace(SETTINGS, method="kd", cross_entropy=1.0, label_smoothing=smoothing)
-    terms = distillation_terms(student, random_logits(1), LABELS, ALL_WRONG, settings)
-    for found in (
-        cross_entropy(student, LABELS, smoothing),
-        label_terms(student, LABELS, smoothing).total,
-        terms.cross_entropy,
-    ):
+    exits = ExitLogits(student, random_logits(1), LABELS)
+    [label] = label_terms(smoothing)
+    with_teacher, *_ = distillation_terms(Distillation(method="kd"), smoothing)
+    for found in (cross_entropy(student, LABELS, smoothing), label(exits), with_teacher(exits)):
         torch.testing.assert_close(found, expected)
 
 
@@ -153,7 +171,8 @@ def test_descending_the_confidence_raises_the_entropy_at_every_step() -> None:
 
 
 def test_the_teacher_is_right_exit_by_exit() -> None:
-    assert torch.equal(teacher_correct(teacher_logits(MIXED), LABELS), MIXED)
+    exits = ExitLogits(random_logits(0), teacher_logits(MIXED), LABELS)
+    assert torch.equal(exits.teacher_correct, MIXED)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +183,6 @@ def test_the_teacher_is_right_exit_by_exit() -> None:
             "teacher_wrong_then_right",
             [[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]],
         ),
-        ("shuffled", [[0, 0, 1], [0, 1, 0], [1, 1, 1], [1, 1, 0], [1, 0, 0], [0, 0, 0]]),
         ("all", [[1, 1, 1]] * BATCH),
         (
             "teacher_wrong_or_unsure",
@@ -172,15 +190,19 @@ def test_the_teacher_is_right_exit_by_exit() -> None:
         ),
     ],
 )
-def test_the_entropy_acts_where_the_recipe_says(entropy_on: str, expected: list[list[int]]) -> None:
-    backwards = torch.arange(BATCH - 1, -1, -1)
+def test_the_entropy_acts_where_the_recipe_says(
+    entropy_on: EntropyOn, expected: list[list[int]]
+) -> None:
     teacher = teacher_logits(MIXED, scale=0.2)
     teacher[:, :, :] *= 20  # sure of everything, but for the first exit on the first image
     teacher[0, 0] /= 40
-    settings = replace(SETTINGS, entropy_on=entropy_on, unsure_above=0.9)
-    mask = entropy_mask(teacher, LABELS, settings, backwards)
+    exits = ExitLogits(random_logits(0), teacher, LABELS)
+    settings = changed(entropy_on=entropy_on, unsure_above=0.9, entropy_at_last_exit=True)
+    mask = exits.where(entropy_mask(settings))
     assert mask.dtype == torch.bool
     assert mask.int().tolist() == expected
+    early = exits.where(entropy_mask(changed(entropy_on=entropy_on, unsure_above=0.9)))
+    assert early.int().tolist() == [[*row[:-1], 0] for row in expected]
 
 
 @pytest.mark.parametrize(("above", "acts"), [(-0.02, True), (0.02, False)])
@@ -188,26 +210,30 @@ def test_a_teacher_is_unsure_above_a_share_of_the_largest_entropy(above: float, 
     teacher = teacher_logits(ALL_RIGHT)
     share = float(softmax_entropy(teacher)[0, 0]) / math.log(CLASSES)
     assert 0.1 < share < 0.9
-    settings = replace(SETTINGS, entropy_on="teacher_wrong_or_unsure", unsure_above=share + above)
-    assert bool(entropy_mask(teacher, LABELS, settings)[0, 0]) == acts
+    settings = changed(entropy_on="teacher_wrong_or_unsure", unsure_above=share + above)
+    mask = entropy_mask(settings)(ExitLogits(random_logits(0), teacher, LABELS))
+    assert bool(mask[0, 0]) == acts
 
 
-def test_the_shuffled_mask_keeps_the_share_of_every_exit() -> None:
+def test_the_shuffled_mask_is_that_of_another_image_and_keeps_the_share_of_every_exit() -> None:
+    settings = changed(entropy_on="shuffled", entropy_at_last_exit=True)
+    exits = ExitLogits(random_logits(0), teacher_logits(MIXED), LABELS, step=3)
     for seed in range(10):
-        order = torch.randperm(BATCH, generator=torch.Generator().manual_seed(seed))
-        settings = replace(SETTINGS, entropy_on="shuffled")
-        mask = entropy_mask(teacher_logits(MIXED), LABELS, settings, order)
+        mask = entropy_mask(settings, seed, rank=1)(exits)
+        order = permutation(BATCH, seed, "entropy/shuffled", 3, 1)
+        assert torch.equal(mask, ~MIXED[torch.from_numpy(order)])
         assert torch.equal(mask.sum(dim=0), (~MIXED).sum(dim=0))
 
 
 @pytest.mark.parametrize("entropy_at_last_exit", [False, True])
-@pytest.mark.parametrize("replaces", [False, True])
+@pytest.mark.parametrize("form", ["add", "replace"])
 def test_erde_is_the_masked_formula_at_every_image_and_exit(
-    entropy_at_last_exit: bool, replaces: bool
+    entropy_at_last_exit: bool, form: str
 ) -> None:
-    settings = replace(SETTINGS, entropy_at_last_exit=entropy_at_last_exit, replaces=replaces)
+    settings = changed(entropy_at_last_exit=entropy_at_last_exit, form=form)
+    replaces = form == "replace"
     student, teacher = random_logits(0), teacher_logits(MIXED)
-    terms = distillation_terms(student, teacher, LABELS, ~MIXED, settings)
+    terms = terms_of(student, teacher, settings)
     ce, kd, e = ce_by_hand(student), kd_by_hand(student, teacher, 2.0), e_by_hand(student)
     for image in range(BATCH):
         for exit_ in range(EXITS):
@@ -219,49 +245,39 @@ def test_erde_is_the_masked_formula_at_every_image_and_exit(
                 0.0 if masked and replaces else 1.3 * kd[at],
                 0.4 * e[at] if masked else 0.0,
             ]
-            found = [float(part[at]) for part in (terms.cross_entropy, terms.distillation)]
-            found.append(float(terms.entropy[at]))
+            found = [float(terms[name][at]) for name in TERMS]
             assert found == pytest.approx(expected, rel=1e-4, abs=1e-6)
-            assert float(terms.total[at]) == pytest.approx(sum(expected), rel=1e-4, abs=1e-6)
 
 
 def test_the_last_exit_uses_kd_even_where_the_teacher_is_wrong_there() -> None:
     student, teacher = random_logits(0), teacher_logits(ALL_WRONG)
-    erde = distillation_terms(student, teacher, LABELS, ~ALL_WRONG, SETTINGS).total
-    kd = distillation_terms(
-        student, teacher, LABELS, ~ALL_WRONG, replace(SETTINGS, method="kd")
-    ).total
+    erde = total(terms_of(student, teacher))
+    kd = total(terms_of(student, teacher, changed(method="kd")))
     assert torch.equal(erde[:, -1], kd[:, -1])
     assert (erde[:, :-1] != kd[:, :-1]).all()
 
 
-def test_kd_pays_no_heed_to_the_mask() -> None:
+def test_kd_pays_no_heed_to_where_the_teacher_is_wrong() -> None:
     student, teacher = random_logits(0), teacher_logits(MIXED)
-    settings = replace(SETTINGS, method="kd", entropy_at_last_exit=True)
-    terms = [
-        distillation_terms(student, teacher, LABELS, mask, settings)
-        for mask in (~ALL_WRONG, ~ALL_RIGHT)
-    ]
-    assert torch.equal(terms[0].total, terms[1].total)
-    assert terms[0].entropy.abs().max() == 0
+    terms = terms_of(student, teacher, changed(method="kd", entropy_at_last_exit=True))
+    torch.testing.assert_close(terms["cross_entropy"], 0.7 * cross_entropy(student, LABELS))
+    torch.testing.assert_close(terms["distillation"], 1.3 * distillation(student, teacher, 2.0))
+    assert terms["entropy"].abs().max() == 0
 
 
 @pytest.mark.parametrize("entropy_at_last_exit", [False, True])
 def test_a_teacher_that_is_always_right_makes_erde_equal_kd_in_value_and_gradient(
     entropy_at_last_exit: bool,
 ) -> None:
-    settings = replace(SETTINGS, entropy_at_last_exit=entropy_at_last_exit)
     student, teacher = random_logits(0), teacher_logits(ALL_RIGHT)
-    mask = ~teacher_correct(teacher, LABELS)
     erde, kd = (
-        distillation_terms(student, teacher, LABELS, mask, replace(settings, method=method))
+        changed(entropy_at_last_exit=entropy_at_last_exit, method=method)
         for method in ("erde", "kd")
     )
-    assert torch.equal(erde.total, kd.total)
     assert torch.equal(
-        gradient(student, teacher, settings),
-        gradient(student, teacher, replace(settings, method="kd")),
+        total(terms_of(student, teacher, erde)), total(terms_of(student, teacher, kd))
     )
+    assert torch.equal(gradient(student, teacher, erde), gradient(student, teacher, kd))
 
 
 @pytest.mark.parametrize(
@@ -276,28 +292,28 @@ def test_a_teacher_that_is_always_right_makes_erde_equal_kd_in_value_and_gradien
 def test_a_weight_of_0_silences_its_term_and_leaves_the_others(
     weights: tuple[float, float, float], alive: str | None
 ) -> None:
-    settings = replace(
-        SETTINGS, cross_entropy=weights[0], distillation=weights[1], entropy=weights[2]
-    )
+    settings = weighted(*weights)
     student, teacher = random_logits(0), teacher_logits(MIXED)
-    terms = distillation_terms(student, teacher, LABELS, ~MIXED, settings)
-    sizes = {name: float(getattr(terms, name).abs().sum()) for name in vars(terms)}
-    assert {name for name, size in sizes.items() if size > 0} == ({alive} - {None})
+    terms = terms_of(student, teacher, settings)
+    assert {name for name, term in terms.items() if term.abs().sum() > 0} == ({alive} - {None})
     moves = gradient(student, teacher, settings).abs().sum() > 0
     assert bool(moves) == (alive is not None)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "distillation", "entropy"])
+@pytest.mark.parametrize("name", TERMS)
 def test_a_weight_scales_its_own_term_only(name: str) -> None:
     student, teacher = random_logits(0), teacher_logits(MIXED)
-    tripled = replace(SETTINGS, **{name: 3 * getattr(SETTINGS, name)})
-    before, after = (
-        distillation_terms(student, teacher, LABELS, ~MIXED, settings)
-        for settings in (SETTINGS, tripled)
-    )
-    for term in vars(before):
-        factor = 3 if term == name else 1
-        torch.testing.assert_close(getattr(after, term), factor * getattr(before, term))
+    weights = SETTINGS.weights.model_dump()
+    tripled = changed(weights=Weights(**{**weights, name: 3 * weights[name]}))
+    before, after = (terms_of(student, teacher, settings) for settings in (SETTINGS, tripled))
+    for term in before:
+        torch.testing.assert_close(after[term], (3 if term == name else 1) * before[term])
+
+
+def test_every_weight_of_the_recipe_is_that_of_the_term_of_its_name() -> None:
+    terms = distillation_terms(SETTINGS)
+    assert {term.name: term.weight for term in terms} == SETTINGS.weights.model_dump()
+    assert set(SHORT_NAMES) <= {term.name for term in terms}
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0])
@@ -307,26 +323,26 @@ def test_gradients_are_finite_however_often_the_teacher_is_wrong(
     correct: Tensor, dtype: torch.dtype, scale: float
 ) -> None:
     student = random_logits(0, scale).to(dtype)
-    settings = replace(SETTINGS, entropy_at_last_exit=True)
+    settings = changed(entropy_at_last_exit=True)
     slope = gradient(student, teacher_logits(correct, scale=scale), settings)
     assert torch.isfinite(slope).all()
 
 
 def test_losses_are_float32_from_bfloat16_logits() -> None:
     student, teacher = random_logits(0).bfloat16(), teacher_logits(MIXED).bfloat16()
-    terms = distillation_terms(student, teacher, LABELS, ~MIXED, SETTINGS)
-    exact = distillation_terms(student.float(), teacher.float(), LABELS, ~MIXED, SETTINGS)
-    for name in vars(terms):
-        assert getattr(terms, name).dtype == torch.float32
-        assert torch.equal(getattr(terms, name), getattr(exact, name))
+    terms = terms_of(student, teacher)
+    exact = terms_of(student.float(), teacher.float())
+    for name in terms:
+        assert terms[name].dtype == torch.float32
+        assert torch.equal(terms[name], exact[name])
 
 
 def test_label_terms_are_the_cross_entropy_alone() -> None:
     student = random_logits(0)
-    terms = label_terms(student, LABELS)
-    assert terms.total.numpy() == pytest.approx(ce_by_hand(student), rel=1e-5)
-    assert terms.distillation.abs().max() == 0
-    assert terms.entropy.abs().max() == 0
+    [term] = label_terms()
+    found = term(ExitLogits(student, torch.empty(0), LABELS))
+    assert term.name == "cross_entropy"
+    assert found.numpy() == pytest.approx(ce_by_hand(student), rel=1e-5)
 
 
 def test_combine_is_the_mean_over_images_of_the_weighted_mean_over_exits() -> None:
@@ -341,9 +357,9 @@ def test_exit_weights_are_normalised(factor: float) -> None:
     assert combine(torch.full((4, 3), 2.5), weights).item() == pytest.approx(2.5)
 
 
-@pytest.mark.parametrize("replaces", [True, False])
-def test_one_wrong_image_weighs_the_same_among_one_or_five_wrong_images(replaces: bool) -> None:
-    settings = replace(SETTINGS, replaces=replaces)
+@pytest.mark.parametrize("form", ["replace", "add"])
+def test_one_wrong_image_weighs_the_same_among_one_or_five_wrong_images(form: str) -> None:
+    settings = changed(form=form)
     student = random_logits(0)
     slopes = []
     for wrong in (1, 5):
@@ -359,10 +375,8 @@ def test_the_loss_of_a_batch_is_the_mean_of_the_losses_of_its_halves() -> None:
     student, teacher = random_logits(0), teacher_logits(correct)
 
     def loss(part: slice) -> float:
-        terms = distillation_terms(
-            student[part], teacher[part], LABELS[part], ~correct[part], SETTINGS
-        )
-        return combine(terms.total, WEIGHTS).item()
+        terms = terms_of(student[part], teacher[part], SETTINGS, LABELS[part])
+        return combine(total(terms), WEIGHTS).item()
 
     halves = [loss(slice(0, 3)), loss(slice(3, 6))]
     assert halves[0] != pytest.approx(halves[1], rel=0.1)
@@ -389,15 +403,13 @@ def test_cross_entropy_beside_the_entropy_term_settles_where_the_closed_form_say
     if expected is not None:
         assert q == pytest.approx(expected, abs=0.005)
     label = torch.tensor([1])
-    teacher = torch.zeros(1, 2, classes)
-    wrong = torch.ones(1, 2, dtype=torch.bool)
-    settings = LossSettings(distillation=0.0, entropy=ratio, replaces=False)
+    teacher = torch.zeros(1, 2, classes)  # its answer is the first class, and wrong
+    settings = changed(form="add", weights=Weights(distillation=0.0, entropy=ratio))
     logits = torch.zeros(1, 2, classes, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.1)
     for _ in range(400):
         optimizer.zero_grad()
-        loss = distillation_terms(logits, teacher, label, wrong, settings).total[:, 0].sum()
-        loss.backward()
+        total(terms_of(logits, teacher, settings, label))[:, 0].sum().backward()
         optimizer.step()
     probabilities = torch.softmax(logits.detach()[0, 0], dim=-1)
     assert probabilities[1].item() == pytest.approx(q, abs=0.01)

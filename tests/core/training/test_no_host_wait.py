@@ -31,11 +31,12 @@ from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training import loop as training
-from erde_cli.core.training.loop import Objective, train_epoch
-from erde_cli.core.training.losses import LossSettings
-from erde_cli.core.training.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.training.loop import Epochs, Objective, train_epoch
+from erde_cli.core.training.losses import distillation_terms, label_terms
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
 from tests.host_waits import DEVICE, watching
@@ -76,22 +77,23 @@ def make_model() -> EarlyExitNet:
 
 
 def labels(batches: Batches, context: Context, folder: Path) -> Objective:
-    return LabelObjective(context.to_device(torch.ones(EXITS)), 0.1)
+    return SumOfTerms(label_terms(0.1), context.to_device(torch.ones(EXITS)))
 
 
 def weighted(batches: Batches, context: Context, folder: Path) -> Objective:
     of_classes = context.to_device(torch.arange(1.0, CLASSES + 1))
-    return LabelObjective(context.to_device(torch.ones(EXITS)), 0.1, of_classes)
+    exit_weights = context.to_device(torch.ones(EXITS))
+    return SumOfTerms(label_terms(0.1), exit_weights, class_weights=of_classes)
 
 
 def distil(
-    teacher: Callable[[Batches, Context, Path], Any], entropy_on: str
+    teacher: Callable[[Batches, Context, Path], Any], entropy_on: EntropyOn
 ) -> Callable[[Batches, Context, Path], Objective]:
     def make(batches: Batches, context: Context, folder: Path) -> Objective:
         weights = context.to_device(torch.ones(EXITS))
         logits = teacher(batches, context, folder)
-        settings = LossSettings("erde", entropy_on=entropy_on, label_smoothing=0.1)
-        return DistillationObjective(logits, range(EXITS), settings, weights, 0, context)
+        terms = distillation_terms(Distillation(entropy_on=entropy_on), 0.1)
+        return SumOfTerms(terms, weights, logits, range(EXITS))
 
     return make
 
@@ -142,7 +144,8 @@ def waits_of_an_epoch(
 
     monkeypatch.setattr(training, "train_step", step)
     with watching() as watch:
-        train_epoch(state, batches, goal, settings, 0, context, lambda _: answers, Observer())
+        wanted = Epochs(settings, batches, goal, 0, context, lambda _: answers)
+        train_epoch(state, wanted, Observer())
     assert state.step == STEPS
     return watch.waits
 

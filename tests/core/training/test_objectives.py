@@ -14,20 +14,21 @@ from erde_cli.core.data.batches import Batch
 from erde_cli.core.device import Context
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn, Weights
 from erde_cli.core.training.losses import (
-    LossSettings,
+    ExitLogits,
+    LossTerm,
     combine,
     distillation_terms,
-    entropy_mask,
-    teacher_correct,
+    label_terms,
 )
-from erde_cli.core.training.objectives import DistillationObjective, LabelObjective
+from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.teacher_logits import ComputedLogits
 
 CLASSES, IMAGES = 4, 16
 CONTEXT = Context(torch.device("cpu"), "float32", 1)
 ARCHITECTURE = Architecture("resnet", 8, 2, (1, 2), "erde", CLASSES, 8)
-SETTINGS = LossSettings("erde", 2.0, cross_entropy=0.7, distillation=1.3, entropy=0.4)
+SETTINGS = Distillation(weights=Weights(cross_entropy=0.7, distillation=1.3, entropy=0.4))
 
 
 def generator(seed: int) -> torch.Generator:
@@ -59,22 +60,54 @@ def student_logits(exits: int = 3) -> Tensor:
 def objective(
     teacher: EarlyExitNet,
     pairing: tuple[int, ...] = (0, 1, 2),
-    entropy_on: str = "teacher_wrong",
+    entropy_on: EntropyOn = "teacher_wrong",
     seed: int = 0,
-    settings: LossSettings = SETTINGS,
     rank: int = 0,
-) -> DistillationObjective:
+) -> SumOfTerms:
     weights = torch.arange(1.0, len(pairing) + 1)
-    context = replace(CONTEXT, rank=rank)
-    settings = replace(settings, entropy_on=entropy_on)
-    return DistillationObjective(
-        ComputedLogits(teacher, context), pairing, settings, weights, seed, context
-    )
+    terms = distillation_terms(on(entropy_on), seed=seed, rank=rank)
+    return SumOfTerms(terms, weights, ComputedLogits(teacher, CONTEXT), pairing)
+
+
+def on(entropy_on: EntropyOn) -> Distillation:
+    return SETTINGS.model_copy(update={"entropy_on": entropy_on})
+
+
+def terms_of(settings: Distillation, *given: Tensor) -> dict[str, Tensor]:
+    """Terms of the student's logits, the teacher's, and labels."""
+    return {term.name: term(ExitLogits(*given)) for term in distillation_terms(settings)}
+
+
+def sum_of(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum(dim=0)
+
+
+def test_a_term_that_nobody_knows_is_added_and_logged_under_its_name() -> None:
+    """The objective knows no term by name: it takes what it is given, each with its own mask."""
+
+    def last_exit(exits: ExitLogits) -> Tensor:
+        asked.append(exits.step)
+        return torch.tensor([False, False, True]).expand(exits.student.shape[:2])
+
+    asked: list[int] = []
+    logits, batch = student_logits(), make_batch()
+    pulls = [
+        LossTerm("pull", lambda at: (at.student - at.teacher).square().sum(-1), 0.5, last_exit),
+        LossTerm("size", lambda at: at.student.square().sum(-1), 2.0, last_exit),
+    ]
+    teacher = ComputedLogits(make_teacher(), CONTEXT)
+    loss, logged = SumOfTerms(pulls, torch.ones(3), teacher, (0, 1, 2))(logits, batch, step=4)
+    assert set(logged) == {"pull", "size", "teacher_wrong"}
+    apart = (logits[:, 2] - teacher(batch)[:, 2]).square().sum(-1).mean() / 2
+    assert logged["pull"].tolist() == [0, 0, pytest.approx(apart.item(), rel=1e-5)]
+    size = 2 * logits[:, 2].square().sum(-1).mean()
+    torch.testing.assert_close(loss, (apart + size) / 3)
+    assert asked == [4]  # a mask that terms share is made once
 
 
 def test_the_label_objective_is_the_mean_cross_entropy() -> None:
     logits, batch = student_logits(), make_batch()
-    loss, logged = LabelObjective(torch.ones(3), 0.0)(logits, batch, step=0)
+    loss, logged = SumOfTerms(label_terms(), torch.ones(3))(logits, batch, step=0)
     by_exit = torch.stack([F.cross_entropy(logits[:, exit_], batch.labels) for exit_ in range(3)])
     torch.testing.assert_close(loss, by_exit.mean())
     assert set(logged) == {"cross_entropy"}
@@ -83,7 +116,8 @@ def test_the_label_objective_is_the_mean_cross_entropy() -> None:
 
 def test_the_label_objective_weights_its_exits_and_smooths_its_labels() -> None:
     logits, batch = student_logits(), make_batch()
-    loss, _ = LabelObjective(torch.tensor([0.0, 1.0, 3.0]), 0.2)(logits, batch, step=0)
+    label = SumOfTerms(label_terms(0.2), torch.tensor([0.0, 1.0, 3.0]))
+    loss, _ = label(logits, batch, step=0)
     one, two = (
         F.cross_entropy(logits[:, exit_], batch.labels, label_smoothing=0.2) for exit_ in (1, 2)
     )
@@ -93,20 +127,19 @@ def test_the_label_objective_weights_its_exits_and_smooths_its_labels() -> None:
 @pytest.mark.parametrize("pairing", [(0, 1, 2), (2, 2, 2), (0, 2), (1,)])
 @pytest.mark.parametrize("entropy_on", ["teacher_wrong", "teacher_wrong_or_unsure", "all"])
 def test_the_distillation_objective_is_its_terms_with_the_paired_exits_of_the_teacher(
-    pairing: tuple[int, ...], entropy_on: str
+    pairing: tuple[int, ...], entropy_on: EntropyOn
 ) -> None:
     teacher, batch, logits = make_teacher(), make_batch(), student_logits(len(pairing))
     loss, logged = objective(teacher, pairing, entropy_on)(logits, batch, step=0)
     with torch.no_grad():
         everything = teacher.eval()(batch.images)
     answers = torch.stack([everything[:, exit_] for exit_ in pairing], dim=1)
-    settings = replace(SETTINGS, entropy_on=entropy_on)
-    mask = entropy_mask(answers, batch.labels, settings)
-    terms = distillation_terms(logits, answers, batch.labels, mask, settings)
-    torch.testing.assert_close(loss, combine(terms.total, torch.arange(1.0, len(pairing) + 1)))
+    terms = terms_of(on(entropy_on), logits, answers, batch.labels)
+    exit_weights = torch.arange(1.0, len(pairing) + 1)
+    torch.testing.assert_close(loss, combine(sum_of(terms), exit_weights))
     assert set(logged) == {"cross_entropy", "distillation", "entropy", "teacher_wrong"}
     for name in ("cross_entropy", "distillation", "entropy"):
-        torch.testing.assert_close(logged[name], getattr(terms, name).mean(dim=0))
+        torch.testing.assert_close(logged[name], terms[name].mean(dim=0))
         assert logged[name].shape == (len(pairing),)
 
 
@@ -145,14 +178,8 @@ def test_the_gradient_reaches_the_student_and_never_the_teacher() -> None:
 
 def test_the_loss_is_float32_when_the_teacher_runs_in_bfloat16() -> None:
     context = replace(CONTEXT, precision="bfloat16")
-    distil = DistillationObjective(
-        ComputedLogits(make_teacher(), context),
-        (0, 1, 2),
-        SETTINGS,
-        torch.ones(3),
-        0,
-        context,
-    )
+    teacher = ComputedLogits(make_teacher(), context)
+    distil = SumOfTerms(distillation_terms(SETTINGS), torch.ones(3), teacher, (0, 1, 2))
     loss, logged = distil(student_logits(), make_batch(), step=0)
     assert {loss.dtype, *(value.dtype for value in logged.values())} == {torch.float32}
 
@@ -192,21 +219,19 @@ def test_class_weights_multiply_every_term_and_are_no_divisor() -> None:
     """L = 1/B Σ w(y) l: the sum of the weights divides nothing."""
     batch, logits, teacher = make_batch(), student_logits(), make_teacher()
     exits = torch.tensor([1.0, 2.0, 3.0])
-    distil = DistillationObjective(
-        ComputedLogits(teacher, CONTEXT), (0, 1, 2), SETTINGS, exits, 0, CONTEXT,
-        WEIGHTS,
-    )  # fmt: skip
+    distil = SumOfTerms(
+        distillation_terms(SETTINGS), exits, ComputedLogits(teacher, CONTEXT), (0, 1, 2), WEIGHTS
+    )
     loss, logged = distil(logits, batch, step=0)
     with torch.no_grad():
         answers = teacher.eval()(batch.images)
-    correct = teacher_correct(answers, batch.labels)
-    mask = entropy_mask(answers, batch.labels, SETTINGS)
-    terms = distillation_terms(logits, answers, batch.labels, mask, SETTINGS)
+    correct = answers.argmax(dim=-1) == batch.labels[:, None]
+    terms = terms_of(SETTINGS, logits, answers, batch.labels)
     weights = WEIGHTS[batch.labels][:, None]
-    expected = ((weights * terms.total).sum(dim=0) / IMAGES * exits).sum() / exits.sum()
+    expected = ((weights * sum_of(terms)).sum(dim=0) / IMAGES * exits).sum() / exits.sum()
     torch.testing.assert_close(loss, expected)
     for name in ("cross_entropy", "distillation", "entropy"):
-        term = getattr(terms, name)
+        term = terms[name]
         assert term.abs().sum() > 0
         torch.testing.assert_close(logged[name], (weights * term).mean(dim=0))
     torch.testing.assert_close(logged["teacher_wrong"], 1 - correct.float().mean(dim=0))
@@ -214,7 +239,8 @@ def test_class_weights_multiply_every_term_and_are_no_divisor() -> None:
 
 def test_class_weights_multiply_the_cross_entropy_of_training_by_labels() -> None:
     batch, logits = make_batch(), student_logits()
-    loss, logged = LabelObjective(torch.ones(3), 0.1, WEIGHTS)(logits, batch, step=0)
+    label = SumOfTerms(label_terms(0.1), torch.ones(3), class_weights=WEIGHTS)
+    loss, logged = label(logits, batch, step=0)
     alone = F.cross_entropy(
         logits.transpose(1, 2), batch.labels[:, None].expand(-1, 3), reduction="none",
         label_smoothing=0.1,

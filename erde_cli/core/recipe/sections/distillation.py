@@ -13,6 +13,9 @@ EntropyOn = Literal[
     "teacher_wrong", "teacher_wrong_or_unsure", "teacher_wrong_then_right", "shuffled", "all"
 ]
 
+# Short names of loss terms, in progress lines; a term without one is shown by its own.
+LABELS = {"cross_entropy": "CE", "distillation": "KD", "entropy": "E"}
+
 
 class Weights(Section):
     """Weights of the loss terms."""
