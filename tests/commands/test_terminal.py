@@ -40,6 +40,13 @@ def test_lines_have_loss_terms_speed_and_time_left() -> None:
     assert "calibration 50.0 75.0 %  1,234 images/s  ETA 5:00" in shown
 
 
+def test_a_loss_term_without_a_short_name_is_shown_by_its_own() -> None:
+    console = screen(is_terminal=False)
+    terms = {"cross_entropy": [0.3, 0.5], "pull": [0.1, 0.2], "teacher_wrong": [0.2, 0.4]}
+    terminal._Lines(console).epoch(replace(EPOCH, terms=terms))
+    assert "loss 0.500  CE 0.400  pull 0.150  teacher wrong 30.0 %  cal" in text(console)
+
+
 def test_the_gap_in_entropy_is_shown_where_there_is_a_teacher() -> None:
     console = screen(is_terminal=False)
     lines = terminal._Lines(console)

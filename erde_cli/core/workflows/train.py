@@ -11,6 +11,7 @@ from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.writer import check_target, save_bundle
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
@@ -25,7 +26,7 @@ from erde_cli.core.training.epochs import Keeper, train_epochs
 from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.prepared import Role, prepare
+from erde_cli.core.workflows.prepared import Prepared, Role, prepare
 from erde_cli.core.workflows.teachers import (
     check_splits,
     load_teacher,
@@ -33,6 +34,7 @@ from erde_cli.core.workflows.teachers import (
     teacher_logits,
 )
 
+_CHECKPOINTS = "checkpoints"  # a folder of a run
 _ALMOST_KD = 0.01  # share of teacher errors
 
 
@@ -146,12 +148,12 @@ def drop_checkpoints(bundle: Path) -> None:
     Args:
         bundle: its folder in the run.
     """
-    Checkpoints(checkpoint_folder(bundle.parent, bundle.name), "").clear()
+    Checkpoints(bundle.parent / _CHECKPOINTS / bundle.name, "").clear()
 
 
-def checkpoint_folder(run: Path, role: str) -> Path:
+def checkpoint_folder(run: Path, role: Role) -> Path:
     """Where a run keeps the states of a training under way."""
-    return run / "checkpoints" / role
+    return run / _CHECKPOINTS / role
 
 
 def _train(
@@ -186,26 +188,31 @@ def _train(
     )  # fmt: skip
     almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
     speed = train_epochs(made.state, wanted, keeper, almost_kd, options.observer)
-    bundle = save_bundle(
-        task.run / task.role,
-        role=task.role,
-        model=model,
-        architecture=made.architecture,
-        normalisation=normalisation,
-        class_names=dataset.class_names,
-        recipe=task.recipe,
-        rules=dataset.rules,
-        trained_on=dataset.short_digests(train),
-        split_fingerprint=dataset.fingerprint,
-        inputs_digest=task.inputs_digest,
-        context=context,
-    )
+    bundle = _save(task, made, dataset, train)
     keeper.finish()
     inference = options.inference_context("float32")
     answers = answer_all(ready(bundle.model, inference), seen, normalisation, inference)
     seconds = perf_counter() - start
     data = summarise(dataset).to_json()
     return Trained(bundle, made.settings.epochs, speed, answers.accuracy, seconds, data)
+
+
+def _save(task: _Task, made: Prepared, dataset: Dataset, train: ImageStore) -> Bundle:
+    """The bundle of a network that is trained."""
+    return save_bundle(
+        task.run / task.role,
+        role=task.role,
+        model=made.state.model,
+        architecture=made.architecture,
+        normalisation=made.normalisation,
+        class_names=dataset.class_names,
+        recipe=task.recipe,
+        rules=dataset.rules,
+        trained_on=dataset.short_digests(train),
+        split_fingerprint=dataset.fingerprint,
+        inputs_digest=task.inputs_digest,
+        context=made.context,
+    )
 
 
 def _tell_useless_exits(model: EarlyExitNet, image_size: int, options: Options) -> None:

@@ -73,9 +73,11 @@ def on(entropy_on: EntropyOn) -> Distillation:
     return SETTINGS.model_copy(update={"entropy_on": entropy_on})
 
 
-def terms_of(settings: Distillation, *given: Tensor) -> dict[str, Tensor]:
-    """Terms of the student's logits, the teacher's, and labels."""
-    return {term.name: term(ExitLogits(*given)) for term in distillation_terms(settings)}
+def terms_of(
+    settings: Distillation, student: Tensor, teacher: Tensor, labels: Tensor
+) -> dict[str, Tensor]:
+    exits = ExitLogits(student, teacher, labels)
+    return {term.name: term(exits) for term in distillation_terms(settings)}
 
 
 def sum_of(terms: dict[str, Tensor]) -> Tensor:
