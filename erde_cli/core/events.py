@@ -1,9 +1,26 @@
-"""How the core tells what it is doing; who shows it, and how, is not its business."""
+"""How the core tells what it is doing; who listens, and what for, is not its business.
+
+A listener is an `Observer` that overrides what it wants to know; `Listeners` tells several.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Literal
+
+from erde_cli.core.errors import InputError, brief
+
+Role = Literal["teacher", "student"]
+Status = Literal["finished", "stopped", "failed"]
+Artifact = Literal[
+    "bundle", "thresholds", "evaluation", "report", "comparison", "picture", "export"
+]
+
+VARIABLE = "ERDE_LISTENERS"
 
 
 @dataclass(frozen=True)
@@ -50,12 +67,27 @@ class Table:
 
 
 class Observer:
-    """Shows nothing; the command line overrides what it shows.
+    """Hears everything and does nothing; a listener overrides what it wants to know.
 
     shows_progress: whether somebody sees how far the work is, and an estimate is worth a second.
     """
 
     shows_progress = False
+
+    def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
+        """Tell that work on a run folder begins; the recipe is what YAML would hold."""
+
+    def training_started(self, role: Role, epoch: int) -> None:
+        """Tell that a training begins, or goes on after so many epochs."""
+
+    def metrics(self, role: Role, row: Mapping[str, Any]) -> None:
+        """Tell the whole row of a finished epoch, which `metrics.jsonl` holds by now."""
+
+    def artifact(self, path: Path, kind: Artifact) -> None:
+        """Tell that a file, or a folder, has been written; outside of a run as well."""
+
+    def ended(self, status: Status) -> None:
+        """Tell how work on the run folder ended: `stopped` by Ctrl-C or SIGTERM, all saved."""
 
     def phase(self, title: str) -> None:
         """Tell that a phase begins."""
@@ -83,6 +115,69 @@ class Observer:
 
     def epoch(self, event: EpochEvent) -> None:
         """Tell what an epoch gave."""
+
+
+class Listeners(Observer):
+    """Tells each of several listeners everything, in their order.
+
+    shown: what a person looks at; its errors are the command's own, such as a closed pipe.
+    others: whoever else listens. No result depends on them, so one that raises an exception is
+        named in a warning, once, and told nothing from then on.
+    """
+
+    def __init__(self, shown: Observer, *others: Observer) -> None:
+        self._shown, self._others = shown, list(others)
+        self.shows_progress = any(one.shows_progress for one in (shown, *others))
+
+    def _tell(self, event: str, *args: Any, **named: Any) -> None:
+        getattr(self._shown, event)(*args, **named)
+        for listener in self._others:
+            try:
+                getattr(listener, event)(*args, **named)
+            except Exception as error:  # noqa: BLE001 (whoever wrote it, a run goes on without it)
+                self._others = [other for other in self._others if other is not listener]
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                self.warning(
+                    f"The listener {type(listener).__name__} failed in {event} and is told nothing "
+                    f"from now on: {brief(reason)}"
+                )
+
+
+def _told(event: str) -> Callable[..., None]:
+    return lambda self, *args, **named: self._tell(event, *args, **named)
+
+
+EVENTS = tuple(name for name, value in vars(Observer).items() if callable(value))
+for _event in EVENTS:
+    setattr(Listeners, _event, _told(_event))
+
+
+def named_listeners() -> list[Observer]:
+    """The listeners that `$ERDE_LISTENERS` names: `module:Class`, and more behind commas.
+
+    No recipe can name one, since a recipe may be a stranger's and a listener is code that runs.
+
+    Raises:
+        InputError: one cannot be imported or made, or is no Observer.
+    """
+    names = filter(None, (name.strip() for name in os.environ.get(VARIABLE, "").split(",")))
+    return [_made(name) for name in names]
+
+
+def _made(name: str) -> Observer:
+    try:
+        listener = resolve_name(name)() if ":" in name else None
+        reason = "it is no Observer of erde_cli.core.events"
+    except Exception as error:  # noqa: BLE001 (what a module raises that is imported is its own)
+        listener, reason = None, " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(listener, Observer):
+        return listener
+    raise InputError(
+        f"${VARIABLE} names a listener that cannot be used: {brief(reason)}",
+        got=brief(name),
+        expected="module:Class, separated by commas",
+        hint=f"install its module, or unset {VARIABLE}",
+    )
 
 
 def duration(seconds: float) -> str:

@@ -25,10 +25,10 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from erde_cli.commands.views.printable import printable
-from erde_cli.core.events import EpochEvent, Observer, StepEvent, Table
+from erde_cli.core.events import EpochEvent, Listeners, Observer, StepEvent, Table, named_listeners
 
 if TYPE_CHECKING:
-    from erde_cli.core.workflows.options import Options
+    from erde_cli.core.workflows.options import Device, Options
 
 _WIDE = 10_000  # columns: more than any table has
 
@@ -169,13 +169,13 @@ class _Bars(_Lines):
 @contextmanager
 def working(
     quiet: bool,
-    device: str,
+    device: Device,
     threads: int | None,
     *,
     bars: bool = True,
     resume: bool | None = None,
 ) -> Iterator[Options]:
-    """Options of a command, with an observer that fits where stderr goes.
+    """Options of a command: what is shown fits where stderr goes, and other listeners hear too.
 
     Args:
         quiet: show warnings only.
@@ -186,13 +186,14 @@ def working(
     """
     from erde_cli.core.workflows.options import Options
 
+    others = named_listeners()
     console = Console(stderr=True, highlight=False)
     if quiet or not bars or not console.is_terminal:
-        observer = _Quiet(console) if quiet else _Lines(console)
-        yield Options(device, threads, observer, resume)
+        lines = _Quiet(console) if quiet else _Lines(console)
+        yield Options(device, threads, Listeners(lines, *others), resume)
         return
     with Progress(*COLUMNS, console=console, transient=True, expand=True) as shown:
-        yield Options(device, threads, _Bars(console, shown), resume)
+        yield Options(device, threads, Listeners(_Bars(console, shown), *others), resume)
 
 
 def show(

@@ -40,6 +40,7 @@ def write_results(run: Path, document: Json, names: Mapping[str, str], observer:
     for name in PICTURES:
         draw_comparison(run / name, _picture(document, names), observer)
     write_json(run / JSON, document)
+    observer.artifact(run / JSON, "comparison")
 
 
 def _csv(document: Json) -> str:

@@ -79,6 +79,7 @@ def draw(path: Path, make: Callable[[], Figure], observer: Observer) -> Path | N
             path.unlink(missing_ok=True)
         return None
     write_file(path, lambda beside: beside.write_bytes(content.getvalue()))
+    observer.artifact(path, "picture")
     return path
 
 

@@ -6,13 +6,14 @@ import json
 import math
 import os
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError, StoppedError, TrainingError
-from erde_cli.core.events import Observer
+from erde_cli.core.events import Observer, Role
 from erde_cli.core.platform.stop import StopRequest, stop_requests
 from erde_cli.core.provenance import versions
 from erde_cli.core.storage.files import make_folder, write_text
@@ -153,6 +154,7 @@ def train_epochs(
     keeper: Keeper,
     after_first: Callable[[EpochRecord], object],
     observer: Observer,
+    role: Role,
 ) -> float:
     """Train what is left of the epochs; images per second of all of them.
 
@@ -161,6 +163,7 @@ def train_epochs(
         TrainingError: it cannot go on; the last state that was saved is named.
     """
     keeper.begin(state)
+    observer.training_started(role, state.epoch)
     with stop_requests() as keeper.request:
         while state.epoch < wanted.settings.epochs:
             try:
@@ -168,6 +171,7 @@ def train_epochs(
             except TrainingError as error:
                 raise keeper.with_last_state(error) from error
             keeper.add(record, state)
+            observer.metrics(role, deepcopy(record.metrics))  # whatever is done with it
             if state.epoch == 1:
                 after_first(record)
     return keeper.images_per_second

@@ -19,6 +19,7 @@ from erde_cli.core.calibration.halves import Seen
 from erde_cli.core.calibration.pick import _certificate_of, choose_point, content_of
 from erde_cli.core.calibration.tests_file import read_tests
 from erde_cli.core.calibration.thresholds_file import (
+    THRESHOLDS,
     ThresholdsDocument,
     thresholds_document,
     write_thresholds,
@@ -112,6 +113,7 @@ def calibrate_bundle(
     document = recorded(document, bundle.path, seen, options.observer)
     picture = _draw(bundle, document, seen.profile, told, options.observer)
     write_thresholds(bundle.path, document)
+    options.observer.artifact(bundle.path / THRESHOLDS, "thresholds")
     return Thresholds(bundle, document, seen.profile, told, picture)
 
 
@@ -137,6 +139,7 @@ def rewritten(found: Thresholds, content: dict[str, Any], observer: Observer) ->
     document = thresholds_document({**found.document.model_dump(), **content})
     picture = _draw(found.bundle, document, found.profile, None, observer)
     write_thresholds(found.bundle.path, document)
+    observer.artifact(found.bundle.path / THRESHOLDS, "thresholds")
     return replace(found, document=document, picture=picture)
 
 

@@ -47,6 +47,7 @@ def write_evaluation(
     write_text(folder / "classes.csv", _classes_csv(evaluation.by_class))
     write_text(folder / "confusion.csv", _confusion_csv(evaluation.by_class))
     write_json(folder / "evaluation.json", evaluation.to_json())
+    observer.artifact(folder / "evaluation.json", "evaluation")
     return EvaluationFiles(evaluation, drawn, confusion)
 
 

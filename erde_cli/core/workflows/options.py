@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from inspect import signature
+from typing import Literal, ParamSpec, TypeVar
 
 from erde_cli.core.device import Context, make_context, require_compiler
+from erde_cli.core.errors import StoppedError
 from erde_cli.core.events import Observer
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.sections.training import Training
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -15,15 +24,17 @@ class Options:
     """Device, threads, and who is told of progress.
 
     resume: whether a training that was stopped goes on; None: where there is one, that is an error.
+    in_run: whether listeners know that there is a run, of which this work is a part.
 
     Raises:
         InputError: there is no such device, at once and not after an hour of decoding.
     """
 
-    device: str = "auto"
+    device: Device = "auto"
     threads: int | None = None
     observer: Observer = field(default_factory=Observer)
     resume: bool | None = None
+    in_run: bool = False
 
     def __post_init__(self) -> None:
         self.context("float32")
@@ -52,3 +63,31 @@ class Options:
             self.observer.phase("Trying torch.compile")
             require_compiler(context.device)
         return context
+
+
+def reported(work: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A workflow whose listeners are told when it begins and how it ends.
+
+    It takes `recipe`, `run`, the folder, and `options`. As a part of another it tells nothing.
+    """
+    form = signature(work)
+
+    @wraps(work)
+    def told(*args: _P.args, **named: _P.kwargs) -> _R:
+        given = form.bind(*args, **named)
+        options: Options = given.arguments["options"]
+        if options.in_run:
+            return work(*args, **named)
+        recipe, run = given.arguments["recipe"], given.arguments["run"]
+        given.arguments["options"] = replace(options, in_run=True)
+        options.observer.run_started(run, recipe.model_dump(mode="json"))
+        try:
+            result = work(*given.args, **given.kwargs)
+        except BaseException as error:
+            stopped = isinstance(error, StoppedError | KeyboardInterrupt)
+            options.observer.ended("stopped" if stopped else "failed")
+            raise
+        options.observer.ended("finished")
+        return result
+
+    return told

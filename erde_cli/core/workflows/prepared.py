@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
+from erde_cli.core.events import Role as Role
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.models.backbone import fitted_layers
 from erde_cli.core.randomness import derive_seed
@@ -29,7 +29,6 @@ from erde_cli.core.training.losses import distillation_terms, label_terms
 from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 
-Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
 _FITTED_ON = 5000 * 32**2  # pixels, as in airbench
 Logits = Callable[[Batch], Tensor]  # of a teacher, float32 [batch, exits, classes]

@@ -32,7 +32,7 @@ from erde_cli.core.workflows.kept import (
     kept_network,
     kept_thresholds,
 )
-from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report_format import is_report
@@ -63,6 +63,7 @@ class RunResult:
         return {**self.report, "data": self.data}
 
 
+@reported
 def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = False) -> RunResult:
     """Train, distill, calibrate and evaluate; what is there and still valid is kept.
 
@@ -216,6 +217,7 @@ def _evaluation(
     report = compare(of_teacher, of_student, journal.seconds)
     report["data"] = summarise(dataset).to_json()
     write_json(run / REPORT, report)
+    options.observer.artifact(run / REPORT, "report")
     journal.evaluated, journal.report = digest, digest_of(report)
     journal.drawn = all(one.picture and one.confusion for one in (first, last))
     journal.save()

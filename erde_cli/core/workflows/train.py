@@ -25,7 +25,7 @@ from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.epochs import Keeper, train_epochs
 from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
-from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.prepared import Prepared, Role, prepare
 from erde_cli.core.workflows.teachers import (
     check_splits,
@@ -61,6 +61,7 @@ class Trained:
         }
 
 
+@reported
 def train_teacher(
     recipe: Recipe, run: Path, options: Options, dataset: Dataset | None = None
 ) -> Trained:
@@ -80,6 +81,7 @@ def train_teacher(
     return _train(task, dataset, None, context, options, start)
 
 
+@reported
 def distill(
     recipe: Recipe,
     run: Path,
@@ -187,9 +189,10 @@ def _train(
         resume=options.resume,
     )  # fmt: skip
     almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
-    speed = train_epochs(made.state, wanted, keeper, almost_kd, options.observer)
+    speed = train_epochs(made.state, wanted, keeper, almost_kd, options.observer, task.role)
     bundle = _save(task, made, dataset, train)
     keeper.finish()
+    options.observer.artifact(bundle.path, "bundle")
     inference = options.inference_context("float32")
     answers = answer_all(ready(bundle.model, inference), seen, normalisation, inference)
     seconds = perf_counter() - start
