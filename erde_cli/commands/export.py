@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,28 +14,25 @@ from erde_cli.commands.options import (
     ThreadsOption,
     path_of,
 )
+from erde_cli.core.export.formats import FORMATS, FormatName, named
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from erde_cli.core.workflows.export import ExportedBundle
 
-_ABOUT = {
-    "onnx": "one image at a time; the file itself stops early",
-    "onnx-staged": "a file per stage, for batches; manifest.json says what is what",
-    "torch-export": "every exit of a batch; torch.export.load opens it",
-}
+_SUMMARIES = [row.summary for row in FORMATS.values()]
+_FORMATS_HELP = f"{', '.join(_SUMMARIES[:-1])}, or {_SUMMARIES[-1]}."
 
 
 def export(
     bundle: BundleArgument,
     format_: Annotated[
-        Literal["onnx", "onnx-staged", "torch-export"],
+        FormatName,
         typer.Option(
             "--format",
             show_default=False,
-            help="One file for single images that stops early, a folder of stages for batches, "
-            "or all exits for torch.",
+            help=_FORMATS_HELP[0].upper() + _FORMATS_HELP[1:],
         ),
     ],
     out: Annotated[
@@ -44,7 +41,7 @@ def export(
             metavar="PATH",
             show_default=False,
             parser=path_of,
-            help="File to write; of onnx-staged, the folder.",
+            help=f"File to write; of {named(lambda row: row.marker)}, the folder.",
         ),
     ],
     no_preprocessing: Annotated[
@@ -67,7 +64,8 @@ def export(
         bool,
         typer.Option(
             "--int8",
-            help="Of onnx-staged: quantise, choose the thresholds again, tell what it costs.",
+            help=f"Of {named(lambda row: row.int8)}: quantise, choose the thresholds again, tell "
+            "what it costs.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -91,27 +89,28 @@ def export(
     show(found.to_json(), as_json, *_pieces(found))
 
 
-def _check(format_: str, out: Path, data: Path | None, int8: bool) -> None:
+def _check(form: FormatName, out: Path, data: Path | None, int8: bool) -> None:
     """See that the options can be used, before anything heavy is imported."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.platform.extras import require_extra
     from erde_cli.core.storage.files import check_file_target
 
-    if int8 and format_ != "onnx-staged":
+    row = FORMATS[form]
+    if int8 and not row.int8:
         raise InputError(
             "--int8 quantises stages.",
-            got=f"--format {format_}",
-            expected="--format onnx-staged",
+            got=f"--format {form}",
+            expected=f"--format {named(lambda row: row.int8)}",
             hint="leave --int8 out, or export stages",
         )
-    if format_ == "torch-export" and out.suffix != ".pt2":
+    if row.needs_suffix and out.suffix != row.suffix:
         raise InputError(
-            "A file of torch.export ends in .pt2.",
+            f"A {row.kind} ends in {row.suffix}.",
             got=str(out),
             hint="give another --out",
-            expected="a name that ends in .pt2",
+            expected=f"a name that ends in {row.suffix}",
         )
-    if format_ != "onnx-staged":
+    if not row.marker:
         check_file_target(out, "--out")
     if data is not None and not data.is_dir():
         raise InputError(
@@ -119,8 +118,8 @@ def _check(format_: str, out: Path, data: Path | None, int8: bool) -> None:
             hint="give an existing one with --data",
             expected="a folder of images",
         )
-    if format_ != "torch-export":
-        require_extra("onnx", f"--format {format_}")
+    if row.extra is not None:
+        require_extra(row.extra, f"--format {form}")
 
 
 def _pieces(found: ExportedBundle) -> list[RenderableType]:
@@ -147,8 +146,8 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
             f"{check.near:,}",
             f"{check.largest_difference:.1e}",
         )
-    kind = found.request.format
-    line = f"{escape(str(found.request.out))}: {found.size / 1e3:,.0f} kB, {_ABOUT[kind]}"
+    about = found.request.row.about
+    line = f"{escape(str(found.request.out))}: {found.size / 1e3:,.0f} kB, {about}"
     if found.int8 is None:
         return [checks, line]
     from erde_cli.commands.views.export_int8 import int8_pieces

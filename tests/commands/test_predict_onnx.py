@@ -279,3 +279,12 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(line: str) -> None:
     )
     assert done.stdout.split() == ["2", "False"]
     assert "pip install 'erde-cli[onnx]'" in done.stderr
+
+
+def test_torch_needs_no_extra(student: Path, digit_files: Path) -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('onnx', 'onnxruntime', 'onnxscript')));"
+        "from erde_cli.app import main; sys.exit(main(sys.argv[1:]))"
+    )
+    line = ["predict", student, digit_files / "0/000.png", "-q"]
+    subprocess.run([sys.executable, "-c", code, *line], capture_output=True, check=True)

@@ -30,7 +30,8 @@ ALONE = {
         "core/platform/torchvision_import.py",
         "core/models/architecture.py",  # builders in the tables of families and heads
     },
-    "resolve_name": {"core/events.py"},  # of what the user named in the environment
+    # of what the user named in the environment, and of names in the code
+    "resolve_name": {"core/events.py", "core/export/formats.py"},
     # Python itself, with a text of its own
     "Popen": {"core/images/decoders.py", "core/measurement/training_speed_process.py"},
     "subprocess.run": {"core/provenance.py"},  # git, in the folder of erde's own code

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from erde_cli.core.errors import ErdeError
-from erde_cli.core.export.record import ExportedAnswers
+from erde_cli.core.export.record import ExportedAnswers, ExportRecord
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
@@ -23,6 +23,10 @@ TOLERANCE = 1e-4  # of probabilities; rounding alone came to 1e-6
 
 class Exported(Protocol):
     """Anything that was exported and can be run."""
+
+    @property
+    def record(self) -> ExportRecord:
+        """What it says of itself."""
 
     def answer(
         self, pixels: NDArray[np.uint8], thresholds: Sequence[float] | None = None

@@ -11,7 +11,7 @@ from scipy.special import entr
 from torch import Tensor
 
 from erde_cli.core.device import images_at_once
-from erde_cli.core.export.onnx_runtime import OnnxNetwork
+from erde_cli.core.export.check import Exported
 from erde_cli.core.export.record import ExportedAnswers
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.prediction import Predicted
@@ -20,7 +20,7 @@ from erde_cli.core.inference.prediction import Predicted
 class OnnxPredictor:
     """An exported network that answers as `Predictor` does; temperatures are inside of it."""
 
-    def __init__(self, network: OnnxNetwork) -> None:
+    def __init__(self, network: Exported) -> None:
         record = network.record
         self._network = network
         self.class_names = tuple(record.class_names)

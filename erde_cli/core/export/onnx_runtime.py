@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
+from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.export.record import (
     PREFIX,
     ExportedAnswers,
@@ -22,7 +23,6 @@ from erde_cli.core.export.record import (
     float32_thresholds,
     read_manifest,
 )
-from erde_cli.core.export.runtimes import MANIFEST
 from erde_cli.core.storage.json_files import JsonError
 
 Pixels = NDArray[np.uint8]

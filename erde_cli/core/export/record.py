@@ -22,7 +22,7 @@ from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError, first_reason
-from erde_cli.core.export.runtimes import MANIFEST
+from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import OLD_RULES, PixelRules
 from erde_cli.core.storage.files import digest_of_file

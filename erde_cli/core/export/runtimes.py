@@ -9,43 +9,39 @@ from pathlib import Path
 from typing import Literal
 
 from erde_cli.core.errors import InputError
+from erde_cli.core.export.formats import format_of, named
 from erde_cli.core.platform.extras import require_extra
 
 Runtime = Literal["torch", "onnx"]
 NAMES: dict[Runtime, str] = {"torch": "PyTorch", "onnx": "ONNX Runtime"}
 
-MANIFEST = "manifest.json"  # of a folder of stages
 
-
-def runtime_of(model: Path, named: Runtime | None, device: str) -> Runtime:
-    """The runtime of a model: what was named, else torch for a bundle, onnx for an export.
+def runtime_of(model: Path, wanted: Runtime | None, device: str) -> Runtime:
+    """The runtime of a model: what is wanted, else torch for a bundle, its own for an export.
 
     Raises:
         InputError: the model, the device, or what is installed does not go with it.
     """
-    if model.suffix == ".pt2":
+    exported = format_of(model)
+    own = exported.runtime if exported else None
+    if exported and own is None:
         raise InputError(
-            f"{model} is a file of torch.export, which computes every exit and leaves at none.",
-            expected="a bundle, or what erde export --format onnx or onnx-staged wrote",
+            f"{model} is a {exported.kind}, {exported.why_not}.",
+            expected=f"a bundle, or what erde export --format {named(lambda row: row.runtime)} "
+            "wrote",
             hint="erde export BUNDLE --format onnx --out digits.onnx writes one",
         )
-    exported = is_exported(model)
-    if exported and named == "torch":
+    if own and wanted not in (None, own):
         raise InputError(
-            f"{model} was exported for ONNX Runtime, so torch cannot run it.",
-            got="--runtime torch",
+            f"{model} was exported for {NAMES[own]}, so {wanted} cannot run it.",
+            got=f"--runtime {wanted}",
             hint="leave --runtime out, or give the bundle it was exported from",
-            expected="--runtime onnx",
+            expected=f"--runtime {own}",
         )
-    runtime = named or ("onnx" if exported else "torch")
+    runtime = wanted or own or "torch"
     if runtime == "onnx":
         require_onnx(device)
     return runtime
-
-
-def is_exported(model: Path) -> bool:
-    """Whether a path is meant as an exported network: FILE.onnx, or a folder of stages."""
-    return model.suffix == ".onnx" or (model / MANIFEST).is_file()
 
 
 def require_onnx(device: str) -> None:

@@ -47,7 +47,8 @@ def _forget_sources(program: torch.export.ExportedProgram) -> None:
 class TorchExported:
     """A `.pt2` file that is ready to answer; it computes every exit, then looks where to leave."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        """Open it; torch has its threads already."""
         extra = {RECORD: ""}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -15,10 +14,10 @@ from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.dataset import Dataset, open_unlabelled_folder
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.export.check import Check, Exported, verify
-from erde_cli.core.export.network import ExportNetwork, export_network
+from erde_cli.core.export.check import Check, verify
+from erde_cli.core.export.formats import FORMATS, Format, FormatName
+from erde_cli.core.export.network import export_network
 from erde_cli.core.export.record import FORMAT, ExportRecord
-from erde_cli.core.export.runtimes import MANIFEST
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.provenance import versions_of
@@ -30,8 +29,6 @@ from erde_cli.core.workflows.export_int8_cost import Int8Cost
 from erde_cli.core.workflows.export_int8_images import open_images
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
-
-Format = Literal["onnx", "onnx-staged", "torch-export"]
 
 _VERIFIED = 512  # images, at most
 
@@ -45,12 +42,17 @@ class ExportRequest:
     the stages, and choose their thresholds again.
     """
 
-    format: Format
+    format: FormatName
     out: Path
     preprocessing: bool = True
     data: Path | None = None
     instead: str = "verify on others: --data FOLDER"
     int8: bool = False
+
+    @property
+    def row(self) -> Format:
+        """The format."""
+        return FORMATS[self.format]
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ def export_bundle(path: Path, request: ExportRequest, options: Options) -> Expor
         InputError: something is in the way.
         ErdeError: the verification failed.
     """
-    return export_loaded(load_bundle(path), request, options)
+    found = export_loaded(load_bundle(path), request, options)
+    options.observer.artifact(request.out, "export")
+    return found
 
 
 def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> ExportedBundle:
@@ -117,7 +121,8 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
     ).finite()  # fmt: skip
     options.observer.phase("Exporting")
     with _beside(request) as place:
-        exported = _write(request.format, export_network(bundle.model, record), place, options)
+        request.row.write(export_network(bundle.model, record), place)
+        exported = request.row.open(place, options.threads)
         options.observer.phase(f"Verifying on {len(store)} images")
         pixels = store.part(0, len(store)).numpy()
         checks = verify(exported, pixels, expected, record.thresholds, record.temperatures)
@@ -148,7 +153,6 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
     """
     thresholds = bundle.require_thresholds()
     _require_float32(bundle, thresholds)
-    packages = ("onnx", "onnxscript") if request.format != "torch-export" else ()
     content = {
         "format": FORMAT,
         "class_names": list(bundle.class_names),
@@ -159,7 +163,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
         "weights_digest": bundle.document.weights_digest,
         "cumulative_macs": profile_model(bundle.model, bundle.image_size).cumulative_macs,
         "calibration": thresholds.model_dump(),
-        "versions": versions_of("erde-cli", "torch", *packages),
+        "versions": versions_of("erde-cli", "torch", *request.row.versions),
     }
     return ExportRecord.model_validate(content)
 
@@ -182,40 +186,21 @@ def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageSt
 @contextmanager
 def _beside(request: ExportRequest) -> Iterator[Path]:
     """A place to write to, which becomes `out` only if nothing fails inside."""
-    out = request.out
-    if request.format != "onnx-staged":
+    out, row = request.out, request.row
+    if not row.marker:
         make_folder(out.parent)
         with replaced_file(out) as file:
             yield file
         return
-    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+    if out.is_dir() and any(out.iterdir()) and not row.is_meant(out):
         raise InputError(
-            f"{out} is in the way: a folder of stages is to be written there.",
-            got=f"a folder that holds other things and no {MANIFEST}",
+            f"{out} is in the way: a {row.kind} is to be written there.",
+            got=f"a folder that holds other things and no {row.marker}",
             hint="give another folder with --out",
-            expected="nothing, or an older folder of stages",
+            expected=f"nothing, or an older {row.kind}",
         )
     with replaced_folder(out) as folder:
         yield folder
-
-
-def _write(kind: Format, network: ExportNetwork, place: Path, options: Options) -> Exported:
-    """Write a network, and open what was written."""
-    if kind == "torch-export":
-        from erde_cli.core.export.torch_export import TorchExported, write_torch_export
-
-        write_torch_export(network, place)
-        return TorchExported(place)
-    # Packages of an extra: whoever has not got them can still export a .pt2 file.
-    from erde_cli.core.export.onnx_runtime import open_exported
-    from erde_cli.core.export.onnx_single import write_onnx_file
-    from erde_cli.core.export.onnx_staged import write_stages
-
-    write: Callable[[ExportNetwork, Path], None] = (
-        write_onnx_file if kind == "onnx" else write_stages
-    )
-    write(network, place)
-    return open_exported(place, options.threads)
 
 
 def _bytes(path: Path) -> int:

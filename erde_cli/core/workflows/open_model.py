@@ -6,18 +6,22 @@ import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, check_document
 from erde_cli.core.errors import BundleError
-from erde_cli.core.export.onnx_runtime import OnnxNetwork, open_exported
+from erde_cli.core.export.formats import Format, format_of
 from erde_cli.core.export.record import ExportRecord
-from erde_cli.core.export.runtimes import Runtime, is_exported
+from erde_cli.core.export.runtimes import Runtime
 from erde_cli.core.inference.prediction import Answering
 from erde_cli.core.storage.cache import cache_folder, make_room, temporary_folder, writable_folder
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.workflows.export import ExportRequest, export_loaded, record_of
 from erde_cli.core.workflows.options import Options
+
+if TYPE_CHECKING:  # a package of an extra: whoever has not got it can still predict in torch
+    from erde_cli.core.export.onnx_runtime import OnnxNetwork
 
 _INSTEAD = (
     "verify on others, and predict with what comes out: "
@@ -51,8 +55,11 @@ def open_model(path: Path, runtime: Runtime, options: Options) -> Opened:
         BundleError: it is unusable.
         DataError: a bundle has to be exported for its runtime, and its images are missing.
     """
+    exported = format_of(path)
+    if exported is not None and exported.runtime == runtime:
+        return _exported(path, exported, options)
     if runtime == "onnx":
-        return _exported(path, options) if is_exported(path) else _staged(path, options)
+        return _staged(path, options)
     bundle = load_bundle(path)
     calibration = bundle.thresholds()
     context = options.inference_context(calibration.precision if calibration else "float32")
@@ -60,12 +67,10 @@ def open_model(path: Path, runtime: Runtime, options: Options) -> Opened:
     return Opened(path, predictor, calibration, runtime, context.device.type)
 
 
-def _exported(path: Path, options: Options) -> Opened:
-    # Packages of an extra, here and below.
+def _exported(path: Path, form: Format, options: Options) -> Opened:
     from erde_cli.core.export.onnx_prediction import OnnxPredictor
-    from erde_cli.core.export.onnx_runtime import open_exported
 
-    network = open_exported(path, _threads(options))
+    network = form.open(path, _threads(options))
     record = network.record
     hint = "export it again: erde export BUNDLE --format onnx --out FILE"
     check_document(record.calibration, path, record.exit_count, hint)
@@ -93,6 +98,8 @@ def kept_stages(bundle: Bundle, options: Options, threads: int) -> OnnxNetwork:
         DataError: they have to be made, and there are no images to verify them on.
         ErdeError: the verification failed.
     """
+    from erde_cli.core.export.onnx_runtime import open_exported
+
     request = ExportRequest("onnx-staged", Path(), instead=_INSTEAD)
     record = record_of(bundle, request)
     name, root = _key(bundle, record), cache_folder("onnx")
@@ -120,6 +127,8 @@ def _key(bundle: Bundle, record: ExportRecord) -> str:
 
 def _opened(folder: Path, record: ExportRecord, threads: int) -> OnnxNetwork | None:
     """What is kept there; None where it is missing or no longer what was written."""
+    from erde_cli.core.export.onnx_runtime import open_exported
+
     try:
         if not folder.exists():
             return None

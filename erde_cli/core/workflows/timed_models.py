@@ -24,7 +24,7 @@ from erde_cli.core.measurement.memory import peak_bytes, weight_bytes
 from erde_cli.core.workflows.options import Options
 
 if TYPE_CHECKING:
-    from erde_cli.core.workflows.export import Format
+    from erde_cli.core.export.formats import FormatName
 
 
 class Timed(Protocol):
@@ -122,7 +122,7 @@ class _OnnxTimed:
     def _staged(self) -> Runs:
         return self._exported("onnx-staged", self._folder / "stages")
 
-    def _exported(self, form: Format, place: Path) -> Runs:
+    def _exported(self, form: FormatName, place: Path) -> Runs:
         from erde_cli.core.export.onnx_runtime import open_exported
         from erde_cli.core.measurement.onnx_latency import OnnxRuns
         from erde_cli.core.workflows.export import ExportRequest, export_loaded

@@ -1,0 +1,53 @@
+"""The table of formats: each row leads to code that writes and runs it."""
+
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import get_args
+
+import pytest
+
+from erde_cli.commands.export import export
+from erde_cli.core.export import formats
+from erde_cli.core.export.formats import FORMATS, Format, FormatName, format_of, named
+
+
+def test_names_are_those_that_the_command_line_takes() -> None:
+    assert tuple(FORMATS) == get_args(FormatName)
+    assert {name: row.name for name, row in FORMATS.items()} == {name: name for name in FORMATS}
+    assert "FormatName" in str(export.__annotations__["format_"])
+
+
+@pytest.mark.parametrize("row", FORMATS.values(), ids=str)
+def test_every_row_leads_to_code_and_says_how_it_is_told(row: Format) -> None:
+    for name in (row.writer, row.opener):
+        assert callable(resolve_name(f"erde_cli.core.export.{name}"))
+    assert bool(row.suffix) != bool(row.marker)
+    assert (row.runtime is None) == bool(row.why_not)
+
+
+def test_a_path_is_told_by_its_suffix_or_by_what_the_folder_holds(tmp_path: Path) -> None:
+    found = {name: format_of(Path(name)) for name in ("a.onnx", "a.pt2", "a", "runs/student")}
+    assert [row and row.name for row in found.values()] == ["onnx", "torch-export", None, None]
+    (tmp_path / "manifest.json").touch()
+    row = format_of(tmp_path)
+    assert row is not None
+    assert row.name == "onnx-staged"
+    assert named(lambda row: row.runtime) == "onnx or onnx-staged"
+    assert named(lambda row: row.int8) == "onnx-staged"
+
+
+def test_what_is_written_and_what_opens_it_come_from_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def found(name: str) -> object:
+        asked.append(name)
+        return lambda *given: given
+
+    monkeypatch.setattr(formats, "resolve_name", found)
+    row = FORMATS["torch-export"]
+    row.write("network", Path("x.pt2"))  # type: ignore[arg-type]
+    assert row.open(Path("x.pt2"), 2) == (Path("x.pt2"), 2)
+    package = "erde_cli.core.export.torch_export"
+    assert asked == [f"{package}:write_torch_export", f"{package}:TorchExported"]
