@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, check_document
 from erde_cli.core.errors import BundleError
-from erde_cli.core.export.formats import Format, format_of
+from erde_cli.core.export.check import Exported
+from erde_cli.core.export.formats import format_of
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.export.runtimes import Runtime
 from erde_cli.core.inference.prediction import Answering
@@ -57,7 +58,8 @@ def open_model(path: Path, runtime: Runtime, options: Options) -> Opened:
     """
     exported = format_of(path)
     if exported is not None and exported.runtime == runtime:
-        return _exported(path, exported, options)
+        network = exported.open(path, _threads(options))
+        return _exported(path, network, runtime)
     if runtime == "onnx":
         return _staged(path, options)
     bundle = load_bundle(path)
@@ -67,14 +69,13 @@ def open_model(path: Path, runtime: Runtime, options: Options) -> Opened:
     return Opened(path, predictor, calibration, runtime, context.device.type)
 
 
-def _exported(path: Path, form: Format, options: Options) -> Opened:
+def _exported(path: Path, network: Exported, runtime: Runtime) -> Opened:
     from erde_cli.core.export.onnx_prediction import OnnxPredictor
 
-    network = form.open(path, _threads(options))
     record = network.record
     hint = "export it again: erde export BUNDLE --format onnx --out FILE"
     check_document(record.calibration, path, record.exit_count, hint)
-    return Opened(Path("BUNDLE"), OnnxPredictor(network), record.calibration, "onnx", "cpu")
+    return Opened(Path("BUNDLE"), OnnxPredictor(network), record.calibration, runtime, "cpu")
 
 
 def _staged(path: Path, options: Options) -> Opened:
