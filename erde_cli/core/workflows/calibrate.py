@@ -25,7 +25,7 @@ from erde_cli.core.calibration.thresholds_file import (
     write_thresholds,
 )
 from erde_cli.core.data.dataset import Dataset
-from erde_cli.core.device import Context
+from erde_cli.core.device import Context, Precision
 from erde_cli.core.errors import BundleError
 from erde_cli.core.events import Observer
 from erde_cli.core.models.profile import Profile, profile_model
@@ -66,7 +66,7 @@ def calibrate_bundle(
     path: Path,
     target: Target,
     options: Options,
-    precision: str = "float32",
+    precision: Precision = "float32",
     dataset: Dataset | None = None,
     *,
     source: Source | None = None,
@@ -143,7 +143,9 @@ def rewritten(found: Thresholds, content: dict[str, Any], observer: Observer) ->
     return replace(found, document=document, picture=picture)
 
 
-def _about(bundle: Bundle, source: Source, seen: Seen, precision: str, context: Context) -> Json:
+def _about(
+    bundle: Bundle, source: Source, seen: Seen, precision: Precision, context: Context
+) -> Json:
     """What `thresholds.json` says of the images, the weights and the machine."""
     latencies = seen.observations.latencies
     timed = None if latencies is None else {

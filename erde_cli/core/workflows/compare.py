@@ -18,6 +18,7 @@ from erde_cli.core.comparison.results import Failed, Found, results
 from erde_cli.core.comparison.rivals import static_rivals
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
+from erde_cli.core.device import Precision
 from erde_cli.core.errors import ErdeError, StoppedError
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
@@ -33,7 +34,7 @@ class _Row(BaseModel):
     teacher_wrong: list[float] = []
 
 
-_PRECISION = "float32"  # of inference, as in a whole run
+_PRECISION: Precision = "float32"  # of inference, as in a whole run
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.dataset import Dataset, open_labelled_folder
 from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
-from erde_cli.core.device import Context
+from erde_cli.core.device import Context, Precision
 from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.inference.answers import Answers, answer_all, ready, route_all
 from erde_cli.core.inference.by_class import ByClass, by_class
@@ -123,7 +123,7 @@ def evaluate_bundle(
     data: Path | None = None,
     out: Path | None = None,
     teacher: Path | None = None,
-    precision: str | None = None,
+    precision: Precision | None = None,
 ) -> EvaluationFiles:
     """Evaluate a bundle and write `evaluation.json`, tables as CSV and pictures.
 
@@ -228,7 +228,9 @@ def point_of(teacher: Evaluation) -> Point:
     return Point(teacher.profile.static_macs, teacher.full_accuracy)
 
 
-def _precision(bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: str | None) -> str:
+def _precision(
+    bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: Precision | None
+) -> Precision:
     recorded = thresholds.precision if thresholds else None
     if recorded and wanted and recorded != wanted:
         raise BundleError(

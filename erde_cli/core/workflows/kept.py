@@ -9,6 +9,7 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, target_to_json
 from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.device import Precision
 from erde_cli.core.errors import BundleError
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
@@ -18,7 +19,7 @@ from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.prepared import Role
 
 PHASES = ("teacher", "student", "calibration", "evaluation")
-PRECISION = "float32"  # of inference, in a whole run
+PRECISION: Precision = "float32"  # of inference, in a whole run
 
 
 @dataclass(frozen=True)

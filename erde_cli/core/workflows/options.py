@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import signature
 from typing import Literal, ParamSpec, TypeVar
 
-from erde_cli.core.device import Context, make_context, require_compiler
+from erde_cli.core.device import Context, Layout, Precision, make_context, require_compiler
 from erde_cli.core.errors import StoppedError
 from erde_cli.core.events import Observer
 from erde_cli.core.platform.allocator import keep_freed_memory
@@ -40,11 +40,15 @@ class Options:
         self.context("float32")
         keep_freed_memory()
 
-    def context(self, precision: str, memory_format: str = "auto") -> Context:
+    def context(
+        self,
+        precision: Literal["auto"] | Precision,
+        memory_format: Literal["auto"] | Layout = "auto",
+    ) -> Context:
         """Context of this device in a precision and a memory format, as a recipe names them."""
         return make_context(self.device, precision, self.threads, memory_format)
 
-    def inference_context(self, precision: str) -> Context:
+    def inference_context(self, precision: Precision) -> Context:
         """Context in which a network answers: always channels last.
 
         Without training it is the faster one in float32 as well: on 2 cores it took 0.65 to 0.95 of
