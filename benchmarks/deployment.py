@@ -29,6 +29,7 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.thresholds_file import rule_of
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.export.check import near_threshold
+from erde_cli.core.export.formats import FormatName
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.export.record import ExportedAnswers
 from erde_cli.core.export.runtimes import NAMES, Runtime
@@ -39,13 +40,13 @@ from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.measurement.latency import by_round
 from erde_cli.core.measurement.rounds import Side, seconds_in_rounds
 from erde_cli.core.models.profile import profile_model
-from erde_cli.core.workflows.export import ExportRequest, Format, export_loaded
+from erde_cli.core.workflows.export import ExportRequest, export_loaded
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.timed_models import Timed, timed_in
 
 BATCHES = (1, 64)
 RUNTIMES: tuple[Runtime, ...] = ("onnx", "torch")
-FORMS: dict[Format, str] = {"onnx-staged": "stages", "onnx": "one file"}
+FORMS: dict[FormatName, str] = {"onnx-staged": "stages", "onnx": "one file"}
 
 
 class Bench(NamedTuple):
