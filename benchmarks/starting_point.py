@@ -16,6 +16,7 @@ from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.recipe.loading import recipe_from
 from erde_cli.core.recipe.starting_point import PAIRS, SPEEDS, Pair
 from erde_cli.core.workflows.first_recipe import machine_of
+from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import plan_run
 from erde_cli.core.workflows.prepared import ROLES
@@ -34,7 +35,7 @@ def images_per_second(pair: Pair, precision: str, threads: int | None) -> list[f
     """Of teacher and student."""
     recipe = recipe_from(_RECIPE.format(pair=pair, precision=precision), Path("table.yaml"))
     dataset = open_dataset(recipe.data)
-    plan = plan_run(recipe, Path("nowhere"), dataset, Options("auto", threads))
+    plan = plan_run(Networks(recipe, Path("nowhere"), dataset), Options("auto", threads))
     images = len(dataset.splits["train"])
     return [images / (plan.roles[role].seconds_per_epoch or 0.0) for role in ROLES]
 

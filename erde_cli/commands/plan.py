@@ -38,11 +38,12 @@ def plan(
 
     start = started(source, out, overrides, seed)
     from erde_cli.core.workflows.images import open_for_training
+    from erde_cli.core.workflows.kept import Networks
     from erde_cli.core.workflows.plan import plan_run
 
     with working(quiet, device, threads) as options:
         recipe = start.load(options, write=False)
         dataset = open_for_training(recipe, options)
         options.observer.phase("Timing a few steps")
-        found = plan_run(recipe, start.run, dataset, options)
+        found = plan_run(Networks(recipe, start.run, dataset), options)
     show(found.to_json(), as_json, *plan_pieces(found))

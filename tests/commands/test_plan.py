@@ -15,6 +15,7 @@ from erde_cli.core.events import Observer
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import planned_training
 from erde_cli.core.workflows.journal import Journal
+from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import plan_run
 from erde_cli.core.workflows.run import _Ahead, run_recipe
@@ -133,7 +134,8 @@ def test_what_is_ahead_grows_where_the_machine_is_slower_than_planned(
 ) -> None:
     seen, options = _Seen(), Options("cpu", 1)
     recipe = load_recipe(str(tiny_recipe))
-    plan = plan_run(recipe, tmp_path / "run", open_dataset(recipe.data), options)
+    networks = Networks(recipe, tmp_path / "run", open_dataset(recipe.data))
+    plan = plan_run(networks, options)
     journal = Journal(tmp_path / "run", recipe)
     journal.seconds["teacher"] = 3 * plan.seconds["teacher"]
     ahead = _Ahead(plan, replace(options, observer=seen), journal)

@@ -11,6 +11,7 @@ Loading runs no code from the folder: weights are safetensors, the rest is valid
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -39,6 +40,7 @@ from erde_cli.core.inference.prediction import Images, Prediction, Predictor, Pr
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.recipe.retired import as_now
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.files import digest_of_file
@@ -70,6 +72,11 @@ class Bundle:
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation of the train split."""
         return Normalisation.from_json(self.document.normalisation.model_dump())
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What its exits cost."""
+        return profile_model(self.model, self.image_size)
 
     @property
     def recipe(self) -> Recipe:
@@ -178,6 +185,11 @@ class Bundle:
             self.image_size,
             self.document.rules,
         )
+
+
+def opened(bundle: Bundle | Path) -> Bundle:
+    """A bundle that was handed down, or the one at a path, loaded."""
+    return bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +22,7 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.provenance import source_commit, versions
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.calibration import Calibration
-from erde_cli.core.storage.files import digest_of_file, replaced_folder, write_file
+from erde_cli.core.storage.files import replaced_folder, write_file
 from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.short_digests import ShortDigests
 
@@ -78,7 +80,7 @@ def save_bundle(
             "recipe": recipe.model_dump(),
             "split_fingerprint": split_fingerprint,
             "inputs_digest": inputs_digest,
-            "weights_digest": digest_of_file(folder / WEIGHTS),
+            "weights_digest": sha256(weights).hexdigest(),
             "trained_on": None if trained_on is None else write_trained_on(folder, trained_on),
             "training": context.to_json(),
             "versions": versions(),
@@ -96,9 +98,9 @@ def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
     if isinstance(there, dict) and {**_LEFT_OUT, **there} == section:
         return bundle
     recipe = {**bundle.document.recipe, "calibration": section}
-    document = bundle.document.model_copy(update={"recipe": recipe})
-    write_json(bundle.path / DOCUMENT, document.sealed().model_dump())
-    return load_bundle(bundle.path)
+    document = bundle.document.model_copy(update={"recipe": recipe}).sealed()
+    write_json(bundle.path / DOCUMENT, document.model_dump())
+    return replace(bundle, document=document)
 
 
 def check_target(path: Path) -> None:

@@ -24,7 +24,6 @@ from erde_cli.core.device import Context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.models.profile import profile_model
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of
 
@@ -156,7 +155,7 @@ def _fits(found: dict[str, FloatArray], images: Images, exits: int) -> bool:
 
 def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
     model = ready(bundle.model, images.context)
-    profile = profile_model(bundle.model, bundle.image_size)
+    profile = bundle.profile
     costs = np.array(profile.cumulative_macs, dtype=np.float64)
     arrays = {"costs": costs, "static": np.array(profile.static_macs_of_exits, dtype=np.float64)}
     for split, store in (("calibration", images.calibration), ("test", images.test)):

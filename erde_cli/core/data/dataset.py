@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.download import fetch
 from erde_cli.core.data.folder_layout import CALIBRATION_FOLDERS, folder_source, some_names
 from erde_cli.core.data.folders import FolderSource
+from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress
@@ -42,6 +44,7 @@ class Dataset:
     fingerprint: str
     memory_limit: int = _HELD  # MB; more stay in the mapped file of the cache
     _decoded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
+    _checked: set[Split] = field(default_factory=set, repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -52,6 +55,11 @@ class Dataset:
     def skipped(self) -> list[Path]:
         """Files that could not be read so far, where the recipe says to skip them."""
         return self.source.skipped if isinstance(self.source, FolderSource) else []
+
+    @cached_property
+    def normalisation(self) -> Normalisation:
+        """Mean and standard deviation of the train split."""
+        return Normalisation.of_split(self.load("train"))
 
     @property
     def rules(self) -> PixelRules:
@@ -100,11 +108,13 @@ class Dataset:
         return self._decoded[split]
 
     def check(self, split: Split, progress: Progress | None = None) -> None:
-        """See that one split can be decoded, and keep nothing of it.
+        """See that one split can be decoded, once, and keep nothing of it.
 
         Raises:
             DataError: files cannot be read, and they are not to be skipped.
         """
+        if split in self._checked:
+            return
         numbers = self.splits[split]
         if isinstance(self.source, FolderSource) and self.source.decoded is not None:
             self.source.readable(numbers)
@@ -115,6 +125,7 @@ class Dataset:
             self.source.read(numbers[start : start + _CHECKED_AT_ONCE], self.image_size)
             if progress is not None:
                 progress(min(start + _CHECKED_AT_ONCE, len(numbers)), len(numbers))
+        self._checked.add(split)
 
 
 def rules_of(settings: Data) -> PixelRules:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.bundle.bundle import Bundle, load_bundle, opened
 from erde_cli.core.calibration.certificate import certified_content, recorded
 from erde_cli.core.calibration.estimate import (
     add_half_b,
@@ -63,7 +63,7 @@ def target_of(settings: Calibration) -> Target:
 
 
 def calibrate_bundle(
-    path: Path,
+    bundle: Bundle | Path,
     target: Target,
     options: Options,
     precision: Precision = "float32",
@@ -75,7 +75,7 @@ def calibrate_bundle(
     """Choose thresholds for a target and write them into the bundle.
 
     Args:
-        path: the bundle.
+        bundle: the bundle, or where it is.
         target: what they are chosen for.
         options: device, threads, observer.
         precision: of inference.
@@ -90,7 +90,7 @@ def calibrate_bundle(
     """
     source = source or Source()
     source.check(target, temperature=temperature)
-    bundle = load_bundle(path)
+    bundle = opened(bundle)
     if target.kind == "max_risk":
         refuse_tuned_on_all(bundle, source)
         read_tests(bundle.path)  # a damaged record is told now, not after the images were looked at

@@ -22,7 +22,6 @@ from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores
 from erde_cli.core.measurement.latency import exit_latencies
-from erde_cli.core.models.profile import profile_model
 from erde_cli.core.targets import Metric, Target
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
@@ -110,7 +109,7 @@ def look(
     if answers.logits is not None:
         reports = temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])
         temperatures = [report.temperature for report in reports]
-    profile = profile_model(bundle.model, bundle.image_size)
+    profile = bundle.profile
     agrees = answers.predictions == answers.predictions[:, -1:]
     latencies = _latencies(bundle, store, context, options, temperatures) if latency else None
     plain = Observations(

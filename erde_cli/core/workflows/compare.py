@@ -76,7 +76,7 @@ def compare(plan: Plan, options: Options) -> Compared:
         ErdeError: not one student could be trained; the first reason.
     """
     if plan.teacher is not None:
-        load_teacher(plan.recipe, plan.teacher.path)
+        load_teacher(plan.recipe, plan.teacher)
     dataset = open_for_training(plan.recipe, options)
     for arm in plan.arms:
         check_class_weights(arm.recipe, dataset.class_names)
@@ -119,7 +119,7 @@ def _teacher(
     def make() -> Bundle:
         return (
             _kept(folder / "teacher", digest, options)
-            or train_teacher(recipe, folder, options, dataset).bundle
+            or train_teacher(recipe, folder, options, dataset, digest).bundle
         )
 
     bundle = _attempt(make, seed, "teacher", trained, options)
@@ -147,8 +147,7 @@ def _student(
         weights = taught.document.weights_digest if taught else None
         digest = inputs_digest(recipe, "student", dataset.fingerprint, weights)
         kept = _kept(folder / "student", digest, options)
-        path = taught.path if taught else None
-        return kept or distill(recipe, folder, path, options, dataset).bundle
+        return kept or distill(recipe, folder, taught, options, dataset, digest).bundle
 
     bundle = _attempt(make, seed, arm.label, trained, options)
     if bundle is not None:

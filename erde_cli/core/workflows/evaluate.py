@@ -22,7 +22,7 @@ from erde_cli.core.inference.by_class import ByClass, by_class
 from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
 from erde_cli.core.inference.observations import Adaptive, Observations, adaptive_of
 from erde_cli.core.inference.scores import largest_entropy
-from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.models.profile import Profile
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
@@ -174,7 +174,7 @@ def evaluate_store(
     document = bundle.thresholds() if adaptive else None
     temperatures = document.temperatures if document else None
     answers = answer_all(model, store, bundle.normalisation, context, temperatures).finite()
-    profile = profile_model(bundle.model, bundle.image_size)
+    profile = bundle.profile
     costs = np.array(profile.cumulative_macs, dtype=np.float64)
     seen = Observations(answers.scores, answers.correct, costs)
     early = bundle.model.exit_count - 1

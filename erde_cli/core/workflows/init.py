@@ -13,6 +13,7 @@ from erde_cli.core.storage.files import write_text
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.first_recipe import first_recipe
 from erde_cli.core.workflows.images import show_images
+from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.run_folders import default_run
@@ -52,7 +53,8 @@ def write_first_recipe(
     found = first_recipe(folder, path, name_of(path.stem), minutes, options)
     show_images(found.dataset, options)
     options.observer.phase("Timing a few steps")
-    plan = plan_run(found.recipe, default_run(found.recipe), found.dataset, options, force=True)
+    networks = Networks(found.recipe, default_run(found.recipe), found.dataset)
+    plan = plan_run(networks, options, force=True)
     write_text(path, found.text)
     if plan.total > _SLOWER * 60 * minutes:
         options.observer.warning(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
@@ -16,57 +15,65 @@ from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.workflows.calibrate import target_of
 from erde_cli.core.workflows.journal import REPORT, Journal
-from erde_cli.core.workflows.prepared import Role
+from erde_cli.core.workflows.prepared import ROLES, Role
 
 PHASES = ("teacher", "student", "calibration", "evaluation")
 PRECISION: Precision = "float32"  # of inference, in a whole run
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Phases of a run that need not be done again, in their order, and its teacher."""
+class Networks:
+    """Teacher and student of a run: each digest is computed, and each bundle loaded, once.
 
-    phases: list[str]
-    teacher: Bundle | None
-
-
-def what_is_kept(recipe: Recipe, run: Path, dataset: Dataset) -> Kept:
-    """What a run of this recipe would keep.
-
-    Raises:
-        BundleError: a bundle is damaged.
+    What a phase trains is put here, and is what the phases after it are given.
     """
-    teacher = kept_network(recipe, "teacher", run, dataset, None)
-    student = kept_network(recipe, "student", run, dataset, teacher)
-    phases = ["teacher"] * (teacher is not None) + ["student"] * (student is not None)
-    if student is None or not kept_thresholds(recipe, dataset, student.thresholds()):
-        return Kept(phases, teacher)
-    phases.append("calibration")
-    if teacher is not None and (run / REPORT).is_file():
-        done = Journal(run, recipe).evaluated == evaluated_digest(teacher, student)
-        phases += ["evaluation"] * done
-    return Kept(phases, teacher)
+
+    def __init__(self, recipe: Recipe, run: Path, dataset: Dataset) -> None:
+        self.recipe, self.run, self.dataset = recipe, run, dataset
+        self._digests: dict[Role, str] = {}
+        self._bundles: dict[Role, Bundle | None] = {}
+
+    def digest(self, role: Role) -> str | None:
+        """Digest of all that decides a network; None for a student whose teacher is not there yet.
+
+        Raises:
+            BundleError: the student's teacher is damaged.
+        """
+        if role not in self._digests:
+            weights = None
+            if role == "student" and self.recipe.distillation.method != "cross_entropy":
+                teacher = self.kept("teacher")
+                if teacher is None:
+                    return None
+                weights = teacher.document.weights_digest
+            fingerprint = self.dataset.fingerprint
+            self._digests[role] = inputs_digest(self.recipe, role, fingerprint, weights)
+        return self._digests[role]
+
+    def kept(self, role: Role) -> Bundle | None:
+        """The network, where it is there and is what this recipe trains.
+
+        Raises:
+            BundleError: it is damaged.
+        """
+        if role not in self._bundles:
+            digest = self.digest(role)
+            if digest is None:
+                return None
+            self._bundles[role] = _load(self.run / role, digest)
+        return self._bundles[role]
+
+    def put(self, role: Role, bundle: Bundle) -> None:
+        """Take what has just been trained."""
+        self._bundles[role] = bundle
 
 
-def inputs_of(recipe: Recipe, role: Role, dataset: Dataset, teacher: Bundle | None) -> str | None:
-    """Digest of all that decides a network; None for a student whose teacher is not trained yet."""
-    if role == "teacher" or recipe.distillation.method == "cross_entropy":
-        return inputs_digest(recipe, role, dataset.fingerprint)
-    if teacher is None:
-        return None
-    return inputs_digest(recipe, role, dataset.fingerprint, teacher.document.weights_digest)
-
-
-def kept_network(
-    recipe: Recipe, role: Role, run: Path, dataset: Dataset, teacher: Bundle | None
-) -> Bundle | None:
-    """The run's teacher or student, where it is what this recipe would train.
+def _load(path: Path, digest: str) -> Bundle | None:
+    """The bundle at a path, where it was made from these inputs.
 
     Raises:
         BundleError: it is damaged.
     """
-    path, digest = run / role, inputs_of(recipe, role, dataset, teacher)
-    if digest is None or not (path / DOCUMENT).is_file():
+    if not (path / DOCUMENT).is_file():
         return None
     try:
         bundle = load_bundle(path)
@@ -78,6 +85,24 @@ def kept_network(
             hint="copy the folder again, or make it again with --force",
         ) from error
     return bundle if bundle.document.inputs_digest == digest else None
+
+
+def kept_phases(networks: Networks) -> list[str]:
+    """Phases that a run of this recipe would keep, in their order.
+
+    Raises:
+        BundleError: a bundle is damaged.
+    """
+    recipe, run = networks.recipe, networks.run
+    teacher, student = (networks.kept(role) for role in ROLES)
+    phases = ["teacher"] * (teacher is not None) + ["student"] * (student is not None)
+    if student is None or not kept_thresholds(recipe, networks.dataset, student.thresholds()):
+        return phases
+    phases.append("calibration")
+    if teacher is not None and (run / REPORT).is_file():
+        done = Journal(run, recipe).evaluated == evaluated_digest(teacher, student)
+        phases += ["evaluation"] * done
+    return phases
 
 
 def kept_thresholds(recipe: Recipe, dataset: Dataset, found: ThresholdsDocument | None) -> bool:

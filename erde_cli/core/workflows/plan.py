@@ -16,7 +16,7 @@ from erde_cli.core.events import duration
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import Journal
-from erde_cli.core.workflows.kept import PHASES, Kept, what_is_kept
+from erde_cli.core.workflows.kept import PHASES, Networks, kept_phases
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.planned_training import Measured, PlannedTraining
 from erde_cli.core.workflows.prepared import ROLES, Role
@@ -91,15 +91,11 @@ class Plan:
         }
 
 
-def plan_run(
-    recipe: Recipe, run: Path, dataset: Dataset, options: Options, *, force: bool = False
-) -> Plan:
+def plan_run(networks: Networks, options: Options, *, force: bool = False) -> Plan:
     """Work out what `erde run` would do; trains a few steps of what it would train, writes nothing.
 
     Args:
-        recipe: the recipe.
-        run: the run folder, perhaps with something from an earlier run.
-        dataset: the recipe's images, open.
+        networks: of the recipe; its run folder perhaps has something from an earlier run.
         options: device, threads, observer.
         force: plan for a folder that another recipe made as well.
 
@@ -107,10 +103,11 @@ def plan_run(
         BundleError: what an earlier run left is damaged.
         RunError: the folder was made by another recipe, and `force` is not set.
     """
+    recipe, run, dataset = networks.recipe, networks.run, networks.dataset
     if not force:
         Journal(run, recipe).refuse_other_recipe()
-    kept = what_is_kept(recipe, run, dataset)
-    measured = Measured(recipe, run, dataset, options, kept)
+    kept = kept_phases(networks)
+    measured = Measured(networks, options, kept)
     roles = {role: measured.training(role) for role in ROLES}
     context = options.context(recipe.training.student.precision)
     return Plan(
@@ -120,21 +117,21 @@ def plan_run(
         summarise(dataset).to_json(),
         roles,
         _seconds(kept, roles, measured, dataset),
-        kept.phases,
+        kept,
         _memory_held(),
     )
 
 
 def _seconds(
-    kept: Kept, roles: dict[Role, PlannedTraining], measured: Measured, dataset: Dataset
+    kept: list[str], roles: dict[Role, PlannedTraining], measured: Measured, dataset: Dataset
 ) -> dict[str, float]:
     seconds = dict.fromkeys(PHASES, 0.0)
     for role, one in roles.items():
         seconds[role] = one.seconds
-    if "evaluation" in kept.phases:
+    if "evaluation" in kept:
         return seconds
     answers = {role: measured.seconds_per_answer(role) for role in ROLES}
-    if "calibration" not in kept.phases:
+    if "calibration" not in kept:
         images = len(dataset.splits["calibration"])
         seconds["calibration"] = _SEARCH + images * answers["student"]
     seconds["evaluation"] = _PICTURES + len(dataset.splits["test"]) * sum(answers.values())

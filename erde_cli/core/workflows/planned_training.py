@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.batches import Batches
@@ -21,9 +20,10 @@ from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.images import load_for_training
-from erde_cli.core.workflows.kept import Kept, inputs_of
+from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import (
+    ROLES,
     Logits,
     Prepared,
     Role,
@@ -84,13 +84,24 @@ class PlannedTraining:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured for a plan, on the recipe's own images."""
+    """What is measured for a plan, on the recipe's own images.
 
-    recipe: Recipe
-    run: Path
-    dataset: Dataset
+    kept: phases of an earlier run that hold.
+    """
+
+    networks: Networks
     options: Options
-    kept: Kept
+    kept: list[str]
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is planned."""
+        return self.networks.recipe
+
+    @property
+    def dataset(self) -> Dataset:
+        """The recipe's images."""
+        return self.networks.dataset
 
     @cached_property
     def _stores(self) -> tuple[ImageStore, ImageStore]:
@@ -99,10 +110,10 @@ class Measured:
     def training(self, role: Role) -> PlannedTraining:
         """How long one network trains."""
         settings, size = settings_of(self.recipe, role), self.recipe.data.image_size
-        profile = profile_model(self._network(role), size)
+        profile = profile_model(self._models[role], size)
         images = len(self.dataset.splits["train"])
         steps = images // min(settings.batch_size, images)
-        if role in self.kept.phases:
+        if role in self.kept:
             return PlannedTraining(profile, settings.epochs, 0.0, steps, None)
         seconds = self._seconds_per_epoch(role, settings, steps)
         left = settings.epochs - self._epochs_done(role, steps)
@@ -112,7 +123,7 @@ class Measured:
         """Seconds per image in which a finished network answers."""
         context = self.options.inference_context("float32")
         _, calibration = self._stores
-        network = ready(self._network(role), context)
+        network = ready(self._models[role], context)
         return seconds_per_answer(network, calibration, _ANY, context)
 
     def _seconds_per_epoch(self, role: Role, settings: Training, steps: int) -> float:
@@ -134,7 +145,7 @@ class Measured:
         train, _ = self._stores
         if role == "teacher" or recipe.distillation.method == "cross_entropy":
             return prepare(recipe, role, self.dataset, train, context, None, _ANY), None
-        teacher = ComputedLogits(self._network("teacher"), context)
+        teacher = ComputedLogits(self._models["teacher"], context)
 
         def asked(batches: Batches, seed: int) -> Logits:
             del batches, seed
@@ -142,17 +153,23 @@ class Measured:
 
         return prepare(recipe, role, self.dataset, train, context, asked, _ANY), teacher
 
-    def _network(self, role: Role) -> EarlyExitNet:
-        """A network of the recipe with some weights."""
+    @cached_property
+    def _models(self) -> dict[Role, EarlyExitNet]:
+        """The recipe's networks with some weights; whoever computes with one copies it."""
         classes, size = len(self.dataset.class_names), self.recipe.data.image_size
-        return build_model(resolve_architecture(network_of(self.recipe, role), classes, size))
+        return {
+            role: build_model(resolve_architecture(network_of(self.recipe, role), classes, size))
+            for role in ROLES
+        }
 
     def _epochs_done(self, role: Role, steps: int) -> float:
         """Epochs of a training that was stopped."""
-        digest = inputs_of(self.recipe, role, self.dataset, self.kept.teacher)
+        digest = self.networks.digest(role)
         if digest is None:
             return 0.0
-        saved = Checkpoints(checkpoint_folder(self.run, role), digest).latest(lambda _: None)
+        saved = Checkpoints(checkpoint_folder(self.networks.run, role), digest).latest(
+            lambda _: None
+        )
         return 0.0 if saved is None else float(saved.state["step"]) / steps
 
 

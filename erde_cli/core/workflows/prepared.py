@@ -87,7 +87,7 @@ def prepare(
         InputError: the network cannot be built.
     """
     settings = settings_of(recipe, role)
-    normalisation = normalisation or Normalisation.of_split(train)
+    normalisation = normalisation or dataset.normalisation
     architecture = resolve_architecture(
         network_of(recipe, role), len(dataset.class_names), recipe.data.image_size
     )

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.bundle.bundle import Bundle, opened
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.measurement.verdict import LatencyCosts, Verdict, give_verdict
-from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.models.profile import Profile
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.latency import LatencyRequest, MeasuredLatency, measure_bundle
 from erde_cli.core.workflows.options import Options
@@ -38,7 +38,9 @@ class Profiled:
         }
 
 
-def profile_bundle(path: Path, options: Options, request: LatencyRequest | None = None) -> Profiled:
+def profile_bundle(
+    bundle: Bundle | Path, options: Options, request: LatencyRequest | None = None
+) -> Profiled:
     """Count parameters and multiply-adds of a bundle's exits; measure them as well, if asked to.
 
     Expected MACs use the exit rates that calibration found on the calibration split.
@@ -47,9 +49,9 @@ def profile_bundle(path: Path, options: Options, request: LatencyRequest | None 
         BundleError: the bundle is unusable, or its images are no longer the same.
         DataError: latency is asked for, and its images are missing.
     """
-    bundle = load_bundle(path)
+    bundle = opened(bundle)
     options.context("float32").place(bundle.model)
-    profile = profile_model(bundle.model, bundle.image_size)
+    profile = bundle.profile
     for exit_ in profile.useless_exits:
         options.observer.warning(
             f"Exit {exit_ + 1} of {len(profile.exits)} saves under 5 % of the full cost."

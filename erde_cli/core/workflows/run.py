@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.writer import with_calibration
 from erde_cli.core.comparison.paired import paired_drop_interval
-from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.recipe.schema import Recipe
@@ -28,12 +25,13 @@ from erde_cli.core.workflows.journal import REPORT, Journal
 from erde_cli.core.workflows.kept import (
     PHASES,
     PRECISION,
+    Networks,
     evaluated_digest,
-    kept_network,
     kept_thresholds,
 )
 from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.plan import Plan, plan_run
+from erde_cli.core.workflows.prepared import ROLES, Role
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
@@ -55,7 +53,7 @@ class RunResult:
     @property
     def picture(self) -> Path | None:
         """The student's trade-off; None where it could not be drawn."""
-        path = self.run / "student" / "evaluation" / "test" / TRADE_OFF
+        path = _evaluation_of(self.run, "student") / TRADE_OFF
         return path if path.is_file() else None
 
     def to_json(self) -> Json:
@@ -73,24 +71,25 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     journal = Journal(run, recipe)
     if not force:
         journal.refuse_other_recipe()
-    dataset = open_for_training(recipe, options)
-    ahead = _Ahead(_planned(recipe, run, dataset, options), options, journal)
+    networks = Networks(recipe, run, open_for_training(recipe, options))
+    ahead = _Ahead(_planned(networks, options), options, journal)
+    phases = _Phases(networks, journal, options, force)
     ahead.before("teacher")
-    teacher = _teacher(recipe, run, dataset, journal, options, force)
+    teacher = phases.network("teacher")
     ahead.before("student")
-    student = _student(recipe, run, dataset, teacher, journal, options, force)
-    _thresholds(recipe, dataset, student, journal, options)
-    report = _evaluation(run, dataset, teacher, student, journal, options)
-    data = summarise(dataset).to_json()
-    return RunResult(run, report, data, profile_bundle(student.path, options), journal.kept)
+    student = phases.network("student")
+    phases.thresholds(student)
+    report = phases.evaluation(teacher, student)
+    data = summarise(networks.dataset).to_json()
+    return RunResult(run, report, data, profile_bundle(student, options), journal.kept)
 
 
-def _planned(recipe: Recipe, run: Path, dataset: Dataset, options: Options) -> Plan | None:
+def _planned(networks: Networks, options: Options) -> Plan | None:
     """What is about to be done, in a line; None where nobody looks, or nothing is trained."""
     if not options.observer.shows_progress:
         return None
     try:
-        plan = plan_run(recipe, run, dataset, options, force=True)  # refused by now, if at all
+        plan = plan_run(networks, options, force=True)  # refused by now, if at all
     except BundleError:  # with --force it is made again; without, the run is about to say so
         return None
     if plan.roles["student"].kept and plan.roles["teacher"].kept:
@@ -120,108 +119,120 @@ class _Ahead:
         self.options.observer.ahead(self.plan.after(phase) * slower)
 
 
-def _kept(look: Callable[[], Bundle | None], force: bool, options: Options) -> Bundle | None:
-    """A network that need not be trained again; one that is damaged is, with `force`."""
-    try:
-        bundle = look()
-    except BundleError as error:
-        if not force:
-            raise
-        options.observer.warning(f"{error.message} It is made again.")
-        return None
-    if bundle is not None:
-        drop_checkpoints(bundle.path)
-    return bundle
+@dataclass(frozen=True)
+class _Phases:
+    """The phases of a run, each done or kept; what one makes is handed to the next."""
 
+    networks: Networks
+    journal: Journal
+    options: Options
+    force: bool
 
-def _teacher(
-    recipe: Recipe, run: Path, dataset: Dataset, journal: Journal, options: Options, force: bool
-) -> Bundle:
-    look = partial(kept_network, recipe, "teacher", run, dataset, None)
-    bundle = _kept(look, force, options)
-    if bundle is not None:
-        journal.keep("teacher", options)
+    def network(self, role: Role) -> Bundle:
+        """The run's teacher or student, kept or trained."""
+        bundle = self._kept(role)
+        if bundle is not None:
+            self.journal.keep(role, self.options)
+            settings = self.networks.recipe.calibration
+            return with_calibration(bundle, settings) if role == "student" else bundle
+        start = self.journal.begin()
+        bundle = self._trained(role)
+        self.networks.put(role, bundle)
+        self.journal.finish(role, start)
         return bundle
-    start = journal.begin()
-    options.training_context(recipe.training.student)  # not once the teacher is trained
-    bundle = train_teacher(recipe, run, options, dataset).bundle
-    journal.finish("teacher", start)
-    return bundle
 
+    def _kept(self, role: Role) -> Bundle | None:
+        """A network that need not be trained again; one that is damaged is, with `force`."""
+        try:
+            bundle = self.networks.kept(role)
+        except BundleError as error:
+            if not self.force:
+                raise
+            self.options.observer.warning(f"{error.message} It is made again.")
+            return None
+        if bundle is not None:
+            drop_checkpoints(bundle.path)
+        return bundle
 
-def _student(
-    recipe: Recipe,
-    run: Path,
-    dataset: Dataset,
-    teacher: Bundle,
-    journal: Journal,
-    options: Options,
-    force: bool,
-) -> Bundle:
-    look = partial(kept_network, recipe, "student", run, dataset, teacher)
-    bundle = _kept(look, force, options)
-    if bundle is not None:
-        journal.keep("student", options)
-        return with_calibration(bundle, recipe.calibration)
-    start = journal.begin()
-    bundle = distill(recipe, run, None, options, dataset).bundle
-    journal.finish("student", start)
-    return bundle
+    def _trained(self, role: Role) -> Bundle:
+        recipe, run, dataset = self.networks.recipe, self.networks.run, self.networks.dataset
+        digest = self.networks.digest(role)
+        if role == "teacher":
+            # Told now that a student cannot be trained here, and not once its teacher is.
+            self.options.training_context(recipe.training.student)
+            return train_teacher(recipe, run, self.options, dataset, digest).bundle
+        alone = recipe.distillation.method == "cross_entropy"
+        teacher = None if alone else self.networks.kept("teacher")
+        return distill(recipe, run, teacher, self.options, dataset, digest).bundle
 
+    def thresholds(self, student: Bundle) -> None:
+        """Choose the student's thresholds, unless they are those of this recipe."""
+        recipe, dataset = self.networks.recipe, self.networks.dataset
+        if kept_thresholds(recipe, dataset, student.thresholds()):
+            self.journal.keep("calibration", self.options)
+            return
+        start = self.journal.begin()
+        target, temperature = target_of(recipe.calibration), recipe.calibration.temperature
+        calibrate_bundle(student, target, self.options, dataset=dataset, temperature=temperature)
+        self.journal.finish("calibration", start)
 
-def _thresholds(
-    recipe: Recipe, dataset: Dataset, student: Bundle, journal: Journal, options: Options
-) -> None:
-    if kept_thresholds(recipe, dataset, student.thresholds()):
-        journal.keep("calibration", options)
-        return
-    start = journal.begin()
-    target, temperature = target_of(recipe.calibration), recipe.calibration.temperature
-    calibrate_bundle(student.path, target, options, dataset=dataset, temperature=temperature)
-    journal.finish("calibration", start)
+    def evaluation(self, teacher: Bundle, student: Bundle) -> Json:
+        """The object of `report.json`: of both networks on the test split."""
+        run, journal = self.networks.run, self.journal
+        digest = evaluated_digest(teacher, student)
+        report = _written_report(run / REPORT, journal.report)
+        if journal.evaluated == digest and report is not None:
+            pictures = _has_pictures(run, report)
+            if pictures or not journal.drawn:
+                self._keep_evaluation(student, pictures=pictures)
+                return report
+        start = journal.begin()
+        of_teacher, of_student = self._evaluated(teacher, student)
+        journal.took("evaluation", start)
+        report = compare(of_teacher, of_student, journal.seconds)
+        report["data"] = summarise(self.networks.dataset).to_json()
+        write_json(run / REPORT, report)
+        self.options.observer.artifact(run / REPORT, "report")
+        journal.evaluated, journal.report = digest, digest_of(report)
+        journal.save()
+        return report
 
-
-def _evaluation(
-    run: Path,
-    dataset: Dataset,
-    teacher: Bundle,
-    student: Bundle,
-    journal: Journal,
-    options: Options,
-) -> Json:
-    digest = evaluated_digest(teacher, student)
-    folders = {role: run / role / "evaluation" / "test" for role in ("teacher", "student")}
-    report = _written_report(run / REPORT, journal.report)
-    drawn = (TRADE_OFF, CONFUSION) if report and "classes" in report["student"] else (TRADE_OFF,)
-    pictures = all((folder / name).is_file() for folder in folders.values() for name in drawn)
-    if journal.evaluated == digest and report is not None and (pictures or not journal.drawn):
+    def _keep_evaluation(self, student: Bundle, *, pictures: bool) -> None:
         if not pictures:
-            options.observer.note(
+            self.options.observer.note(
                 "A picture could not be drawn then; to draw it now, type: "
                 f"erde evaluate {student.path}"
             )
-        journal.keep("evaluation", options)
-        journal.save()
-        return report
-    start = journal.begin()
-    options.observer.phase("Evaluating on the test split")
-    context = options.inference_context(PRECISION)
-    store = load_split(dataset_of(student, options, dataset), "test", options)
-    of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
-    of_student = evaluate_store(student, store, "test", context).compared_with(of_teacher)
-    warn_of_drift(of_student, options)
-    observer = options.observer
-    first = write_evaluation(of_teacher, None, folders["teacher"], observer)
-    last = write_evaluation(of_student, point_of(of_teacher), folders["student"], observer)
-    journal.took("evaluation", start)
-    report = compare(of_teacher, of_student, journal.seconds)
-    report["data"] = summarise(dataset).to_json()
-    write_json(run / REPORT, report)
-    options.observer.artifact(run / REPORT, "report")
-    journal.evaluated, journal.report = digest, digest_of(report)
-    journal.drawn = all(one.picture and one.confusion for one in (first, last))
-    journal.save()
-    return report
+        self.journal.keep("evaluation", self.options)
+        self.journal.save()
+
+    def _evaluated(self, teacher: Bundle, student: Bundle) -> tuple[Evaluation, Evaluation]:
+        """Evaluate both on the test split, and write what comes of it into their folders."""
+        options, observer = self.options, self.options.observer
+        observer.phase("Evaluating on the test split")
+        context = options.inference_context(PRECISION)
+        dataset = dataset_of(student, options, self.networks.dataset)
+        store = load_split(dataset, "test", options)
+        of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
+        of_student = evaluate_store(student, store, "test", context).compared_with(of_teacher)
+        warn_of_drift(of_student, options)
+        run = self.networks.run
+        first = write_evaluation(of_teacher, None, _evaluation_of(run, "teacher"), observer)
+        point = point_of(of_teacher)
+        last = write_evaluation(of_student, point, _evaluation_of(run, "student"), observer)
+        self.journal.drawn = all(one.picture and one.confusion for one in (first, last))
+        return of_teacher, of_student
+
+
+def _evaluation_of(run: Path, role: Role) -> Path:
+    """Folder of what a network does on the test split."""
+    return run / role / "evaluation" / "test"
+
+
+def _has_pictures(run: Path, report: Json) -> bool:
+    """Whether every picture of a report is there; reports before the classes had one less."""
+    drawn = (TRADE_OFF, CONFUSION) if "classes" in report["student"] else (TRADE_OFF,)
+    return all((_evaluation_of(run, role) / name).is_file() for role in ROLES for name in drawn)
 
 
 def _written_report(path: Path, digest: str | None) -> Json | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from erde_cli.core.arrays import BoolArray
-from erde_cli.core.bundle.bundle import Bundle, load_bundle
+from erde_cli.core.bundle.bundle import Bundle, opened
 from erde_cli.core.bundle.document import read_bundle_document
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.dataset import Dataset
@@ -32,12 +32,13 @@ def teacher_section(path: Path) -> Json:
     return {**section, "exits": architecture.cuts}
 
 
-def load_teacher(recipe: Recipe, path: Path) -> Bundle:
-    """Load the teacher of a recipe and see that it fits.
+def load_teacher(recipe: Recipe, teacher: Bundle | Path) -> Bundle:
+    """The teacher of a recipe, loaded where it is not yet, and seen to fit.
 
     Raises:
         BundleError: there is none, or its input or its exits do not fit.
     """
+    path = teacher.path if isinstance(teacher, Bundle) else teacher
     if not path.exists():
         raise BundleError(
             f"There is no teacher at {path}.",
@@ -45,7 +46,7 @@ def load_teacher(recipe: Recipe, path: Path) -> Bundle:
             hint=f"train one with: erde train-teacher {recipe.name} --out {path.parent}, "
             "or name one with --teacher BUNDLE",
         )
-    teacher = load_bundle(path)
+    teacher = opened(teacher)
     exits = teacher.model.exit_count
     if teacher.image_size != recipe.data.image_size:
         raise BundleError(

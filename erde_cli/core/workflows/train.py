@@ -63,11 +63,15 @@ class Trained:
 
 @reported
 def train_teacher(
-    recipe: Recipe, run: Path, options: Options, dataset: Dataset | None = None
+    recipe: Recipe,
+    run: Path,
+    options: Options,
+    dataset: Dataset | None = None,
+    digest: str | None = None,
 ) -> Trained:
     """Train the recipe's teacher and write the bundle `run/teacher`.
 
-    `dataset` is the recipe's, where it is open already.
+    `dataset` is the recipe's, where it is open already; `digest` that of the inputs, where known.
     """
     start = perf_counter()
     check_target(run / "teacher")
@@ -75,7 +79,7 @@ def train_teacher(
     context = options.training_context(settings)
     dataset = dataset or open_for_training(recipe, options)
     options.observer.phase("Training the teacher")
-    digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
+    digest = digest or inputs_digest(recipe, "teacher", dataset.fingerprint)
 
     task = _Task("teacher", recipe, digest, run)
     return _train(task, dataset, None, context, options, start)
@@ -85,13 +89,14 @@ def train_teacher(
 def distill(
     recipe: Recipe,
     run: Path,
-    teacher_path: Path | None,
+    teacher: Bundle | Path | None,
     options: Options,
     dataset: Dataset | None = None,
+    digest: str | None = None,
 ) -> Trained:
     """Distill the recipe's student from a teacher and write the bundle `run/student`.
 
-    `dataset` is the recipe's, where it is open already.
+    `dataset` is the recipe's, where it is open already; `digest` that of the inputs, where known.
 
     Raises:
         BundleError: there is no teacher, or it does not fit the recipe.
@@ -102,30 +107,28 @@ def distill(
     method = recipe.distillation.method
     check_target(run / "student")
     context = options.training_context(settings)
-    teacher = None
-    if method == "cross_entropy" and teacher_path is not None:
+    taught = None
+    if method == "cross_entropy" and teacher is not None:
         raise InputError(
             "The method cross_entropy has no teacher.",
-            got=f"--teacher {teacher_path}",
+            got=f"--teacher {teacher.path if isinstance(teacher, Bundle) else teacher}",
             hint="leave --teacher out, or type --set distillation.method=erde",
             expected="a method with a teacher: kd or erde",
         )
     if method != "cross_entropy":
-        teacher = load_teacher(recipe, teacher_path or run / "teacher")
+        taught = load_teacher(recipe, teacher or run / "teacher")
     dataset = dataset or open_for_training(recipe, options)
     options.observer.phase(
-        "Training the student without a teacher" if teacher is None
+        "Training the student without a teacher" if taught is None
         else f"Distilling the student by {method}"
     )  # fmt: skip
-    if teacher is not None:
-        check_splits(teacher, dataset)
-    weights_digest = teacher.document.weights_digest if teacher else None
-    digest = inputs_digest(recipe, "student", dataset.fingerprint, weights_digest)
+    if taught is not None:
+        check_splits(taught, dataset)
+    weights = taught.document.weights_digest if taught else None
+    digest = digest or inputs_digest(recipe, "student", dataset.fingerprint, weights)
 
     task = _Task("student", recipe, digest, run)
-    if teacher is None:
-        return _train(task, dataset, None, context, options, start)
-    return _train(task, dataset, teacher, context, options, start)
+    return _train(task, dataset, taught, context, options, start)
 
 
 @dataclass(frozen=True)
