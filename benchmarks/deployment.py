@@ -40,6 +40,7 @@ from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.measurement.latency import by_round
 from erde_cli.core.measurement.rounds import Side, seconds_in_rounds
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.workflows.export import ExportRequest, export_loaded
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.timed_models import Timed, timed_in
@@ -180,6 +181,7 @@ def main() -> None:
         ["bundle", "folder"],
         images={"type": int, "default": 1000, "help": "images taken (default: %(default)s)"},
     )
+    keep_freed_memory()
     bundle = load_bundle(given.bundle)
     pixels = images_in(given.folder, given.images, bundle.image_size)
     bench = Bench(bundle, pixels, Options("cpu", given.threads or 1))

@@ -24,6 +24,7 @@ from erde_cli.core.comparison.curves import cost_curve, with_ends
 from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 from erde_cli.core.workflows.images import load_split
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    keep_freed_memory()
     options = Options(threads=given.threads)
     dataset = open_dataset(load_recipe(given.recipe, given.overrides).data)
     trials = {method: _tune(method, own, given, dataset, options) for method, own in _OWN.items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.measure import arguments, show, spread, tell
 from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import recipe_from
 from erde_cli.core.recipe.starting_point import PAIRS, SPEEDS, Pair
 from erde_cli.core.workflows.first_recipe import machine_of
@@ -43,6 +44,7 @@ def images_per_second(pair: Pair, precision: str, threads: int | None) -> list[f
 def main() -> None:
     """Print what this machine's row of the table would be, next to what stands there."""
     given = arguments(__doc__ or "", precision={"default": "auto"})
+    keep_freed_memory()
     kind = machine_of(Options("auto", given.threads).context("float32")).kind
     kind = "avx512" if (kind, given.precision) == ("avx512-bf16", "float32") else kind
     rows, document = [], {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal, get_args
 
@@ -19,6 +19,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["contiguous", "channels_last"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+Auto = Literal["auto"]
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -31,7 +32,10 @@ _IMAGES_AT_ONCE = 512
 class Context:
     """The one object that device, precision, layout, rank and world size come from.
 
-    Nothing is left open here: what `auto` comes to is decided in `make_context`.
+    Nothing is left open here: what `auto` comes to is decided in `make_context`. It describes; the
+    process computes so once it is applied.
+
+    pinned: whether somebody named the number of threads.
     """
 
     device: torch.device
@@ -40,6 +44,17 @@ class Context:
     rank: int = 0
     world_size: int = 1
     layout: Layout = "contiguous"
+    pinned: bool = field(default=False, compare=False)
+
+    def apply(self) -> Context:
+        """Set this process to compute so: threads, and kernels that repeat on CUDA. Itself."""
+        if self.pinned or torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
+        if self.device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        return self
 
     @property
     def dtype(self) -> torch.dtype:
@@ -80,11 +95,13 @@ class Context:
 
 def make_context(
     device: str = "auto",
-    precision: str = "float32",
+    precision: Precision | Auto = "float32",
     threads: int | None = None,
-    memory_format: str = "auto",
+    memory_format: Layout | Auto = "auto",
 ) -> Context:
     """Choose device, precision and memory layout by a fixed rule, never by timing.
+
+    It checks and describes: nothing of this process changes before the context is applied.
 
     Args:
         device: "auto" takes CUDA where there is one, else the CPU.
@@ -99,39 +116,39 @@ def make_context(
             number of threads is out of bounds.
     """
     if threads is not None:
-        # Thousands of threads bring a machine to its knees before anyone can stop them.
-        most = max(16, 4 * (os.cpu_count() or 1))
-        if not 1 <= threads <= most:
-            raise InputError(
-                "The number of threads is out of bounds.",
-                got=str(threads),
-                expected=f"1 to {most}",
-                hint="leave --threads out to use every core",
-            )
-        torch.set_num_threads(threads)
+        _check_threads(threads)
     chosen = _device(device)
-    if chosen.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.backends.cudnn.benchmark = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
     resolved = _precision(precision, chosen)
     layout = _layout(memory_format, chosen, resolved)
     if precision != "auto" or memory_format != "auto":
         _require(chosen, resolved, layout)
-    return Context(chosen, resolved, torch.get_num_threads(), layout=layout)
+    count = threads or torch.get_num_threads()
+    return Context(chosen, resolved, count, layout=layout, pinned=threads is not None)
 
 
-def _precision(wanted: str, device: torch.device) -> Precision:
+def _check_threads(threads: int) -> None:
+    # Thousands of threads bring a machine to its knees before anyone can stop them.
+    most = max(16, 4 * (os.cpu_count() or 1))
+    if not 1 <= threads <= most:
+        raise InputError(
+            "The number of threads is out of bounds.",
+            got=str(threads),
+            expected=f"1 to {most}",
+            hint="leave --threads out to use every core",
+        )
+
+
+def _precision(wanted: Precision | Auto, device: torch.device) -> Precision:
     if wanted == "auto":
         return "bfloat16" if has_bfloat16(device) else "float32"
-    return next(known for known in PRECISIONS if known == wanted)
+    return wanted
 
 
-def _layout(wanted: str, device: torch.device, precision: Precision) -> Layout:
+def _layout(wanted: Layout | Auto, device: torch.device, precision: Precision) -> Layout:
     if wanted == "auto":
         plain = precision == "float32" and device.type != "cpu"
         return "contiguous" if plain else "channels_last"
-    return next(known for known in LAYOUTS if known == wanted)
+    return wanted
 
 
 def _require(device: torch.device, precision: Precision, layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,8 @@ from erde_cli.core.device import (
     why_not,
 )
 from erde_cli.core.errors import InputError
+
+from ..process_state import state_of_the_process
 
 CPU = torch.device("cpu")
 
@@ -149,9 +152,34 @@ def test_fewer_than_one_thread_is_refused_with_a_hint() -> None:
 
 
 def test_the_threads_are_those_that_are_asked_for() -> None:
-    assert make_context("cpu", threads=1).threads == 1
+    assert make_context("cpu", threads=1).apply().threads == 1
     assert torch.get_num_threads() == 1
     assert make_context("cpu").threads == 1
+    described = make_context("cpu")
+    torch.set_num_threads(2)
+    assert described.apply().threads == torch.get_num_threads() == 1
+
+
+def test_what_is_described_is_applied_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # made, not computed on
+    monkeypatch.setattr("erde_cli.core.device.why_not", lambda *_: "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    set_: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(
+        torch,
+        "use_deterministic_algorithms",
+        lambda mode, *, warn_only=False: set_.append((mode, warn_only)),
+    )
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    before = state_of_the_process()
+    context = make_context("cuda", "float32", torch.get_num_threads() + 1)
+    assert state_of_the_process() == before
+    assert set_ == []
+    context.apply()
+    assert torch.get_num_threads() == context.threads
+    assert not torch.backends.cudnn.benchmark
+    assert set_ == [(True, True)]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])

@@ -190,10 +190,19 @@ def working(
     console = Console(stderr=True, highlight=False)
     if quiet or not bars or not console.is_terminal:
         lines = _Quiet(console) if quiet else _Lines(console)
-        yield Options(device, threads, Listeners(lines, *others), resume)
+        yield _applied(Options(device, threads, Listeners(lines, *others), resume))
         return
     with Progress(*COLUMNS, console=console, transient=True, expand=True) as shown:
-        yield Options(device, threads, Listeners(_Bars(console, shown), *others), resume)
+        yield _applied(Options(device, threads, Listeners(_Bars(console, shown), *others), resume))
+
+
+def _applied(options: Options) -> Options:
+    """Options that this process computes by, all of it: memory, threads, kernels."""
+    from erde_cli.core.platform.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    options.context("float32").apply()
+    return options
 
 
 def show(

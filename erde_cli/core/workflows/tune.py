@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -145,8 +144,7 @@ def tune(
     """
     found = {}
     for role in roles:
-        with _threads_kept():
-            candidates = _candidates(recipe, role, options, threads, compiled)
+        candidates = _candidates(recipe, role, options, threads, compiled)
         now, classes = candidates[0], count_classes(recipe.data)
         options.observer.phase(f"Measuring training steps of the {role}")
         trials = {
@@ -172,15 +170,6 @@ def count_classes(data: Data) -> int:
         return _UNKNOWN_CLASSES
 
 
-@contextmanager
-def _threads_kept() -> Iterator[None]:
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _candidates(
     recipe: Recipe, role: Role, options: Options, threads: Sequence[int] | None, compiled: bool
 ) -> list[Candidate]:
@@ -191,7 +180,6 @@ def _candidates(
     given = sorted({1, max(1, cores // 2), cores, own} if threads is None else set(threads))
     for count in given:
         make_context(options.device, threads=count)  # refuses an absurd number
-    torch.set_num_threads(own)
     usual = own if own in given else given[-1]
     context = options.training_context(settings)
     now = Candidate(context.precision, context.layout, usual, settings.compile)

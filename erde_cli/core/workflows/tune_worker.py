@@ -20,6 +20,7 @@ from erde_cli.core.errors import ErdeError
 from erde_cli.core.measurement.training_speed import Candidate
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.json_files import Json
@@ -54,6 +55,7 @@ def request(recipe: Recipe, role: Role, device: str, classes: int, candidate: Ca
 
 def serve() -> None:
     """Answer requests on stdin until it ends; what libraries print is no answer."""
+    keep_freed_memory()  # as the command line that trains in earnest
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         answer_requests(sys.stdin, answers)
@@ -84,7 +86,7 @@ def training(asked: Json) -> Run:
     work = _Work(recipe, asked["role"], asked["classes"], candidate)
     context = make_context(
         options.device, candidate.precision, candidate.threads, candidate.memory_format
-    )
+    ).apply()
     if candidate.compile:
         require_compiler(context.device)
     settings, model, batch = work.settings, work.network(work.role), work.batch(context)

@@ -28,6 +28,7 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 
 from ...edited import update_json
+from ...process_state import state_of_the_process
 
 TEMPERATURES = [0.5, 2.0, 4.0]
 
@@ -290,3 +291,12 @@ def test_a_prediction_is_a_plain_value(bundle: Bundle) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         one.label = 1  # type: ignore[misc]
     assert one == Prediction(**dataclasses.asdict(one))
+
+
+def test_loading_and_predicting_leave_the_process_as_it_was(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.libc_ver", lambda: pytest.fail("the allocator is set"))
+    before = state_of_the_process()
+    erde_cli.load(bundle.path).predict(three_images()[0])
+    assert state_of_the_process() == before
