@@ -15,12 +15,12 @@ from benchmarks.measure import arguments, show, spread, tell
 from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import recipe_from
+from erde_cli.core.recipe.schema import ROLES
 from erde_cli.core.recipe.starting_point import PAIRS, SPEEDS, Pair
 from erde_cli.core.workflows.first_recipe import machine_of
 from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import plan_run
-from erde_cli.core.workflows.prepared import ROLES
 
 _RECIPE = """\
 data: {{dataset: digits, image_size: 32}}

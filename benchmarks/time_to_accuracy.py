@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.measure import arguments, tell
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.models.profile import profile_model
-from erde_cli.core.workflows.prepared import ROLES
+from erde_cli.core.recipe.schema import ROLES
 
 FORWARD, TRAINED = 2, 6  # operations per multiply-add, and with the backward pass
 

@@ -96,7 +96,7 @@ def predict(
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.images.named_paths import LIST, as_they_come, count_of_files, named_images
     from erde_cli.core.images.passed_over import PassedOver
-    from erde_cli.core.workflows.predict import predict_images
+    from erde_cli.core.workflows.predict import PredictRequest, predict_images
 
     # While bars are shown, sys.stdout leads to them: rows are for what it is now.
     out = sys.stdout
@@ -109,11 +109,10 @@ def predict(
         Printed(out, as_json, csv, live=live) as printed,
         working(quiet, "cpu" if computes == "onnx" else device, threads, bars=bars) as options,
     ):
-        totals = predict_images(
-            model, named_images(paths, listed, passed), options, printed.write,
-            threshold=threshold, pick=target, batch=batch, total=count_of_files(paths),
-            runtime=computes, passed=passed, live=live,
-        )  # fmt: skip
+        total = count_of_files(paths)
+        request = PredictRequest(threshold, target, batch, total, computes, passed, live)
+        found = named_images(paths, listed, passed)
+        totals = predict_images(model, found, options, printed.write, request)
     document = totals.to_json()
     printed.end(document)
     if not as_json:

@@ -388,7 +388,9 @@ def test_paths_are_taken_as_they_are_needed(
         nonlocal written
         written += len(rows.paths)
 
-    totals = workflow.predict_images(student, paths(), Options(), write, batch=2)
+    totals = workflow.predict_images(
+        student, paths(), Options(), write, workflow.PredictRequest(batch=2)
+    )
     assert totals.images == written == taken == 3000
     assert most <= 9
 
@@ -517,7 +519,9 @@ def test_progress_is_a_bar_where_the_end_is_known_and_a_count_elsewhere(
     for total in (None, 4):
         images = named_images([str(photos)])
         options = Options(observer=Watching())
-        workflow.predict_images(student, images, options, lambda rows: None, total=total)
+        workflow.predict_images(
+            student, images, options, lambda rows: None, workflow.PredictRequest(total=total)
+        )
     assert told == [(4,), (4, 4), (4, 4)]
 
 

@@ -235,7 +235,11 @@ def test_whatever_has_arrived_is_answered_and_nothing_is_kept(
     out = io.StringIO()
     observer = terminal._Quiet(Console(file=out))
     totals = workflow.predict_images(
-        student, arriving(), Options(threads=1, observer=observer), write, live=True
+        student,
+        arriving(),
+        Options(threads=1, observer=observer),
+        write,
+        workflow.PredictRequest(live=True),
     )
     assert totals.images == len(taken) == sum(batches)
     assert set(batches) == {0, 1, 2, 3, 4}

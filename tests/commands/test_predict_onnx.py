@@ -159,7 +159,7 @@ def test_images_stream_through_it_as_through_torch(
         written += len(rows.paths)
 
     totals = workflow.predict_images(
-        student, paths(), Options("cpu", 1), write, batch=2, runtime="onnx"
+        student, paths(), Options("cpu", 1), write, workflow.PredictRequest(batch=2, runtime="onnx")
     )
     assert totals.images == written == taken == 300
     assert most <= 9

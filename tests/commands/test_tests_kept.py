@@ -13,7 +13,7 @@ import torch
 
 from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
-from erde_cli.core.bundle.writer import save_bundle
+from erde_cli.core.bundle.writer import Images, Origin, save_bundle
 from erde_cli.core.calibration.tests_file import TESTS, read_tests
 from erde_cli.core.device import make_context
 from erde_cli.core.models.architecture import Architecture
@@ -51,14 +51,12 @@ def retrain(student: Path) -> None:
     bundle, document = load_bundle(student), load_bundle(student).document
     with torch.no_grad():
         next(bundle.model.parameters()).mul_(1.5)
-    save_bundle(
-        student, role="student", model=bundle.model,
-        architecture=Architecture.from_json(document.architecture.model_dump()),
-        rules=document.rules, trained_on=None,
-        normalisation=bundle.normalisation, class_names=bundle.class_names, recipe=bundle.recipe,
-        split_fingerprint=document.split_fingerprint, inputs_digest="0" * 64,
-        context=make_context("cpu"),
-    )  # fmt: skip
+    images = Images(
+        bundle.normalisation, bundle.class_names, document.rules, None, document.split_fingerprint
+    )
+    origin = Origin("student", bundle.recipe, "0" * 64, make_context("cpu"))
+    architecture = Architecture.from_json(document.architecture.model_dump())
+    save_bundle(student, bundle.model, architecture, images, origin)
 
 
 BETWEEN = [spoil, remove, estimate, move, retrain]

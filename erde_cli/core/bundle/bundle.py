@@ -33,6 +33,7 @@ from erde_cli.core.calibration.thresholds_file import (
     rule_of,
     thresholds_stamp,
 )
+from erde_cli.core.data.dataset import Reading
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.device import Context, make_context
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
@@ -44,6 +45,8 @@ from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.recipe.retired import as_now
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.files import digest_of_file
+
+_HINT = "copy the folder again, or train it again"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,13 @@ class Bundle:
     def profile(self) -> Profile:
         """What its exits cost."""
         return profile_model(self.model, self.image_size)
+
+    @property
+    def reading(self) -> Reading:
+        """How files of other folders become images for it."""
+        data = self.recipe.data
+        skip = data.unreadable == "skip"
+        return Reading(self.image_size, self.document.rules, skip, data.memory_limit)
 
     @property
     def recipe(self) -> Recipe:
@@ -200,41 +210,48 @@ def load_bundle(path: str | Path) -> Bundle:
     """
     path = Path(path)
     document = read_bundle_document(path)
+    _check_weights(path, document)
+    return Bundle(path, document, _network(path, document).eval())
+
+
+def _check_weights(path: Path, document: BundleDocument) -> None:
+    """See that the weights are those that the bundle was written with."""
     weights = path / WEIGHTS
-    hint = "copy the folder again, or train it again"
     if not weights.is_file():
-        raise BundleError(f"{path} has no {WEIGHTS}.", expected="a whole bundle", hint=hint)
+        raise BundleError(f"{path} has no {WEIGHTS}.", expected="a whole bundle", hint=_HINT)
     try:
         digest = digest_of_file(weights)
     except OSError as error:
         raise BundleError(
             f"{weights} cannot be read: {error.strerror}.",
             expected="a file that may be read",
-            hint=hint,
+            hint=_HINT,
         ) from error
     if digest != document.weights_digest:
         raise BundleError(
             f"{weights} is damaged, or was changed after training.",
             got=f"digest {digest[:12]}",
             expected=f"digest {document.weights_digest[:12]}",
-            hint=hint,
+            hint=_HINT,
         )
+
+
+def _network(path: Path, document: BundleDocument) -> EarlyExitNet:
+    """The network of a bundle, with its weights."""
+    weights = path / WEIGHTS
+    misfit = f"The weights in {weights} do not fit {path / DOCUMENT}"
     try:
         architecture = Architecture.from_json(document.architecture.model_dump())
-        model = load_network(weights, architecture)
+        return load_network(weights, architecture)
     except InputError as error:
-        raise BundleError(
-            f"The weights in {weights} do not fit {path / DOCUMENT}: {error.message}",
-            got=error.got,
-            expected=error.expected,
-            hint=hint,
-        ) from error
+        message = f"{misfit}: {error.message}"
+        raise BundleError(message, got=error.got, expected=error.expected, hint=_HINT) from error
     except (SafetensorError, RuntimeError, OSError) as error:
-        message = f"The weights in {weights} do not fit {path / DOCUMENT}: {_first_of(error)}"
         raise BundleError(
-            message, hint=hint, expected="weights of the architecture that the bundle names"
+            f"{misfit}: {_first_of(error)}",
+            hint=_HINT,
+            expected="weights of the architecture that the bundle names",
         ) from error
-    return Bundle(path, document, model.eval())
 
 
 def _first_of(error: Exception) -> str:

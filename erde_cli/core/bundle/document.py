@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import OLD_RULES, PixelRules
-from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
+from erde_cli.core.recipe.schema import LONGEST_NAME, NAME, Role
 from erde_cli.core.storage.json_files import (
     digest_of,
     not_what_erde_writes,
@@ -89,7 +89,7 @@ class BundleDocument(_Document):
     """What `bundle.json` holds."""
 
     format: Literal[1]
-    role: Literal["teacher", "student"]
+    role: Role
     architecture: _Architecture
     input: _Input
     normalisation: _Normalisation

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal
 
 from safetensors.torch import save
 
@@ -13,6 +12,7 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT, FORMAT, WEIGHTS, BundleDocument
 from erde_cli.core.bundle.trained_on import write_trained_on
 from erde_cli.core.calibration.tests_file import carry_tests, check_carried
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
@@ -20,7 +20,7 @@ from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.provenance import source_commit, versions
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import Recipe, Role
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.files import replaced_folder, write_file
 from erde_cli.core.storage.json_files import write_json
@@ -29,60 +29,66 @@ from erde_cli.core.storage.short_digests import ShortDigests
 _LEFT_OUT = {name: field.default for name, field in Calibration.model_fields.items()}
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a network was trained by: recipe, digest of all inputs, device and precision."""
+
+    role: Role
+    recipe: Recipe
+    inputs_digest: str
+    context: Context
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a network was trained on, and what it has to be given.
+
+    rules: how files become pixels. trained_on: short digests of the files of the train split,
+    uint64 [files]; None: no files. fingerprint: of the images and their splits.
+    """
+
+    normalisation: Normalisation
+    class_names: tuple[str, ...]
+    rules: PixelRules
+    trained_on: ShortDigests | None
+    fingerprint: str
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Images:
+        """A data set whose train split was trained on."""
+        digests = dataset.short_digests(dataset.load("train"))
+        normalisation, names = dataset.normalisation, dataset.class_names
+        return cls(normalisation, names, dataset.rules, digests, dataset.fingerprint)
+
+
 def save_bundle(
-    path: Path,
-    *,
-    role: Literal["teacher", "student"],
-    model: EarlyExitNet,
-    architecture: Architecture,
-    normalisation: Normalisation,
-    class_names: tuple[str, ...],
-    recipe: Recipe,
-    rules: PixelRules,
-    trained_on: ShortDigests | None,
-    split_fingerprint: str,
-    inputs_digest: str,
-    context: Context,
+    path: Path, model: EarlyExitNet, architecture: Architecture, images: Images, origin: Origin
 ) -> Bundle:
     """Write a bundle, whole or not at all.
 
     Takes the place of an older one and its thresholds. The tests that images were used for stay.
-
-    Args:
-        path: its folder.
-        role: of the network.
-        model: the network.
-        architecture: what it was built by.
-        normalisation: of the train split.
-        class_names: of its classes.
-        recipe: that made it.
-        rules: how files become pixels.
-        trained_on: short digests of the files it was trained on, uint64 [files]; None: no files.
-        split_fingerprint: of the images and their splits.
-        inputs_digest: of all that decided the network.
-        context: device, precision and threads of the training.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    weights, trained_on = save(state), images.trained_on
     with replaced_folder(path) as folder:
-        weights = save(state)
         write_file(folder / WEIGHTS, lambda beside: beside.write_bytes(weights))
         document = {
             "format": FORMAT,
-            "role": role,
+            "role": origin.role,
             "architecture": architecture.to_json(),
             "input": {
                 "height": architecture.image_size,
                 "width": architecture.image_size,
-                "pixels": rules._asdict(),
+                "pixels": images.rules._asdict(),
             },
-            "normalisation": normalisation.to_json(),
-            "class_names": list(class_names),
-            "recipe": recipe.model_dump(),
-            "split_fingerprint": split_fingerprint,
-            "inputs_digest": inputs_digest,
+            "normalisation": images.normalisation.to_json(),
+            "class_names": list(images.class_names),
+            "recipe": origin.recipe.model_dump(),
+            "split_fingerprint": images.fingerprint,
+            "inputs_digest": origin.inputs_digest,
             "weights_digest": sha256(weights).hexdigest(),
             "trained_on": None if trained_on is None else write_trained_on(folder, trained_on),
-            "training": context.to_json(),
+            "training": origin.context.to_json(),
             "versions": versions(),
             "git_commit": source_commit(),
         }

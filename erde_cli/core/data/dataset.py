@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +33,18 @@ from erde_cli.core.storage.short_digests import ShortDigests
 
 _CHECKED_AT_ONCE = 1024  # images
 _HELD = 2000  # MB of decoded images held in memory where nothing else is said
+
+
+class Reading(NamedTuple):
+    """How files of one's own become images: their side in pixels, rules, and what may be left out.
+
+    memory_limit: MB; more stay in the mapped file of the cache.
+    """
+
+    image_size: int
+    rules: PixelRules
+    skip_unreadable: bool = False
+    memory_limit: int = _HELD
 
 
 @dataclass(frozen=True)
@@ -180,12 +193,9 @@ def _open_source(settings: Data, observer: Observer, rules: PixelRules) -> Image
 def open_labelled_folder(
     root: Path,
     class_names: tuple[str, ...],
-    image_size: int,
-    rules: PixelRules,
+    reading: Reading,
     *,
     split: Split = "test",
-    skip_unreadable: bool = False,
-    memory_limit: int = _HELD,
     observer: Observer | None = None,
 ) -> Dataset:
     """Open a user's own images for one split: `root/<split>/<class>/*`, or `root/<class>/*`.
@@ -213,22 +223,14 @@ def open_labelled_folder(
             "erde predict BUNDLE FOLDER",
         )
     passed = PassedOver()
-    files, labels = list_classes(folder, class_names, passed, may_lack=True)
-    source = FolderSource(
-        folder, class_names, files, labels, None, skip_unreadable, rules, passed_over=passed
-    )
-    return _as_one_split(source, split, image_size, memory_limit, observer)
+    listed = list_classes(folder, class_names, passed, may_lack=True)
+    skip, rules = reading.skip_unreadable, reading.rules
+    source = FolderSource(folder, class_names, *listed, None, skip, rules, passed_over=passed)
+    return _as_one_split(source, split, reading, observer)
 
 
 def open_unlabelled_folder(
-    root: Path,
-    image_size: int,
-    rules: PixelRules,
-    *,
-    split: Split,
-    skip_unreadable: bool = False,
-    memory_limit: int = _HELD,
-    observer: Observer | None = None,
+    root: Path, reading: Reading, *, split: Split, observer: Observer | None = None
 ) -> Dataset:
     """Open every image below a folder for one split; all labels are 0 and mean nothing.
 
@@ -244,22 +246,17 @@ def open_unlabelled_folder(
     passed = PassedOver()
     files = list_images(root, passed)
     labels = np.zeros(len(files), dtype=np.int64)
-    source = FolderSource(
-        root, ("",), files, labels, None, skip_unreadable, rules, passed_over=passed
-    )
-    return _as_one_split(source, split, image_size, memory_limit, observer)
+    skip, rules = reading.skip_unreadable, reading.rules
+    source = FolderSource(root, ("",), files, labels, None, skip, rules, passed_over=passed)
+    return _as_one_split(source, split, reading, observer)
 
 
 def _as_one_split(
-    source: FolderSource,
-    split: Split,
-    image_size: int,
-    memory_limit: int,
-    observer: Observer | None,
+    source: FolderSource, split: Split, reading: Reading, observer: Observer | None
 ) -> Dataset:
     observer = observer or Observer()
     source.passed_over.show(observer)
-    source.decode(image_size, observer)
+    source.decode(reading.image_size, observer)
     assert source.decoded is not None  # noqa: S101
     for doubt in doubts(source.decoded.traits, source.rules):
         observer.warning(doubt)
@@ -267,4 +264,4 @@ def _as_one_split(
     fingerprint = digest_of({"images": source.digest()})
     splits: dict[Split, IntArray] = dict.fromkeys(SPLITS, numbers[:0])
     splits[split] = numbers
-    return Dataset(source, splits, image_size, fingerprint, memory_limit)
+    return Dataset(source, splits, reading.image_size, fingerprint, reading.memory_limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 
 from erde_cli.core.recipe.retired import as_before, as_now
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import Recipe, Role
 from erde_cli.core.storage.json_files import Json, digest_of
 
 # Of the section data: where images lie, how they got there, and where they lie once decoded.
@@ -26,7 +26,7 @@ _BEFORE: Json = {
 _VERSION = 1  # raised when the same recipe would train another network
 
 
-def relevant(recipe: Recipe, role: str) -> Json:
+def relevant(recipe: Recipe, role: Role) -> Json:
     """The parts of a recipe that a role's training depends on, as a plain mapping.
 
     Where the images lie and how they got there does not matter; what they are is in the
@@ -73,12 +73,12 @@ def as_meant(recipe: Json) -> Json:
     return full
 
 
-def inputs_digest(recipe: Recipe, role: str, fingerprint: str, teacher: str | None = None) -> str:
+def inputs_digest(recipe: Recipe, role: Role, fingerprint: str, teacher: str | None = None) -> str:
     """Digest of all that decides a network: recipe, images, and the teacher's weights.
 
     Args:
         recipe: the recipe.
-        role: "teacher" or "student".
+        role: which of its networks.
         fingerprint: of the images and their splits.
         teacher: digest of the teacher's weights, for a student that has one.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,8 @@ from erde_cli.core.recipe.sections.training import TrainingOfEach
 
 NAME = re.compile(r"^[\w][\w.-]*$")  # of a run; it names a folder
 LONGEST_NAME = 100  # characters
+Role = Literal["teacher", "student"]
+ROLES: tuple[Role, ...] = ("teacher", "student")
 
 
 class Recipe(Section):

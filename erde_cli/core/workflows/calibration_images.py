@@ -164,18 +164,15 @@ def open_source(
             trained on, and a promise is asked for.
         DataError: they are missing, or a folder is not of the right form.
     """
-    settings, rules = bundle.recipe.data, bundle.document.rules
-    skip, limit = settings.unreadable == "skip", settings.memory_limit
+    reading, observer = bundle.reading, options.observer
     if source.data is not None:
         dataset = open_labelled_folder(
-            source.data, bundle.class_names, bundle.image_size, rules, split="calibration",
-            skip_unreadable=skip, memory_limit=limit, observer=options.observer,
-        )  # fmt: skip
+            source.data, bundle.class_names, reading, split="calibration", observer=observer
+        )
     elif source.images is not None:
         dataset = open_unlabelled_folder(
-            source.images, bundle.image_size, rules, split="calibration",
-            skip_unreadable=skip, memory_limit=limit, observer=options.observer,
-        )  # fmt: skip
+            source.images, reading, split="calibration", observer=observer
+        )
     else:
         return dataset_of(bundle, options, dataset)
     check_not_trained_on(bundle, dataset, options, promise=promise)

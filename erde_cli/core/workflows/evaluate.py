@@ -174,41 +174,38 @@ def evaluate_store(
     document = bundle.thresholds() if adaptive else None
     temperatures = document.temperatures if document else None
     answers = answer_all(model, store, bundle.normalisation, context, temperatures).finite()
-    profile = bundle.profile
-    costs = np.array(profile.cumulative_macs, dtype=np.float64)
-    seen = Observations(answers.scores, answers.correct, costs)
-    early = bundle.model.exit_count - 1
-    thresholds = document.values if document else None
-    if document is None or thresholds is None:
-        moved, exits, answered = None, np.full(len(store), early), answers.predictions[:, -1]
-    else:
-        routed = route_all(model, store, bundle.normalisation, thresholds, context, temperatures)
+    costs = np.array(bundle.profile.cumulative_macs, dtype=np.float64)
+    exits = np.full(len(store), bundle.model.exit_count - 1)
+    answered, moved = answers.predictions[:, -1], None
+    if document is not None:
+        thetas = document.values
+        routed = route_all(model, store, bundle.normalisation, thetas, context, temperatures)
         exits, answered = routed.exits, routed.predictions
-        counts = np.bincount(exits, minlength=early + 1).tolist()
+        counts = np.bincount(exits, minlength=bundle.model.exit_count).tolist()
         moved = drift(document.half_b_exits, counts)
     labels = store.labels.numpy()
     right = answered == labels
-    counted = by_class(bundle.class_names, labels, answered, exits, costs)
-    agreement = float((answered == answers.predictions[:, -1]).mean())
-    top = largest_entropy(bundle.model.classes)
-    grid = [0.0 if share == 0 else share * top for share in _GRID]
-    sweep = [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
-    found = adaptive_of(exits, right, costs)
-    certified = document is not None and document.certified_on(context.device.type)
     return Evaluation(
         bundle,
         split,
         answers,
-        profile,
-        thresholds,
-        certified,
-        found,
-        agreement,
-        right,
-        counted,
-        sweep,
-        moved,
+        bundle.profile,
+        thresholds=document.values if document else None,
+        certified=document is not None and document.certified_on(context.device.type),
+        adaptive=adaptive_of(exits, right, costs),
+        agreement=float((answered == answers.predictions[:, -1]).mean()),
+        right=right,
+        by_class=by_class(bundle.class_names, labels, answered, exits, costs),
+        sweep=_sweep(Observations(answers.scores, answers.correct, costs), bundle),
+        drift=moved,
     )
+
+
+def _sweep(seen: Observations, bundle: Bundle) -> list[SweepRow]:
+    """What every θ of the grid gives, the same one for all early exits."""
+    early, top = bundle.model.exit_count - 1, largest_entropy(bundle.model.classes)
+    grid = [0.0 if share == 0 else share * top for share in _GRID]
+    return [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
 
 
 def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
@@ -246,15 +243,8 @@ def _precision(
 def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
     if data is None:
         return dataset_of(bundle, options)
-    dataset = open_labelled_folder(
-        data,
-        bundle.class_names,
-        bundle.image_size,
-        bundle.document.rules,
-        skip_unreadable=bundle.recipe.data.unreadable == "skip",
-        memory_limit=bundle.recipe.data.memory_limit,
-        observer=options.observer,
-    )
+    names, observer = bundle.class_names, options.observer
+    dataset = open_labelled_folder(data, names, bundle.reading, observer=observer)
     check_not_trained_on(bundle, dataset, options, promise=False)
     return dataset
 

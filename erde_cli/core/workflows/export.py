@@ -174,12 +174,9 @@ def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageSt
     if request.data is None:
         dataset = dataset_of(bundle, options, instead=request.instead)
     else:
-        settings = bundle.recipe.data
         dataset = open_unlabelled_folder(
-            request.data, bundle.image_size, bundle.document.rules, split="calibration",
-            skip_unreadable=settings.unreadable == "skip", memory_limit=settings.memory_limit,
-            observer=options.observer,
-        )  # fmt: skip
+            request.data, bundle.reading, split="calibration", observer=options.observer
+        )
     return load_split(dataset, "calibration", options)
 
 

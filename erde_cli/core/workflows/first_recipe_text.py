@@ -61,7 +61,6 @@ def recipe_text(
         minutes: that they were chosen for.
         pixels: keys of the data section that say how files become pixels.
     """
-    rate = 0.1 * choice.batch_size / 64
     images = f"{looks.images:,} images of {looks.classes} classes"
     lines = [
         f"# {images}: {_shapes(looks)}, {_colours(looks)}",
@@ -71,6 +70,20 @@ def recipe_text(
         f"name: {_quoted(name)}",
         _line("seed: 1", "the same seed gives the same networks on the same machine"),
         "",
+        *_data(root, looks, choice, pixels),
+        "",
+        *_networks(choice),
+        "",
+        *_training(looks, choice),
+        "",
+        "calibration:",
+        _line("  max_drop: 1", "accuracy points below the student's own last exit"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _data(root: str, looks: Looks, choice: Choice, pixels: Mapping[str, str | int]) -> list[str]:
+    return [
         "data:",
         "  dataset: imagefolder",
         _line(f"  root: {_quoted(root)}", "relative to this file" * (root[0] != "/")),
@@ -80,7 +93,11 @@ def recipe_text(
         "  augmentation:",
         _line(f"    crop: {choice.image_size // 8}", "pixels of padding: an eighth of the side"),
         _line("    flip: true", "false where left and right matter, as in text"),
-        "",
+    ]
+
+
+def _networks(choice: Choice) -> list[str]:
+    return [
         _line("teacher:", f"{choice.pair.name}: the largest of the table that trains in the time"),
         *_network(choice.pair.teacher),
         _line("  exits: 3", "with the last, evenly spaced in multiply-adds"),
@@ -89,21 +106,22 @@ def recipe_text(
         *_network(choice.pair.student),
         "  exits: 3",
         _line("  exit_weights: [1, 2, 3]", "the deeper, the more (docs/evidence.md)"),
-        "",
+    ]
+
+
+def _training(looks: Looks, choice: Choice) -> list[str]:
+    rate = 0.1 * choice.batch_size / 64
+    return [
         "distillation:",
         _line("  method: erde", "or kd, or cross_entropy (no teacher)"),
         "  temperature: 4",
         _line("  weights: {cross_entropy: 1, distillation: 3, entropy: 1}", "docs/evidence.md"),
         "",
         _line("training:", _epochs(choice)),
-        f"  teacher: {_training(choice, rate)}",
-        f"  student: {_training(choice, 2 * rate)}",
+        f"  teacher: {_settings(choice, rate)}",
+        f"  student: {_settings(choice, 2 * rate)}",
         *_weights(looks),
-        "",
-        "calibration:",
-        _line("  max_drop: 1", "accuracy points below the student's own last exit"),
-    ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    ]
 
 
 def _quoted(text: str) -> str:
@@ -164,7 +182,7 @@ def _minutes(minutes: float) -> str:
     return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
 
 
-def _training(choice: Choice, rate: float) -> str:
+def _settings(choice: Choice, rate: float) -> str:
     return (
         f"{{epochs: {choice.epochs}, batch_size: {choice.batch_size}, "
         f"learning_rate: {rate:g}, {_SCHEDULE}}}"

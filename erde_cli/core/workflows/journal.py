@@ -12,7 +12,7 @@ from erde_cli.core.bundle.document import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError, first_reason
 from erde_cli.core.recipe.inputs import as_meant, decisive, relevant
 from erde_cli.core.recipe.loading import differences
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe, Role
 from erde_cli.core.storage.json_files import Json, digest_of, read_json, require_format, write_json
 from erde_cli.core.workflows.options import Options
 
@@ -59,7 +59,7 @@ class Journal:
         Raises:
             RunError: it was made from another; the differences are named.
         """
-        roles = [r for r in ("teacher", "student") if (self.run / r / DOCUMENT).is_file()]
+        roles = [r for r in ROLES if (self.run / r / DOCUMENT).is_file()]
         lines: list[str] = []
         if roles and self._old_recipe:
             lines = differences(_comparable(self._old_recipe), _comparable(self._recipe_json()))
@@ -144,7 +144,7 @@ def _comparable(recipe: Json) -> Json:
     return as_meant(decisive({k: v for k, v in recipe.items() if k != "name"}))
 
 
-def _part(made_by: Json, role: str) -> Json:
+def _part(made_by: Json, role: Role) -> Json:
     try:
         return as_meant(relevant(Recipe.model_validate(as_meant(made_by)), role))
     except ValidationError as error:

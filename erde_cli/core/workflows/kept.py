@@ -11,11 +11,10 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.device import Precision
 from erde_cli.core.errors import BundleError
 from erde_cli.core.recipe.inputs import inputs_digest
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe, Role
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.workflows.calibrate import target_of
 from erde_cli.core.workflows.journal import REPORT, Journal
-from erde_cli.core.workflows.prepared import ROLES, Role
 
 PHASES = ("teacher", "student", "calibration", "evaluation")
 PRECISION: Precision = "float32"  # of inference, in a whole run

@@ -13,13 +13,12 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.events import duration
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe, Role
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.kept import PHASES, Networks, kept_phases
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.planned_training import Measured, PlannedTraining
-from erde_cli.core.workflows.prepared import ROLES, Role
 
 # Seconds that hardly depend on images and networks, on one core of 2024: imports and the plan
 # itself, a search for thresholds, tables and pictures.

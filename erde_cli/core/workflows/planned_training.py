@@ -14,7 +14,7 @@ from erde_cli.core.inference.answers import ready
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe, Role
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
@@ -22,15 +22,7 @@ from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.prepared import (
-    ROLES,
-    Logits,
-    Prepared,
-    Role,
-    network_of,
-    prepare,
-    settings_of,
-)
+from erde_cli.core.workflows.prepared import Logits, Prepared, network_of, prepare, settings_of
 from erde_cli.core.workflows.step_times import (
     seconds_of_logits,
     seconds_per_answer,

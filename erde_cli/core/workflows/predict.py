@@ -89,19 +89,33 @@ class Totals:
         }
 
 
+@dataclass(frozen=True)
+class PredictRequest:
+    """How images are answered, beside by which model.
+
+    threshold: θ for all early exits, in the place of the bundle's thresholds. pick: the target of a
+    stored point to use in their place; the bundle stays as it is. batch: how many images the
+    network is given at once. total: how many images there are, where it is known. runtime: what
+    computes; with ONNX Runtime, a bundle is exported first. passed: what was left out of folders
+    while the images were found. live: images arrive one by one: the model is opened before the
+    first one is waited for, and whatever has arrived is answered at once.
+    """
+
+    threshold: str | None = None
+    pick: Target | None = None
+    batch: int | None = None
+    total: int | None = None
+    runtime: Runtime = "torch"
+    passed: PassedOver | None = None
+    live: bool = False
+
+
 def predict_images(
     path: Path,
     images: Iterable[Named],
     options: Options,
     write: Callable[[Rows], object],
-    *,
-    threshold: str | None = None,
-    pick: Target | None = None,
-    batch: int | None = None,
-    total: int | None = None,
-    runtime: Runtime = "torch",
-    passed: PassedOver | None = None,
-    live: bool = False,
+    request: PredictRequest = PredictRequest(),
 ) -> Totals:
     """Predict images as they are found, and hand the rows on as they are there.
 
@@ -110,14 +124,7 @@ def predict_images(
         images: taken a little ahead of the rows, and no further.
         options: device, threads, observer.
         write: is given the rows in the order of the images.
-        threshold: θ for all early exits, in the place of the bundle's thresholds.
-        pick: the target of a stored point to use in their place; the bundle stays as it is.
-        batch: how many images the network is given at once.
-        total: how many images there are, where it is known.
-        runtime: what computes; with ONNX Runtime, a bundle is exported first.
-        passed: what was left out of folders while `images` were found.
-        live: images arrive one by one: the model is opened before the first one is waited for, and
-            whatever has arrived is answered at once.
+        request: thresholds, batch, runtime.
 
     Raises:
         BundleError: the model is unusable, or has no thresholds and none are given.
@@ -125,16 +132,15 @@ def predict_images(
     """
     lost: deque[Named] = deque()
     files = _files(images, lost)
-    first = "" if live else next(files, None)
+    first = "" if request.live else next(files, None)
     if first is None:
         raise _nothing(lost)
-    model = open_model(path, runtime, options)
-    chosen = choose(model, options, threshold, pick)
-    work = _Work(model.answering, chosen.rule, batch, options, total)
+    model = open_model(path, request.runtime, options)
+    chosen = choose(model, options, request.threshold, request.pick)
+    work = _Work(model.answering, chosen.rule, request, options)
     options.observer.phase(TITLE)
     start = perf_counter()
-    answering = model.answering
-    with closing(_decoded(chain([first], files), answering, batch, live)) as chunks:
+    with closing(_decoded(chain([first], files), model.answering, request)) as chunks:
         for some, found in chunks:
             if some or lost:
                 write(work.rows(list(some), found, lost))
@@ -142,20 +148,10 @@ def predict_images(
         write(work.rows([], None, lost))
     if not work.done:
         raise _nothing(lost)
-    totals = Totals(
-        chosen,
-        tuple(work.counts.tolist()),
-        work.failed,
-        perf_counter() - start,
-        model.answering.cumulative_macs,
-        runtime,
-    )
-    work.told()
-    if passed is not None:
-        passed.show(options.observer)
-    for doubt in doubts(work.traits, answering.rules):
-        options.observer.warning(doubt)
-    return totals
+    seconds = perf_counter() - start
+    work.end()
+    counts, macs = tuple(work.counts.tolist()), model.answering.cumulative_macs
+    return Totals(chosen, counts, work.failed, seconds, macs, request.runtime)
 
 
 class _Work:
@@ -165,16 +161,14 @@ class _Work:
         self,
         answering: Answering,
         rule: ExitRule,
-        batch: int | None,
+        request: PredictRequest,
         options: Options,
-        total: int | None,
     ) -> None:
         self.answering = answering
         self.counts = np.zeros(len(answering.cumulative_macs), dtype=np.int64)
         self.failed = 0
         self.traits = Traits()
-        self._rule, self._batch = rule, batch
-        self._observer, self._total = options.observer, total
+        self._rule, self._request, self._observer = rule, request, options.observer
 
     @property
     def done(self) -> int:
@@ -195,15 +189,20 @@ class _Work:
         self.failed += len(failed)
         for named in failed:
             self._observer.warning(f"{named.path}: {named.reason}", again=True)
-        if self._total is None:
+        total = self._request.total
+        if total is None:
             self._observer.count(TITLE, self.done)
-        elif self.done < self._total:
-            self._observer.progress(TITLE, self.done, self._total)
+        elif self.done < total:
+            self._observer.progress(TITLE, self.done, total)
         return Rows(paths, predictions, failed, self.answering.class_names, len(self.counts))
 
-    def told(self) -> None:
-        """Tell that all is done."""
+    def end(self) -> None:
+        """Tell that all is done, what was left out, and what is odd about the pixels."""
         self._observer.progress(TITLE, self.done, self.done)
+        if self._request.passed is not None:
+            self._request.passed.show(self._observer)
+        for doubt in doubts(self.traits, self.answering.rules):
+            self._observer.warning(doubt)
 
     def _answers(self, decoded: Decoded, good: list[int]) -> list[Prediction]:
         if not good:
@@ -214,19 +213,19 @@ class _Work:
         pixels = pixels.view(-1, size, size, 3)
         if len(good) < len(pixels):
             pixels = pixels[torch.tensor(good)]
-        found = self.answering.answer(pixels, self._rule, self._batch)
+        found = self.answering.answer(pixels, self._rule, self._request.batch)
         rows = rows_of(self.answering, found)
         self.counts += np.bincount(found.exits.numpy(), minlength=len(self.counts))
         return rows
 
 
 def _decoded(
-    paths: Iterable[str], answering: Answering, batch: int | None, live: bool
+    paths: Iterable[str], answering: Answering, request: PredictRequest
 ) -> Generator[tuple[Sequence[str], Decoded | None], None, None]:
     wanted = answering.image_size, answering.rules
-    if live:
+    if request.live:
         return decode_arrived(paths, wanted)
-    return decode_stream(paths, wanted, answering.batch_size(batch))
+    return decode_stream(paths, wanted, answering.batch_size(request.batch))
 
 
 def _files(images: Iterable[Named], lost: deque[Named]) -> Iterator[str]:

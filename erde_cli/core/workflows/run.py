@@ -10,7 +10,7 @@ from erde_cli.core.bundle.writer import with_calibration
 from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe, Role
 from erde_cli.core.storage.json_files import Json, digest_of, read_json, write_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.evaluate import (
@@ -31,7 +31,6 @@ from erde_cli.core.workflows.kept import (
 )
 from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.plan import Plan, plan_run
-from erde_cli.core.workflows.prepared import ROLES, Role
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher

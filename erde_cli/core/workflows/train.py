@@ -8,10 +8,9 @@ from pathlib import Path
 from time import perf_counter
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.bundle.writer import check_target, save_bundle
+from erde_cli.core.bundle.writer import Images, Origin, check_target, save_bundle
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.dataset import Dataset
-from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
@@ -19,14 +18,14 @@ from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.inputs import inputs_digest
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import Recipe, Role
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.epochs import Keeper, train_epochs
 from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
 from erde_cli.core.workflows.options import Options, reported
-from erde_cli.core.workflows.prepared import Prepared, Role, prepare
+from erde_cli.core.workflows.prepared import prepare
 from erde_cli.core.workflows.teachers import (
     check_splits,
     load_teacher,
@@ -193,7 +192,9 @@ def _train(
     )  # fmt: skip
     almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
     speed = train_epochs(made.state, wanted, keeper, almost_kd, options.observer, task.role)
-    bundle = _save(task, made, dataset, train)
+    origin = Origin(task.role, task.recipe, task.inputs_digest, context)
+    path, images = task.run / task.role, Images.of(dataset)
+    bundle = save_bundle(path, model, made.architecture, images, origin)
     keeper.finish()
     options.observer.artifact(bundle.path, "bundle")
     inference = options.inference_context("float32")
@@ -201,24 +202,6 @@ def _train(
     seconds = perf_counter() - start
     data = summarise(dataset).to_json()
     return Trained(bundle, made.settings.epochs, speed, answers.accuracy, seconds, data)
-
-
-def _save(task: _Task, made: Prepared, dataset: Dataset, train: ImageStore) -> Bundle:
-    """The bundle of a network that is trained."""
-    return save_bundle(
-        task.run / task.role,
-        role=task.role,
-        model=made.state.model,
-        architecture=made.architecture,
-        normalisation=made.normalisation,
-        class_names=dataset.class_names,
-        recipe=task.recipe,
-        rules=dataset.rules,
-        trained_on=dataset.short_digests(train),
-        split_fingerprint=dataset.fingerprint,
-        inputs_digest=task.inputs_digest,
-        context=made.context,
-    )
 
 
 def _tell_useless_exits(model: EarlyExitNet, image_size: int, options: Options) -> None:

@@ -18,11 +18,11 @@ from erde_cli.core.errors import DataError
 from erde_cli.core.images.listing import class_names_in
 from erde_cli.core.measurement.training_speed import Candidate, Speeds, measure
 from erde_cli.core.measurement.training_speed_process import TrialProcess
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import Recipe, Role
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.prepared import Role, settings_of
+from erde_cli.core.workflows.prepared import settings_of
 from erde_cli.core.workflows.tune_worker import request
 
 _UNKNOWN_CLASSES = 10  # where the images are not there to be counted

@@ -21,20 +21,14 @@ from erde_cli.core.measurement.training_speed import Candidate
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.allocator import keep_freed_memory
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import Recipe, Role
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.loop import Objective, train_step
 from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.prepared import (
-    Logits,
-    Role,
-    network_of,
-    objective_of,
-    settings_of,
-)
+from erde_cli.core.workflows.prepared import Logits, network_of, objective_of, settings_of
 
 _RATE = 1e-6  # hardly moves the weights, so that no candidate ends in infinities
 _NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

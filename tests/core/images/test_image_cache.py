@@ -18,7 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
-from erde_cli.core.data.dataset import Dataset, open_dataset, open_labelled_folder
+from erde_cli.core.data.dataset import Dataset, Reading, open_dataset, open_labelled_folder
 from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.errors import DataError, ErdeError
@@ -349,11 +349,11 @@ def test_a_folder_that_is_evaluated_has_a_cache_too(make_images: MakeFolder) -> 
     root = make_images({"": {"a": 2, "b": 3}})
     for times in range(2):
         listener = Listener()
-        dataset = open_labelled_folder(root, ("a", "b"), 8, NEW_RULES, observer=listener)
+        dataset = open_labelled_folder(root, ("a", "b"), Reading(8, NEW_RULES), observer=listener)
         assert bool(listener.decoded) == (times == 0)
         assert dataset.load("test").labels.tolist() == [0, 0, 1, 1, 1]
     # The same files under another list of classes are another source.
-    other = open_labelled_folder(root, ("a", "b", "c"), 8, NEW_RULES)
+    other = open_labelled_folder(root, ("a", "b", "c"), Reading(8, NEW_RULES))
     assert other.source.digest() != dataset.source.digest()
 
 
