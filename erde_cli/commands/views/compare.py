@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from erde_cli.commands.views.tables import exit_name, percent, picture_line, table
 from erde_cli.core.comparison.differences import PLANNED
+from erde_cli.core.comparison.document import PairedDifference, Results
 from erde_cli.core.comparison.files import JSON, PICTURES
 from erde_cli.core.comparison.report import (
     GAP_HEAD,
@@ -19,6 +19,7 @@ from erde_cli.core.comparison.report import (
     gap_rows,
     one_theta,
     rival_rows,
+    saved_factors,
     spread,
     statement,
     theta_head,
@@ -27,126 +28,126 @@ from erde_cli.core.comparison.report import (
 from erde_cli.core.workflows.compare import Compared
 
 
-def comparison_pieces(found: Compared) -> list[RenderableType]:
+def comparison_pieces(compared: Compared) -> list[RenderableType]:
     """Tables and sentences of a comparison."""
-    document = found.to_json()
-    primary = document["primary"]
+    found = compared.results
+    primary = found.primary
     said = "[bold]The primary comparison, erde − kd, was not made.[/bold]"
     if primary is not None:
         said = f"[bold]{escape(statement(primary))}[/bold]"
-    others = _together(one for one in document["differences"] if not one["primary"])
-    same = document["one_threshold"]["differences"]
-    planned = [escape(statement(one)) for one in same if (one["a"], one["b"]) == PLANNED]
+    others = _together(one for one in found.differences if not one.primary)
+    same = found.one_threshold.differences
+    planned = [escape(statement(one)) for one in same if (one.a, one.b) == PLANNED]
     if planned:
         planned = ["The paper's protocol, with an interval of its own:", *planned]
-    others += [*planned, *_together(one for one in same if (one["a"], one["b"]) != PLANNED)]
+    others += [*planned, *_together(one for one in same if (one.a, one.b) != PLANNED)]
     failed = [
-        f"[red]failed[/red]: seed {one['seed']}, {escape(one['method'])}: {escape(one['reason'])}"
-        for one in document["failed"]
+        f"[red]failed[/red]: seed {one.seed}, {escape(one.label)}: {escape(one.reason)}"
+        for one in found.failed
     ]
-    picture = found.run / PICTURES[0]
+    picture = compared.run / PICTURES[0]
     return [
-        _teachers(document), _budgets(document), _exits(document), _savings(document),
-        *_gaps(document), _one_theta(document), one_theta(document),
-        *([_rivals(document)] if document["static_rivals"] else []),
+        _teachers(found), _budgets(found), _exits(found), _savings(found),
+        *_gaps(found), _one_theta(found), one_theta(found),
+        *([_rivals(found)] if found.static_rivals else []),
         said, *others, "Everything else is descriptive.", *failed,
         *picture_line(picture if picture.is_file() else None),
-        f"report:  {escape(str(found.run / JSON))}",
+        f"report:  {escape(str(compared.run / JSON))}",
     ]  # fmt: skip
 
 
-def _together(found: Iterable[dict[str, Any]]) -> list[str]:
+def _together(found: Iterable[PairedDifference]) -> list[str]:
     """Sentences about differences whose intervals hold together."""
     said = [escape(statement(one)) for one in found]
     return ["All of these intervals hold at once (Bonferroni):", *said] if said else []
 
 
-def _teachers(document: dict[str, Any]) -> Table:
+def _teachers(found: Results) -> Table:
     """Where the entropy term can act: what share of images each teacher gets wrong, by exit."""
     made = table(
         "Teachers: accuracy of the last exit, and % wrong at each", "seed", "accuracy %",
         "train, augmented", "calibration", "test",
     )  # fmt: skip
-    for one in document["teachers"]:
-        wrong = [one["wrong"][name] for name in ("train", "calibration", "test")]
+    for one in found.teachers:
+        wrong = [one.wrong.train, one.wrong.calibration, one.wrong.test]
         cells = ["-" if w is None else " / ".join(f"{100 * e:.1f}" for e in w) for w in wrong]
-        made.add_row(str(one["seed"]), percent(one["accuracy"]), *cells)
+        made.add_row(str(one.seed), percent(one.accuracy), *cells)
     return made
 
 
-def _budgets(document: dict[str, Any]) -> Table:
+def _budgets(found: Results) -> Table:
     """Accuracy of every method at equal cost."""
-    places = [p for p, budget in enumerate(document["budgets"]) if budget in (0.4, 0.5, 0.7, 1.0)]
+    places = [p for p, budget in enumerate(found.budgets) if budget in (0.4, 0.5, 0.7, 1.0)]
     made = table(
-        f"Accuracy % on {document['test_images']:,} test images, mean ± sd over seeds",
+        f"Accuracy % on {found.test_images:,} test images, mean ± sd over seeds",
         "method", "seeds", "AUC",
-        *(f"{100 * document['budgets'][place]:.0f} % MACs" for place in places),
+        *(f"{100 * found.budgets[place]:.0f} % MACs" for place in places),
     )  # fmt: skip
-    for one in document["summary"]:
-        cells = [spread(one["at_budgets"][place]) for place in places]
-        made.add_row(one["method"], str(one["seeds"]), spread(one["auc"]), *cells)
+    for one in found.summary:
+        cells = [spread(one.at_budgets[place]) for place in places]
+        made.add_row(one.label, str(one.seeds), spread(one.auc), *cells)
     return made
 
 
-def _exits(document: dict[str, Any]) -> Table:
+def _exits(found: Results) -> Table:
     """Every exit on all test images."""
     made = table(
         "Exits, on all test images", "method", "exit", "accuracy %", "AUROC error",
         "repairable", "certain half %", "ECE %", "NLL",
     )  # fmt: skip
-    for one in document["summary"]:
-        for row in one["exits"]:
+    for one in found.summary:
+        for row in one.exits:
             made.add_row(
-                one["method"],
-                exit_name(row["exit"], len(one["exits"])),
-                spread(row["accuracy"]),
-                spread(row["auroc_error"], 1, 3),
-                spread(row["auroc_repairable"], 1, 3),
-                spread(row["accuracy_certain"]),
-                spread(row["ece"]),
-                spread(row["nll"], 1, 3),
+                one.label,
+                exit_name(row.exit, len(one.exits)),
+                spread(row.accuracy),
+                spread(row.auroc_error, 1, 3),
+                spread(row.auroc_repairable, 1, 3),
+                spread(row.accuracy_certain),
+                spread(row.ece),
+                spread(row.nll, 1, 3),
             )
     return made
 
 
-def _savings(document: dict[str, Any]) -> Table:
+def _savings(found: Results) -> Table:
     """What the teacher's accuracy costs."""
     made = table(
         "MACs for the teacher's last exit, minus points", "method", "minus", "reached",
         "accuracy %", "times fewer", "by size", "by exit",
     )  # fmt: skip
-    for one in document["summary"]:
-        for row in one["savings"]:
+    for one in found.summary:
+        for row in one.savings:
             made.add_row(
-                one["method"],
-                f"{row['points']:g}",
-                f"{row['reached']} of {row['seeds']}",
-                spread(row["accuracy"]),
-                *(spread(row[name], 1) for name in ("macs_ratio", "size_ratio", "exit_ratio")),
+                one.label,
+                f"{row.points:g}",
+                f"{row.reached} of {row.seeds}",
+                spread(row.accuracy),
+                *saved_factors(row),
             )
     return made
 
 
-def _gaps(document: dict[str, Any]) -> list[Table]:
+def _gaps(found: Results) -> list[Table]:
     """Whether the entropy term acts; no table where no student has a teacher and an early exit."""
     made = table(GAPS, *GAP_HEAD)
-    rows = gap_rows(document)
+    rows = gap_rows(found)
     for row in rows:
         made.add_row(*row)
     return [made] if rows else []
 
 
-def _one_theta(document: dict[str, Any]) -> Table:
+def _one_theta(found: Results) -> Table:
     """The paper's protocol: what each value of one θ gives."""
-    made = table("One θ for all exits, mean ± sd over seeds", *theta_head(document))
-    for row in theta_rows(document):
+    made = table("One θ for all exits, mean ± sd over seeds", *theta_head(found))
+    for row in theta_rows(found):
         made.add_row(*row)
     return made
 
 
-def _rivals(document: dict[str, Any]) -> Table:
+def _rivals(found: Results) -> Table:
     """Networks without early exits at the cost of the adaptive students."""
     made = table("Static rivals: no early exits, kd, at the same MACs", *RIVAL_HEAD)
-    for row in rival_rows(document):
+    for row in rival_rows(found):
         made.add_row(*row)
     return made

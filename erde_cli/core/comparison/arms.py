@@ -10,6 +10,7 @@ from erde_cli.core.comparison.variants import Variant
 from erde_cli.core.errors import InputError
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.distillation import Method
 
 _LONGEST = 150  # characters of a label: it names a folder
 
@@ -23,7 +24,7 @@ class Arm:
     """
 
     label: str
-    method: str
+    method: Method
     recipe: Recipe
     plain: bool
     name: str
@@ -34,7 +35,7 @@ def arms_of(
     overrides: Sequence[str],
     variants: Sequence[Variant],
     teacher: Mapping[str, Any] | None = None,
-    own: Mapping[str, Sequence[str]] | None = None,
+    own: Mapping[Method, Sequence[str]] | None = None,
 ) -> tuple[Arm, ...]:
     """The students' recipes, each once: what equals a method's plain recipe is called by it.
 

@@ -6,13 +6,14 @@ On all images, never on those that reached an exit: which ones do depends on the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from scipy.stats import rankdata
 
 from erde_cli.core.arrays import BoolArray, FloatArray
 from erde_cli.core.inference.observations import Figures, Observations
+from erde_cli.core.thresholds import write_threshold
 
 POINTS = (0.0, 0.5, 1.0, 2.0)  # below the teacher's last exit
 _ROUNDING = 1e-9
@@ -53,6 +54,12 @@ class Saving:
     macs_ratio: float | None = None
     size_ratio: float | None = None
     exit_ratio: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """The fields, thresholds in their written form."""
+        thetas = self.thresholds
+        shown = None if thetas is None else [write_threshold(value) for value in thetas]
+        return {**asdict(self), "thresholds": shown}
 
 
 def auroc(scores: FloatArray, positive: BoolArray) -> float | None:

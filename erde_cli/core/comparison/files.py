@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from erde_cli.core.comparison.document import NetworkResult, Results, Sweep
 from erde_cli.core.comparison.plot import ComparisonPicture, Drawn, draw_comparison
 from erde_cli.core.comparison.report import markdown
 from erde_cli.core.comparison.variants import METHODS
 from erde_cli.core.events import Observer
 from erde_cli.core.storage.files import write_text
-from erde_cli.core.storage.json_files import Json, write_json
+from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.pictures import Point
 
 JSON, CSV, MARKDOWN, PICTURES = (
@@ -26,86 +27,80 @@ _OF_EXIT = (
 )  # fmt: skip
 
 
-def write_results(run: Path, document: Json, names: Mapping[str, str], observer: Observer) -> None:
+def write_results(run: Path, found: Results, names: Mapping[str, str], observer: Observer) -> None:
     """Write every file of a comparison into its folder; the JSON comes last, once all are whole.
 
     Args:
         run: the folder.
-        document: the object of `results.json`.
+        found: what the comparison says.
         names: of students by their labels, as the picture has them.
         observer: is told of a picture that could not be drawn.
     """
-    write_text(run / CSV, _csv(document))
-    write_text(run / MARKDOWN, markdown(document))
+    write_text(run / CSV, _csv(found))
+    write_text(run / MARKDOWN, markdown(found))
     for name in PICTURES:
-        draw_comparison(run / name, _picture(document, names), observer)
-    write_json(run / JSON, document)
+        draw_comparison(run / name, _picture(found, names), observer)
+    write_json(run / JSON, found.to_json())
     observer.artifact(run / JSON, "comparison")
 
 
-def _csv(document: Json) -> str:
+def _csv(found: Results) -> str:
     """One row for each student."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    exits = range(max(len(one["exits"]) for one in document["students"]))
-    budgets = document["budgets"]
-    writer.writerow([
-        "seed", "method", "auc", *(f"accuracy_at_{budget}" for budget in budgets), "full_macs",
-        *(f"exit_{i}_{name}" for i in exits for name in _OF_EXIT),
-    ])  # fmt: skip
-    for one in document["students"]:
-        of_exits = [exit_[name] for exit_ in one["exits"] for name in _OF_EXIT]
-        writer.writerow(
-            [
-                one["seed"],
-                one["method"],
-                one["auc"],
-                *one["at_budgets"],
-                one["full_macs"],
-                *of_exits,
-            ]
-        )
+    exits = range(max(len(one.network.exits) for one in found.students))
+    budgets = [f"accuracy_at_{budget}" for budget in found.budgets]
+    of_exits = [f"exit_{i}_{name}" for i in exits for name in _OF_EXIT]
+    writer.writerow(["seed", "method", "auc", *budgets, "full_macs", *of_exits])
+    for one in found.students:
+        network = one.network
+        figures = [exit_.to_json()[name] for exit_ in network.exits for name in _OF_EXIT]
+        curve = [network.auc, *network.at_budgets, network.full_macs]
+        writer.writerow([one.seed, one.label, *curve, *figures])
     return text.getvalue()
 
 
-def _picture(document: Json, names: Mapping[str, str]) -> ComparisonPicture:
+def _picture(found: Results, names: Mapping[str, str]) -> ComparisonPicture:
     drawn = []
-    for label in document["methods"]:
-        mine = [one for one in document["students"] if one["method"] == label]
+    for label in found.labels:
+        mine = [one for one in found.students if one.label == label]
         if mine:
-            drawn.append(_drawn(names[label], mine, plain=label in METHODS))
-    teachers = list({one["bundle"]: one for one in document["teachers"]}.values())
-    teacher = _drawn("teacher", teachers, last_only=True) if teachers else None
-    rivals = [
-        Point(one["macs"], float(np.mean(one["accuracy"]))) for one in document["static_rivals"]
-    ]
-    seeds = len(document["seeds"])
+            networks, sweeps = zip(*((one.network, one.one_threshold) for one in mine), strict=True)
+            drawn.append(_drawn(names[label], networks, sweeps, plain=label in METHODS))
+    teachers = {one.bundle: one.network for one in found.teachers}.values()
+    teacher = _drawn("teacher", [*teachers], last_only=True) if teachers else None
+    rivals = [Point(one.macs, float(np.mean(one.accuracy))) for one in found.static_rivals]
+    seeds = len(found.seeds)
     title = (
-        f"{document['recipe']}: {document['test_images']:,} test images, "
-        f"{seeds} seed{'s' if seeds > 1 else ''}"
+        f"{found.recipe}: {found.test_images:,} test images, {seeds} seed{'s' if seeds > 1 else ''}"
     )
     return ComparisonPicture(title, drawn, teacher, rivals)
 
 
 def _drawn(
-    label: str, networks: list[Json], *, plain: bool = True, last_only: bool = False
+    label: str,
+    networks: Sequence[NetworkResult],
+    sweeps: Sequence[Sweep] = (),
+    *,
+    plain: bool = True,
+    last_only: bool = False,
 ) -> Drawn:
+    """Networks of one kind; teachers have no sweep of one θ."""
     curves = []
     for one in networks:
-        cost = np.array([point["cost"] for point in one["points"]])
-        accuracy = np.array([point["accuracy"] for point in one["points"]])
-        curves.append((cost * one["full_macs"], accuracy))
-    count = len(networks[0]["exits"])
+        cost = np.array([point.cost for point in one.points])
+        accuracy = np.array([point.accuracy for point in one.points])
+        curves.append((cost * one.full_macs, accuracy))
+    count = len(networks[0].exits)
     exits = [
         Point(
-            networks[0]["exits"][e]["static_macs"],
-            float(np.mean([one["exits"][e]["accuracy"] for one in networks])),
+            networks[0].exits[e].static_macs,
+            float(np.mean([one.exits[e].quality.accuracy for one in networks])),
         )
         for e in range(count - 1 if last_only else 0, count)
     ]
-    sweeps = [
-        (np.array(sweep["cost"]) * one["full_macs"], np.array(sweep["accuracy"]))
-        for one in networks
-        if (sweep := one.get("one_threshold"))  # teachers have none
+    swept = [
+        (np.array(sweep.cost) * one.full_macs, np.array(sweep.accuracy))
+        for one, sweep in zip(networks, sweeps, strict=False)
     ]
-    return Drawn(label, curves, exits, plain, sweeps)
+    return Drawn(label, curves, exits, plain, swept)

@@ -14,6 +14,7 @@ from erde_cli.core.errors import RunError
 from erde_cli.core.recipe.inputs import WHEREABOUTS, as_meant, decisive
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.distillation import Method
 from erde_cli.core.storage.json_files import Json, read_json, require_format, write_json
 from erde_cli.core.storage.run_lock import LOCK
 
@@ -42,7 +43,7 @@ class Plan:
     arms: tuple[Arm, ...]
     teacher: Bundle | None = None
     static: bool = False
-    own: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    own: Mapping[Method, Sequence[str]] = field(default_factory=dict)
 
     def of_seed(self, seed: int) -> Path:
         """Folder of one seed."""

@@ -6,10 +6,15 @@ import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from erde_cli.core.comparison.differences import ONE_THRESHOLD
+from erde_cli.core.comparison.document import (
+    PairedDifference,
+    Results,
+    SavingSummary,
+    Spread,
+    Summary,
+)
 from erde_cli.core.comparison.variants import METHODS
 from erde_cli.core.signed import signed, signed_interval
-from erde_cli.core.storage.json_files import Json
 
 RIVALS = (
     "Networks without early exits, distilled by kd, beside the adaptive students at the same MACs; "
@@ -24,31 +29,31 @@ _SHOWN = 10  # every tenth θ, and both ends
 RIVAL_HEAD = ("rival", "MACs", "accuracy %", "method", "there %", "points", "95 % interval")
 
 
-def statement(one: Json) -> str:
+def statement(one: PairedDifference) -> str:
     """One sentence about a difference: its size, its interval, and what may be said."""
-    how = ", one θ for all exits" if one["measure"] == ONE_THRESHOLD else ""
-    size = f"{points(one['mean'])} points of mean accuracy over budgets"
-    text = f"{one['a']} − {one['b']}{how}: {size}"
-    if one["interval"] is None:
-        low, high = one["interval_images"]
+    how = ", one θ for all exits" if one.measure == "auc_one_threshold" else ""
+    size = f"{points(one.found.mean)} points of mean accuracy over budgets"
+    text = f"{one.a} − {one.b}{how}: {size}"
+    if one.found.interval is None:
+        low, high = one.found.interval_images
         return (
             f"{text}; of one seed, nothing can be said of others (of its test images alone: 95 % "
             f"interval {_interval(low, high)})"
         )
-    seeds = len(one["seeds"])
-    given = ", given this teacher" if one["conditional_on_teacher"] else ""
+    seeds = len(one.seeds)
+    given = ", given this teacher" if one.conditional_on_teacher else ""
     kind = "95 % interval" if _alone(one) else "simultaneous 95 % interval"
-    return f"{text} ({kind} {_deciding(one)}, {seeds} seeds{given}): {one['verdict']}"
+    return f"{text} ({kind} {_deciding(one)}, {seeds} seeds{given}): {one.decision.verdict}"
 
 
-def _alone(one: Json) -> bool:
+def _alone(one: PairedDifference) -> bool:
     """Whether a difference was planned as the one of its measure, and is corrected for nothing."""
-    return one["interval_corrected"] is None
+    return one.decision.interval_corrected is None
 
 
-def _deciding(one: Json) -> str:
+def _deciding(one: PairedDifference) -> str:
     """The interval that the verdict follows from: simultaneous for all but the planned one."""
-    found = one["interval"] if _alone(one) else one["interval_corrected"]
+    found = one.found.interval if _alone(one) else one.decision.interval_corrected
     return "-" if found is None else _interval(*found)
 
 
@@ -62,19 +67,19 @@ def points(share: float) -> str:
     return signed(100 * share)
 
 
-def spread(found: Json | None, scale: float = 100, digits: int = 2) -> str:
+def spread(found: Spread | None, scale: float = 100, digits: int = 2) -> str:
     """Mean ± standard deviation over seeds, of shares in per cent."""
     if found is None:
         return "-"
-    mean = f"{scale * found['mean']:z.{digits}f}"
-    return mean if found["sd"] is None else f"{mean} ± {scale * found['sd']:.{digits}f}"
+    mean = f"{scale * found.mean:z.{digits}f}"
+    return mean if found.sd is None else f"{mean} ± {scale * found.sd:.{digits}f}"
 
 
-def markdown(document: Json) -> str:
+def markdown(found: Results) -> str:
     """Tables for a paper: accuracy at equal cost, paired differences, what an accuracy costs."""
-    seeds = len(document["seeds"])
+    seeds = len(found.seeds)
     equal_cost = (
-        f"Accuracy in % on {document['test_images']:,} test images at a share of the full MACs; "
+        f"Accuracy in % on {found.test_images:,} test images at a share of the full MACs; "
         f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}; AUC is the mean "
         "over all shares that can be reached."
     )
@@ -91,67 +96,66 @@ def markdown(document: Json) -> str:
         "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
         "chosen on calibration images, figures of test images."
     )
-    own = [f"{method}: {_plain(', '.join(values))}" for method, values in document["own"].items()]
+    own = [f"{method}: {_plain(', '.join(values))}" for method, values in found.own.items()]
     equal_cost += f" Given to one method alone: {'; '.join(own)}." if own else ""
     parts = [
-        equal_cost, _budgets(document), paired, _differences(document["differences"]),
-        same_theta, _differences(document["one_threshold"]["differences"]),
-        one_theta(document), _table(theta_head(document), theta_rows(document)),
-        needed, _savings(document),
+        equal_cost, _budgets(found), paired, _differences(found.differences),
+        same_theta, _differences(found.one_threshold.differences),
+        one_theta(found), _table(theta_head(found), theta_rows(found)),
+        needed, _savings(found),
     ]  # fmt: skip
-    gaps = gap_rows(document)
+    gaps = gap_rows(found)
     parts += [f"{GAPS}.", _table(GAP_HEAD, gaps)] if gaps else []
-    parts += [RIVALS, _rivals(document)] if document["static_rivals"] else []
-    missing = [
-        f"- seed {one['seed']}, {one['method']}: {_plain(one['reason'])}"
-        for one in document["failed"]
-    ]
+    parts += [RIVALS, _rivals(found)] if found.static_rivals else []
+    missing = [f"- seed {one.seed}, {one.label}: {_plain(one.reason)}" for one in found.failed]
     parts += ["Failed:", "\n".join(missing)] if missing else []
     return "\n\n".join(parts) + "\n"
 
 
-def _budgets(document: Json) -> str:
-    head = ["method", "AUC", *(f"{100 * budget:.0f} %" for budget in document["budgets"])]
-    rows = [
-        [one["method"], spread(one["auc"]), *map(spread, one["at_budgets"])]
-        for one in document["summary"]
-    ]
+def _budgets(found: Results) -> str:
+    head = ["method", "AUC", *(f"{100 * budget:.0f} %" for budget in found.budgets)]
+    rows = [[one.label, spread(one.auc), *map(spread, one.at_budgets)] for one in found.summary]
     return _table(head, rows)
 
 
-def _differences(found: Sequence[Json]) -> str:
+def _differences(found: Sequence[PairedDifference]) -> str:
     head = ["difference", "mean", "95 % interval", "p", "verdict"]
     return _table(head, [_difference_cells(one) for one in found])
 
 
-def _difference_cells(one: Json) -> list[str]:
-    p_value = one["p_value"] if _alone(one) else one["p_corrected"]
-    name = f"{one['a']} − {one['b']}" + (" (primary)" if one["primary"] else "")
+def _difference_cells(one: PairedDifference) -> list[str]:
+    p_value = one.found.p_value if _alone(one) else one.decision.p_corrected
+    name = f"{one.a} − {one.b}" + (" (primary)" if one.primary else "")
     p_cell = "-" if p_value is None else f"{p_value:.3f}"
-    return [name, points(one["mean"]), _deciding(one), p_cell, one["verdict"] or "one seed"]
+    said = one.decision.verdict or "one seed"
+    return [name, points(one.found.mean), _deciding(one), p_cell, said]
 
 
-def _savings(document: Json) -> str:
+def _savings(found: Results) -> str:
     head = ["method", "minus", "reached", "accuracy %", "MACs", "times fewer", "size", "exit"]
-    factors = ("macs_ratio", "size_ratio", "exit_ratio")
     rows = [
         [
-            one["method"],
-            f"{saved['points']:g}",
-            f"{saved['reached']} of {saved['seeds']}",
-            spread(saved["accuracy"]),
-            spread(saved["expected_macs"], 1, 0),
-            *(spread(saved[name], 1) for name in factors),
+            one.label,
+            f"{saved.points:g}",
+            f"{saved.reached} of {saved.seeds}",
+            spread(saved.accuracy),
+            spread(saved.expected_macs, 1, 0),
+            *saved_factors(saved),
         ]
-        for one in document["summary"]
-        for saved in one["savings"]
+        for one in found.summary
+        for saved in one.savings
     ]
     return _table(head, rows)
 
 
-def one_theta(document: Json) -> str:
+def saved_factors(saved: SavingSummary) -> list[str]:
+    """Times fewer MACs: in all, by size, and by leaving early."""
+    return [spread(one, 1) for one in (saved.macs_ratio, saved.size_ratio, saved.exit_ratio)]
+
+
+def one_theta(found: Results) -> str:
     """What the table of one θ shows, and what it does not."""
-    full = document["students"][0]["full_macs"]
+    full = found.students[0].network.full_macs
     return (
         "One θ for all exits, the same for every method, the paper's protocol: accuracy, and "
         f"expected MACs in % of the full MACs ({full:,.0f}). Descriptive: E shifts entropies, so "
@@ -159,68 +163,67 @@ def one_theta(document: Json) -> str:
     )
 
 
-def theta_head(document: Json) -> list[str]:
+def theta_head(found: Results) -> list[str]:
     """Columns of the sweep of one θ."""
-    names = [one["method"] for one in _plain_methods(document)]
+    names = [one.label for one in _plain_methods(found)]
     return ["θ, nats", *(f"{name} {what}" for name in names for what in ("%", "MACs %"))]
 
 
-def theta_rows(document: Json) -> list[list[str]]:
+def theta_rows(found: Results) -> list[list[str]]:
     """Accuracy and cost of the methods under some values of one θ, both ends included."""
-    thetas = document["one_threshold"]["thresholds"]
-    sweeps = [one["one_threshold"] for one in _plain_methods(document)]
+    thetas = found.one_threshold.thresholds
+    sweeps = [one.one_threshold for one in _plain_methods(found)]
     rows = []
     for place in [*range(0, len(thetas) - 1, _SHOWN), len(thetas) - 1]:
         theta = thetas[place]
-        cells = [spread(one[what][place]) for one in sweeps for what in ("accuracy", "cost")]
+        cells = [spread(one[place]) for sweep in sweeps for one in (sweep.accuracy, sweep.cost)]
         rows.append([theta if isinstance(theta, str) else f"{theta:.4f}", *cells])
     return rows
 
 
-def _plain_methods(document: Json) -> list[Json]:
+def _plain_methods(found: Results) -> list[Summary]:
     """What is said of the methods as the recipe has them; of the first, where a grid leaves none.
 
     A dozen variants would be a table that nobody can read.
     """
-    made = [one for one in document["summary"] if one["seeds"]]
-    return [one for one in made if one["method"] in METHODS] or made[:1]
+    made = [one for one in found.summary if one.seeds]
+    return [one for one in made if one.label in METHODS] or made[:1]
 
 
-def gap_rows(document: Json) -> list[list[str]]:
+def gap_rows(found: Results) -> list[list[str]]:
     """Entropy and accuracy of every early exit where the teacher is wrong, and where right."""
     return [
         [
-            one["method"],
-            f"{row['exit'] + 1} of {len(one['exits'])}",
-            spread(row["share_wrong"], digits=1),
-            *(spread(row[name], 1, 3) for name in ("wrong", "right", "gap")),
-            *(spread(row[f"accuracy_{name}"]) for name in ("wrong", "right")),
+            one.label,
+            f"{row.exit + 1} of {len(one.exits)}",
+            spread(row.share_wrong, digits=1),
+            *(spread(nats, 1, 3) for nats in (row.wrong, row.right, row.gap)),
+            *map(spread, (row.accuracy_wrong, row.accuracy_right)),
         ]
-        for one in document["summary"]
-        for row in one["entropy_gaps"]
+        for one in found.summary
+        for row in one.entropy_gaps
     ]
 
 
-def rival_rows(document: Json) -> list[list[str]]:
+def rival_rows(found: Results) -> list[list[str]]:
     """Each static rival beside every plain method at the rival's own cost."""
     rows = []
-    for rival in document["static_rivals"]:
-        for one in rival["against"]:
-            found = one["difference"]
+    for rival in found.static_rivals:
+        for one in rival.against:
             cells = ["-", "-", "not reachable"]
-            if found is not None:
-                interval = found["interval"]
+            if one.difference is not None and one.accuracy is not None:
+                interval = one.difference.interval
                 cells = [
-                    _mean(one["accuracy"]), points(found["mean"]),
+                    _mean(one.accuracy), points(one.difference.mean),
                     "one seed" if interval is None else _interval(*interval),
                 ]  # fmt: skip
-            macs = f"{rival['macs'] / 1e6:.2f} M"
-            rows.append([rival["label"], macs, _mean(rival["accuracy"]), one["method"], *cells])
+            macs = f"{rival.macs / 1e6:.2f} M"
+            rows.append([rival.label, macs, _mean(rival.accuracy), one.method, *cells])
     return rows
 
 
-def _rivals(document: Json) -> str:
-    return _table(RIVAL_HEAD, rival_rows(document))
+def _rivals(found: Results) -> str:
+    return _table(RIVAL_HEAD, rival_rows(found))
 
 
 def _plain(text: str) -> str:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import asdict
 
 import numpy as np
 
 from erde_cli.core.comparison.answers import Seen
 from erde_cli.core.comparison.arms import Arm
 from erde_cli.core.comparison.curves import resampled
+from erde_cli.core.comparison.document import Against, RivalResult
 from erde_cli.core.comparison.paired import difference
 from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.models.architecture import build_model, resolve_architecture
@@ -49,9 +49,9 @@ def static_rivals(recipe: Recipe, classes: int) -> tuple[Arm, ...]:
     return tuple(found.values())
 
 
-def rivals_document(
+def rival_results(
     plan: Plan, students: Mapping[_Key, Seen], rivals: Mapping[_Key, Seen]
-) -> list[Json]:
+) -> list[RivalResult]:
     """Each rival, and every plain method at the very cost of the rival; descriptive."""
     found = []
     for label in dict.fromkeys(label for _, label in rivals):
@@ -63,30 +63,27 @@ def rivals_document(
             if arm.plain and all((seed, arm.label) in students for seed in mine)
         ]
         accuracies = [seen.test.full_accuracy for seen in mine.values()]
-        found.append({
-            "label": label, "seeds": list(mine), "macs": macs, "accuracy": accuracies,
-            "bundles": [str(seen.bundle) for seen in mine.values()], "against": against,
-        })  # fmt: skip
+        bundles = [str(seen.bundle) for seen in mine.values()]
+        found.append(RivalResult(label, list(mine), macs, accuracies, bundles, against))
     return found
 
 
 def _against(
-    method: str, macs: float, mine: Mapping[int, Seen], students: Mapping[_Key, Seen]
-) -> Json:
+    label: str, macs: float, mine: Mapping[int, Seen], students: Mapping[_Key, Seen]
+) -> Against:
     """Accuracy of a method's students at the rival's MACs, and the difference method − rival."""
     rows, of_seeds, accuracy = [], [], []
     for seed, rival in mine.items():
-        student = students[seed, method]
+        student = students[seed, label]
         share = (macs / student.full_macs,)
         there = student.curve.at(share)[0]
         if there is None:  # leaving at exit 0 costs more than the rival
-            return {"method": method, "accuracy": None, "difference": None}
+            return Against(label, None, None)
         ours, theirs = resampled([student.curve, rival.curve], share)
         rows.append(ours[:, 1] - theirs[:, 0])
         of_seeds.append(there - rival.test.full_accuracy)
         accuracy.append(there)
-    found = difference(of_seeds, np.stack(rows))
-    return {"method": method, "accuracy": accuracy, "difference": asdict(found)}
+    return Against(label, accuracy, difference(of_seeds, np.stack(rows)))
 
 
 def _nearest(recipe: Recipe, classes: int, goal: float) -> Network:

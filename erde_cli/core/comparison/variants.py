@@ -10,15 +10,23 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import TYPE_CHECKING
 
 from erde_cli.core.errors import InputError
 
-METHODS = ("erde", "kd", "cross_entropy")  # each is compared with those after it
+if TYPE_CHECKING:
+    from erde_cli.core.recipe.sections.distillation import Method
+
+METHODS: tuple[Method, ...] = (
+    "erde",
+    "kd",
+    "cross_entropy",
+)  # each is compared with those after it
 STATIC = "static"  # asked for like a method: networks without early exits, as rivals
 _PREFIX = "distillation."
 _OPEN = (_PREFIX, "training.student.")
 _FIXED = ("distillation.method", "distillation.teacher_cache")
-_UNREAD = {
+_UNREAD: dict[Method, tuple[str, ...]] = {
     "erde": (),
     "kd": (
         "distillation.weights.entropy", "distillation.form", "distillation.entropy_on",
@@ -32,7 +40,7 @@ _UNREAD = {
 class Variant:
     """A student's method, and what it changes in the recipe: texts as `--set` takes them."""
 
-    method: str
+    method: Method
     settings: tuple[str, ...] = ()
 
     @property
@@ -57,7 +65,7 @@ def _in_words(setting: str) -> str:
     return re.sub(r"\btrue\b", "on", re.sub(r"\bfalse\b", "off", words))
 
 
-def parse_methods(text: str) -> tuple[list[str], bool]:
+def parse_methods(text: str) -> tuple[list[Method], bool]:
     """Read methods such as "erde,kd,static", in the order in which they are compared.
 
     Returns:
@@ -79,7 +87,7 @@ def parse_methods(text: str) -> tuple[list[str], bool]:
 
 
 def variants_of(
-    methods: Sequence[str], grid: Sequence[str], vary: Sequence[str] = ()
+    methods: Sequence[Method], grid: Sequence[str], vary: Sequence[str] = ()
 ) -> list[Variant]:
     """Every method with every combination of the grid's values, and with single changes, each once.
 
@@ -100,16 +108,17 @@ def variants_of(
     return list(found)
 
 
-def own_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def own_settings(texts: Sequence[str], methods: Sequence[Method]) -> dict[Method, tuple[str, ...]]:
     """Settings of one method alone, such as "kd:training.student.weight_decay=1e-3", by method.
 
     Raises:
         InputError: the method is not compared, or the key would make the students incomparable.
     """
-    found: dict[str, tuple[str, ...]] = dict.fromkeys(methods, ())
+    found: dict[Method, tuple[str, ...]] = dict.fromkeys(methods, ())
     for text in texts:
-        method, colon, setting = text.partition(":")
-        if not colon or method not in found:
+        name, colon, setting = text.partition(":")
+        method = next((one for one in found if one == name), None)
+        if not colon or method is None:
             raise InputError(
                 "--own takes a method that is compared, and what it alone is given.",
                 got=f"--own {text}",
@@ -135,7 +144,7 @@ def own_settings(texts: Sequence[str], methods: Sequence[str]) -> dict[str, tupl
     return found
 
 
-def _read_by(method: str, lines: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
+def _read_by(method: Method, lines: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
     """Settings of each key that a method reads."""
     unread = _UNREAD[method] or ("\0",)
     return [

@@ -12,9 +12,10 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT
 from erde_cli.core.comparison.answers import Images, Seen, seen_by
 from erde_cli.core.comparison.arms import Arm
+from erde_cli.core.comparison.document import Failed, Results
 from erde_cli.core.comparison.files import write_results
 from erde_cli.core.comparison.plan import Plan, claim
-from erde_cli.core.comparison.results import Failed, Found, results
+from erde_cli.core.comparison.results import Found, results
 from erde_cli.core.comparison.rivals import static_rivals
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
@@ -41,18 +42,18 @@ _PRECISION: Precision = "float32"  # of inference, as in a whole run
 class Compared:
     """What a comparison came to, the files it wrote, and which images there were."""
 
-    document: Json
+    results: Results
     run: Path
     data: Json
 
     @property
     def failed(self) -> bool:
         """Whether any network is missing."""
-        return bool(self.document["failed"])
+        return bool(self.results.failed)
 
     def to_json(self) -> Json:
         """The object that `--json` prints: `results.json`, and the images."""
-        return {**self.document, "data": self.data}
+        return {**self.results.to_json(), "data": self.data}
 
 
 @dataclass
@@ -88,10 +89,10 @@ def compare(plan: Plan, options: Options) -> Compared:
     found = _answers(plan, trained, dataset, options)
     if not found.students:
         raise trained.errors[0]
-    document = results(plan, found)
+    compared = results(plan, found)
     names = {arm.label: arm.name for arm in plan.arms}
-    write_results(plan.run, document, names, options.observer)
-    return Compared(document, plan.run, summarise(dataset).to_json())
+    write_results(plan.run, compared, names, options.observer)
+    return Compared(compared, plan.run, summarise(dataset).to_json())
 
 
 def _train_all(plan: Plan, rivals: tuple[Arm, ...], dataset: Dataset, options: Options) -> _Trained:

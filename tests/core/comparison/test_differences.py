@@ -1,7 +1,8 @@
 """Students by hand: one threshold for all exits, and entropies by the teacher's paired exits."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from erde_cli.core.comparison.answers import Seen
 from erde_cli.core.comparison.arms import arms_of
 from erde_cli.core.comparison.differences import Key, differences, of_one_threshold
+from erde_cli.core.comparison.document import Results
 from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.comparison.report import gap_rows, markdown, statement, theta_head
 from erde_cli.core.comparison.results import Found, results
@@ -45,16 +47,16 @@ def students() -> dict[Key, Seen]:
 def test_both_measures_are_made_alike_from_their_own_curves() -> None:
     found = students()
     ours, theirs = of_one_threshold(plan(), found), differences(plan(), found)
-    assert [(one["a"], one["b"]) for one in ours] == [(one["a"], one["b"]) for one in theirs]
+    assert [(one.a, one.b) for one in ours] == [(one.a, one.b) for one in theirs]
     for one, other in zip(ours, theirs, strict=True):
-        pairs = [(found[seed, one["a"]], found[seed, one["b"]]) for seed in (1, 2)]
-        assert one["of_seeds"] == pytest.approx(
+        pairs = [(found[seed, one.a], found[seed, one.b]) for seed in (1, 2)]
+        assert one.found.of_seeds == pytest.approx(
             [a.one_threshold.auc - b.one_threshold.auc for a, b in pairs]
         )
-        assert one["of_seeds"] != pytest.approx(other["of_seeds"])
-        assert 0 < one["sd_images"] != other["sd_images"]
-    assert [one["primary"] for one in theirs] == [True, False, False]
-    assert [one["primary"] for one in ours] == [False, False, False]
+        assert one.found.of_seeds != pytest.approx(other.found.of_seeds)
+        assert 0 < one.found.sd_images != other.found.sd_images
+    assert [one.primary for one in theirs] == [True, False, False]
+    assert [one.primary for one in ours] == [False, False, False]
 
 
 def test_what_decides_is_named_in_the_sentence() -> None:
@@ -62,35 +64,37 @@ def test_what_decides_is_named_in_the_sentence() -> None:
     assert said[0].startswith("erde − kd, one θ for all exits: ")
     assert "points of mean accuracy over budgets (95 % interval " in said[0]
     assert all("(simultaneous 95 % interval " in one for one in said[1:])
+    shared = replace(differences(plan(), students())[0], conditional_on_teacher=True)
+    assert ", 2 seeds, given this teacher): " in statement(shared)
     [alone, *_] = of_one_threshold(plan(seeds=(1,)), students())
     assert "one θ for all exits: " in statement(alone)
     assert "of one seed, nothing can be said of others" in statement(alone)
 
 
-def document(
+def compared(
     made: Plan, teachers: dict[int, Seen], found: dict[Key, Seen] | None = None
-) -> dict[str, Any]:
+) -> Results:
     return results(made, Found(teachers, found or students(), {}, {}, []))
 
 
 def test_entropies_are_split_by_the_paired_exit_of_the_teacher() -> None:
     teacher = network(7)
-    found = document(plan(PAIRING), {1: teacher, 2: teacher})
-    for one in found["students"]:
-        mine = students()[one["seed"], one["method"]].test.scores
-        for row, paired in zip(one["entropy_gaps"], (2, 0), strict=True):
+    found = compared(plan(PAIRING), {1: teacher, 2: teacher})
+    for one in found.students:
+        mine = students()[one.seed, one.label].test.scores
+        for row, paired in zip(one.entropy_gaps or (), (2, 0), strict=True):
             wrong = ~teacher.test.correct[:, paired]
-            assert row["share_wrong"] == pytest.approx(wrong.mean())
-            assert row["wrong"] == pytest.approx(mine[wrong, row["exit"]].mean())
+            assert row.share_wrong == pytest.approx(wrong.mean())
+            assert row.wrong == pytest.approx(mine[wrong, row.exit].mean())
 
 
 def test_where_a_teacher_is_missing_its_seed_is_left_out() -> None:
-    found = document(plan(), {2: network(7)})
-    gaps = {(one["seed"], one["method"]): one["entropy_gaps"] for one in found["students"]}
+    found = compared(plan(), {2: network(7)})
+    gaps = {(one.seed, one.label): one.entropy_gaps for one in found.students}
     assert [gaps[1, method] for method in METHODS] == [None] * 3
-    assert len(gaps[2, "cross_entropy"]) == 2
-    assert found["summary"][0]["entropy_gaps"][0]["seeds"] == 1
-    alone = document(plan(), {})
+    assert len(gaps[2, "cross_entropy"] or ()) == 2
+    assert found.summary[0].entropy_gaps[0].seeds == 1
+    alone = compared(plan(), {})
     assert gap_rows(alone) == []
     assert "Entropy at early exits" not in markdown(alone)
 
@@ -98,7 +102,24 @@ def test_where_a_teacher_is_missing_its_seed_is_left_out() -> None:
 def test_the_table_of_one_theta_is_of_plain_methods() -> None:
     made = plan(grid=("distillation.weights.entropy=1,3",))
     [variant] = [arm.label for arm in made.arms if not arm.plain]
-    found = document(made, {}, students() | {(1, variant): network(5), (2, variant): network(6)})
-    assert len(found["one_threshold"]["differences"]) == 6
+    found = compared(made, {}, students() | {(1, variant): network(5), (2, variant): network(6)})
+    assert len(found.one_threshold.differences) == 6
     head = theta_head(found)
     assert head[1:] == [f"{method} {what}" for method in METHODS for what in ("%", "MACs %")]
+
+
+def test_what_is_written_is_what_was_read_before_it_was_typed() -> None:
+    found = compared(plan(), {2: network(7)}).to_json()
+    assert found["primary"] == found["differences"][0]
+    assert list(found["primary"])[-1] == "at_budgets"
+    assert "at_budgets" not in found["one_threshold"]["differences"][0]
+    first, *_, last = found["students"]
+    assert list(first) == [
+        "seed", "method", "bundle", "full_macs", "static_macs", "least_cost", "auc", "at_budgets",
+        "points", "exits", "savings", "entropy_gaps", "one_threshold",
+    ]  # fmt: skip
+    assert (first["savings"], first["points"][0]["thresholds"]) == (None, ["always", "always"])
+    assert list(last["savings"][0])[:3] == ["points", "reached", "thresholds"]
+    assert list(found["summary"][0])[:3] == ["method", "seeds", "auc"]
+    assert list(found["teachers"][0])[:5] == ["seed", "bundle", "accuracy", "wrong", "full_macs"]
+    json.dumps(found, allow_nan=False)

@@ -468,10 +468,10 @@ def test_who_is_second_leaves_what_the_first_has_put_there(tmp_path: Path) -> No
 
 SCRIPT = """
 import sys
-from erde_cli.core.data import decoders, open_dataset
-from erde_cli.core.storage.files import digest_of
+from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.events import Observer
-from erde_cli.core.recipe import Data
+from erde_cli.core.images import decoders
+from erde_cli.core.recipe.sections.data import Data
 decoders._PAYS_FROM, decoders._FILES_AT_ONCE, decoders._cores = 0, 1, lambda: 2
 class Listener(Observer):
     def progress(self, title, done, total):

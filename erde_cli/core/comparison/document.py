@@ -1,0 +1,343 @@
+"""What a comparison says: typed wherever it is read, JSON only where it is written.
+
+`to_json` is the form in `results.json`; a label, which names a student, is its "method" there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from erde_cli.core.comparison.exit_quality import ExitQuality, Saving
+from erde_cli.core.comparison.paired import Difference, Verdict
+from erde_cli.core.inference.entropy_gap import EntropyGap
+from erde_cli.core.recipe.sections.distillation import Method
+from erde_cli.core.storage.json_files import Json
+from erde_cli.core.thresholds import WrittenThreshold, write_threshold
+
+Measure = Literal["auc", "auc_one_threshold"]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A network that is missing, and why; `label`: "teacher", or of a student."""
+
+    seed: int
+    label: str
+    reason: str
+
+    def to_json(self) -> Json:
+        """As an object."""
+        return _labelled(self)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, standard deviation (None of one seed) and range over seeds."""
+
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Thresholds, and what they give: cost as a share of the full MACs, accuracy 0 to 1."""
+
+    thresholds: list[WrittenThreshold]
+    cost: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class ExitResult:
+    """An exit on test images, and its cost: of an image that leaves there, and of it alone."""
+
+    quality: ExitQuality
+    cumulative_macs: float
+    static_macs: float
+
+    def to_json(self) -> Json:
+        """As one object."""
+        macs = {"cumulative_macs": self.cumulative_macs, "static_macs": self.static_macs}
+        return {**asdict(self.quality), **macs}
+
+
+@dataclass(frozen=True)
+class NetworkResult:
+    """A network on test images: its curve and its exits. at_budgets: None where not reachable."""
+
+    full_macs: float
+    static_macs: float
+    least_cost: float
+    auc: float
+    at_budgets: list[float | None]
+    points: list[CurvePoint]
+    exits: list[ExitResult]
+
+    def to_json(self) -> Json:
+        """As an object."""
+        return {**asdict(self), "exits": [one.to_json() for one in self.exits]}
+
+
+@dataclass(frozen=True)
+class WrongShares:
+    """Share of images that each exit of a teacher gets wrong; train: augmented, if it is known."""
+
+    train: list[float] | None
+    calibration: list[float]
+    test: list[float]
+
+
+@dataclass(frozen=True)
+class TeacherResult:
+    """A teacher. accuracy: of its last exit on test images."""
+
+    seed: int
+    bundle: str
+    accuracy: float
+    wrong: WrongShares
+    network: NetworkResult
+
+    def to_json(self) -> Json:
+        """As one object."""
+        document = asdict(self)
+        del document["network"]
+        return {**document, **self.network.to_json()}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One θ for all exits: what each value of it gives."""
+
+    auc: float
+    cost: list[float]
+    accuracy: list[float]
+
+
+@dataclass(frozen=True)
+class StudentResult:
+    """A student. savings, entropy_gaps: None where the seed has no teacher."""
+
+    seed: int
+    label: str
+    bundle: str
+    network: NetworkResult
+    savings: list[Saving] | None
+    entropy_gaps: list[EntropyGap] | None
+    one_threshold: Sweep
+
+    def to_json(self) -> Json:
+        """As one object."""
+        gaps, savings = self.entropy_gaps, self.savings
+        return {
+            "seed": self.seed,
+            "method": self.label,
+            "bundle": self.bundle,
+            **self.network.to_json(),
+            "savings": None if savings is None else [one.to_json() for one in savings],
+            "entropy_gaps": None if gaps is None else [one.to_json() for one in gaps],
+            "one_threshold": asdict(self.one_threshold),
+        }
+
+
+@dataclass(frozen=True)
+class ExitSummary:
+    """An exit over seeds, as `ExitQuality` has it."""
+
+    exit: int
+    accuracy: Spread | None
+    auroc_error: Spread | None
+    auroc_repairable: Spread | None
+    accuracy_certain: Spread | None
+    ece: Spread | None
+    nll: Spread | None
+
+
+@dataclass(frozen=True)
+class SavingSummary:
+    """A target over seeds, as `Saving` has it; `reached` of `seeds` reached it."""
+
+    points: float
+    seeds: int
+    reached: int
+    accuracy: Spread | None
+    expected_macs: Spread | None
+    macs_ratio: Spread | None
+    size_ratio: Spread | None
+    exit_ratio: Spread | None
+
+
+@dataclass(frozen=True)
+class GapSummary:
+    """An early exit over the seeds that have a teacher, as `EntropyGap` has it."""
+
+    exit: int
+    seeds: int
+    wrong: Spread | None
+    right: Spread | None
+    gap: Spread | None
+    share_wrong: Spread | None
+    accuracy_wrong: Spread | None
+    accuracy_right: Spread | None
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """One θ for all exits over seeds."""
+
+    auc: Spread | None
+    cost: list[Spread | None]
+    accuracy: list[Spread | None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One kind of student over its seeds."""
+
+    label: str
+    seeds: int
+    auc: Spread | None
+    at_budgets: list[Spread | None]
+    exits: list[ExitSummary]
+    savings: list[SavingSummary]
+    entropy_gaps: list[GapSummary]
+    one_threshold: SweepSummary
+
+    def to_json(self) -> Json:
+        """As an object."""
+        return _labelled(self)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is said of a difference. The corrected interval and p: None of the planned one."""
+
+    interval_corrected: tuple[float, float] | None
+    p_corrected: float | None
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True)
+class AtBudget:
+    """A difference at one budget; None where that is not reachable."""
+
+    budget: float
+    mean: float | None
+    interval: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The difference of two labels, a − b. at_budgets: of the AUC alone."""
+
+    a: str
+    b: str
+    measure: Measure
+    primary: bool
+    seeds: list[int]
+    conditional_on_teacher: bool
+    found: Difference
+    decision: Decision
+    at_budgets: list[AtBudget] | None = None
+
+    def to_json(self) -> Json:
+        """As one object."""
+        document = asdict(self)
+        found, decision, budgets = (document.pop(n) for n in ("found", "decision", "at_budgets"))
+        at_budgets = {} if budgets is None else {"at_budgets": budgets}
+        return {**document, **found, **decision, **at_budgets}
+
+
+@dataclass(frozen=True)
+class OneThreshold:
+    """Values of one θ for all exits, and differences of the AUC over them."""
+
+    thresholds: list[WrittenThreshold]
+    differences: list[PairedDifference]
+
+    def to_json(self) -> Json:
+        """As an object."""
+        found = [one.to_json() for one in self.differences]
+        return {"thresholds": self.thresholds, "differences": found}
+
+
+@dataclass(frozen=True)
+class Against:
+    """A plain method at the cost of a rival, by seed; None where it cannot cost so little."""
+
+    method: str
+    accuracy: list[float] | None
+    difference: Difference | None
+
+
+@dataclass(frozen=True)
+class RivalResult:
+    """A network without early exits: full MACs, and accuracy on test images by seed."""
+
+    label: str
+    seeds: list[int]
+    macs: float
+    accuracy: list[float]
+    bundles: list[str]
+    against: list[Against]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a comparison says. own: settings of one method alone."""
+
+    recipe: str
+    seeds: list[int]
+    labels: list[str]
+    own: dict[Method, list[str]]
+    shared_teacher: str | None
+    calibration_images: int
+    test_images: int
+    budgets: list[float]
+    draws: int
+    teachers: list[TeacherResult]
+    students: list[StudentResult]
+    summary: list[Summary]
+    differences: list[PairedDifference]
+    one_threshold: OneThreshold
+    static_rivals: list[RivalResult]
+    failed: list[Failed]
+
+    @property
+    def primary(self) -> PairedDifference | None:
+        """The difference that was fixed beforehand; None where it was not made."""
+        return next((one for one in self.differences if one.primary), None)
+
+    def to_json(self) -> Json:
+        """The object of `results.json`."""
+        return {
+            "recipe": self.recipe,
+            "seeds": self.seeds,
+            "methods": self.labels,
+            "own": self.own,
+            "shared_teacher": self.shared_teacher,
+            "calibration_images": self.calibration_images,
+            "test_images": self.test_images,
+            "budgets": self.budgets,
+            "draws": self.draws,
+            "teachers": [one.to_json() for one in self.teachers],
+            "students": [one.to_json() for one in self.students],
+            "summary": [one.to_json() for one in self.summary],
+            "primary": None if self.primary is None else self.primary.to_json(),
+            "differences": [one.to_json() for one in self.differences],
+            "one_threshold": self.one_threshold.to_json(),
+            "static_rivals": [asdict(one) for one in self.static_rivals],
+            "failed": [one.to_json() for one in self.failed],
+        }
+
+
+def written(thresholds: tuple[float, ...] | list[float]) -> list[WrittenThreshold]:
+    """Thresholds in nats as they are written."""
+    return [write_threshold(value) for value in thresholds]
+
+
+def _labelled(one: Failed | Summary) -> Json:
+    """The fields in their order, the label as "method"."""
+    return {"method" if name == "label" else name: value for name, value in asdict(one).items()}
