@@ -10,6 +10,7 @@ from typing import Literal
 
 from erde_cli.core.comparison.exit_quality import ExitQuality, Saving
 from erde_cli.core.comparison.paired import Difference, Verdict
+from erde_cli.core.comparison.summary import Summary, labelled
 from erde_cli.core.inference.entropy_gap import EntropyGap
 from erde_cli.core.recipe.sections.distillation import Method
 from erde_cli.core.storage.json_files import Json
@@ -28,17 +29,7 @@ class Failed:
 
     def to_json(self) -> Json:
         """As an object."""
-        return _labelled(self)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean, standard deviation (None of one seed) and range over seeds."""
-
-    mean: float
-    sd: float | None
-    low: float
-    high: float
+        return labelled(self)
 
 
 @dataclass(frozen=True)
@@ -143,74 +134,6 @@ class StudentResult:
 
 
 @dataclass(frozen=True)
-class ExitSummary:
-    """An exit over seeds, as `ExitQuality` has it."""
-
-    exit: int
-    accuracy: Spread | None
-    auroc_error: Spread | None
-    auroc_repairable: Spread | None
-    accuracy_certain: Spread | None
-    ece: Spread | None
-    nll: Spread | None
-
-
-@dataclass(frozen=True)
-class SavingSummary:
-    """A target over seeds, as `Saving` has it; `reached` of `seeds` reached it."""
-
-    points: float
-    seeds: int
-    reached: int
-    accuracy: Spread | None
-    expected_macs: Spread | None
-    macs_ratio: Spread | None
-    size_ratio: Spread | None
-    exit_ratio: Spread | None
-
-
-@dataclass(frozen=True)
-class GapSummary:
-    """An early exit over the seeds that have a teacher, as `EntropyGap` has it."""
-
-    exit: int
-    seeds: int
-    wrong: Spread | None
-    right: Spread | None
-    gap: Spread | None
-    share_wrong: Spread | None
-    accuracy_wrong: Spread | None
-    accuracy_right: Spread | None
-
-
-@dataclass(frozen=True)
-class SweepSummary:
-    """One θ for all exits over seeds."""
-
-    auc: Spread | None
-    cost: list[Spread | None]
-    accuracy: list[Spread | None]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """One kind of student over its seeds."""
-
-    label: str
-    seeds: int
-    auc: Spread | None
-    at_budgets: list[Spread | None]
-    exits: list[ExitSummary]
-    savings: list[SavingSummary]
-    entropy_gaps: list[GapSummary]
-    one_threshold: SweepSummary
-
-    def to_json(self) -> Json:
-        """As an object."""
-        return _labelled(self)
-
-
-@dataclass(frozen=True)
 class Decision:
     """What is said of a difference. The corrected interval and p: None of the planned one."""
 
@@ -267,7 +190,7 @@ class OneThreshold:
 class Against:
     """A plain method at the cost of a rival, by seed; None where it cannot cost so little."""
 
-    method: str
+    method: Method
     accuracy: list[float] | None
     difference: Difference | None
 
@@ -336,8 +259,3 @@ class Results:
 def written(thresholds: tuple[float, ...] | list[float]) -> list[WrittenThreshold]:
     """Thresholds in nats as they are written."""
     return [write_threshold(value) for value in thresholds]
-
-
-def _labelled(one: Failed | Summary) -> Json:
-    """The fields in their order, the label as "method"."""
-    return {"method" if name == "label" else name: value for name, value in asdict(one).items()}

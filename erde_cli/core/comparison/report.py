@@ -6,13 +6,8 @@ import re
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
-from erde_cli.core.comparison.document import (
-    PairedDifference,
-    Results,
-    SavingSummary,
-    Spread,
-    Summary,
-)
+from erde_cli.core.comparison.document import PairedDifference, Results
+from erde_cli.core.comparison.summary import SavingSummary, Spread, Summary
 from erde_cli.core.comparison.variants import METHODS
 from erde_cli.core.signed import signed, signed_interval
 

@@ -13,18 +13,12 @@ from erde_cli.core.comparison.differences import Key, differences, of_one_thresh
 from erde_cli.core.comparison.document import (
     CurvePoint,
     ExitResult,
-    ExitSummary,
     Failed,
-    GapSummary,
     NetworkResult,
     OneThreshold,
     Results,
-    SavingSummary,
-    Spread,
     StudentResult,
-    Summary,
     Sweep,
-    SweepSummary,
     TeacherResult,
     WrongShares,
     written,
@@ -32,6 +26,14 @@ from erde_cli.core.comparison.document import (
 from erde_cli.core.comparison.exit_quality import POINTS, Saving, exit_qualities, savings
 from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.comparison.rivals import rival_results
+from erde_cli.core.comparison.summary import (
+    ExitSummary,
+    GapSummary,
+    SavingSummary,
+    Spread,
+    Summary,
+    SweepSummary,
+)
 from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
 
 _QUALITIES = ("accuracy", "auroc_error", "auroc_repairable", "accuracy_certain", "ece", "nll")

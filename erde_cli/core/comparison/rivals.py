@@ -20,6 +20,7 @@ from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.distillation import Method
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.storage.json_files import Json
 
@@ -58,7 +59,7 @@ def rival_results(
         mine = {seed: seen for (seed, name), seen in rivals.items() if name == label}
         macs = next(iter(mine.values())).full_macs
         against = [
-            _against(arm.label, macs, mine, students)
+            _against(arm.method, macs, mine, students)
             for arm in plan.arms
             if arm.plain and all((seed, arm.label) in students for seed in mine)
         ]
@@ -69,21 +70,21 @@ def rival_results(
 
 
 def _against(
-    label: str, macs: float, mine: Mapping[int, Seen], students: Mapping[_Key, Seen]
+    method: Method, macs: float, mine: Mapping[int, Seen], students: Mapping[_Key, Seen]
 ) -> Against:
     """Accuracy of a method's students at the rival's MACs, and the difference method − rival."""
     rows, of_seeds, accuracy = [], [], []
     for seed, rival in mine.items():
-        student = students[seed, label]
+        student = students[seed, method]
         share = (macs / student.full_macs,)
         there = student.curve.at(share)[0]
         if there is None:  # leaving at exit 0 costs more than the rival
-            return Against(label, None, None)
+            return Against(method, None, None)
         ours, theirs = resampled([student.curve, rival.curve], share)
         rows.append(ours[:, 1] - theirs[:, 0])
         of_seeds.append(there - rival.test.full_accuracy)
         accuracy.append(there)
-    return Against(label, accuracy, difference(of_seeds, np.stack(rows)))
+    return Against(method, accuracy, difference(of_seeds, np.stack(rows)))
 
 
 def _nearest(recipe: Recipe, classes: int, goal: float) -> Network:

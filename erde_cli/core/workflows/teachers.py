@@ -156,11 +156,7 @@ def teacher_logits(
     key = {
         "teacher": teacher.document.weights_digest,
         "images": fingerprint,
-        "numbers": digest_of(batches.numbers.tolist()),
-        "image_size": recipe.data.image_size,
-        "normalisation": batches.normalisation.to_json(),
-        "augmentation": {**recipe.data.augmentation.model_dump(), "flip": recipe.data.flips},
-        "seed": seed,
+        **_views_key(recipe, batches, seed),
         "device": context.device.type,
         "precision": context.precision,
         "memory_format": context.layout,
@@ -176,3 +172,14 @@ def teacher_logits(
     there = f"{views - missing} of {views} views there" if missing else "all there"
     options.observer.note(f"Teacher's logits: {size} for {views} views, {there}, in {cache.folder}")
     return CachedLogits(teacher.model, batches, cache, context, options.observer)
+
+
+def _views_key(recipe: Recipe, batches: Batches, seed: int) -> Json:
+    """What decides which pixels a teacher is shown."""
+    return {
+        "numbers": digest_of(batches.numbers.tolist()),
+        "image_size": recipe.data.image_size,
+        "normalisation": batches.normalisation.to_json(),
+        "augmentation": {**recipe.data.augmentation.model_dump(), "flip": recipe.data.flips},
+        "seed": seed,
+    }

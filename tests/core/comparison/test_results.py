@@ -7,11 +7,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.comparison.differences import decided
-from erde_cli.core.comparison.document import PairedDifference, Spread
+from erde_cli.core.comparison.document import PairedDifference
 from erde_cli.core.comparison.exit_quality import Saving
 from erde_cli.core.comparison.paired import difference
 from erde_cli.core.comparison.report import _differences, statement
 from erde_cli.core.comparison.results import gapped, saved
+from erde_cli.core.comparison.summary import Spread
 from erde_cli.core.inference.entropy_gap import EntropyGap
 
 
