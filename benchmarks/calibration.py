@@ -10,10 +10,11 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.measure import arguments, interleave, show, spread, tell
-from erde_cli.core.calibration.estimate import Observations, Target, calibrate
+from erde_cli.core.calibration.estimate import Observations, calibrate
+from erde_cli.core.targets import MaxDrop, MaxMacs, Target
 
 SIZES = ((2_000, 3), (10_000, 4), (10_000, 8))
-TARGETS = (Target("max_drop", 1.0), Target("max_macs", 0.6))
+TARGETS = (MaxDrop(1.0), MaxMacs(0.6))
 
 
 def observe(images: int, exits: int) -> Observations:

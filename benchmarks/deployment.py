@@ -26,7 +26,7 @@ from torch import Tensor
 
 from benchmarks.measure import arguments, ratios, show, spread, tell
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
-from erde_cli.core.calibration.thresholds_file import rule_of
+from erde_cli.core.calibration.rule import rule_of
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.export.check import near_threshold
 from erde_cli.core.export.formats import FormatName

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.measure import tell
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
-from erde_cli.core.calibration.estimate import Observations, Target, calibrate
+from erde_cli.core.calibration.estimate import Observations, calibrate
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.comparison.curves import cost_curve, with_ends
 from erde_cli.core.data.dataset import Dataset, open_dataset
@@ -27,6 +27,7 @@ from erde_cli.core.models.profile import profile_model
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
+from erde_cli.core.targets import MaxMacs
 from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.train import distill
@@ -112,7 +113,7 @@ def _score(bundle: Bundle, dataset: Dataset, options: Options) -> dict[str, obje
     first = np.arange(len(observations)) % 2 == 0
     areas = []
     for chosen, scored in ((first, ~first), (~first, first)):
-        frontier = calibrate(observations.only(chosen), Target("max_macs", 1.0)).frontier
+        frontier = calibrate(observations.only(chosen), MaxMacs(1.0)).frontier
         vectors = with_ends([point.thresholds for point in frontier], len(costs) - 1)
         areas.append(cost_curve(observations.only(scored), vectors).auc)
     return {"auc": float(np.mean(areas)), "exits": list(answers.accuracy)}

@@ -93,19 +93,21 @@ def calibrate(
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
     from erde_cli.commands.views.terminal import show, working
-    from erde_cli.core.targets import one_target, parse_pick, refuse_beside_pick
+    from erde_cli.core.named_target import one_target, parse_pick, refuse_beside_pick
 
     targets = {
         "threshold": threshold, "max_drop": max_drop, "min_accuracy": min_accuracy,
         "max_macs": max_macs, "max_latency": max_latency, "max_risk": max_risk,
-        "risk": risk, "confidence": confidence, "metric": metric,
     }  # fmt: skip
     if pick is not None:
-        others = {"data": data, "images": images, "precision": precision}
+        others = {
+            "risk": risk, "confidence": confidence, "metric": metric,
+            "data": data, "images": images, "precision": precision,
+        }  # fmt: skip
         refuse_beside_pick({**targets, **others, "temperature": temperature or None})
         target = parse_pick(pick)
     else:
-        target = one_target(**targets)  # type: ignore[arg-type]
+        target = one_target(targets, risk=risk, confidence=confidence, metric=metric)
     from erde_cli.commands.views.calibrate import calibration_pieces
     from erde_cli.core.workflows.calibrate import calibrate_bundle, pick_thresholds
     from erde_cli.core.workflows.calibration_images import Source

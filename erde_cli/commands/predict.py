@@ -131,7 +131,7 @@ def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
 def _checked(threshold: str | None, pick: str | None) -> Target | None:
     """See that the options can be used, before anything heavy is imported; the target of --pick."""
     from erde_cli.core.errors import InputError
-    from erde_cli.core.targets import parse_pick
+    from erde_cli.core.named_target import parse_pick
     from erde_cli.core.thresholds import read_threshold
 
     if threshold is not None:

@@ -1,229 +1,370 @@
-"""What thresholds are chosen for. Imports nothing heavy: a wrong target is told at once."""
+"""What thresholds are chosen for: one class for each target. Imports nothing heavy.
+
+A target answers what the search, `--pick`, the promise, `thresholds.json` and the tables ask of it.
+A new one is a class in `TARGETS`, an option of `erde calibrate` and a key of the recipe.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NoReturn
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, Literal, NoReturn, Protocol
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.thresholds import read_threshold
+from erde_cli.core.thresholds import WrittenThreshold, read_threshold, write_threshold
 
-TargetKind = Literal["threshold", "max_drop", "min_accuracy", "max_macs", "max_latency", "max_risk"]
 Risk = Literal["disagreement", "accuracy-gap"]
 Metric = Literal["accuracy", "balanced_accuracy"]
+Need = Literal["labels", "latencies", "bounds of risk"]
+Unit = Literal["points", "%", "MACs", "ms"]
 
 CONFIDENCE = 0.9  # of --max-risk, where none is given
+ROUNDING = 1e-9  # by which figures may miss a target and still meet it
 
 
-@dataclass(frozen=True)
-class _Kind:
-    option: str
-    metavar: str
-    unit: str
-    low: float
-    high: float
-    low_included: bool
-    high_included: bool
-    bounds: str
-    has_metric: bool = True
+class Figures(Protocol):
+    """What thresholds give on a set of images: all that a target may ask for.
 
-    def holds(self, value: float) -> bool:
-        above = self.low <= value if self.low_included else self.low < value
-        below = value <= self.high if self.high_included else value < self.high
-        return above and below
+    by_metric, full_by_metric: accuracy or balanced accuracy, adaptive and of the last exit; None
+    without labels. agreement: share of images answered as the last exit answers. exit_rates:
+    [exits]. expected_macs: MACs per image. expected_latency: ms per image; None where not measured.
+    """
+
+    @property
+    def by_metric(self) -> float | None: ...  # noqa: D102
+    @property
+    def full_by_metric(self) -> float | None: ...  # noqa: D102
+    @property
+    def agreement(self) -> float | None: ...  # noqa: D102
+    @property
+    def exit_rates(self) -> Sequence[float]: ...  # noqa: D102
+    @property
+    def expected_macs(self) -> float: ...  # noqa: D102
+    @property
+    def expected_latency(self) -> float | None: ...  # noqa: D102
 
 
-_KINDS = {
-    "threshold": _Kind("--threshold", "NATS", "nats", 0, float("inf"), True, True, "", False),
-    "max_drop": _Kind(
-        "--max-drop", "POINTS", "points", 0, 100, True, True, "accuracy points from 0 to 100"
-    ),
-    "min_accuracy": _Kind(
-        "--min-accuracy", "SHARE", "share of right answers", 0, 1, False, True,
-        "a share of right answers, above 0 and at most 1; 0.85 is 85 %",
-    ),
-    "max_macs": _Kind(
-        "--max-macs", "RATIO", "share of full MACs", 0, 1, False, True,
-        "a share of the full MACs, above 0 and at most 1",
-    ),
-    "max_latency": _Kind(
-        "--max-latency", "MS", "ms", 0, float("inf"), False, False,
-        "milliseconds per image, above 0",
-    ),
-    "max_risk": _Kind(
-        "--max-risk", "EPS", "share of images", 0, 1, False, False,
-        "a share of images, above 0 and below 1; 0.05 is 5 %", False,
-    ),
-}  # fmt: skip
+class Bounds(Protocol):
+    """Upper bounds of the risks of thresholds."""
 
-_EXAMPLES = {
-    "--max-drop": "1", "--min-accuracy": "0.85", "--max-macs": "0.5", "--max-latency": "5",
-    "--max-risk": "0.05", "--risk": "disagreement", "--confidence": "0.9",
-}  # fmt: skip
+    def of(self, risk: Risk) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the thresholds are chosen for, `value` in `unit`; `max_risk` has a risk as well.
+    """What the thresholds are chosen for, `value` in `unit`; each subclass is a kind of target.
 
-    metric: what is kept or maximised, where its kind has one.
+    As it stands: the most accurate, at any cost. metric: what is kept or maximised, where the kind
+    has one. needs: what must be measured. bounds: the values that are allowed, in words.
     """
 
-    kind: TargetKind
+    kind: ClassVar[str]
+    option: ClassVar[str]
+    metavar: ClassVar[str]
+    unit: ClassVar[str]
+    asked: ClassVar[str]
+    bounds: ClassVar[str]
+    example: ClassVar[str]
+    has_metric: ClassVar[bool] = True
+    needs: ClassVar[Need | None] = None
+    promises: ClassVar[bool] = False
+
     value: float
-    risk: Risk | None = None
-    confidence: float | None = None
-    metric: Metric = "accuracy"
+    metric: Metric = field(default="accuracy", kw_only=True)
+
+    @staticmethod
+    def allows(value: float) -> bool:
+        """Whether a value is within the bounds."""
+        return 0 < value <= 1
+
+    @classmethod
+    def checked(cls, value: float | str) -> float:
+        """The value, where it is within the bounds.
+
+        Raises:
+            InputError: it is not.
+        """
+        if isinstance(value, str) or not cls.allows(value):
+            refuse(cls.option, value, cls.bounds, cls.example)
+        return value
 
     @property
-    def unit(self) -> str:
-        """Unit of `value`."""
-        return _KINDS[self.kind].unit
+    def written_value(self) -> WrittenThreshold:
+        """The value as it stands in JSON."""
+        return self.value
 
     @property
-    def option(self) -> str:
-        """The option of `erde calibrate` that names it."""
-        return _KINDS[self.kind].option
+    def in_words(self) -> str:
+        """What is asked for, as a table's title says it."""
+        settings = {one.name: getattr(self, one.name) for one in fields(self)}
+        measure = self.metric.replace("_", " ")
+        return self.asked.format_map({**settings, "value": self.written_value, "measure": measure})
+
+    @property
+    def needs_labels(self) -> str | None:
+        """The option that needs labelled images; None where none does."""
+        return f"--metric {self.metric}" if self.metric == "balanced_accuracy" else None
+
+    @property
+    def given(self) -> float | None:
+        """The threshold in nats that is given; None where thresholds are searched."""
+        return None
+
+    @property
+    def by_agreement(self) -> bool:
+        """Whether answers count as right where they are the last exit's, whatever the labels."""
+        return False
+
+    def estimated(self) -> Target:
+        """The target that is searched for where nothing can be promised."""
+        return self
+
+    def cost(self, macs: Sequence[float], latencies: Sequence[float] | None) -> Sequence[float]:
+        """What leaving at each exit costs, [exits], in the unit of the budget; MACs without one."""
+        return macs
+
+    def least_accuracy(self, full: float) -> float | None:
+        """Least accuracy by the metric, where the last exit has `full`; None: cost is limited."""
+        return None
+
+    def most_cost(self, full: float) -> float:
+        """Most that an image may cost on average, where the last exit costs `full`."""
+        return full
+
+    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+        """By how much figures miss the target; 0 or less where they meet it."""
+        return 0.0
+
+    def met(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> bool:
+        """Whether figures meet the target."""
+        return self.excess(figures, full_macs, bounds) <= ROUNDING
+
+    def preference(
+        self, figures: Figures, full_macs: float, bounds: Bounds | None = None
+    ) -> tuple[float, float, float]:
+        """Order in which stored points are picked: least violation, then the cheaper."""
+        violation = max(self.excess(figures, full_macs, bounds) - ROUNDING, 0.0)
+        return violation, figures.expected_macs, -_accuracy(figures)
+
+    def reached(self, figures: Figures) -> tuple[float, Unit]:
+        """What figures give where the target asks, and its unit."""
+        return figures.expected_macs, "MACs"
 
 
-def has_metric(kind: object) -> bool:
-    """Whether a kind of target keeps or maximises accuracy of some kind."""
-    return isinstance(kind, str) and kind in _KINDS and _KINDS[kind].has_metric
+def _accuracy(figures: Figures) -> float:
+    """By the metric; of unlabelled images, the share that agrees with the last exit."""
+    return (figures.agreement if figures.by_metric is None else figures.by_metric) or 0.0
 
 
-def one_target(
-    *,
-    threshold: float | str | None = None,
-    max_drop: float | None = None,
-    min_accuracy: float | None = None,
-    max_macs: float | None = None,
-    max_latency: float | None = None,
-    max_risk: float | None = None,
-    risk: Risk | None = None,
-    confidence: float | None = None,
-    metric: Metric | None = None,
-) -> Target:
-    """Make a target from the one argument that is given.
+def _full_accuracy(figures: Figures) -> float:
+    return 1.0 if figures.full_by_metric is None else figures.full_by_metric
 
-    Args:
-        threshold: nats, "always" or "never".
-        max_drop: points of the metric, 0 to 100.
-        min_accuracy: share of right answers, or mean share over the classes, above 0, at most 1.
-        max_macs: share of the full MACs, above 0 and at most 1.
-        max_latency: milliseconds per image.
-        max_risk: share of images, above 0 and below 1.
-        risk: which risk `max_risk` bounds; "disagreement" where it is left out.
-        confidence: of `max_risk`, from 0.5 to below 1; 0.9 where it is left out.
-        metric: what is kept or maximised; "accuracy" where it is left out.
+
+class Threshold(Target):
+    """One θ for all early exits."""
+
+    kind, option, metavar, unit = "threshold", "--threshold", "NATS", "nats"
+    asked = "θ {value} for all exits"
+    has_metric = False
+
+    @staticmethod
+    def allows(value: float) -> bool:
+        """From 0 to infinity."""
+        return value >= 0
+
+    @classmethod
+    def checked(cls, value: float | str) -> float:
+        """θ in nats, of its written form."""
+        return read_threshold(value)
+
+    @property
+    def written_value(self) -> WrittenThreshold:
+        """Nats, "always" or "never"."""
+        return write_threshold(self.value)
+
+    @property
+    def given(self) -> float | None:
+        """θ itself: nothing is searched."""
+        return self.value
+
+
+class Floor(Target):
+    """The cheapest that is accurate enough."""
+
+    needs: ClassVar[Need | None] = "labels"
+
+    @property
+    def needs_labels(self) -> str | None:
+        """The option itself."""
+        return self.option
+
+    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+        """By how much the least accuracy is missed."""
+        least = self.least_accuracy(_full_accuracy(figures))
+        return math.inf if least is None else least - _accuracy(figures)
+
+
+class MaxDrop(Floor):
+    """At most so many points of accuracy below the last exit."""
+
+    kind, option, metavar, unit = "max_drop", "--max-drop", "POINTS", "points"
+    asked = "at most {value} points below the last exit"
+    bounds, example = "accuracy points from 0 to 100", "1"
+
+    @staticmethod
+    def allows(value: float) -> bool:
+        """From 0 to 100."""
+        return 0 <= value <= 100
+
+    def least_accuracy(self, full: float) -> float | None:
+        """So many points below the last exit."""
+        return full - self.value / 100
+
+    def reached(self, figures: Figures) -> tuple[float, Unit]:
+        """Points below the last exit."""
+        return 100 * (_full_accuracy(figures) - _accuracy(figures)), "points"
+
+
+class MinAccuracy(Floor):
+    """At least so accurate."""
+
+    kind, option, metavar = "min_accuracy", "--min-accuracy", "SHARE"
+    asked = "{measure} of {value} or more"
+    unit = "share of right answers"
+    bounds = "a share of right answers, above 0 and at most 1; 0.85 is 85 %"
+    example = "0.85"
+
+    def least_accuracy(self, full: float) -> float | None:
+        """The value itself."""
+        return self.value
+
+    def reached(self, figures: Figures) -> tuple[float, Unit]:
+        """Accuracy by the metric."""
+        return _accuracy(figures), "%"
+
+
+class Budget(Target):
+    """The most accurate within a budget."""
+
+    def preference(
+        self, figures: Figures, full_macs: float, bounds: Bounds | None = None
+    ) -> tuple[float, float, float]:
+        """Least violation, then the more accurate."""
+        violation, macs, accuracy = super().preference(figures, full_macs, bounds)
+        return violation, accuracy, macs
+
+
+class MaxMacs(Budget):
+    """At most such a share of the full MACs."""
+
+    kind, option, metavar, unit = "max_macs", "--max-macs", "RATIO", "share of full MACs"
+    asked = "at most {value} of the full MACs"
+    bounds, example = "a share of the full MACs, above 0 and at most 1", "0.5"
+
+    def most_cost(self, full: float) -> float:
+        """MACs."""
+        return self.value * full
+
+    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+        """Share of the full MACs above the budget."""
+        return figures.expected_macs / full_macs - self.value
+
+
+class MaxLatency(Budget):
+    """At most so many milliseconds per image."""
+
+    kind, option, metavar, unit = "max_latency", "--max-latency", "MS", "ms"
+    asked = "at most {value} ms per image"
+    bounds, example = "milliseconds per image, above 0", "5"
+    needs: ClassVar[Need | None] = "latencies"
+
+    @staticmethod
+    def allows(value: float) -> bool:
+        """Above 0."""
+        return 0 < value < math.inf
+
+    def cost(self, macs: Sequence[float], latencies: Sequence[float] | None) -> Sequence[float]:
+        """Milliseconds."""
+        if latencies is None:
+            raise ValueError("max_latency needs the latency of every exit")
+        return latencies
+
+    def most_cost(self, full: float) -> float:
+        """Milliseconds."""
+        return self.value
+
+    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+        """Share of the budget that is spent beyond it."""
+        return (figures.expected_latency or math.inf) / self.value - 1
+
+    def reached(self, figures: Figures) -> tuple[float, Unit]:
+        """Milliseconds per image."""
+        return figures.expected_latency or math.inf, "ms"
+
+
+@dataclass(frozen=True)
+class MaxRisk(Target):
+    """The cheapest whose risk is at most ε, promised with a confidence."""
+
+    kind, option, metavar, unit = "max_risk", "--max-risk", "EPS", "share of images"
+    asked = "{risk} of at most {value}, confidence {confidence}"
+    bounds, example = "a share of images, above 0 and below 1; 0.05 is 5 %", "0.05"
+    has_metric = False
+    needs: ClassVar[Need | None] = "bounds of risk"
+    promises = True
+
+    risk: Risk = field(default="disagreement", kw_only=True)
+    confidence: float = field(default=CONFIDENCE, kw_only=True)
+
+    @staticmethod
+    def allows(value: float) -> bool:
+        """Above 0 and below 1."""
+        return 0 < value < 1
+
+    @property
+    def needs_labels(self) -> str | None:
+        """The risk, where it is one of accuracy."""
+        return None if self.by_agreement else f"--risk {self.risk}"
+
+    @property
+    def by_agreement(self) -> bool:
+        """Disagreement counts other answers than the last exit's."""
+        return self.risk == "disagreement"
+
+    def estimated(self) -> Target:
+        """A risk of ε is 100 ε points below the last exit."""
+        return MaxDrop(100 * self.value)
+
+    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+        """By how much the bound of the risk is above ε; inf without a bound."""
+        bound = None if bounds is None else bounds.of(self.risk)
+        return math.inf if bound is None else bound - self.value
+
+
+_CLASSES: tuple[type[Target], ...] = (
+    Threshold, MaxDrop, MinAccuracy, MaxMacs, MaxLatency, MaxRisk,
+)  # fmt: skip
+TARGETS = {one.kind: one for one in _CLASSES}
+
+
+def make_target(kind: str, value: float, **settings: float | str | None) -> Target:
+    """A target of a kind, with those settings (metric, risk, confidence) that it has."""
+    made = TARGETS[kind]
+    names = {one.name for one in fields(made)}
+    known = {name: one for name, one in settings.items() if name in names and one is not None}
+    return made(value, **known)  # type: ignore[arg-type]
+
+
+def refuse(option: str, value: object, expected: str, example: str) -> NoReturn:
+    """Refuse a value of an option.
 
     Raises:
-        InputError: none or several are given, or a value is out of its bounds, or the target has
-            no metric and another than accuracy is named.
+        InputError: always.
     """
-    values = {
-        "threshold": threshold, "max_drop": max_drop, "min_accuracy": min_accuracy,
-        "max_macs": max_macs, "max_latency": max_latency, "max_risk": max_risk,
-    }  # fmt: skip
-    given = {kind: value for kind, value in values.items() if value is not None}
-    _check_of_risk(max_risk, risk, confidence)
-    if len(given) != 1:
-        forms = [f"{kind.option} {kind.metavar}" for kind in _KINDS.values()]
-        raise InputError(
-            "Calibration needs exactly one target.",
-            got=" and ".join(_KINDS[kind].option for kind in given) or "none",
-            expected=f"{', '.join(forms[:-1])}, or {forms[-1]}",
-            hint="start with --max-drop 1",
-        )
-    ((kind, value),) = given.items()
-    _check_metric(kind, metric)
-    if threshold is not None:
-        return Target("threshold", read_threshold(threshold))
-    number = _within(kind, value)
-    if max_risk is None:
-        return Target(kind, number, metric=metric or "accuracy")  # type: ignore[arg-type]
-    level = CONFIDENCE if confidence is None else confidence
-    return Target("max_risk", number, risk or "disagreement", level)
-
-
-def parse_pick(text: str) -> Target:
-    """Target of `--pick`, for instance "max-macs=0.4".
-
-    Raises:
-        InputError: it is not a name and a value, or the value is out of its bounds.
-    """
-    name, equals, written = text.partition("=")
-    kind = name.strip().replace("-", "_")
-    pickable = [one for one in _KINDS if one != "threshold"]
-    try:
-        value = float(written)
-    except ValueError:
-        value = None
-    if not equals or kind not in pickable or value is None:
-        names = ", ".join(one.replace("_", "-") for one in pickable)
-        raise InputError(
-            "--pick is not understood.",
-            got=repr(text),
-            expected=f"NAME=VALUE with a name out of {names}",
-            hint="type for instance --pick max-macs=0.4",
-        )
-    return Target(kind, _within(kind, value))  # type: ignore[arg-type]
-
-
-def refuse_beside_pick(others: Mapping[str, object]) -> None:
-    """See that nothing is named beside `--pick`, by the name of its option.
-
-    Raises:
-        InputError: something is.
-    """
-    given = [name for name, value in others.items() if value is not None]
-    if given:
-        options = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise InputError(
-            "--pick chooses among what the last calibration stored, and reads no image.",
-            got=f"--pick and {options}",
-            expected="--pick NAME=VALUE alone",
-            hint="leave the others out, or leave --pick out to calibrate again",
-        )
-
-
-def _within(kind: str, value: float | str) -> float:
-    rules = _KINDS[kind]
-    if isinstance(value, str) or not rules.holds(value):
-        _refuse(rules.option, value, rules.bounds)
-    return value
-
-
-def _check_of_risk(max_risk: float | None, risk: Risk | None, confidence: float | None) -> None:
-    for option, value in (("--risk", risk), ("--confidence", confidence)):
-        if value is not None and max_risk is None:
-            raise InputError(
-                f"{option} belongs to --max-risk.",
-                got=f"{option} {value} without --max-risk",
-                expected="--max-risk EPS beside it",
-                hint="type for instance --max-risk 0.05 --risk disagreement --confidence 0.9",
-            )
-    if risk is not None and risk not in ("disagreement", "accuracy-gap"):
-        _refuse("--risk", risk, "disagreement or accuracy-gap")
-    if confidence is not None and not 0.5 <= confidence < 1:
-        _refuse("--confidence", confidence, "a probability from 0.5 to below 1")
-
-
-def _check_metric(kind: str, metric: Metric | None) -> None:
-    if metric == "balanced_accuracy" and not _KINDS[kind].has_metric:
-        *others, last = [one.option for one in _KINDS.values() if one.has_metric]
-        raise InputError(
-            f"{_KINDS[kind].option} has no metric.",
-            got=f"{_KINDS[kind].option} with --metric {metric}",
-            expected=f"--metric with {', '.join(others)} or {last}",
-            hint="leave --metric out, or type for instance --max-drop 1 --metric balanced_accuracy",
-        )
-
-
-def _refuse(option: str, value: object, expected: str) -> NoReturn:
     raise InputError(
         f"{option} is out of bounds.",
         got=str(value),
         expected=expected,
-        hint=f"type for instance {option} {_EXAMPLES[option]}",
+        hint=f"type for instance {option} {example}",
     )

@@ -21,7 +21,8 @@ from PIL import Image
 from erde_cli.app import main
 from erde_cli.commands.views.export_int8 import figures_table
 from erde_cli.core.bundle.bundle import load_bundle
-from erde_cli.core.calibration.estimate import Target, calibrate
+from erde_cli.core.calibration.document import TargetDocument
+from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.calibration.halves import halves
 from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.store import ImageStore
@@ -32,8 +33,10 @@ from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.targets import MaxDrop, MaxMacs, MaxRisk, Risk
 from erde_cli.core.workflows import export_int8
-from erde_cli.core.workflows.export_int8_cost import Int8Cost, UnderThresholds, observations_of
+from erde_cli.core.workflows.calibration_images import observations_of
+from erde_cli.core.workflows.export_int8_cost import Int8Cost, UnderThresholds
 from erde_cli.core.workflows.export_int8_images import Int8Images
 
 from ..conftest import Cli
@@ -164,7 +167,7 @@ def test_thresholds_are_chosen_again_on_the_quantised_scores(
     macs = np.array(profile_model(bundle.model, bundle.image_size).cumulative_macs, dtype=float)
     correct = labels == store.labels.numpy()[:, None]
     agrees = labels == labels[:, -1:]
-    fresh = calibrate(Observations(scores, correct, macs, agrees), Target("max_macs", 0.7))
+    fresh = calibrate(Observations(scores, correct, macs, agrees), MaxMacs(0.7))
     written = ["always" if one == np.inf else one or "never" for one in fresh.thresholds]
     assert after["thresholds"] == pytest.approx(written, rel=1e-4)
     assert after["thresholds"] == exported.json["thresholds"] != before["thresholds"]
@@ -182,19 +185,16 @@ def test_a_promise_becomes_an_estimate_of_the_same_risk(
     exported: Exported,
     store: ImageStore,
     every_exit: tuple[NDArray[Any], NDArray[Any]],
-    risk: str,
+    risk: Risk,
 ) -> None:
     scores, labels = every_exit
     agrees = labels == labels[:, -1:]
     macs = np.array([1.0, 2.0, 3.0])
     seen = Observations(scores, labels == store.labels.numpy()[:, None], macs, agrees)
-    disagreement = calibrate(replace(seen, correct=agrees, labelled=False), Target("max_drop", 30))
-    gap = calibrate(seen, Target("max_drop", 30))
+    disagreement = calibrate(replace(seen, correct=agrees, labelled=False), MaxDrop(30))
+    gap = calibrate(seen, MaxDrop(30))
     assert disagreement.thresholds != gap.thresholds
-    promised = {
-        "kind": "max_risk", "value": 0.3, "unit": "share of images", "risk": risk,
-        "confidence": 0.9, "how": "searched",
-    }  # fmt: skip
+    promised = TargetDocument.of(MaxRisk(0.3, risk=risk, confidence=0.9))
     bundle = load_bundle(exported.student)
     before = bundle.require_thresholds().model_copy(update={"target": promised})
     half_a, half_b = halves(len(store), bundle.document.split_fingerprint)
@@ -202,7 +202,7 @@ def test_a_promise_becomes_an_estimate_of_the_same_risk(
     after = export_int8.recalibrated(before, seen, images)
     expected = disagreement if risk == "disagreement" else gap
     assert tuple(after.values) == expected.thresholds
-    assert after.target == {name: promised[name] for name in promised if name != "confidence"}
+    assert after.target.model_dump() == promised.model_dump(exclude={"confidence"})
     assert (after.certified, after.certificate) == (False, None)
 
 
@@ -217,17 +217,17 @@ def test_thresholds_by_balanced_accuracy_are_chosen_again_by_it(
     images = Int8Images(few, "labelled folder", "0" * 64, np.arange(10), half_b)
     correct = said == labels[kept][:, None]
     answers = Answers(correct, scores, said, None)
-    seen = observations_of(answers, macs, images, "balanced_accuracy")
-    assert observations_of(answers, macs, images, "accuracy").classes is None
+    seen = observations_of(answers, macs, images.labels, "balanced_accuracy")
+    assert observations_of(answers, macs, images.labels, "accuracy").classes is None
     bundle = load_bundle(exported.student)
-    asked = {"kind": "max_drop", "value": 8, "unit": "points", "metric": "balanced_accuracy"}
-    before = bundle.require_thresholds().model_copy(update={"target": asked})
+    target = MaxDrop(8, metric="balanced_accuracy")
+    asked = {"target": TargetDocument.of(target)}
+    before = bundle.require_thresholds().model_copy(update=asked)
     after = export_int8.recalibrated(before, seen, images)
-    target = Target("max_drop", 8, metric="balanced_accuracy")
     fresh = calibrate(replace(seen, classes=labels[kept]), target)
     assert tuple(after.values) == fresh.thresholds
     assert (after.metric, after.met) == ("balanced_accuracy", fresh.met)
-    assert after.target["metric"] == "balanced_accuracy"
+    assert after.target.metric == "balanced_accuracy"
     assert after.balanced_accuracy == fresh.chosen.balanced_accuracy != after.accuracy
     assert after.held_out.balanced_accuracy == fresh.held_out.balanced_accuracy
     under = UnderThresholds.of(seen, after.values)
@@ -344,8 +344,8 @@ def test_promises_and_labels_end_where_they_do_not_reach(
     after = read_manifest(out).network.calibration
     assert (after.certified, after.certificate, after.accuracy) == (False, None, None)
     target = {"kind": "max_risk", "value": 0.4, "risk": "disagreement"}
-    assert {name: after.target[name] for name in target} == target
-    assert "confidence" not in after.target
+    assert after.target.model_dump(include=set(target)) == target
+    assert "confidence" not in after.target.model_dump()
     assert after.agreement is not None
     assert after.agreement >= 0.6
     assert "agreement of exit 1 of 3 %" in shown

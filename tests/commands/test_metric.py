@@ -14,7 +14,7 @@ import pytest
 from erde_cli import load
 from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.storage.json_files import digest_of
-from erde_cli.core.workflows import calibrate as module
+from erde_cli.core.workflows import calibration_picture as module
 
 from ..conftest import Cli
 from ..edited import edit_json, in_format_2, update_json
@@ -230,22 +230,23 @@ def test_damaged_thresholds_of_format_2_are_refused(
 
 
 ASKED = {"kind": "max_drop", "value": 2, "unit": "points", "how": "searched"}
+WITHOUT = "balanced accuracies without their metric"
 
 
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "says"),
     [
-        {"target": {**ASKED, "metric": "recall"}},
-        {"target": {**ASKED, "metric": "balanced_accuracy"}},
-        {"balanced_accuracy": 0.5, "full_balanced_accuracy": 0.5},
-        {"exit_balanced_accuracy": [0.1, 0.2, 0.3]},
+        ({"target": {**ASKED, "metric": "recall"}}, "target.metric"),
+        ({"target": {**ASKED, "metric": "balanced_accuracy"}}, WITHOUT),
+        ({"balanced_accuracy": 0.5, "full_balanced_accuracy": 0.5}, WITHOUT),
+        ({"exit_balanced_accuracy": [0.1, 0.2, 0.3]}, WITHOUT),
     ],
     ids=str,
 )
 def test_a_metric_without_its_figures_is_refused(
-    student: Path, cli: Cli, edit: dict[str, Any]
+    student: Path, cli: Cli, edit: dict[str, Any], says: str
 ) -> None:
     update_json(student / "thresholds.json", **edit)
     code, _, err = cli("evaluate", student)
     assert code == 2
-    assert "balanced accuracies without their metric" in err
+    assert says in err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -10,149 +10,136 @@ from rich.table import Table
 from erde_cli.commands.views.tables import exit_name, macs, percent, picture_line, table
 from erde_cli.commands.views.tables import threshold as written
 from erde_cli.core.calibration.statement import UNCOVERED, nothing_in_short, promised_in_short
+from erde_cli.core.calibration.temperature_effect import TemperatureEffect
+from erde_cli.core.calibration.thresholds_file import (
+    CertificateDocument,
+    FiguresDocument,
+    ThresholdsDocument,
+)
+from erde_cli.core.targets import Metric, Unit
 from erde_cli.core.workflows.calibrate import Thresholds
 
-_ASKED = {
-    "threshold": "θ {value} for all exits",
-    "max_drop": "at most {value} points below the last exit",
-    "min_accuracy": "{measure} of {value} or more",
-    "max_macs": "at most {value} of the full MACs",
-    "max_latency": "at most {value} ms per image",
-    "max_risk": "{risk} of at most {value}, confidence {confidence}",
+_IN_UNITS: dict[Unit, Callable[[float], str]] = {
+    "points": lambda points: f"{points:z.2f} points",
+    "%": lambda share: f"{percent(share)} %",
+    "MACs": lambda count: f"{macs(count)} MACs",
+    "ms": lambda ms: f"{ms:.3f} ms",
 }
 
 
 def calibration_pieces(found: Thresholds) -> list[RenderableType]:
     """Tables and sentences of a calibration."""
-    document = found.to_json()
-    pieces: list[RenderableType] = [_figures(document, found.profile.full_macs), _exits(document)]
-    if document["temperature"] is not None:
-        pieces += _temperatures(document, found.profile.full_macs)
+    document, full = found.document, found.profile.full_macs
+    pieces: list[RenderableType] = [_figures(document, full), _exits(document)]
+    if found.temperature is not None:
+        pieces += _temperatures(found.temperature, full)
     return [*pieces, *_verdicts(document), *picture_line(found.picture)]
 
 
-def _figures(document: dict[str, Any], full: int) -> Table:
-    target, measure = document["target"], _metric(document).replace("_", " ")
-    asked = {"risk": "", "confidence": "", "measure": measure, **target}
+def _figures(document: ThresholdsDocument, full: int) -> Table:
+    measure = document.metric.replace("_", " ")
     made = table(
-        f"{_images(document)} ({document['source']}): " + _ASKED[target["kind"]].format_map(asked),
-        "", f"{measure} %", "last exit %", *([] if measure == "accuracy" else ["accuracy %"]),
+        f"{_images(document)} ({document.source}): {document.target.read().in_words}",
+        "", f"{measure} %", "last exit %",
+        *([] if document.metric == "accuracy" else ["accuracy %"]),
         "as the last exit %", "expected MACs", "of full %",
-        *(["ms"] if document["expected_latency"] is not None else []),
+        *(["ms"] if document.expected_latency is not None else []),
     )  # fmt: skip
-    if document["certificate"] is not None:
-        rows = [("half B", document)]
+    if document.certificate is not None:
+        made.add_row("half B", *_cells(document, full, document.metric))
     else:
-        rows = [("chosen on", document), ("held out", document["held_out"])]
-    for label, row in rows:
-        made.add_row(label, *_cells(row, full, _metric(document)))
+        made.add_row("chosen on", *_cells(document, full, document.metric))
+        made.add_row("held out", *_cells(document.held_out, full, document.metric))
     return made
 
 
-def _images(document: dict[str, Any]) -> str:
-    certificate = document["certificate"]
+def _images(document: ThresholdsDocument) -> str:
+    certificate = document.certificate
     if certificate is None:
-        return f"{document['images']:,} images"
-    return f"{certificate['images']:,} of {document['images']:,} images"
+        return f"{document.images:,} images"
+    return f"{certificate.images:,} of {document.images:,} images"
 
 
-def _metric(document: dict[str, Any]) -> str:
-    """Key of what the thresholds were chosen by; the same of the last exit has `full_` before."""
-    return str(document["target"].get("metric", "accuracy"))
-
-
-def _cells(row: dict[str, Any], full: int, metric: str) -> list[str]:
-    plain = [] if metric == "accuracy" else [row["accuracy"]]
-    shares = [row[metric], row[f"full_{metric}"], *plain, row["agreement"]]
+def _cells(row: FiguresDocument, full: int, metric: Metric) -> list[str]:
+    plain = [] if metric == "accuracy" else [row.accuracy]
+    shares = [row.by_metric, row.full_by_metric, *plain, row.agreement]
     cells = ["-" if share is None else percent(share) for share in shares]
-    cells += [macs(row["expected_macs"]), f"{100 * row['expected_macs'] / full:.1f}"]
-    return cells + ([f"{row['expected_latency']:.3f}"] if row["expected_latency"] else [])
+    cells += [macs(row.expected_macs), f"{100 * row.expected_macs / full:.1f}"]
+    return cells + ([f"{row.expected_latency:.3f}"] if row.expected_latency else [])
 
 
-def _exits(document: dict[str, Any]) -> Table:
-    rates, temperatures = document["exit_rates"], document["temperatures"]
-    timed = document["latency"]
+def _exits(document: ThresholdsDocument) -> Table:
+    rates, temperatures = document.exit_rates, document.temperatures
+    timed = document.latency
     more = [*(["temperature"] if temperatures else []), *(["ms"] if timed else [])]
     made = table("Exits", "exit", "θ, nats", "leave here %", *more)
-    for index, (theta, rate) in enumerate(zip([*document["thresholds"], None], rates, strict=True)):
+    for index, (theta, rate) in enumerate(zip([*document.thresholds, None], rates, strict=True)):
         extra = [f"{temperatures[index]:.3f}"] if temperatures else []
-        extra += [f"{timed['ms'][index]:.3f}"] if timed else []
+        extra += [f"{timed.ms[index]:.3f}"] if timed else []
         made.add_row(exit_name(index, len(rates)), written(theta), percent(rate), *extra)
     return made
 
 
-def _temperatures(document: dict[str, Any], full: int) -> list[RenderableType]:
-    scaling = document["temperature"]
+def _temperatures(effect: TemperatureEffect, full: int) -> list[RenderableType]:
     made = table(
         "Temperature scaling, cross-fitted on half A", "exit", "temperature", "NLL before",
         "NLL after", "ECE before %", "ECE after %",
     )  # fmt: skip
-    for index, one in enumerate(scaling["exits"]):
+    for index, one in enumerate(effect.exits):
         made.add_row(
-            exit_name(index, len(scaling["exits"])),
-            f"{one['temperature']:.3f}",
-            f"{one['nll_before']:.4f}",
-            f"{one['nll_after']:.4f}",
-            percent(one["ece_before"]),
-            percent(one["ece_after"]),
+            exit_name(index, len(effect.exits)),
+            f"{one.temperature:.3f}",
+            f"{one.nll_before:.4f}",
+            f"{one.nll_after:.4f}",
+            percent(one.ece_before),
+            percent(one.ece_after),
         )
-    without = scaling["without"]
-    if without is None:
+    if effect.without is None:
         return [made]
-    held_out = without["held_out"]
+    held_out = effect.without.held_out
     sentence = (
-        f"Without temperatures the same target gives {percent(held_out[_metric(document)])} % at "
-        f"{macs(held_out['expected_macs'])} MACs ({100 * held_out['expected_macs'] / full:.1f} % "
+        f"Without temperatures the same target gives {percent(held_out.by_metric or 0)} % at "
+        f"{macs(held_out.expected_macs)} MACs ({100 * held_out.expected_macs / full:.1f} % "
         "of full), held out. Better probabilities need not make better exits."
     )
     return [made, sentence]
 
 
-def _verdicts(document: dict[str, Any]) -> list[str]:
+def _verdicts(document: ThresholdsDocument) -> list[str]:
     """What may be relied on, and what may not."""
-    certificate, kind = document["certificate"], document["target"]["kind"]
+    certificate, target = document.certificate, document.target.read()
     missed = ["The target cannot be met; these thresholds come nearest to it."]
     if certificate is not None:
-        searched = document["target"]["how"] == "searched"
-        told = [] if searched or document["met_where_chosen"] else missed
+        searched = document.target.how == "searched"
+        told = [] if searched or document.met_where_chosen else missed
         return [*told, *_promise(certificate, searched=searched)]
-    if kind == "threshold":
+    if target.given is not None:
         return ["A θ you set yourself: nothing is promised of it."]
-    if not document["met_where_chosen"]:
+    if not document.met_where_chosen:
         told = missed
-    elif document["met"]:
+    elif document.met:
         told = ["The target is met, also on images that did not choose (held out)."]
     else:
+        value, unit = target.reached(document.held_out)
         sentence = (
             "The target is met on the images that chose, and missed on images that did not "
-            f"(held out: {_missed(document)}): name a stricter one, or give more images."
+            f"(held out: {_IN_UNITS[unit](value)}): name a stricter one, or give more images."
         )
         told = [sentence]
     return [*told, "This is an estimate, not a promise: --max-risk makes one."]
 
 
-def _promise(certificate: dict[str, Any], *, searched: bool) -> list[str]:
+def _promise(certificate: CertificateDocument, *, searched: bool) -> list[str]:
     """Three lines of the promise, or of what it would take; the whole is in the file."""
-    confidence, images = certificate["confidence"], certificate["images"]
-    if certificate["promised"] is not None:
+    confidence, images = certificate.confidence, certificate.images
+    if certificate.promised is not None:
         return promised_in_short(
-            certificate["risk"], certificate["promised"], confidence, images,
-            certificate["observed"], by_bounds=certificate["basis"] == "bounds",
+            certificate.risk, certificate.promised, confidence, images,
+            certificate.observed, by_bounds=certificate.basis == "bounds",
         )  # fmt: skip
     if not searched:
         return [UNCOVERED]
     return nothing_in_short(
-        certificate["epsilon"], confidence, images, tested=certificate["tested"],
-        least=certificate["least_images"], wanted=certificate["images_wanted"],
+        certificate.epsilon, confidence, images, tested=certificate.tested,
+        least=certificate.least_images, wanted=certificate.images_wanted,
     )  # fmt: skip
-
-
-def _missed(document: dict[str, Any]) -> str:
-    held_out, target, metric = document["held_out"], document["target"], _metric(document)
-    if target["kind"] == "max_drop":
-        return f"{100 * (held_out[f'full_{metric}'] - held_out[metric]):z.2f} points"
-    if target["kind"] == "min_accuracy":
-        return f"{percent(held_out[metric])} %"
-    if target["kind"] == "max_latency":
-        return f"{held_out['expected_latency']:.3f} ms"
-    return f"{macs(held_out['expected_macs'])} MACs"

@@ -25,12 +25,11 @@ from erde_cli.core.bundle.document import (
     read_bundle_document,
 )
 from erde_cli.core.bundle.weights import load_network
+from erde_cli.core.calibration.rule import Thresholds, rule_of
 from erde_cli.core.calibration.thresholds_file import (
     Stamp,
-    Thresholds,
     ThresholdsDocument,
     read_thresholds,
-    rule_of,
     thresholds_stamp,
 )
 from erde_cli.core.data.dataset import Reading

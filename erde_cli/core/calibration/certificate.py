@@ -2,82 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from erde_cli.core.arrays import FloatArray
+from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.chain import build_chain
 from erde_cli.core.calibration.guarantee import Certified, certify
-from erde_cli.core.calibration.halves import Seen
+from erde_cli.core.calibration.observations import CalibrationObservations
+from erde_cli.core.calibration.result import CalibrationResult, point_document
 from erde_cli.core.calibration.statement import nothing, promise
-from erde_cli.core.calibration.tests_file import (
-    add_test,
-    earlier_tests,
-    keep_tests,
-    test_of,
-)
+from erde_cli.core.calibration.tests_file import add_test, earlier_tests, keep_tests, test_of
 from erde_cli.core.calibration.thresholds_file import (
+    BoundsDocument,
+    CertificateDocument,
+    TargetDocument,
     ThresholdsDocument,
-    figures_to_json,
-    target_to_json,
-    thresholds_document,
+    sealed,
 )
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.storage.json_files import Json
-from erde_cli.core.targets import CONFIDENCE, Risk, Target
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.storage.short_digests import ShortDigests
+from erde_cli.core.targets import MaxRisk, Risk
 
 
-def certified_content(seen: Seen, target: Target) -> Json:
-    """What a promise, or the lack of one, puts into `thresholds.json`.
+def certified(seen: CalibrationObservations, target: MaxRisk) -> CalibrationResult:
+    """The thresholds that a promise covers, or, where nothing can be promised, none early.
 
     Candidates come from half A; half B tests them, and gives all figures.
     """
-    risk = target.risk or "disagreement"
-    confidence = target.confidence or CONFIDENCE
     half_a, half_b = seen.observations.only(seen.half_a), seen.observations.only(seen.half_b)
-    chain = build_chain(half_a.scores, losses(half_a, risk), half_a.cumulative_macs)
-    risks: list[Risk] = ["disagreement", "accuracy-gap"]
-    stored = risks if half_b.labelled else risks[:1]
+    chain = build_chain(half_a.scores, losses(half_a, target.risk), half_a.cumulative_macs)
     exits = [half_b.exits(thresholds) for thresholds in chain]
-    every = np.arange(len(half_b))
-    found = certify(
-        {
-            name: np.stack([losses(half_b, name)[every, taken] for taken in exits])
-            for name in stored
-        },
-        risk,
-        target.value,
-        confidence,
+    found = _tested(half_b, exits, target)
+    points = [
+        point_document(
+            thresholds, half_b.figures(taken), half_b,
+            certified=index <= found.index, bounds=_bounds(found, index),
+        )
+        for index, (thresholds, taken) in enumerate(zip(chain, exits, strict=True))
+    ]  # fmt: skip
+    promised, point = found.index > 0, points[found.index]
+    return CalibrationResult(
+        point.model_copy(update={"certified": promised}),
+        TargetDocument.of(target),
+        len(seen.observations),
+        promised,
+        promised,
+        point.figures,
+        half_b.exit_accuracy,
+        half_b.exit_balanced_accuracy,
+        _certificate(found, target),
+        points,
     )
-    points = [half_b.figures(taken) for taken in exits]
-    chosen = {
-        **figures_to_json(points[found.index]),
-        "thresholds": [write_threshold(value) for value in chain[found.index]],
+
+
+def _tested(half_b: Observations, exits: Sequence[IntArray], target: MaxRisk) -> Certified:
+    """Test the candidates of a chain, of which `exits` says where each image leaves."""
+    risks: tuple[Risk, ...] = ("disagreement", "accuracy-gap")
+    every = np.arange(len(half_b))
+    stored = {
+        name: np.stack([losses(half_b, name)[every, taken] for taken in exits])
+        for name in (risks if half_b.labelled else risks[:1])
     }
-    return {
-        **chosen,
-        "target": target_to_json(target),
-        "images": len(seen.observations),
-        "exit_accuracy": None if half_b.exit_accuracy is None else list(half_b.exit_accuracy),
-        "met": found.index > 0,
-        "met_where_chosen": found.index > 0,
-        "certified": found.index > 0,
-        "held_out": figures_to_json(points[found.index]),
-        "certificate": _certificate(found, target),
-        "frontier": [
-            {
-                **figures_to_json(figures),
-                "thresholds": [write_threshold(value) for value in thresholds],
-                "held_out": None,
-                "certified": index <= found.index,
-                "bounds": _bounds(found, index),
-            }
-            for index, (thresholds, figures) in enumerate(zip(chain, points, strict=True))
-        ],
-    }
+    return certify(stored, target.risk, target.value, target.confidence)
 
 
 def losses(observations: Observations, risk: Risk) -> FloatArray:
@@ -93,52 +82,55 @@ def losses(observations: Observations, risk: Risk) -> FloatArray:
     return (~agrees).astype(np.float64)
 
 
-def _certificate(found: Certified, target: Target) -> Json:
-    confidence = target.confidence or CONFIDENCE
-    observed = found.observed[found.index]
-    if found.index:
-        text = promise(
-            target.risk or "disagreement", target.value, confidence, found.images, observed
-        )
+def _certificate(found: Certified, target: MaxRisk) -> CertificateDocument:
+    observed, promised = found.observed[found.index], found.index > 0
+    if promised:
+        text = promise(target.risk, target.value, target.confidence, found.images, observed)
     else:
         text = nothing(
             target.value,
-            confidence,
+            target.confidence,
             found.images,
             tested=len(found.p_values),
             too_many=len(found.observed) > 1 and found.observed[1] >= target.value,
             least=found.least_images,
             wanted=found.images_wanted,
         )
-    return {
-        "risk": target.risk,
-        "epsilon": target.value,
-        "confidence": confidence,
-        "images": found.images,
-        "tested": len(found.p_values),
-        "rejected": found.index,
-        "least_images": found.least_images,
-        "images_wanted": found.images_wanted,
-        "earlier": [],
-        "basis": "test" if found.index else None,
-        "promised": target.value if found.index else None,
-        "observed": observed,
-        "statement": text,
-    }
+    return CertificateDocument(
+        risk=target.risk,
+        epsilon=target.value,
+        confidence=target.confidence,
+        images=found.images,
+        tested=len(found.p_values),
+        rejected=found.index,
+        least_images=found.least_images,
+        images_wanted=found.images_wanted,
+        earlier=[],
+        basis="test" if promised else None,
+        promised=target.value if promised else None,
+        observed=observed,
+        statement=text,
+    )
 
 
-def _bounds(found: Certified, index: int) -> Json:
+def _bounds(found: Certified, index: int) -> BoundsDocument:
     gaps = found.bounds.get("accuracy-gap")
-    return {
-        "disagreement": found.bounds["disagreement"][index],
-        "accuracy_gap": None if gaps is None else gaps[index],
-    }
+    return BoundsDocument(
+        disagreement=found.bounds["disagreement"][index],
+        accuracy_gap=None if gaps is None else gaps[index],
+    )
 
 
 def recorded(
-    document: ThresholdsDocument, bundle: Path, seen: Seen, observer: Observer
+    document: ThresholdsDocument, bundle: Path, half_b: ShortDigests | None, observer: Observer
 ) -> ThresholdsDocument:
     """Record a test before its result is kept, and warn of choosing among several.
+
+    Args:
+        document: the calibration.
+        bundle: whose record it is.
+        half_b: short digests of the files that tested, uint64 [images]; None: they are no files.
+        observer: is warned.
 
     Returns:
         The calibration with all that half B of the same images was tested for before.
@@ -146,12 +138,12 @@ def recorded(
     Raises:
         BundleError: the record cannot be read, and this is a test.
     """
-    this = test_of(document)
-    if this is None:
+    this, certificate = test_of(document), document.certificate
+    if this is None or certificate is None:
         keep_tests(bundle)
         return document
-    earlier = earlier_tests(bundle, this, seen.tested)
-    add_test(bundle, this, seen.tested)
+    earlier = earlier_tests(bundle, this, half_b)
+    add_test(bundle, this, half_b)
     if not earlier:
         return document
     levels = list(dict.fromkeys(f"{one.risk} {100 * one.epsilon:g} %" for one in earlier))
@@ -160,6 +152,5 @@ def recorded(
         "holds only if this test was not chosen by the results of those; to choose a level "
         f"afterwards type: erde calibrate {bundle} --pick max-risk=EPS"
     )
-    content = document.model_dump()
-    content["certificate"]["earlier"] = [one.model_dump() for one in earlier]
-    return thresholds_document(content)
+    certificate = certificate.model_copy(update={"earlier": earlier})
+    return sealed(document.model_copy(update={"certificate": certificate}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -13,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from erde_cli.core.targets import Metric, has_metric
+from erde_cli.core.targets import TARGETS, Metric, Risk, Target, make_target
 from erde_cli.core.thresholds import WrittenThreshold, read_threshold
 
 FORMAT = 3
@@ -21,6 +22,9 @@ BEFORE = 2  # without metric and balanced accuracies; still read, and written by
 _BALANCED = ("balanced_accuracy", "full_balanced_accuracy", "exit_balanced_accuracy")
 
 Share = Annotated[float, Field(ge=0, le=1)]
+ImageSource = Literal["calibration split", "labelled folder", "unlabelled folder"]
+StoredPrecision = Literal["float32", "bfloat16"]
+How = Literal["searched", "picked", "given"]
 
 
 class _Document(BaseModel):
@@ -52,6 +56,13 @@ class FiguresDocument(_Document):
         """The same of the last exit, for every image."""
         return self.full_accuracy if self.balanced_accuracy is None else self.full_balanced_accuracy
 
+    @property
+    def figures(self) -> FiguresDocument:
+        """The figures alone, without what a larger document has besides."""
+        return FiguresDocument(
+            **{name: getattr(self, name) for name in FiguresDocument.model_fields}
+        )
+
 
 class BoundsDocument(_Document):
     """Upper bounds of the risks, valid for all candidates of a chain together."""
@@ -59,7 +70,7 @@ class BoundsDocument(_Document):
     disagreement: Share
     accuracy_gap: Annotated[float, Field(ge=-1, le=1)] | None
 
-    def of(self, risk: str | None) -> float | None:
+    def of(self, risk: Risk) -> float | None:
         """Bound of one of the risks."""
         return self.accuracy_gap if risk == "accuracy-gap" else self.disagreement
 
@@ -80,7 +91,7 @@ class PointDocument(FiguresDocument):
 class EarlierDocument(_Document):
     """What half B was tested for before."""
 
-    risk: Literal["disagreement", "accuracy-gap"]
+    risk: Risk
     epsilon: float
     confidence: float
 
@@ -103,6 +114,50 @@ class CertificateDocument(EarlierDocument):
     statement: str
 
 
+class TargetDocument(_Document):
+    """What thresholds were chosen for, and how; settings that a target has none of are left out."""
+
+    metric: Metric | None = None
+    kind: str
+    value: WrittenThreshold
+    unit: str
+    risk: Risk | None = None
+    confidence: float | None = None
+    how: How
+
+    @model_validator(mode="after")
+    def _can_be_asked_for(self) -> Self:
+        known = TARGETS.get(self.kind)
+        words = {"always": math.inf, "never": 0.0}
+        value = words[self.value] if isinstance(self.value, str) else self.value
+        if known is None or not known.allows(value):
+            raise ValueError("a target that erde calibrate knows, and a value within its bounds")
+        return self
+
+    @classmethod
+    def of(cls, target: Target, how: How = "searched") -> TargetDocument:
+        """Written form of a target."""
+        settings: dict[str, Any] = {
+            name: getattr(target, name, None) for name in ("risk", "confidence")
+        }
+        return cls(
+            kind=target.kind, value=target.written_value, unit=target.unit, how=how,
+            metric=target.metric if target.has_metric else None, **settings,
+        )  # fmt: skip
+
+    def read(self) -> Target:
+        """The target itself."""
+        return make_target(
+            self.kind, read_threshold(self.value),
+            risk=self.risk, confidence=self.confidence, metric=self.metric,
+        )  # fmt: skip
+
+    @model_serializer(mode="wrap")
+    def _but_what_it_lacks(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        return {name: value for name, value in content.items() if value is not None}
+
+
 class LatencyDocument(_Document):
     """Measured ms of leaving at each exit, and on what."""
 
@@ -120,14 +175,14 @@ class ThresholdsDocument(FiguresDocument):
     unit: Literal["nats"]
     thresholds: list[WrittenThreshold]
     temperatures: list[Annotated[float, Field(gt=0)]] | None
-    target: dict[str, WrittenThreshold | str]
+    target: TargetDocument
     met: bool
     met_where_chosen: bool
     certified: bool
-    source: Literal["calibration split", "labelled folder", "unlabelled folder"]
+    source: ImageSource
     split_fingerprint: str
     images: int
-    precision: Literal["float32", "bfloat16"]
+    precision: StoredPrecision
     device: str
     weights_digest: str
     held_out: FiguresDocument
@@ -144,7 +199,7 @@ class ThresholdsDocument(FiguresDocument):
     def _with_metric(cls, content: Any) -> Any:
         """The format before did not name the metric."""
         target = content.get("target") if isinstance(content, dict) else None
-        if isinstance(target, dict) and has_metric(target.get("kind")):
+        if isinstance(target, dict) and _has_metric(target.get("kind")):
             return {**content, "target": {"metric": "accuracy", **target}}
         return content
 
@@ -178,7 +233,7 @@ class ThresholdsDocument(FiguresDocument):
     @property
     def metric(self) -> Metric:
         """What the frontier was made by, and the thresholds chosen by, if their target has one."""
-        return self.target.get("metric", "accuracy")  # type: ignore[return-value]
+        return self.target.metric or "accuracy"
 
     def certified_on(self, device: str) -> bool:
         """Whether a promise covers the thresholds on a kind of device; scores differ on another."""
@@ -188,3 +243,7 @@ class ThresholdsDocument(FiguresDocument):
     def values(self) -> list[float]:
         """Thresholds in nats; 0 never, inf always."""
         return [read_threshold(written) for written in self.thresholds]
+
+
+def _has_metric(kind: object) -> bool:
+    return isinstance(kind, str) and kind in TARGETS and TARGETS[kind].has_metric

@@ -14,23 +14,13 @@ from functools import cached_property, partial
 import numpy as np
 
 from erde_cli.core.arrays import FloatArray, IntArray
+from erde_cli.core.calibration.document import TargetDocument
+from erde_cli.core.calibration.result import CalibrationResult, figures_document, point_document
 from erde_cli.core.calibration.search import Choice, Goal, Search
-from erde_cli.core.calibration.thresholds_file import figures_to_json, target_to_json
 from erde_cli.core.inference.observations import Figures, Observations
-from erde_cli.core.storage.json_files import Json
-from erde_cli.core.targets import Target, one_target
-from erde_cli.core.thresholds import read_threshold, write_threshold
+from erde_cli.core.targets import Target
 
-__all__ = [
-    "Calibrated",
-    "Figures",
-    "FrontierPoint",
-    "Observations",
-    "Target",
-    "calibrate",
-    "choose",
-    "one_target",
-]
+__all__ = ["Calibrated", "Figures", "FrontierPoint", "Observations", "calibrate", "choose"]
 
 _FOLDS = 5
 _POINTS = 64  # of the frontier, at most
@@ -75,6 +65,7 @@ def calibrate(observations: Observations, target: Target) -> Calibrated:
     folds = _folds(observations, costs)
     thresholds = _thresholds(search, observations, target, costs)
     chosen = observations.figures(observations.exits(thresholds))
+    full = float(observations.cumulative_macs[-1])
     held_out = _held_out(
         observations, folds, lambda fold: _thresholds(fold.search, fold.rest, target, costs)
     )
@@ -82,8 +73,8 @@ def calibrate(observations: Observations, target: Target) -> Calibrated:
         thresholds,
         target,
         len(observations),
-        meets(chosen, target, observations),
-        meets(held_out, target, observations),
+        target.met(chosen, full),
+        target.met(held_out, full),
         chosen,
         held_out,
         _frontier(search, observations, folds),
@@ -93,45 +84,29 @@ def calibrate(observations: Observations, target: Target) -> Calibrated:
 def choose(observations: Observations, target: Target) -> tuple[tuple[float, ...], bool]:
     """Thresholds [exits - 1] in nats, and whether they meet the target on these images.
 
-    `max_drop`, `min_accuracy`: the cheapest that is accurate enough. `max_macs`, `max_latency`:
-    the most accurate within the budget; where even leaving at once costs more, leaving at once.
+    Either the cheapest that is accurate enough, or the most accurate within a budget; where even
+    leaving at once costs more, leaving at once.
     Accurate by the target's metric: with balanced accuracy every class counts the same.
     """
     _check_metric(observations, target)
     costs = costs_of(observations, target)
     thresholds = _thresholds(Search(observations, costs), observations, target, costs)
     figures = observations.figures(observations.exits(thresholds))
-    return thresholds, meets(figures, target, observations)
+    return thresholds, target.met(figures, float(observations.cumulative_macs[-1]))
 
 
 def costs_of(observations: Observations, target: Target) -> FloatArray:
-    """What leaving at each exit costs, [exits]: ms for `max_latency`, else MACs."""
-    if target.kind != "max_latency":
-        return observations.cumulative_macs
-    if observations.latencies is None:
-        raise ValueError("max_latency needs the latency of every exit")
-    return observations.latencies
+    """What leaving at each exit costs, [exits], in the unit that the target limits."""
+    latencies = observations.latencies
+    found = target.cost(
+        observations.cumulative_macs.tolist(), None if latencies is None else latencies.tolist()
+    )
+    return np.array(found, dtype=np.float64)
 
 
 def _check_metric(observations: Observations, target: Target) -> None:
     if (target.metric == "balanced_accuracy") != (observations.classes is not None):
         raise ValueError("balanced accuracy, and nothing else, needs the class of every image")
-
-
-def meets(figures: Figures, target: Target, observations: Observations) -> bool:
-    """Whether figures meet a target; `max_drop` refers to the same images' last exit."""
-    if target.kind == "threshold":
-        return True
-    accuracy = figures.by_metric if figures.by_metric is not None else figures.agreement
-    if target.kind in ("max_drop", "min_accuracy"):
-        least = target.value
-        if target.kind == "max_drop":
-            least = observations.full_by_metric - target.value / 100
-        return accuracy is not None and accuracy >= least - _ROUNDING
-    if target.kind == "max_latency":
-        return (figures.expected_latency or 0) <= target.value * (1 + _ROUNDING)
-    full = float(observations.cumulative_macs[-1])
-    return figures.expected_macs <= full * (target.value + _ROUNDING)
 
 
 @dataclass(frozen=True)
@@ -163,8 +138,8 @@ def _folds(observations: Observations, costs: FloatArray) -> list[_Fold]:
 def _thresholds(
     search: Search, observations: Observations, target: Target, costs: FloatArray
 ) -> tuple[float, ...]:
-    if target.kind == "threshold":
-        return (target.value,) * len(search.grid.sizes)
+    if target.given is not None:
+        return (target.given,) * len(search.grid.sizes)
     return search.grid.thresholds(search.best(Goal.of(target, observations, costs)))
 
 
@@ -208,38 +183,27 @@ def _within(fold: _Fold, budget: float) -> tuple[float, ...]:
     return fold.search.grid.thresholds(within[-1] if within else points[0][0])
 
 
-def estimated_content(found: Calibrated) -> Json:
-    """What a search for an estimate puts into `thresholds.json`."""
-    return {
-        **figures_to_json(found.chosen),
-        "thresholds": [write_threshold(value) for value in found.thresholds],
-        "target": target_to_json(found.target),
-        "images": found.images,
-        "met": found.met,
-        "met_where_chosen": found.met_where_chosen,
-        "certified": False,
-        "held_out": figures_to_json(found.held_out),
-        "certificate": None,
-        "frontier": [
-            {
-                **figures_to_json(point.figures),
-                "thresholds": [write_threshold(value) for value in point.thresholds],
-                "held_out": figures_to_json(point.held_out),
-                "certified": False,
-                "bounds": None,
-            }
-            for point in found.frontier
-        ],
-    }
+def estimated(found: Calibrated, observations: Observations, half_b: IntArray) -> CalibrationResult:
+    """The choice of a search, as an estimate.
 
-
-def add_half_b(content: Json, observations: Observations, half_b: IntArray) -> None:
-    """Note how many images of half B leave at each exit, at every point of a calibration.
-
-    It is what `evaluate` compares later images with.
+    Args:
+        found: what was searched on the observations.
+        observations: every image.
+        half_b: numbers of the images whose exits are counted for `evaluate`.
     """
     half = observations.only(half_b)
-    for point in [content, *content["frontier"]]:
-        exits = half.exits([read_threshold(value) for value in point["thresholds"]])
-        counts = np.bincount(exits, minlength=len(half.cumulative_macs))
-        point["half_b_exits"] = [int(count) for count in counts]
+    return CalibrationResult(
+        point_document(found.thresholds, found.chosen, half),
+        TargetDocument.of(found.target),
+        found.images,
+        found.met,
+        found.met_where_chosen,
+        figures_document(found.held_out),
+        observations.exit_accuracy,
+        observations.exit_balanced_accuracy,
+        None,
+        [
+            point_document(point.thresholds, point.figures, half, held_out=point.held_out)
+            for point in found.frontier
+        ],
+    )

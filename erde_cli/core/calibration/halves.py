@@ -6,16 +6,10 @@ that a promise rests on, and for figures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from erde_cli.core.arrays import IntArray
-from erde_cli.core.calibration.temperature import TemperatureReport
-from erde_cli.core.inference.observations import Observations
-from erde_cli.core.models.profile import Profile
 from erde_cli.core.randomness import permutation
-from erde_cli.core.storage.short_digests import ShortDigests
 
 
 def halves(count: int, fingerprint: str) -> tuple[IntArray, IntArray]:
@@ -32,22 +26,3 @@ def tuning_half(count: int, fingerprint: str) -> IntArray:
     """Numbers of the images of half A, in ascending order; of all images where A has none."""
     half_a, half_b = halves(count, fingerprint)
     return np.sort(half_a if len(half_a) else half_b)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What every exit says of the images, at temperature 1 and at the fitted ones.
-
-    half_a, half_b: numbers of the images of the two fixed random halves. tested: short digests of
-    the files of half B, uint64 [images]; None where they are no files.
-    """
-
-    fingerprint: str
-    observations: Observations
-    plain: Observations
-    temperatures: list[float] | None
-    reports: tuple[TemperatureReport, ...]
-    half_a: IntArray
-    half_b: IntArray
-    profile: Profile
-    tested: ShortDigests | None

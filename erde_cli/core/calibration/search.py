@@ -16,12 +16,11 @@ import numpy as np
 from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.grid import Grid
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.targets import Target
+from erde_cli.core.targets import ROUNDING, Target
 
 _EXACT = 3  # early exits
 _BUDGETS = 10  # steps along the frontier, where it is not exact
 _ROUNDS = 20  # more than were ever needed
-_ROUNDING = 1e-9
 
 Choice = tuple[int, ...]
 Key = tuple[float, float, float]
@@ -41,13 +40,10 @@ class Goal:
     def of(cls, target: Target, observations: Observations, costs: FloatArray) -> Goal:
         """What a target asks of these images."""
         count, full = len(observations), float(costs[-1])
-        if target.kind in ("max_drop", "min_accuracy"):
-            share = target.value
-            if target.kind == "max_drop":
-                share = observations.full_by_metric - target.value / 100
-            return cls(least_right=float(observations.weights.sum()) * (share - _ROUNDING))
-        most = target.value * (full if target.kind == "max_macs" else 1)
-        return cls(most_cost=count * (most + _ROUNDING * full))
+        share = target.least_accuracy(observations.full_by_metric)
+        if share is not None:
+            return cls(least_right=float(observations.weights.sum()) * (share - ROUNDING))
+        return cls(most_cost=count * (target.most_cost(full) + ROUNDING * full))
 
     def excess(self, values: FloatArray) -> FloatArray:
         """By how much (right, cost), [2, ...], violates the goal; 0 where it is met."""

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import AfterValidator, Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
 
+from erde_cli.core.calibration.document import StoredPrecision
 from erde_cli.core.calibration.thresholds_file import (
     EarlierDocument,
     ThresholdsDocument,
@@ -26,6 +27,7 @@ from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 from erde_cli.core.storage.short_digests import ShortDigests
+from erde_cli.core.targets import Risk
 
 TESTS = "tests.json"
 FORMAT = 1
@@ -39,10 +41,10 @@ class Tested(BaseModel):
 
     split_fingerprint: str
     weights_digest: str
-    precision: Literal["float32", "bfloat16"]
+    precision: StoredPrecision
     device: str
     temperatures: list[Annotated[float, Field(gt=0)]] | None
-    risk: Literal["disagreement", "accuracy-gap"]
+    risk: Risk
     epsilon: float
     confidence: float
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +15,11 @@ from erde_cli.core.calibration.document import (
     EarlierDocument,
     FiguresDocument,
     PointDocument,
+    TargetDocument,
     ThresholdsDocument,
 )
 from erde_cli.core.errors import BundleError, InputError, first_reason
-from erde_cli.core.inference.exit_rule import ExitRule
-from erde_cli.core.inference.observations import Figures
 from erde_cli.core.storage.json_files import digest_of, read_json, require_format, write_json
-from erde_cli.core.targets import Target, has_metric
-from erde_cli.core.thresholds import read_threshold, write_threshold
-
-Thresholds = float | str | Sequence[float | str]
 
 __all__ = [
     "THRESHOLDS",
@@ -37,11 +29,11 @@ __all__ = [
     "FiguresDocument",
     "PointDocument",
     "Stamp",
+    "TargetDocument",
     "ThresholdsDocument",
     "check_document",
-    "figures_to_json",
     "read_thresholds",
-    "target_to_json",
+    "sealed",
     "thresholds_document",
     "thresholds_stamp",
     "write_thresholds",
@@ -49,7 +41,6 @@ __all__ = [
 ]
 
 THRESHOLDS = "thresholds.json"
-_ASIDE = ("risk", "confidence")
 
 Stamp = tuple[int, int, int]  # changes when the file is written again
 
@@ -113,28 +104,17 @@ def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: s
 def thresholds_document(content: dict[str, Any]) -> ThresholdsDocument:
     """What `thresholds.json` is to hold, validated and sealed."""
     always = {"format": FORMAT, "criterion": "entropy", "unit": "nats"}
-    whole = {**content, **always, "seal": ""}
-    whole = ThresholdsDocument.model_validate(whole).model_dump()
-    return ThresholdsDocument.model_validate({**whole, "seal": _seal(whole)})
+    return sealed(ThresholdsDocument.model_validate({**content, **always, "seal": ""}))
+
+
+def sealed(document: ThresholdsDocument) -> ThresholdsDocument:
+    """The same document with the digest of all the rest."""
+    return document.model_copy(update={"seal": _seal(document.model_dump())})
 
 
 def write_thresholds(bundle: Path, document: ThresholdsDocument) -> None:
     """Write `thresholds.json` into a bundle, whole or not at all."""
     write_json(bundle / THRESHOLDS, document.model_dump())
-
-
-def target_to_json(target: Target, how: str = "searched") -> dict[str, Any]:
-    """Written form of a target."""
-    value = write_threshold(target.value) if target.kind == "threshold" else target.value
-    aside = {name: getattr(target, name) for name in _ASIDE if getattr(target, name) is not None}
-    if has_metric(target.kind):
-        aside["metric"] = target.metric
-    return {"kind": target.kind, "value": value, "unit": target.unit, **aside, "how": how}
-
-
-def figures_to_json(figures: Figures) -> dict[str, Any]:
-    """Written form of figures."""
-    return {**asdict(figures), "exit_rates": list(figures.exit_rates)}
 
 
 def _check_lengths(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
@@ -198,46 +178,3 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
             f"{path} is not what erde writes.", got=error.got, expected=error.expected, hint=hint
         ) from error
     return document
-
-
-def rule_of(
-    document: ThresholdsDocument | None, thresholds: Thresholds | None, exit_count: int
-) -> ExitRule:
-    """Rule under thresholds that are given, or under those of a calibration.
-
-    Temperatures and precision are the calibration's in any case, if there was one.
-
-    Args:
-        document: what the calibration wrote.
-        thresholds: θ in nats, "always" or "never": one for all early exits, or one for each.
-        exit_count: of the network, the last exit included.
-
-    Raises:
-        InputError: a threshold is none, or there are too few or too many.
-        ValueError: there is neither a calibration nor a threshold.
-    """
-    if thresholds is None:
-        if document is None:
-            raise ValueError("neither a calibration nor a threshold")
-        values = tuple(document.values)
-    elif isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
-        values = tuple(_theta(one) for one in thresholds)
-    else:
-        values = (_theta(thresholds),) * (exit_count - 1)
-    if len(values) != exit_count - 1:
-        raise InputError(
-            "There must be one threshold for each early exit.",
-            got=str(len(values)),
-            expected=f"{exit_count - 1}, or a single one for all",
-            hint="give one for all early exits, or one for each",
-        )
-    if document is None:
-        return ExitRule(values)
-    temperatures = document.temperatures
-    return ExitRule(
-        values, None if temperatures is None else tuple(temperatures), document.precision
-    )
-
-
-def _theta(value: float | str) -> float:
-    return math.inf if value == math.inf else read_threshold(value)

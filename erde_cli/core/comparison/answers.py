@@ -13,7 +13,7 @@ from safetensors.numpy import save
 
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.estimate import Target, calibrate
+from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.calibration.temperature import (
     expected_calibration_error,
     negative_log_likelihood,
@@ -26,6 +26,7 @@ from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of
+from erde_cli.core.targets import MaxMacs
 
 _VERSION = "2"  # raised when the same network would give another file
 _NAMES = {
@@ -174,7 +175,7 @@ def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
         arrays["calibration.scores"], arrays["calibration.correct"].astype(bool), costs
     )
     # Any target has the same frontier.
-    frontier = calibrate(calibration, Target("max_macs", 1.0)).frontier
+    frontier = calibrate(calibration, MaxMacs(1.0)).frontier
     vectors = with_ends([point.thresholds for point in frontier], len(costs) - 1)
     arrays["thresholds"] = np.array(vectors).reshape(len(vectors), -1)
     return arrays

@@ -42,6 +42,11 @@ class Figures:
         """What thresholds are chosen by; None without labels."""
         return self.accuracy if self.balanced_accuracy is None else self.balanced_accuracy
 
+    @property
+    def full_by_metric(self) -> float | None:
+        """The same of the last exit, for every image."""
+        return self.full_accuracy if self.balanced_accuracy is None else self.full_balanced_accuracy
+
 
 @dataclass(frozen=True)
 class Observations:

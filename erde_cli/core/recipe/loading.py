@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from erde_cli.core.errors import InputError, Problem, RecipeError
 from erde_cli.core.recipe.problems import COMMAND_LINE, Overrides, problems_of, shortened
 from erde_cli.core.recipe.schema import Recipe, pairing_rules
-from erde_cli.core.recipe.sections.calibration import OF_RISK, TARGETS
+from erde_cli.core.recipe.sections.calibration import OF_RISK
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
 from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
+from erde_cli.core.targets import TARGETS
 
 
 def load_recipe(

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle, opened
-from erde_cli.core.calibration.certificate import certified_content, recorded
-from erde_cli.core.calibration.estimate import (
-    add_half_b,
-    calibrate,
-    estimated_content,
-    one_target,
+from erde_cli.core.calibration.certificate import certified, recorded
+from erde_cli.core.calibration.document import StoredPrecision
+from erde_cli.core.calibration.estimate import Calibrated, calibrate, estimated
+from erde_cli.core.calibration.observations import CalibrationObservations
+from erde_cli.core.calibration.pick import choose_point, with_point
+from erde_cli.core.calibration.result import (
+    Basis,
+    CalibrationResult,
+    document_of,
+    latency_document,
 )
-from erde_cli.core.calibration.frontier_plot import Curve, FrontierPicture, draw_frontier
-from erde_cli.core.calibration.halves import Seen
-from erde_cli.core.calibration.pick import _certificate_of, choose_point, content_of
+from erde_cli.core.calibration.temperature_effect import TemperatureEffect
 from erde_cli.core.calibration.tests_file import read_tests
 from erde_cli.core.calibration.thresholds_file import (
     THRESHOLDS,
     ThresholdsDocument,
-    thresholds_document,
     write_thresholds,
 )
 from erde_cli.core.data.dataset import Dataset
-from erde_cli.core.device import Context, Precision
 from erde_cli.core.errors import BundleError
-from erde_cli.core.events import Observer
 from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.named_target import one_target
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.json_files import Json
-from erde_cli.core.targets import Metric, Target
-from erde_cli.core.workflows.calibration_images import Source, look, refuse_tuned_on_all
+from erde_cli.core.targets import TARGETS, MaxRisk, Target
+from erde_cli.core.workflows.calibration_images import Source, observe, refuse_tuned_on_all
+from erde_cli.core.workflows.calibration_picture import draw_calibration
 from erde_cli.core.workflows.options import Options
-
-PICTURE = "frontier.png"
 
 
 @dataclass(frozen=True)
@@ -49,24 +47,38 @@ class Thresholds:
     bundle: Bundle
     document: ThresholdsDocument
     profile: Profile
-    temperature: Json | None
+    temperature: TemperatureEffect | None
     picture: Path | None = None
 
     def to_json(self) -> Json:
         """The object that `--json` prints: `thresholds.json`, and what temperatures did."""
-        return {**self.document.model_dump(), "temperature": self.temperature}
+        effect = None if self.temperature is None else self.temperature.to_json()
+        return {**self.document.model_dump(), "temperature": effect}
+
+    def written(self, options: Options) -> Thresholds:
+        """The same, drawn and written into the bundle."""
+        full = float(self.profile.full_macs)
+        picture = draw_calibration(
+            self.bundle, self.document, full, self.temperature, options.observer
+        )
+        write_thresholds(self.bundle.path, self.document)
+        options.observer.artifact(self.bundle.path / THRESHOLDS, "thresholds")
+        return replace(self, picture=picture)
 
 
 def target_of(settings: Calibration) -> Target:
     """The target that a recipe's calibration section names."""
-    return one_target(**settings.model_dump(exclude={"temperature", "tuned_on"}))
+    return one_target(
+        settings.model_dump(include=set(TARGETS)),
+        risk=settings.risk, confidence=settings.confidence, metric=settings.metric,
+    )  # fmt: skip
 
 
 def calibrate_bundle(
     bundle: Bundle | Path,
     target: Target,
     options: Options,
-    precision: Precision = "float32",
+    precision: StoredPrecision = "float32",
     dataset: Dataset | None = None,
     *,
     source: Source | None = None,
@@ -91,30 +103,48 @@ def calibrate_bundle(
     source = source or Source()
     source.check(target, temperature=temperature)
     bundle = opened(bundle)
-    if target.kind == "max_risk":
+    if target.promises:
         refuse_tuned_on_all(bundle, source)
         read_tests(bundle.path)  # a damaged record is told now, not after the images were looked at
     options.observer.phase("Calibrating thresholds")
     context = options.inference_context(precision)
-    seen = look(
-        bundle, source, dataset, context, options,
-        temperature=temperature, latency=target.kind == "max_latency",
-        promise=target.kind == "max_risk", metric=target.metric,
+    source = replace(source, dataset=dataset)
+    seen = observe(bundle, source, context, options, target, temperature=temperature)
+    result, without = _chosen(seen, target)
+    device = context.device.type
+    basis = Basis(
+        source.kind, seen.fingerprint, bundle.document.weights_digest, precision, device,
+        seen.temperatures, latency_document(seen.observations, context.threads, device),
     )  # fmt: skip
-    if target.kind == "max_risk":
-        content = certified_content(seen, target)
-        told = None if seen.temperatures is None else _reports(seen)
-    else:
-        found = calibrate(seen.observations, target)
-        content = estimated_content(found)
-        told = None if seen.temperatures is None else _compared(seen, target)
-    add_half_b(content, seen.observations, seen.half_b)
-    document = thresholds_document({**_about(bundle, source, seen, precision, context), **content})
-    document = recorded(document, bundle.path, seen, options.observer)
-    picture = _draw(bundle, document, seen.profile, told, options.observer)
-    write_thresholds(bundle.path, document)
-    options.observer.artifact(bundle.path / THRESHOLDS, "thresholds")
-    return Thresholds(bundle, document, seen.profile, told, picture)
+    document = document_of(result, basis)
+    document = recorded(document, bundle.path, seen.tested, options.observer)
+    effect = None if seen.temperatures is None else TemperatureEffect(seen.reports, without)
+    return Thresholds(bundle, document, seen.profile, effect).written(options)
+
+
+def _chosen(
+    seen: CalibrationObservations, target: Target
+) -> tuple[CalibrationResult, Calibrated | None]:
+    """The choice, and, where temperatures were fitted and it is an estimate, that without them."""
+    if isinstance(target, MaxRisk):
+        return certified(seen, target), None
+    result = estimated(calibrate(seen.observations, target), seen.observations, seen.half_b)
+    return result, None if seen.temperatures is None else calibrate(seen.plain, target)
+
+
+def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
+    """Choose among the stored points for another target, and keep the choice in the bundle.
+
+    Points that a promise covers come first; where none of them meets the target, the choice is
+    among all, and no longer certified.
+
+    Raises:
+        BundleError: it has not been calibrated, or what the target needs was not measured.
+    """
+    found = stored(path)
+    full = float(found.profile.full_macs)
+    picked = choose_point(path, found.document, target, full, options.observer)
+    return replace(found, document=with_point(found.document, picked)).written(options)
 
 
 def stored(path: Path) -> Thresholds:
@@ -132,116 +162,3 @@ def stored(path: Path) -> Thresholds:
             expected="a calibrated bundle",
         )
     return Thresholds(bundle, document, profile_model(bundle.model, bundle.image_size), None)
-
-
-def rewritten(found: Thresholds, content: dict[str, Any], observer: Observer) -> Thresholds:
-    """The same calibration with other thresholds chosen, written and drawn."""
-    document = thresholds_document({**found.document.model_dump(), **content})
-    picture = _draw(found.bundle, document, found.profile, None, observer)
-    write_thresholds(found.bundle.path, document)
-    observer.artifact(found.bundle.path / THRESHOLDS, "thresholds")
-    return replace(found, document=document, picture=picture)
-
-
-def _about(
-    bundle: Bundle, source: Source, seen: Seen, precision: Precision, context: Context
-) -> Json:
-    """What `thresholds.json` says of the images, the weights and the machine."""
-    latencies = seen.observations.latencies
-    timed = None if latencies is None else {
-        "ms": latencies.tolist(), "batch": 1,
-        "threads": context.threads, "device": context.device.type,
-    }  # fmt: skip
-    accuracy = seen.observations.exit_accuracy
-    balanced = seen.observations.exit_balanced_accuracy
-    return {
-        "temperatures": seen.temperatures,
-        "source": source.kind,
-        "split_fingerprint": seen.fingerprint,
-        "precision": precision,
-        "device": context.device.type,
-        "weights_digest": bundle.document.weights_digest,
-        "exit_accuracy": None if accuracy is None else list(accuracy),
-        "exit_balanced_accuracy": None if balanced is None else list(balanced),
-        "latency": timed,
-    }
-
-
-def _reports(seen: Seen) -> Json:
-    return {"exits": [asdict(report) for report in seen.reports], "without": None, "frontier": None}
-
-
-def _compared(seen: Seen, target: Target) -> Json:
-    """What temperatures did to probabilities, and the trade-off without them."""
-    without = estimated_content(calibrate(seen.plain, target))
-    names = ("accuracy", "balanced_accuracy", "agreement", "expected_macs", "exit_rates")
-    return {
-        **_reports(seen),
-        "without": {name: without[name] for name in (*names, "held_out", "met")},
-        "frontier": [
-            {name: point[name] for name in (*names, "held_out")} for point in without["frontier"]
-        ],
-    }
-
-
-def _draw(
-    bundle: Bundle,
-    document: ThresholdsDocument,
-    profile: Profile,
-    temperature: Json | None,
-    observer: Observer,
-) -> Path | None:
-    points, metric = [point.model_dump() for point in document.frontier], document.metric
-    chain = document.certificate is not None
-    curves = [
-        Curve("on half B" if chain else "on the images that chose them", _dots(points, metric))
-    ]
-    if not chain:
-        curves.append(Curve("held out", _dots([point["held_out"] for point in points], metric)))
-    without = (temperature or {}).get("frontier")
-    if without:
-        dots = _dots([one["held_out"] for one in without], metric)
-        curves.append(Curve("held out, without temperatures", dots))
-    labelled = document.accuracy is not None
-    certified = [point for point in points if point["certified"]]
-    return draw_frontier(
-        bundle.path / PICTURE,
-        FrontierPicture(
-            title=f"{bundle.document.recipe.get('name', '')}: {document.images:,} images "
-            f"({document.source})",
-            measure=metric.replace("_", " ") if labelled else "agreement with the last exit",
-            curves=curves,
-            certified=_dots(certified, metric) if chain else [],
-            chosen=_dots([document.model_dump()], metric)[0],
-            last_exit=(float(profile.full_macs), document.full_by_metric or 1.0),
-        ),
-        observer,
-    )
-
-
-def _dots(figures: list[Json], metric: Metric) -> list[tuple[float, float]]:
-    """(expected MACs, what the metric says, or agreement without labels) of figures."""
-    return [
-        (one["expected_macs"], one["agreement"] if one[metric] is None else one[metric])
-        for one in figures
-    ]
-
-
-def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
-    """Choose among the stored points for another target, and keep the choice in the bundle.
-
-    Points that a promise covers come first; where none of them meets the target, the choice is
-    among all, and no longer certified.
-
-    Raises:
-        BundleError: it has not been calibrated, or what the target needs was not measured.
-    """
-    found = stored(path)
-    full = float(found.profile.full_macs)
-    point, target, certified = choose_point(path, found.document, target, full, options.observer)
-    content = content_of(point, target, full, certified=certified)
-    if found.document.certificate is not None:
-        content["certificate"] = _certificate_of(
-            found.document.certificate, point, target, certified=certified
-        )
-    return rewritten(found, content, options.observer)

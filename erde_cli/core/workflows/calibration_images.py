@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from erde_cli.core.arrays import FloatArray
+from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.halves import Seen, halves
+from erde_cli.core.calibration.document import ImageSource
+from erde_cli.core.calibration.halves import halves
+from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.data.batches import evaluation_batches
 from erde_cli.core.data.dataset import Dataset, open_labelled_folder, open_unlabelled_folder
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores
 from erde_cli.core.measurement.latency import exit_latencies
@@ -27,20 +28,22 @@ from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on, warn_of_copies
 
-Kind = Literal["calibration split", "labelled folder", "unlabelled folder"]
-
 _TIMED = 256  # images of which each exit's latency is measured
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the images come from: the bundle's calibration split, or one of two folders."""
+    """Where the images come from: the bundle's calibration split, or one of two folders.
+
+    dataset: the bundle's own, where it is open already.
+    """
 
     data: Path | None = None
     images: Path | None = None
+    dataset: Dataset | None = None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> ImageSource:
         """How it stands in `thresholds.json`."""
         if self.data is not None:
             return "labelled folder"
@@ -61,13 +64,10 @@ class Source:
             )
         if self.images is None:
             return
-        needs = [target.option] if target.kind in ("max_drop", "min_accuracy") else []
-        needs += ["--risk accuracy-gap"] if target.risk == "accuracy-gap" else []
-        needs += ["--metric balanced_accuracy"] if target.metric == "balanced_accuracy" else []
-        needs += ["--temperature"] if temperature else []
-        if needs:
+        option = target.needs_labels or ("--temperature" if temperature else None)
+        if option is not None:
             raise InputError(
-                f"{needs[0]} needs labels, and the images of --images have none.",
+                f"{option} needs labels, and the images of --images have none.",
                 got=f"--images {self.images}",
                 expected="--max-risk EPS --risk disagreement, --max-macs, --max-latency or "
                 "--threshold",
@@ -75,59 +75,47 @@ class Source:
             )
 
 
-def look(
+def observe(
     bundle: Bundle,
     source: Source,
-    dataset: Dataset | None,
     context: Context,
     options: Options,
+    target: Target,
     *,
     temperature: bool,
-    latency: bool,
-    promise: bool,
-    metric: Metric = "accuracy",
-) -> Seen:
-    """Run the images through every exit; fit temperatures (on half A), time exits where asked."""
-    dataset = open_source(bundle, source, dataset, options, promise=promise)
-    if promise:
+) -> CalibrationObservations:
+    """Run the images through every exit; fit temperatures (on half A), time exits where asked.
+
+    Raises:
+        BundleError: as `open_source`.
+        DataError: as `open_source`.
+        InputError: there is only one image.
+    """
+    dataset = open_source(bundle, source, options, promise=target.promises)
+    if target.promises:
         warn_of_copies(dataset, options)
     store = load_split(dataset, "calibration", options)
-    if len(store) < 2:
-        raise InputError(
-            "Thresholds are chosen on some images and scored on others.",
-            got="one image",
-            expected="two at the very least; some hundreds to be of use",
-            hint="put more images there, or give another folder",
-        )
+    require_several(store, "Thresholds are chosen on some images and scored on others.")
     model = ready(bundle.model, context)
     answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)
     answers.finite()
     half_a, half_b = halves(len(store), dataset.fingerprint)
     digests = dataset.short_digests(store)
-    temperatures: list[float] | None = None
-    reports: tuple[TemperatureReport, ...] = ()
-    if answers.logits is not None:
-        reports = temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])
-        temperatures = [report.temperature for report in reports]
+    reports = _reports(answers, store, half_a)
+    temperatures = [report.temperature for report in reports] or None
     profile = bundle.profile
-    agrees = answers.predictions == answers.predictions[:, -1:]
-    latencies = _latencies(bundle, store, context, options, temperatures) if latency else None
-    plain = Observations(
-        answers.scores,
-        agrees if source.images is not None else answers.correct,
-        np.array(profile.cumulative_macs, dtype=np.float64),
-        agrees,
-        latencies,
-        labelled=source.images is None,
-        classes=store.labels.numpy() if metric == "balanced_accuracy" else None,
-    )
-    observations = plain
-    if answers.logits is not None and temperatures is not None:
-        scores = all_scores(torch.from_numpy(answers.logits), temperatures)
-        observations = replace(plain, scores=scores.double().numpy())
-    return Seen(
+    timed = target.needs == "latencies"
+    latencies = _latencies(bundle, store, context, options, temperatures) if timed else None
+    plain = replace(
+        observations_of(
+            answers, np.array(profile.cumulative_macs, dtype=np.float64),
+            None if source.images is not None else store.labels.numpy(), target.metric,
+        ),
+        latencies=latencies,
+    )  # fmt: skip
+    return CalibrationObservations(
         dataset.fingerprint,
-        observations,
+        _at_temperatures(plain, answers, temperatures),
         plain,
         temperatures,
         reports,
@@ -136,6 +124,57 @@ def look(
         profile,
         None if digests is None else digests[half_b],
     )
+
+
+def observations_of(
+    answers: Answers, macs: FloatArray, labels: IntArray | None, metric: Metric
+) -> Observations:
+    """What every exit said, in the form that thresholds are chosen from.
+
+    Args:
+        answers: of every exit.
+        macs: cumulative, [exits].
+        labels: int64 [images]; None: answers count as right where they are the last exit's.
+        metric: what thresholds are chosen by.
+    """
+    agrees = answers.predictions == answers.predictions[:, -1:]
+    return Observations(
+        answers.scores, agrees if labels is None else answers.correct, macs, agrees,
+        labelled=labels is not None, classes=labels if metric == "balanced_accuracy" else None,
+    )  # fmt: skip
+
+
+def require_several(store: ImageStore, why: str) -> None:
+    """See that there are two images or more.
+
+    Raises:
+        InputError: there are not.
+    """
+    if len(store) < 2:
+        raise InputError(
+            why,
+            got="one image",
+            expected="two at the very least; some hundreds to be of use",
+            hint="put more images there, or give another folder",
+        )
+
+
+def _reports(
+    answers: Answers, store: ImageStore, half_a: IntArray
+) -> tuple[TemperatureReport, ...]:
+    """Temperature of each exit, fitted on half A; none where no logits were kept."""
+    if answers.logits is None:
+        return ()
+    return temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])
+
+
+def _at_temperatures(
+    plain: Observations, answers: Answers, temperatures: list[float] | None
+) -> Observations:
+    if answers.logits is None or temperatures is None:
+        return plain
+    scores = all_scores(torch.from_numpy(answers.logits), temperatures)
+    return replace(plain, scores=scores.double().numpy())
 
 
 def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
@@ -154,9 +193,7 @@ def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
         )
 
 
-def open_source(
-    bundle: Bundle, source: Source, dataset: Dataset | None, options: Options, *, promise: bool
-) -> Dataset:
+def open_source(bundle: Bundle, source: Source, options: Options, *, promise: bool) -> Dataset:
     """Open the images, or check those that are open already.
 
     Raises:
@@ -174,7 +211,7 @@ def open_source(
             source.images, reading, split="calibration", observer=observer
         )
     else:
-        return dataset_of(bundle, options, dataset)
+        return dataset_of(bundle, options, source.dataset)
     check_not_trained_on(bundle, dataset, options, promise=promise)
     return dataset
 

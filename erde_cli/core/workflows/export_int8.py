@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,12 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.estimate import add_half_b, calibrate, estimated_content
-from erde_cli.core.calibration.thresholds_file import (
-    ThresholdsDocument,
-    target_to_json,
-    thresholds_document,
-)
+from erde_cli.core.calibration.estimate import calibrate, estimated
+from erde_cli.core.calibration.result import Basis, document_of, latency_document
+from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import ErdeError
@@ -32,15 +29,14 @@ from erde_cli.core.measurement.side_by_side import BatchPairs, leaving_ms, measu
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
-from erde_cli.core.storage.json_files import Json
+from erde_cli.core.workflows.calibration_images import observations_of
 from erde_cli.core.workflows.export_int8_cost import (
     Int8Cost,
     UnderThresholds,
     differing_of,
     drop_of,
-    observations_of,
 )
-from erde_cli.core.workflows.export_int8_images import Int8Images, estimate_of, target_of
+from erde_cli.core.workflows.export_int8_images import Int8Images
 from erde_cli.core.workflows.options import Options
 
 _VERIFIED = 512  # images, at most
@@ -81,32 +77,18 @@ def export_int8(
     options.observer.phase("Choosing thresholds for the quantised scores")
     before = record.calibration
     macs = np.array(profile_model(bundle.model, bundle.image_size).cumulative_macs, dtype=float)
-    seen = [observations_of(one, macs, images, before.metric) for one in done.answers]
-    timed = _latencies(done, images) if target_of(before).kind == "max_latency" else None
+    seen = [observations_of(one, macs, images.labels, before.metric) for one in done.answers]
+    timed = _latencies(done, images) if before.target.read().needs == "latencies" else None
     after = recalibrated(before, replace(seen[1], latencies=timed), images)
     if before.certificate is not None:
         options.observer.warning(
             f"What was promised of {bundle.path} does not hold for its int8 stages: their "
             "thresholds are chosen again, as an estimate."
         )
-    changed = {"calibration": after.model_dump(), "versions": _versions(record)}
-    record = ExportRecord.model_validate({**record.model_dump(), **changed})
+    record = record.model_copy(update={"calibration": after, "versions": _versions(record)})
     write_manifest(folder, done.files, record, quantisation(len(images.ranges)))
     checks = _verified(folder, done.answers[1], record, images, options)
-    exits = (seen[0].exits(before.values), seen[1].exits(after.values))
-    cost = Int8Cost(
-        images, before, after,
-        float32=UnderThresholds.of(seen[0], before.values),
-        kept=UnderThresholds.of(seen[1], before.values),
-        int8=UnderThresholds.of(seen[1], after.values),
-        drop=None if images.labels is None else drop_of(done.answers, exits),
-        differing=differing_of(done.answers, exits, np.arange(len(images.store))),
-        differing_half_b=differing_of(done.answers, exits, images.half_b),
-        sizes=done.sizes,
-        latency=_measured(done, images, after, options),
-        checks=tuple(checks),
-    )  # fmt: skip
-    return record, cost
+    return record, _cost(done, images, after, seen, checks, options)
 
 
 def _quantise(
@@ -133,33 +115,48 @@ def recalibrated(
     before: ThresholdsDocument, seen: Observations, images: Int8Images
 ) -> ThresholdsDocument:
     """The same target on the quantised scores; a promise becomes an estimate of its risk."""
-    target = target_of(before)
+    target = before.target.read()
     searched = seen
-    if target.kind == "max_risk" and target.risk != "accuracy-gap" and seen.agrees is not None:
-        # What the risk counts is disagreement with the last exit, whatever the labels say.
+    if target.by_agreement and seen.agrees is not None:
         searched = replace(seen, correct=seen.agrees, labelled=False)
-    content = estimated_content(calibrate(searched, estimate_of(target)))
-    add_half_b(content, searched, images.half_b)
-    latencies = None if seen.latencies is None else {
-        "ms": seen.latencies.tolist(), "batch": 1, "threads": 1, "device": "cpu"
-    }  # fmt: skip
-    about: Json = {
-        "temperatures": before.temperatures,
-        "target": target_to_json(target),
-        "source": images.kind,
-        "split_fingerprint": images.fingerprint,
-        "precision": "float32",
-        "device": "cpu",
-        "weights_digest": before.weights_digest,
-        "exit_accuracy": _listed(seen.exit_accuracy),
-        "exit_balanced_accuracy": _listed(seen.exit_balanced_accuracy),
-        "latency": latencies,
-    }
-    return thresholds_document({**content, **about})
+    found = estimated(calibrate(searched, target.estimated()), searched, images.half_b)
+    found = replace(
+        found,
+        # An estimate has no confidence.
+        target=before.target.model_copy(update={"confidence": None, "how": "searched"}),
+        exit_accuracy=seen.exit_accuracy,
+        exit_balanced_accuracy=seen.exit_balanced_accuracy,
+    )
+    basis = Basis(
+        images.kind, images.fingerprint, before.weights_digest, "float32", "cpu",
+        before.temperatures, latency_document(seen, 1, "cpu"),
+    )  # fmt: skip
+    return document_of(found, basis)
 
 
-def _listed(shares: tuple[float, ...] | None) -> list[float] | None:
-    return None if shares is None else list(shares)
+def _cost(
+    done: _Quantised,
+    images: Int8Images,
+    after: ThresholdsDocument,
+    seen: Sequence[Observations],
+    checks: Sequence[Check],
+    options: Options,
+) -> Int8Cost:
+    """Float and int8 next to each other: answers, and times measured now."""
+    before = done.record.calibration
+    exits = (seen[0].exits(before.values), seen[1].exits(after.values))
+    return Int8Cost(
+        images, before, after,
+        float32=UnderThresholds.of(seen[0], before.values),
+        kept=UnderThresholds.of(seen[1], before.values),
+        int8=UnderThresholds.of(seen[1], after.values),
+        drop=None if images.labels is None else drop_of(done.answers, exits),
+        differing=differing_of(done.answers, exits, np.arange(len(images.store))),
+        differing_half_b=differing_of(done.answers, exits, images.half_b),
+        sizes=done.sizes,
+        latency=_measured(done, images, after, options),
+        checks=tuple(checks),
+    )  # fmt: skip
 
 
 def _verified(

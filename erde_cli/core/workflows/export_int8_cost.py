@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.arrays import FloatArray
 from erde_cli.core.calibration.thresholds_file import FiguresDocument, ThresholdsDocument
 from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.export.check import Check
@@ -16,7 +15,6 @@ from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.measurement.side_by_side import BatchPairs, Pair
 from erde_cli.core.storage.json_files import Json
-from erde_cli.core.targets import Metric
 from erde_cli.core.thresholds import write_threshold
 from erde_cli.core.workflows.export_int8_images import Int8Images
 
@@ -121,7 +119,7 @@ class Int8Cost:
             "source": self.images.kind,
             "images": len(self.images.store),
             "range_images": len(self.images.ranges),
-            "target": after.target,
+            "target": after.target.model_dump(),
             "met": after.met,
             "met_where_chosen": after.met_where_chosen,
             "certified": after.certified,
@@ -161,18 +159,6 @@ def differing_of(
     first, second = (one.predictions for one in answers)
     taken = first[rows, exits[0]] != second[rows, exits[1]]
     return Differing.of((first != second)[places], taken[places])
-
-
-def observations_of(
-    answers: Answers, macs: FloatArray, images: Int8Images, metric: Metric
-) -> Observations:
-    """What every exit said, in the form that thresholds are chosen from."""
-    agrees = answers.predictions == answers.predictions[:, -1:]
-    correct = agrees if images.labels is None else answers.correct
-    return Observations(
-        answers.scores, correct, macs, agrees, labelled=images.labels is not None,
-        classes=images.labels if metric == "balanced_accuracy" else None,
-    )  # fmt: skip
 
 
 def _batch_to_json(one: BatchPairs) -> Json:

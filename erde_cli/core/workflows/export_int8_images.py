@@ -9,17 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.estimate import Target
+from erde_cli.core.calibration.document import ImageSource
 from erde_cli.core.calibration.halves import halves
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import InputError
-from erde_cli.core.thresholds import read_threshold
-from erde_cli.core.workflows.calibration_images import (
-    Kind,
-    Source,
-    open_source,
-)
+from erde_cli.core.workflows.calibration_images import Source, open_source, require_several
 from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Options
 
@@ -34,7 +28,7 @@ class Int8Images:
     """
 
     store: ImageStore
-    kind: Kind
+    kind: ImageSource
     fingerprint: str
     ranges: NDArray[np.int64]
     half_b: NDArray[np.int64]
@@ -71,26 +65,8 @@ def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Imag
         )
     else:
         source = Source(images=data) if kind == "unlabelled folder" else Source(data=data)
-    dataset = open_source(bundle, source, None, options, promise=False)
+    dataset = open_source(bundle, source, options, promise=False)
     store = load_split(dataset, "calibration", options)
-    if len(store) < 2:
-        raise InputError(
-            "Ranges are measured on some images and looked at on others.",
-            got="one image",
-            expected="two at the very least; some hundreds to be of use",
-            hint="put more images there, or give another folder",
-        )
+    require_several(store, "Ranges are measured on some images and looked at on others.")
     half_a, half_b = halves(len(store), dataset.fingerprint)
     return Int8Images(store, source.kind, dataset.fingerprint, np.sort(half_a[:_RANGES]), half_b)
-
-
-def target_of(document: ThresholdsDocument) -> Target:
-    """What thresholds were chosen for."""
-    written = document.target
-    value, risk = read_threshold(written["value"]), written.get("risk")
-    return Target(written["kind"], value, risk, metric=document.metric)  # type: ignore[arg-type]
-
-
-def estimate_of(target: Target) -> Target:
-    """The same target without a promise: a risk of ε is 100 ε points below the last exit."""
-    return Target("max_drop", 100 * target.value) if target.kind == "max_risk" else target

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, target_to_json
+from erde_cli.core.calibration.thresholds_file import TargetDocument, ThresholdsDocument
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.device import Precision
 from erde_cli.core.errors import BundleError
@@ -108,7 +108,7 @@ def kept_thresholds(recipe: Recipe, dataset: Dataset, found: ThresholdsDocument 
     """Whether thresholds were chosen for this recipe's target, on these images, in this way."""
     return (
         found is not None
-        and found.target == target_to_json(target_of(recipe.calibration))
+        and found.target == TargetDocument.of(target_of(recipe.calibration))
         and found.split_fingerprint == dataset.fingerprint
         and found.precision == PRECISION
         and (found.temperatures is not None) == recipe.calibration.temperature

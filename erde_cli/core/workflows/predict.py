@@ -83,7 +83,7 @@ class Totals:
             "full_macs": full,
             "macs_saved": None if expected is None else 1 - expected / full,
             "thresholds": [write_threshold(value) for value in self.chosen.rule.thresholds],
-            "target": self.chosen.target,
+            "target": self.chosen.target.model_dump(),
             "certified": self.chosen.certified,
             "runtime": self.runtime,
         }

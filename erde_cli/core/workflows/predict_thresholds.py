@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, rule_of, target_to_json
+from erde_cli.core.calibration.rule import rule_of
+from erde_cli.core.calibration.thresholds_file import TargetDocument, ThresholdsDocument
 from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.exit_rule import ExitRule
-from erde_cli.core.storage.json_files import Json
-from erde_cli.core.targets import Target
+from erde_cli.core.targets import Target, Threshold
+from erde_cli.core.thresholds import read_threshold
 from erde_cli.core.workflows.open_model import Opened
 from erde_cli.core.workflows.options import Options
 
@@ -19,7 +20,7 @@ class Chosen:
 
     rule: ExitRule
     certified: bool
-    target: Json
+    target: TargetDocument
 
 
 def choose(model: Opened, options: Options, threshold: str | None, pick: Target | None) -> Chosen:
@@ -32,7 +33,7 @@ def choose(model: Opened, options: Options, threshold: str | None, pick: Target 
     document, exits = model.calibration, model.exit_count
     if threshold is not None:
         rule = rule_of(document, threshold, exits)
-        return Chosen(rule, False, target_to_json(Target("threshold", rule.thresholds[0]), "given"))
+        return Chosen(rule, False, TargetDocument.of(Threshold(rule.thresholds[0]), "given"))
     if document is None:
         raise BundleError(
             f"{model.bundle} has no thresholds, so no image can leave early.",
@@ -51,10 +52,8 @@ def _picked(model: Opened, document: ThresholdsDocument, pick: Target, options: 
     from erde_cli.core.calibration.pick import choose_point
 
     full = float(model.answering.cumulative_macs[-1])
-    point, target, certified = choose_point(model.bundle, document, pick, full, options.observer)
-    certified = certified and document.device == model.device
-    rule = rule_of(document, None, model.exit_count)
-    values = document.model_copy(update={"thresholds": point.thresholds}).values
-    return Chosen(
-        replace(rule, thresholds=tuple(values)), certified, target_to_json(target, "picked")
-    )
+    picked = choose_point(model.bundle, document, pick, full, options.observer)
+    certified = picked.certified and document.device == model.device
+    thresholds = tuple(map(read_threshold, picked.point.thresholds))
+    rule = replace(rule_of(document, None, model.exit_count), thresholds=thresholds)
+    return Chosen(rule, certified, TargetDocument.of(picked.target, "picked"))

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from erde_cli.core.calibration.estimate import Observations, Target, calibrate, choose
+from erde_cli.core.calibration.estimate import Observations, calibrate, choose
 from erde_cli.core.inference.by_class import by_class
 from erde_cli.core.inference.observations import balancing
+from erde_cli.core.targets import MaxDrop, Target
 
 from .test_estimate import TARGETS as BY_ACCURACY
 from .test_estimate import all_midpoints, observe
@@ -72,7 +73,7 @@ def test_early_exit_may_ruin_a_rare_class_by_accuracy_and_not_by_balanced_accura
     scores = np.stack([draw.uniform(0, 0.8, 1000) + 0.2 * classes, np.zeros(1000)], axis=1)
     correct = np.stack([classes == 0, np.ones(1000, dtype=bool)], axis=1)
     seen = Observations(scores, correct, np.array([1.0, 4.0]))
-    drop = Target("max_drop", 5)
+    drop = MaxDrop(5)
     recall = {}
     for found in (seen, replace(seen, classes=classes)):
         metric = "accuracy" if found.classes is None else "balanced_accuracy"

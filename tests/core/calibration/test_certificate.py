@@ -1,20 +1,24 @@
 """Which half chooses and which one tests."""
 
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
 
-from erde_cli.core.calibration.certificate import certified_content, losses
-from erde_cli.core.calibration.halves import Seen, halves
+from erde_cli.core.calibration.certificate import certified, losses
+from erde_cli.core.calibration.document import CertificateDocument
+from erde_cli.core.calibration.halves import halves
+from erde_cli.core.calibration.observations import CalibrationObservations
+from erde_cli.core.calibration.result import CalibrationResult
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.targets import Risk, Target
+from erde_cli.core.models.profile import Profile
+from erde_cli.core.targets import MaxRisk, Risk
+from erde_cli.core.thresholds import read_threshold
 
 COUNT = 1200
 HALF_A, HALF_B = halves(COUNT, "fingerprint")
-TARGETS = [Target("max_risk", 0.08, risk, 0.9) for risk in ("disagreement", "accuracy-gap")]
+TARGETS = [MaxRisk(0.08, risk=risk, confidence=0.9) for risk in ("disagreement", "accuracy-gap")]
 
 
 def images() -> Observations:
@@ -27,9 +31,16 @@ def images() -> Observations:
     return Observations(scores, correct, np.array([1.0, 2.0, 3.0]), agrees)
 
 
-def content(observations: Observations, target: Target) -> dict[str, Any]:
-    seen = SimpleNamespace(observations=observations, half_a=HALF_A, half_b=HALF_B)
-    return certified_content(cast(Seen, seen), target)
+def result_of(
+    observations: Observations, target: MaxRisk
+) -> tuple[CalibrationResult, CertificateDocument]:
+    profile = cast(Profile, None)
+    seen = CalibrationObservations(
+        "fingerprint", observations, observations, None, (), HALF_A, HALF_B, profile, None
+    )
+    found = certified(seen, target)
+    assert found.certificate is not None
+    return found, found.certificate
 
 
 def changed(observations: Observations, half: np.ndarray) -> Observations:
@@ -47,48 +58,47 @@ def changed(observations: Observations, half: np.ndarray) -> Observations:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.risk)
-def test_half_b_chooses_no_candidate_and_half_a_gives_no_figure(target: Target) -> None:
-    before = content(images(), target)
-    assert before["certified"]
-    chain = [point["thresholds"] for point in before["frontier"]]
-    of_b = content(changed(images(), HALF_B), target)
-    assert [point["thresholds"] for point in of_b["frontier"]] == chain
-    assert of_b["certificate"] != before["certificate"]
-    of_a = content(changed(images(), HALF_A), target)
-    assert [point["thresholds"] for point in of_a["frontier"]] != chain
-    never = [found["frontier"][0] for found in (before, of_a)]
-    assert never[0]["full_accuracy"] == never[1]["full_accuracy"]
-    assert before["certificate"]["images"] == len(HALF_B) == 600
+def test_half_b_chooses_no_candidate_and_half_a_gives_no_figure(target: MaxRisk) -> None:
+    before, certificate = result_of(images(), target)
+    assert before.point.certified
+    chain = [point.thresholds for point in before.frontier]
+    of_b, other = result_of(changed(images(), HALF_B), target)
+    assert [point.thresholds for point in of_b.frontier] == chain
+    assert other != certificate
+    of_a, _ = result_of(changed(images(), HALF_A), target)
+    assert [point.thresholds for point in of_a.frontier] != chain
+    never = [found.frontier[0] for found in (before, of_a)]
+    assert never[0].full_accuracy == never[1].full_accuracy
+    assert certificate.images == len(HALF_B) == 600
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.risk)
 def test_the_chain_is_the_same_for_every_promise_and_what_is_rejected_is_marked(
-    target: Target,
+    target: MaxRisk,
 ) -> None:
-    found = content(images(), target)
-    stricter = content(images(), replace(target, value=0.04, confidence=0.99))
-    for key in ("thresholds", "expected_macs"):
-        assert [one[key] for one in found["frontier"]] == [one[key] for one in stricter["frontier"]]
-    assert stricter["certificate"]["rejected"] < found["certificate"]["rejected"]
-    rejected = found["certificate"]["rejected"]
-    marks = [point["certified"] for point in found["frontier"]]
+    found, certificate = result_of(images(), target)
+    stricter, other = result_of(images(), replace(target, value=0.04, confidence=0.99))
+    for one, same in zip(found.frontier, stricter.frontier, strict=True):
+        assert (one.thresholds, one.expected_macs) == (same.thresholds, same.expected_macs)
+    rejected = certificate.rejected
+    assert other.rejected < rejected
+    marks = [point.certified for point in found.frontier]
     assert marks == [True] * (rejected + 1) + [False] * (len(marks) - rejected - 1)
-    assert found["thresholds"] == found["frontier"][rejected]["thresholds"]
+    assert found.point.thresholds == found.frontier[rejected].thresholds
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.risk)
-def test_the_risk_that_is_tested_is_that_of_the_deployed_thresholds(target: Target) -> None:
+def test_the_risk_that_is_tested_is_that_of_the_deployed_thresholds(target: MaxRisk) -> None:
     observations = images()
-    found = content(observations, target)
+    found, certificate = result_of(observations, target)
     half_b = observations.only(HALF_B)
-    exits = half_b.exits([float(str(one).replace("never", "0").replace("always", "inf"))
-                          for one in found["thresholds"]])  # fmt: skip
+    exits = half_b.exits([read_threshold(one) for one in found.point.thresholds])
     every = np.arange(len(half_b))
     if target.risk == "disagreement":
         observed = 1 - half_b.agrees[every, exits].mean()  # type: ignore[index]
     else:
         observed = half_b.correct[:, -1].mean() - half_b.correct[every, exits].mean()
-    assert found["certificate"]["observed"] == pytest.approx(observed)
+    assert certificate.observed == pytest.approx(observed)
     assert observed < target.value
 
 
@@ -104,7 +114,8 @@ def test_losses_by_hand() -> None:
 def test_without_an_answer_to_be_had_every_image_goes_to_the_last_exit(risk: Risk) -> None:
     poor = replace(images(), agrees=np.zeros((COUNT, 3), bool), correct=np.zeros((COUNT, 3), bool))
     poor.agrees[:, -1] = poor.correct[:, -1] = True  # type: ignore[index]
-    found = content(poor, Target("max_risk", 0.01, risk, 0.9))
-    assert (found["met"], found["certified"], found["thresholds"]) == (False, False, ["never"] * 2)
-    assert found["exit_rates"] == (0, 0, 1) or list(found["exit_rates"]) == [0, 0, 1]
-    assert found["certificate"]["least_images"] == (230 if risk == "disagreement" else None)
+    found, certificate = result_of(poor, MaxRisk(0.01, risk=risk, confidence=0.9))
+    point = found.point
+    assert (found.met, point.certified, point.thresholds) == (False, False, ["never"] * 2)
+    assert point.exit_rates == [0, 0, 1]
+    assert certificate.least_images == (230 if risk == "disagreement" else None)

@@ -9,17 +9,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from erde_cli.core.calibration.estimate import Observations, Target, calibrate, choose, one_target
+from erde_cli.core.calibration.estimate import Observations, calibrate, choose
 from erde_cli.core.calibration.search import Goal, Search
-from erde_cli.core.errors import InputError
 from erde_cli.core.inference.routing import first_exit
+from erde_cli.core.targets import (
+    MaxDrop,
+    MaxLatency,
+    MaxMacs,
+    MinAccuracy,
+    Target,
+    Threshold,
+)
 
 Key = tuple[float, float, float]
 TARGETS = [
-    *(Target("max_drop", points) for points in (0.0, 1.0, 5.0, 20.0)),
-    *(Target("max_macs", share) for share in (0.2, 0.5, 0.7, 1.0)),
-    Target("min_accuracy", 0.6),
-    Target("min_accuracy", 0.99),
+    *(MaxDrop(points) for points in (0.0, 1.0, 5.0, 20.0)),
+    *(MaxMacs(share) for share in (0.2, 0.5, 0.7, 1.0)),
+    MinAccuracy(0.6),
+    MinAccuracy(0.99),
 ]
 
 
@@ -136,13 +143,13 @@ def test_the_table_is_what_each_choice_gives() -> None:
 
 def test_a_latency_budget_is_kept_in_milliseconds_not_in_macs() -> None:
     observations = replace(observe(5, 400, 3), latencies=np.array([1.0, 9.0, 10.0]))
-    result = calibrate(observations, Target("max_latency", 3.0))
+    result = calibrate(observations, MaxLatency(3.0))
     assert result.met_where_chosen
     rates = np.array(result.chosen.exit_rates)
     assert result.chosen.expected_latency == pytest.approx(rates @ [1.0, 9.0, 10.0])
     assert 2.0 < (result.chosen.expected_latency or 0) <= 3.0
     with pytest.raises(ValueError, match="latency"):
-        calibrate(observe(5, 400, 3), Target("max_latency", 3.0))
+        calibrate(observe(5, 400, 3), MaxLatency(3.0))
 
 
 def test_met_refers_to_what_was_held_out() -> None:
@@ -161,7 +168,7 @@ def test_met_refers_to_what_was_held_out() -> None:
 @pytest.mark.parametrize("exits", [1, 2, 3, 4, 5])
 def test_the_frontier_rises_from_always_to_never_and_is_scored_held_out(exits: int) -> None:
     observations = observe(1, 300, exits)
-    frontier = calibrate(observations, Target("max_drop", 1.0)).frontier
+    frontier = calibrate(observations, MaxDrop(1.0)).frontier
     assert 1 <= len(frontier) <= 66
     assert all(theta == math.inf for theta in frontier[0].thresholds[:1])
     assert frontier[-1].thresholds == (0.0,) * (exits - 1)
@@ -178,7 +185,7 @@ def test_the_frontier_rises_from_always_to_never_and_is_scored_held_out(exits: i
 
 def test_the_best_choice_lies_on_the_frontier() -> None:
     observations = observe(4, 200, 3)
-    result = calibrate(observations, Target("max_macs", 0.6))
+    result = calibrate(observations, MaxMacs(0.6))
     cheaper = [
         point.figures.accuracy or 0
         for point in result.frontier
@@ -191,10 +198,10 @@ def test_without_labels_the_last_exit_stands_in_for_them() -> None:
     seen = observe(6, 500, 3)
     agrees = seen.correct == seen.correct[:, -1:]
     unlabelled = Observations(seen.scores, agrees, seen.cumulative_macs, agrees, None, False)
-    result = calibrate(unlabelled, Target("max_macs", 0.6))
+    result = calibrate(unlabelled, MaxMacs(0.6))
     assert result.chosen.accuracy is None
     assert result.chosen.full_accuracy is None
-    same = calibrate(replace(unlabelled, labelled=True), Target("max_macs", 0.6))
+    same = calibrate(replace(unlabelled, labelled=True), MaxMacs(0.6))
     assert same.thresholds == result.thresholds
     assert result.chosen.agreement == same.chosen.accuracy
     assert unlabelled.exit_accuracy is None
@@ -228,7 +235,7 @@ def test_no_threshold_hangs_on_the_rounding_of_a_score(target: Target) -> None:
 @pytest.mark.parametrize("value", [0.0, 0.37, math.inf])
 @pytest.mark.parametrize("exits", [1, 2, 4])
 def test_a_threshold_is_the_same_at_every_exit(value: float, exits: int) -> None:
-    result = calibrate(observe(0, 50, exits), Target("threshold", value))
+    result = calibrate(observe(0, 50, exits), Threshold(value))
     assert result.thresholds == (value,) * (exits - 1)
     assert result.met
 
@@ -237,7 +244,7 @@ def test_a_threshold_is_the_same_at_every_exit(value: float, exits: int) -> None
 def test_a_budget_below_the_first_exit_is_not_met_and_everything_leaves_there(exits: int) -> None:
     costs = [4.0, 6.0, 8.0, 10.0][:exits]
     observations = observe(0, 40, exits, costs=costs)
-    result = calibrate(observations, Target("max_macs", 0.1))
+    result = calibrate(observations, MaxMacs(0.1))
     assert not result.met_where_chosen
     assert result.chosen.exit_rates == (1.0,) + (0.0,) * (exits - 1)
     assert result.chosen.expected_macs == pytest.approx(4)
@@ -246,18 +253,18 @@ def test_a_budget_below_the_first_exit_is_not_met_and_everything_leaves_there(ex
 @pytest.mark.parametrize("exits", [3, 4, 5])
 def test_among_equals_the_more_cautious_thresholds_are_chosen(exits: int) -> None:
     observations = observe(0, 60, exits, costs=[4.0, 6.0, 8.0, 10.0, 11.0][:exits])
-    thresholds, _ = choose(observations, Target("max_macs", 0.1))
+    thresholds, _ = choose(observations, MaxMacs(0.1))
     assert thresholds == (math.inf, *[0.0] * (exits - 2))  # no image gets to the others
     same = replace(observations, correct=np.ones((60, exits), bool))
     free = replace(same, cumulative_macs=np.ones(exits))
-    assert choose(free, Target("max_drop", 0.0))[0] == (0.0,) * (exits - 1)
+    assert choose(free, MaxDrop(0.0))[0] == (0.0,) * (exits - 1)
 
 
 @pytest.mark.parametrize("exits", [2, 3])
 def test_a_budget_of_exactly_the_first_exit_is_met(exits: int) -> None:
     observations = observe(0, 40, exits, costs=[3.0, 6.0, 10.0][-exits:])
     share = observations.cumulative_macs[0] / observations.cumulative_macs[-1]
-    result = calibrate(observations, Target("max_macs", float(share)))
+    result = calibrate(observations, MaxMacs(float(share)))
     assert result.met
     assert result.chosen.exit_rates[0] == 1
 
@@ -266,7 +273,7 @@ def test_a_budget_of_exactly_the_first_exit_is_met(exits: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_no_drop_can_always_be_met(exits: int, seed: int) -> None:
     observations = observe(seed, 60, exits)
-    result = calibrate(observations, Target("max_drop", 0.0))
+    result = calibrate(observations, MaxDrop(0.0))
     assert result.met_where_chosen
     assert result.chosen.accuracy >= result.chosen.full_accuracy
     assert result.chosen.expected_macs <= observations.cumulative_macs[-1] * (1 + 1e-9)
@@ -339,7 +346,7 @@ def test_the_last_exit_keeps_what_has_not_left_whatever_its_score() -> None:
 
 def test_the_figures_are_those_of_the_chosen_thresholds() -> None:
     observations = observe(2, 200, 3)
-    result = calibrate(observations, Target("max_drop", 3.0))
+    result = calibrate(observations, MaxDrop(3.0))
     exits = observations.exits(result.thresholds)
     assert result.images == 200
     assert result.chosen.full_accuracy == observations.correct[:, 2].mean()
@@ -357,7 +364,7 @@ def test_the_held_out_figure_is_not_the_one_it_was_chosen_on() -> None:
             generator.uniform(size=(100, 3)) < 0.7,
             np.array([1.0, 2.0, 3.0]),
         )
-        result = calibrate(noise, Target("max_drop", 1.0))
+        result = calibrate(noise, MaxDrop(1.0))
         gaps.append(result.chosen.accuracy - result.held_out.accuracy)
     assert np.mean(gaps) > 0.005
     assert np.mean(gaps) > 2 * np.std(gaps) / math.sqrt(20)
@@ -368,7 +375,7 @@ def test_the_held_out_figure_is_not_the_one_it_was_chosen_on() -> None:
 def test_a_larger_drop_never_costs_more(exits: int, seed: int) -> None:
     observations = observe(seed, 120, exits)
     costs = [
-        calibrate(observations, Target("max_drop", points)).chosen.expected_macs
+        calibrate(observations, MaxDrop(points)).chosen.expected_macs
         for points in (0, 0.5, 1, 2, 5, 10, 50, 100)
     ]
     assert all(later <= before * (1 + 1e-9) for before, later in pairwise(costs))
@@ -380,10 +387,7 @@ def test_a_larger_drop_never_costs_more(exits: int, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_larger_budget_is_never_less_accurate(exits: int, seed: int) -> None:
     observations = observe(seed, 120, exits)
-    results = [
-        calibrate(observations, Target("max_macs", share))
-        for share in (0.05, 0.3, 0.5, 0.7, 0.9, 1)
-    ]
+    results = [calibrate(observations, MaxMacs(share)) for share in (0.05, 0.3, 0.5, 0.7, 0.9, 1)]
     met = [result.chosen.accuracy for result in results if result.met_where_chosen]
     assert met == sorted(met)
     assert met[-1] >= observations.full_accuracy
@@ -393,94 +397,3 @@ def test_a_larger_budget_is_never_less_accurate(exits: int, seed: int) -> None:
         for result in results
         if result.met_where_chosen
     )
-
-
-@pytest.mark.parametrize(
-    ("given", "target"),
-    [
-        ({"threshold": 0.3}, Target("threshold", 0.3)),
-        ({"threshold": "always"}, Target("threshold", math.inf)),
-        ({"threshold": "never"}, Target("threshold", 0.0)),
-        ({"threshold": 0}, Target("threshold", 0.0)),
-        ({"max_drop": 0}, Target("max_drop", 0)),
-        ({"max_drop": 100}, Target("max_drop", 100)),
-        ({"max_macs": 0.5, "max_drop": None}, Target("max_macs", 0.5)),
-        ({"max_macs": 1}, Target("max_macs", 1)),
-        ({"min_accuracy": 0.85}, Target("min_accuracy", 0.85)),
-        ({"max_latency": 2.5}, Target("max_latency", 2.5)),
-        ({"max_risk": 0.05}, Target("max_risk", 0.05, "disagreement", 0.9)),
-        ({"max_drop": 1, "metric": "accuracy"}, Target("max_drop", 1)),
-        (
-            {"max_latency": 1, "metric": "balanced_accuracy"},
-            Target("max_latency", 1, metric="balanced_accuracy"),
-        ),
-        ({"threshold": 1, "metric": "accuracy"}, Target("threshold", 1.0)),
-        (
-            {"max_risk": 0.05, "risk": "accuracy-gap", "confidence": 0.95},
-            Target("max_risk", 0.05, "accuracy-gap", 0.95),
-        ),
-    ],
-)
-def test_one_target_is_made_of_the_one_that_is_given(
-    given: dict[str, float], target: Target
-) -> None:
-    assert one_target(**given) == target
-
-
-@pytest.mark.parametrize(
-    ("given", "got"),
-    [
-        ({}, "none"),
-        ({"threshold": 0.3, "max_drop": 1}, "--threshold and --max-drop"),
-        ({"min_accuracy": 85}, "85"),
-        ({"min_accuracy": 0}, "0"),
-        ({"max_latency": 0}, "0"),
-        ({"max_latency": math.inf}, "inf"),
-        ({"max_risk": 0}, "0"),
-        ({"max_risk": 1}, "1"),
-        ({"max_risk": 0.05, "confidence": 0.4}, "0.4"),
-        ({"max_risk": 0.05, "confidence": 1}, "1"),
-        ({"max_risk": 0.05, "risk": "loss"}, "loss"),
-        ({"max_drop": 1, "confidence": 0.9}, "--confidence 0.9 without --max-risk"),
-        ({"threshold": 1, "risk": "disagreement"}, "--risk disagreement without --max-risk"),
-        ({"max_drop": 0, "max_macs": 0.5}, "--max-drop and --max-macs"),
-        (
-            {"threshold": 1, "metric": "balanced_accuracy"},
-            "--threshold with --metric balanced_accuracy",
-        ),
-        (
-            {"threshold": 0, "max_drop": 0, "max_macs": 1},
-            "--threshold and --max-drop and --max-macs",
-        ),
-        ({"threshold": -0.1}, "-0.1"),
-        ({"threshold": math.nan}, "nan"),
-        ({"threshold": math.inf}, "inf"),
-        ({"threshold": "half"}, "'half'"),
-        ({"max_drop": -1}, "-1"),
-        ({"max_drop": 100.5}, "100.5"),
-        ({"max_drop": math.nan}, "nan"),
-        ({"max_drop": math.inf}, "inf"),
-        ({"max_macs": 0}, "0"),
-        ({"max_macs": -0.5}, "-0.5"),
-        ({"max_macs": 1.5}, "1.5"),
-        ({"max_macs": math.nan}, "nan"),
-        ({"max_macs": math.inf}, "inf"),
-    ],
-)
-def test_none_two_or_impossible_targets_are_refused(given: dict[str, float], got: str) -> None:
-    with pytest.raises(InputError) as caught:
-        one_target(**given)
-    assert caught.value.got == got
-    assert caught.value.expected
-
-
-@pytest.mark.parametrize(
-    ("target", "unit"),
-    [
-        (Target("threshold", 0.3), "nats"),
-        (Target("max_drop", 1), "points"),
-        (Target("max_macs", 0.5), "share of full MACs"),
-    ],
-)
-def test_a_target_knows_its_unit(target: Target, unit: str) -> None:
-    assert target.unit == unit

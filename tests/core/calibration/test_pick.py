@@ -4,7 +4,7 @@ import pytest
 
 from erde_cli.core.calibration.pick import pick
 from erde_cli.core.calibration.thresholds_file import PointDocument
-from erde_cli.core.targets import Target
+from erde_cli.core.targets import MaxMacs, MinAccuracy, Target
 
 
 def point(macs: float, accuracy: float, balanced: float | None) -> PointDocument:
@@ -18,7 +18,7 @@ def point(macs: float, accuracy: float, balanced: float | None) -> PointDocument
 
 @pytest.mark.parametrize(
     ("target", "place", "balanced_place"),
-    [(Target("max_macs", 1), 1, 2), (Target("min_accuracy", 0.8), 0, 2)],
+    [(MaxMacs(1), 1, 2), (MinAccuracy(0.8), 0, 2)],
 )
 def test_the_best_point_is_the_best_by_the_metric(
     target: Target, place: int, balanced_place: int

@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy
 
-from erde_cli.core.calibration.estimate import Observations, Target, calibrate
+from erde_cli.core.calibration.estimate import Observations, calibrate
 from erde_cli.core.calibration.temperature import (
     LEAST,
     MOST,
@@ -27,6 +27,7 @@ from erde_cli.core.calibration.temperature import (
     temperature_reports,
 )
 from erde_cli.core.inference.routing import all_scores
+from erde_cli.core.targets import MaxDrop, MaxMacs, Target
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -241,7 +242,7 @@ def test_two_logits_that_division_makes_equal_keep_their_label(dtype: type[np.fl
     assert merged > 10
 
 
-@pytest.mark.parametrize("target", [Target("max_drop", 2.0), Target("max_macs", 0.6)], ids=str)
+@pytest.mark.parametrize("target", [MaxDrop(2.0), MaxMacs(0.6)], ids=str)
 @pytest.mark.parametrize("temperatures", [(0.5, 0.6, 0.7), (2.0, 0.5, 3.0), (3.0, 2.0, 1.5)])
 def test_for_two_classes_thresholds_searched_anew_give_the_same_exits(
     target: Target, temperatures: tuple[float, ...]

@@ -48,7 +48,7 @@ def content(
     return {
         **figures, "thresholds": written, "temperatures": None, "met": True,
         "target": {
-            "kind": "max_drop", "value": 1, "unit": "points",
+            "kind": "max_drop", "value": 1, "unit": "points", "how": "searched",
             "metric": "accuracy" if balanced is None else "balanced_accuracy",
         }, "met_where_chosen": True,
         "exit_balanced_accuracy": None if balanced is None else [balanced] * exits,

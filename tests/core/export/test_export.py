@@ -44,7 +44,8 @@ def record_of(
         "certified": False, "bounds": None,
     }  # fmt: skip
     calibration = thresholds_document({
-        **figures, "thresholds": thresholds, "temperatures": temperatures, "target": {},
+        **figures, "thresholds": thresholds, "temperatures": temperatures,
+        "target": {"kind": "max_drop", "value": 1, "unit": "points", "how": "searched"},
         "met": True, "met_where_chosen": True, "certified": False, "source": "calibration split",
         "split_fingerprint": "", "images": 2, "precision": "float32", "device": "cpu",
         "weights_digest": "", "held_out": figures, "exit_accuracy": None,

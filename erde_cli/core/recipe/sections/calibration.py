@@ -9,11 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.recipe.sections.base import Section
+from erde_cli.core.targets import TARGETS
 from erde_cli.core.thresholds import read_threshold
 
-TARGETS = ("threshold", "max_drop", "min_accuracy", "max_macs", "max_latency", "max_risk")
 OF_RISK = ("risk", "confidence")
-_NO_METRIC = ("threshold", "max_risk")
 
 
 class Calibration(Section):
@@ -73,8 +72,8 @@ class Calibration(Section):
             rule = "risk and confidence belong to max_risk, which is not set"
         elif self.max_risk is not None and self.tuned_on == "all":
             rule = "max_risk promises nothing where tuned_on is all"
-        elif self.metric == "balanced_accuracy" and self.target[0] in _NO_METRIC:
-            others = [name for name in TARGETS if name not in _NO_METRIC]
+        elif self.metric == "balanced_accuracy" and not TARGETS[self.target[0]].has_metric:
+            others = [name for name, one in TARGETS.items() if one.has_metric]
             rule = f"{self.target[0]} has no metric; balanced_accuracy is for {', '.join(others)}"
         if rule:
             raise PydanticCustomError("rule", "{rule}", {"rule": rule})

@@ -1,0 +1,56 @@
+"""The exit rule of a calibration, or of thresholds that are given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from erde_cli.core.calibration.document import ThresholdsDocument
+from erde_cli.core.errors import InputError
+from erde_cli.core.inference.exit_rule import ExitRule
+from erde_cli.core.thresholds import read_threshold
+
+Thresholds = float | str | Sequence[float | str]
+
+
+def rule_of(
+    document: ThresholdsDocument | None, thresholds: Thresholds | None, exit_count: int
+) -> ExitRule:
+    """Rule under thresholds that are given, or under those of a calibration.
+
+    Temperatures and precision are the calibration's in any case, if there was one.
+
+    Args:
+        document: what the calibration wrote.
+        thresholds: θ in nats, "always" or "never": one for all early exits, or one for each.
+        exit_count: of the network, the last exit included.
+
+    Raises:
+        InputError: a threshold is none, or there are too few or too many.
+        ValueError: there is neither a calibration nor a threshold.
+    """
+    if thresholds is None:
+        if document is None:
+            raise ValueError("neither a calibration nor a threshold")
+        values = tuple(document.values)
+    elif isinstance(thresholds, Sequence) and not isinstance(thresholds, str):
+        values = tuple(_theta(one) for one in thresholds)
+    else:
+        values = (_theta(thresholds),) * (exit_count - 1)
+    if len(values) != exit_count - 1:
+        raise InputError(
+            "There must be one threshold for each early exit.",
+            got=str(len(values)),
+            expected=f"{exit_count - 1}, or a single one for all",
+            hint="give one for all early exits, or one for each",
+        )
+    if document is None:
+        return ExitRule(values)
+    temperatures = document.temperatures
+    return ExitRule(
+        values, None if temperatures is None else tuple(temperatures), document.precision
+    )
+
+
+def _theta(value: float | str) -> float:
+    return math.inf if value == math.inf else read_threshold(value)
