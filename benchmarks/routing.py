@@ -22,9 +22,9 @@ from benchmarks.networks import NETWORKS, network
 from erde_cli.core.device import make_context
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.inference.routing import route
-from erde_cli.core.inference.scores import softmax_entropy
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.scores import ENTROPY
 
 MIXES = {"50/30/20": (0.5, 0.3, 0.2), "80/15/5": (0.8, 0.15, 0.05), "10/20/70": (0.1, 0.2, 0.7)}
 IMAGES = 2048
@@ -50,7 +50,7 @@ class Prefix(nn.Module):
 @torch.inference_mode()
 def thresholds_for(model: EarlyExitNet, images: Tensor, mix: Sequence[float]) -> list[float]:
     """Quantiles of the scores, in nats, that send the given shares of `images` to each exit."""
-    scores = softmax_entropy(model(images))
+    scores = ENTROPY.value(model(images))
     waiting = torch.ones(len(images), dtype=torch.bool)
     limits = []
     for exit_, share in enumerate(mix[:-1]):

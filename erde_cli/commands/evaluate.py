@@ -92,7 +92,11 @@ def evaluate(
     show(
         document,
         as_json,
-        evaluation_table(f"{document['images']:,} images ({escape(document['split'])})", document),
+        evaluation_table(
+            f"{document['images']:,} images ({escape(document['split'])})",
+            document,
+            evaluation.score.unit,
+        ),
         *_relied_on(document),
         *weakest_table(document),
         *gap_table(document),

@@ -133,7 +133,7 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
     what = "Before quantising, verified" if found.int8 else "Verified"
     checks = table(
         f"{what} on {found.images:,} {source}: same exits, same labels",
-        "θ, nats",
+        f"θ, {found.record.score.unit}",
         "left at each exit",
         "too close to θ",
         "largest difference",

@@ -116,7 +116,7 @@ def predict(
     document = totals.to_json()
     printed.end(document)
     if not as_json:
-        show({}, False, *totals_pieces(document), stderr=csv == STDOUT)
+        show({}, False, *totals_pieces(document, totals.unit), stderr=csv == STDOUT)
     if totals.failed:
         raise typer.Exit(1)
 

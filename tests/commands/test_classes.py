@@ -104,7 +104,8 @@ def test_balanced_accuracy_stands_below_accuracy_where_classes_are_uneven(
 
     found = uneven(images)
     for made in (
-        evaluation_table("x", found), comparison_table({"teacher": found, "student": found}),
+        evaluation_table("x", found, "nats"),
+        comparison_table({"teacher": found, "student": found}),
     ):  # fmt: skip
         Console(width=200).print(made)
         out = capsys.readouterr().out

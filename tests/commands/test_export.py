@@ -33,8 +33,8 @@ from erde_cli.core.export import onnx_single as onnx_file
 from erde_cli.core.export import torch_export
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.inference.answers import answer_all, ready
-from erde_cli.core.inference.scores import softmax_entropy
 from erde_cli.core.models.folding import folded
+from erde_cli.core.scores import ENTROPY
 
 from ..conftest import Cli
 from ..edited import edit_json, update_json
@@ -297,7 +297,7 @@ def test_json_has_the_documented_keys(student: Path, tmp_path: Path, json_of: Js
 
 BREAKS: dict[str, tuple[Any, str, Any, str]] = {
     "thresholds": (onnx_file, "float32_thresholds", lambda v: np.zeros(2, np.float32), "leave at"),
-    "temperatures": (onnx_file, "score_of", lambda logits, _: softmax_entropy(logits), "leave at"),
+    "temperatures": (onnx_file, "score_of", lambda logits, *_: ENTROPY.value(logits), "leave at"),
     "tolerance": (export_check, "TOLERANCE", 0.0, "probabilities differ"),
 }
 

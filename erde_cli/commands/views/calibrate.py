@@ -72,7 +72,7 @@ def _exits(document: ThresholdsDocument) -> Table:
     rates, temperatures = document.exit_rates, document.temperatures
     timed = document.latency
     more = [*(["temperature"] if temperatures else []), *(["ms"] if timed else [])]
-    made = table("Exits", "exit", "θ, nats", "leave here %", *more)
+    made = table("Exits", "exit", f"θ, {document.unit}", "leave here %", *more)
     for index, (theta, rate) in enumerate(zip([*document.thresholds, None], rates, strict=True)):
         extra = [f"{temperatures[index]:.3f}"] if temperatures else []
         extra += [f"{timed.ms[index]:.3f}"] if timed else []

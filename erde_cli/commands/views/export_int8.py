@@ -40,7 +40,7 @@ def figures_table(cost: Int8Cost) -> Table:
     made.add_section()
     for index in exits[:-1]:
         thetas = [threshold(write_threshold(one.thresholds[index])) for one in columns]
-        made.add_row(f"θ of exit {exit_name(index, len(exits))}, nats", *thetas)
+        made.add_row(f"θ of exit {exit_name(index, len(exits))}, {cost.after.unit}", *thetas)
     for index in exits:
         name = f"leave at exit {exit_name(index, len(exits))} %"
         made.add_row(name, *(percent(one.exit_rates[index]) for one in columns))

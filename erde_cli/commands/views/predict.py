@@ -165,14 +165,14 @@ class TableRows:
         self._out.write(f"{left}  {sure:>12}  {at:>8}  {nats:>13}\n")
 
 
-def totals_pieces(totals: dict[str, Any]) -> list[RenderableType]:
-    """Table of the exits, and what was saved."""
+def totals_pieces(totals: dict[str, Any], unit: str) -> list[RenderableType]:
+    """Table of the exits, and what was saved; thresholds are in a unit."""
     rates, thresholds = totals["exit_rates"], [*totals["thresholds"], None]
     failed = f", {totals['failed']:,} failed" if totals["failed"] else ""
     title = f"{totals['images']:,} images{failed}, {totals['images_per_second']:,.0f} images/s"
     if rates is None:
         return [title]
-    made = table(title, "exit", "leave here %", "MACs until here", "θ, nats")
+    made = table(title, "exit", "leave here %", "MACs until here", f"θ, {unit}")
     for index, cost in enumerate(totals["cumulative_macs"]):
         made.add_row(
             exit_name(index, len(rates)), percent(rates[index]), macs(cost),

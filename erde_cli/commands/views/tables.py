@@ -43,7 +43,7 @@ def macs(count: float) -> str:
 
 
 def threshold(value: float | str | None) -> str:
-    """A threshold in nats, or its word."""
+    """A threshold as a number, or its word."""
     if value is None:
         return "-"
     return value if isinstance(value, str) else f"{value:.4f}"
@@ -64,9 +64,9 @@ def exit_name(index: int, count: int) -> str:
     return f"{index + 1} of {count}"
 
 
-def evaluation_table(title: str, result: dict[str, Any]) -> Table:
-    """One evaluate object: every exit, then the whole under its thresholds."""
-    made = table(title, "exit", "accuracy %", "leave here %", "MACs until here", "θ, nats")
+def evaluation_table(title: str, result: dict[str, Any], unit: str) -> Table:
+    """One evaluate object: every exit, then the whole under its thresholds in a unit."""
+    made = table(title, "exit", "accuracy %", "leave here %", "MACs until here", f"θ, {unit}")
     exits: Sequence[dict[str, Any]] = result["exits"]
     thresholds = [*(result["thresholds"] or [None] * (len(exits) - 1)), None]
     for row, theta in zip(exits, thresholds, strict=True):
@@ -136,7 +136,7 @@ def sweep_table(evaluation: Evaluation) -> Table:
     """One θ for all exits, from never to always."""
     made = table(
         "One θ for all exits",
-        "θ, nats",
+        f"θ, {evaluation.score.unit}",
         "accuracy %",
         "expected MACs",
         "of full %",

@@ -43,6 +43,7 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.recipe.retired import as_now
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.scores import ENTROPY, Score
 from erde_cli.core.storage.files import digest_of_file
 
 _HINT = "copy the folder again, or train it again"
@@ -104,6 +105,16 @@ class Bundle:
                 hint="use the version of erde that wrote it, or train again",
             ) from error
 
+    @property
+    def score(self) -> Score:
+        """What its thresholds are compared with; entropy while it has none.
+
+        Raises:
+            BundleError: its thresholds cannot be used.
+        """
+        thresholds = self.thresholds()
+        return ENTROPY if thresholds is None else thresholds.score
+
     def thresholds(self) -> ThresholdsDocument | None:
         """Read its thresholds, if it has been calibrated.
 
@@ -155,6 +166,7 @@ class Bundle:
                 images,
                 thresholds.values,
                 thresholds.temperatures,
+                thresholds.score,
             )
 
     def predict(
@@ -170,8 +182,8 @@ class Bundle:
                 mode, PIL images, uint8 arrays or tensors [height, width, 3] or [height, width],
                 of any size.
             thresholds: θ in nats, "always" or "never": one for all early exits, or one for each;
-                the bundle's own where they are left out. Temperatures and precision are the
-                bundle's either way.
+                the bundle's own where they are left out. Score (and with it the unit),
+                temperatures and precision are the bundle's either way.
             batch: how many images the network is given at once; as many as suit it where left out.
 
         Raises:

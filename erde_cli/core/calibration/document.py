@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from erde_cli.core.scores import SCORES, Score
 from erde_cli.core.targets import TARGETS, Metric, Risk, Target, make_target
 from erde_cli.core.thresholds import WrittenThreshold, read_threshold
 
@@ -168,11 +169,14 @@ class LatencyDocument(_Document):
 
 
 class ThresholdsDocument(FiguresDocument):
-    """What `thresholds.json` holds; thresholds in nats, "never" is 0 and "always" infinite."""
+    """What `thresholds.json` holds; "never" is a threshold of 0, and "always" infinite.
+
+    criterion, unit: name and unit of the score that the thresholds are compared with.
+    """
 
     format: Literal[2, 3]
-    criterion: Literal["entropy"]
-    unit: Literal["nats"]
+    criterion: str
+    unit: str
     thresholds: list[WrittenThreshold]
     temperatures: list[Annotated[float, Field(gt=0)]] | None
     target: TargetDocument
@@ -204,6 +208,12 @@ class ThresholdsDocument(FiguresDocument):
         return content
 
     @model_validator(mode="after")
+    def _score_is_known(self) -> Self:
+        if self.criterion not in SCORES or self.unit != self.score.unit:
+            raise ValueError(f"{self.criterion} in {self.unit} is no score of erde's")
+        return self
+
+    @model_validator(mode="after")
     def _balanced_where_that_is_the_metric(self) -> Self:
         figures: list[FiguresDocument] = [self, self.held_out, *self.frontier]
         figures += [point.held_out for point in self.frontier if point.held_out is not None]
@@ -231,6 +241,11 @@ class ThresholdsDocument(FiguresDocument):
         return content
 
     @property
+    def score(self) -> Score:
+        """What the thresholds are compared with."""
+        return SCORES[self.criterion]
+
+    @property
     def metric(self) -> Metric:
         """What the frontier was made by, and the thresholds chosen by, if their target has one."""
         return self.target.metric or "accuracy"
@@ -241,7 +256,7 @@ class ThresholdsDocument(FiguresDocument):
 
     @property
     def values(self) -> list[float]:
-        """Thresholds in nats; 0 never, inf always."""
+        """Thresholds in `unit`; 0 never, inf always."""
         return [read_threshold(written) for written in self.thresholds]
 
 

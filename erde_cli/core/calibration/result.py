@@ -20,6 +20,7 @@ from erde_cli.core.calibration.document import (
 )
 from erde_cli.core.calibration.thresholds_file import thresholds_document
 from erde_cli.core.inference.observations import Figures, Observations
+from erde_cli.core.scores import ENTROPY
 from erde_cli.core.thresholds import write_threshold
 
 
@@ -55,6 +56,8 @@ class Basis:
     device: str
     temperatures: list[float] | None
     latency: LatencyDocument | None
+    criterion: str = ENTROPY.name
+    unit: str = ENTROPY.unit
 
 
 def figures_document(figures: Figures) -> FiguresDocument:

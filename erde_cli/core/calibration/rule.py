@@ -18,11 +18,11 @@ def rule_of(
 ) -> ExitRule:
     """Rule under thresholds that are given, or under those of a calibration.
 
-    Temperatures and precision are the calibration's in any case, if there was one.
+    Score, temperatures and precision are the calibration's in any case, if there was one.
 
     Args:
         document: what the calibration wrote.
-        thresholds: θ in nats, "always" or "never": one for all early exits, or one for each.
+        thresholds: θ, "always" or "never": one for all early exits, or one for each.
         exit_count: of the network, the last exit included.
 
     Raises:
@@ -46,10 +46,8 @@ def rule_of(
         )
     if document is None:
         return ExitRule(values)
-    temperatures = document.temperatures
-    return ExitRule(
-        values, None if temperatures is None else tuple(temperatures), document.precision
-    )
+    temperatures = None if document.temperatures is None else tuple(document.temperatures)
+    return ExitRule(values, temperatures, document.precision, document.score)
 
 
 def _theta(value: float | str) -> float:

@@ -19,6 +19,7 @@ from erde_cli.core.calibration.document import (
     ThresholdsDocument,
 )
 from erde_cli.core.errors import BundleError, InputError, first_reason
+from erde_cli.core.scores import ENTROPY
 from erde_cli.core.storage.json_files import digest_of, read_json, require_format, write_json
 
 __all__ = [
@@ -102,9 +103,11 @@ def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: s
 
 
 def thresholds_document(content: dict[str, Any]) -> ThresholdsDocument:
-    """What `thresholds.json` is to hold, validated and sealed."""
-    always = {"format": FORMAT, "criterion": "entropy", "unit": "nats"}
-    return sealed(ThresholdsDocument.model_validate({**content, **always, "seal": ""}))
+    """What `thresholds.json` is to hold, validated and sealed; of entropy, if it says no other."""
+    usual = {"criterion": ENTROPY.name, "unit": ENTROPY.unit}
+    return sealed(
+        ThresholdsDocument.model_validate({**usual, **content, "format": FORMAT, "seal": ""})
+    )
 
 
 def sealed(document: ThresholdsDocument) -> ThresholdsDocument:

@@ -16,8 +16,8 @@ import numpy as np
 
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.inference.scores import largest_entropy
 from erde_cli.core.randomness import derive_seed
+from erde_cli.core.scores import ENTROPY
 
 BUDGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the full MACs
 DRAWS = 2000
@@ -74,7 +74,7 @@ def one_threshold(classes: int) -> list[float]:
 
     Fixed beforehand, so that nothing is chosen on any image.
     """
-    largest = largest_entropy(classes)
+    largest = ENTROPY.largest(classes)
     return [*(step / _STEPS * largest for step in range(_STEPS + 1)), math.inf]
 
 

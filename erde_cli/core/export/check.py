@@ -17,7 +17,7 @@ from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
 
-NEAR = 1e-5  # nats: closer to a threshold, rounding may decide
+NEAR = 1e-5  # of a score: closer to a threshold, rounding may decide
 TOLERANCE = 1e-4  # of probabilities; rounding alone came to 1e-6
 
 
@@ -36,7 +36,7 @@ class Exported(Protocol):
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison under one set of thresholds, in nats.
+    """One comparison under one set of thresholds, in the score's unit.
 
     exits: images that left at each exit, [exits]. near: images that were not compared, since a
     score on their way lies too close to its threshold. largest_difference: of probabilities.
@@ -71,7 +71,7 @@ def verify(
         exported: what was exported.
         pixels: uint8 [images, height, width, 3].
         expected: what the network itself says of them, logits included.
-        calibrated: thresholds in nats that the export must have as its own.
+        calibrated: thresholds that the export must have as its own.
         temperatures: of every exit.
 
     Raises:

@@ -15,6 +15,7 @@ from erde_cli.core.export.check import Exported
 from erde_cli.core.export.record import ExportedAnswers
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.prediction import Predicted
+from erde_cli.core.scores import ENTROPY
 
 
 class OnnxPredictor:
@@ -41,13 +42,13 @@ class OnnxPredictor:
     def _part(self, pixels: Tensor, rule: ExitRule) -> tuple[NDArray[Any], ...]:
         found = self._network.answer(pixels.numpy(), rule.thresholds)
         confidences = found.probabilities[np.arange(len(found.labels)), found.labels]
-        return found.labels, confidences, _scores(found), found.exits
+        if found.scores is not None and self._network.record.score == ENTROPY:
+            return found.labels, confidences, found.scores, found.exits
+        return found.labels, confidences, _entropies(found), found.exits
 
 
-def _scores(found: ExportedAnswers) -> NDArray[np.float32]:
-    """Entropy at the exit taken in nats, float32 [images]; a single file tells probabilities."""
-    if found.scores is not None:
-        return found.scores
+def _entropies(found: ExportedAnswers) -> NDArray[np.float32]:
+    """Entropy at the exit taken in nats, float32 [images]; a single file tells no score."""
     entropies = entr(found.probabilities.astype(np.float64)).sum(axis=1)
     found_as: NDArray[np.float32] = entropies.astype(np.float32)
     return found_as

@@ -46,7 +46,7 @@ class OnnxNetwork(ABC):
 
         Args:
             pixels: uint8 [images, height, width, 3] of the network's size, at least one.
-            thresholds: θ of the early exits in nats; those in the file where left out.
+            thresholds: θ of the early exits; those in the file where left out.
 
         Raises:
             InputError: there are too few or too many thresholds.
@@ -124,7 +124,7 @@ class Staged(OnnxNetwork):
     def _batch(self, inputs: Array, thresholds: Sequence[float]) -> tuple[Array, ...]:
         count, classes = len(inputs), len(self.record.class_names)
         exits, labels = np.empty(count, np.int64), np.empty(count, np.int64)
-        sure, nats = np.empty((count, classes), np.float32), np.empty(count, np.float32)
+        sure, taken = np.empty((count, classes), np.float32), np.empty(count, np.float32)
         waiting, features = np.arange(count), inputs
         for index, session in enumerate(self._sessions):
             name = session.get_inputs()[0].name
@@ -134,12 +134,12 @@ class Staged(OnnxNetwork):
                 leaves = scores.astype(np.float64) < thresholds[index]
             gone = waiting[leaves]
             exits[gone], labels[gone] = index, label[leaves]
-            sure[gone], nats[gone] = probabilities[leaves], scores[leaves]
+            sure[gone], taken[gone] = probabilities[leaves], scores[leaves]
             waiting = waiting[~leaves]
             if not len(waiting):
                 break
             features = passed_on[0][~leaves] if len(gone) else passed_on[0]
-        return labels, exits, sure, nats
+        return labels, exits, sure, taken
 
 
 def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:

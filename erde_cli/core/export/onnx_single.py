@@ -6,7 +6,8 @@
               then: logits of exit 1
               else: stage 2, head 2 ...
 
-`probabilities` and `label` are made of the logits that come out, once, behind it all.
+The comparison is the same for every score: smaller is surer. `probabilities` and `label` are made
+of the logits that come out, once, behind it all.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.record import float32_thresholds
 from erde_cli.core.inference.routing import score_of
+from erde_cli.core.scores import Score
 
 IMAGE, THRESHOLDS = "image", "thresholds"
 PROBABILITIES, LABEL, EXIT = "probabilities", "label", "exit"
@@ -41,14 +43,17 @@ class _Result(NamedTuple):
 class _Early(nn.Module):
     """Input of a stage → features, logits and score of its exit."""
 
-    def __init__(self, stage: nn.Module, head: nn.Module, temperature: float | None) -> None:
+    def __init__(
+        self, stage: nn.Module, head: nn.Module, temperature: float | None, score: Score
+    ) -> None:
         super().__init__()
-        self.stage, self.head, self._temperature = stage, head, temperature
+        self.stage, self.head = stage, head
+        self._temperature, self._score = temperature, score
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.stage(images)
         logits = self.head(features)
-        return features, logits, score_of(logits, self._temperature)
+        return features, logits, score_of(logits, self._temperature, self._score)
 
 
 def write_onnx_file(exported: ExportNetwork, path: Path) -> None:
@@ -89,7 +94,7 @@ def _whole(exported: ExportNetwork) -> onnx.GraphProto:
 def _stages(exported: ExportNetwork) -> list[onnx.GraphProto]:
     """Graph of each stage with its head; the names in them are unique among all of them."""
     network, features, graphs = exported.network, exported.example, []
-    temperatures = exported.record.temperature_of_exits
+    temperatures, score = exported.record.temperature_of_exits, exported.record.score
     for index, (stage, head) in enumerate(zip(network.stages, network.heads, strict=True)):
         takes = IMAGE if index == 0 else _name(index - 1, "features")
         prefix, logits = _name(index, ""), _name(index, "logits")
@@ -97,7 +102,7 @@ def _stages(exported: ExportNetwork) -> list[onnx.GraphProto]:
             last = nn.Sequential(stage, head).eval()
             graphs.append(graph_of(last, features, takes, [logits], prefix))
             break
-        module = _Early(stage, head, temperatures[index]).eval()
+        module = _Early(stage, head, temperatures[index], score).eval()
         gives = [_name(index, "features"), logits, _name(index, "score")]
         graphs.append(graph_of(module, features, takes, gives, prefix))
         with torch.no_grad():

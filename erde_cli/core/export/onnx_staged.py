@@ -16,6 +16,7 @@ from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.record import write_manifest
 from erde_cli.core.inference.routing import score_of
+from erde_cli.core.scores import Score
 
 _OUTPUTS = ("probabilities", "label", "score", "next_features")
 
@@ -23,15 +24,18 @@ _OUTPUTS = ("probabilities", "label", "score", "next_features")
 class _Stage(nn.Module):
     """Input of a stage → probabilities, label and score of its exit, and the features."""
 
-    def __init__(self, stage: nn.Module, head: nn.Module, temperature: float | None) -> None:
+    def __init__(
+        self, stage: nn.Module, head: nn.Module, temperature: float | None, score: Score
+    ) -> None:
         super().__init__()
-        self.stage, self.head, self._temperature = stage, head, temperature
+        self.stage, self.head = stage, head
+        self._temperature, self._score = temperature, score
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = self.stage(images)
         logits = self.head(features)
         scaled = logits if self._temperature is None else logits / self._temperature
-        score = score_of(logits, self._temperature)
+        score = score_of(logits, self._temperature, self._score)
         return scaled.softmax(dim=-1), logits.argmax(dim=-1), score, features
 
 
@@ -49,11 +53,11 @@ def write_stages(exported: ExportNetwork, folder: Path) -> None:
         ErdeError: what comes out is not valid ONNX.
     """
     network, features, files = exported.network, exported.example, []
-    temperatures = exported.record.temperature_of_exits
+    temperatures, score = exported.record.temperature_of_exits, exported.record.score
     for index, (stage, head) in enumerate(zip(network.stages, network.heads, strict=True)):
         is_last = index == network.exit_count - 1
         kind, gives = (_LastStage, _OUTPUTS[:-1]) if is_last else (_Stage, _OUTPUTS)
-        module = kind(stage, head, temperatures[index]).eval()
+        module = kind(stage, head, temperatures[index], score).eval()
         graph = graph_of(module, features, "features" if index else "image", gives)
         graph.name = f"stage{index}"
         files.append(f"stage{index}.onnx")

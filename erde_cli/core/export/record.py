@@ -25,6 +25,7 @@ from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import OLD_RULES, PixelRules
+from erde_cli.core.scores import Score
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import parse_json, read_json, write_json
 
@@ -39,7 +40,7 @@ class ExportedAnswers:
     """labels: int64 [images]. exits: int64 [images]. probabilities: float32 [images, classes].
 
     Probabilities are those of the exit taken, at its temperature where it has one; so are scores,
-    float32 [images] in nats, of what tells them.
+    float32 [images], of what tells them.
     """
 
     labels: NDArray[np.int64]
@@ -101,8 +102,13 @@ class ExportRecord(BaseModel):
         return OLD_RULES if self.pixels is None else self.pixels.rules
 
     @property
+    def score(self) -> Score:
+        """What its stages compute and compare with the thresholds."""
+        return self.calibration.score
+
+    @property
     def thresholds(self) -> list[float]:
-        """θ of the early exits in nats; 0 never, inf always."""
+        """θ of the early exits in the score's unit; 0 never, inf always."""
         return self.calibration.values
 
     @property

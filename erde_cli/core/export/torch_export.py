@@ -63,7 +63,7 @@ class TorchExported:
         inputs = torch.from_numpy(self.record.inputs(pixels))
         size = images_at_once(self.record.image_size, inputs.device)
         logits = torch.cat([self._network(part) for part in torch.split(inputs, size)])
-        scores = all_scores(logits, self.record.temperatures)
+        scores = all_scores(logits, self.record.temperatures, self.record.score)
         exits = first_exit(scores, self.record.thresholds if thresholds is None else thresholds)
         taken = logits[torch.arange(len(logits)), exits]
         labels = taken.argmax(dim=-1)

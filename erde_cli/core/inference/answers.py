@@ -17,20 +17,28 @@ from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.routing import all_scores, route
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.folding import folded
+from erde_cli.core.scores import ENTROPY, Score
 
 
 @dataclass(frozen=True)
 class Answers:
     """What every exit says of every image.
 
-    correct: bool [images, exits]. scores: entropy in nats, float64 [images, exits].
+    correct: bool [images, exits]. scores: in the score's unit, float64 [images, exits].
     predictions: int64 [images, exits]. logits: float32 [images, exits, classes], where asked for.
+    other_entropies: nats, float64 [images, exits], where the scores are none.
     """
 
     correct: NDArray[np.bool_]
     scores: NDArray[np.float64]
     predictions: NDArray[np.int64]
     logits: NDArray[np.float32] | None = None
+    other_entropies: NDArray[np.float64] | None = None
+
+    @property
+    def entropies(self) -> NDArray[np.float64]:
+        """Entropy in nats, whatever the score, float64 [images, exits]."""
+        return self.scores if self.other_entropies is None else self.other_entropies
 
     @property
     def accuracy(self) -> list[float]:
@@ -91,6 +99,7 @@ def answer_all(
     temperatures: Sequence[float] | None = None,
     *,
     keep_logits: bool = False,
+    score: Score = ENTROPY,
 ) -> Answers:
     """Run every image through every exit; leaves the model in the mode it was in.
 
@@ -101,13 +110,16 @@ def answer_all(
         context: where the network lies.
         temperatures: of every exit; they change scores, never predictions or logits.
         keep_logits: give the logits as well; fitting temperatures needs them.
+        score: what the exit rule tests.
     """
-    scores, predictions, kept = [], [], []
+    scores, entropies, predictions, kept = [], [], [], []
     with evaluation_mode(model):
         for batch in evaluation_batches(store, normalisation, context):
             with context.autocast():
                 logits = model(batch.images).float()
-            scores.append(all_scores(logits, temperatures).cpu())
+            scores.append(all_scores(logits, temperatures, score).cpu())
+            if score != ENTROPY:
+                entropies.append(all_scores(logits, temperatures).cpu())
             predictions.append(logits.argmax(dim=-1).cpu())
             if keep_logits:
                 kept.append(logits.cpu())
@@ -118,6 +130,7 @@ def answer_all(
         torch.cat(scores).double().numpy(),
         chosen.numpy(),
         torch.cat(kept).numpy() if keep_logits else None,
+        torch.cat(entropies).double().numpy() if entropies else None,
     )
 
 
@@ -128,8 +141,9 @@ def route_all(
     thresholds: Sequence[float],
     context: Context,
     temperatures: Sequence[float] | None = None,
+    score: Score = ENTROPY,
 ) -> RoutedAnswers:
-    """Run every image to the exit it leaves at, under thresholds in nats, and no further.
+    """Run every image to the exit it leaves at, under thresholds in the score's unit, no further.
 
     Temperatures, one for every exit, change where an image leaves, never what an exit says of it.
     """
@@ -137,7 +151,7 @@ def route_all(
     with evaluation_mode(model):
         for batch in evaluation_batches(store, normalisation, context):
             with context.autocast():
-                routed = route(model, batch.images, thresholds, temperatures)
+                routed = route(model, batch.images, thresholds, temperatures, score)
             exits.append(routed.exit.cpu())
             predictions.append(routed.logits.argmax(dim=-1).cpu())
     return RoutedAnswers(torch.cat(exits).numpy(), torch.cat(predictions).numpy())

@@ -1,9 +1,11 @@
-"""The exit rule: thresholds, temperatures, and the precision they belong to; without torch."""
+"""The exit rule: a score, thresholds, temperatures, and their precision; without torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from erde_cli.core.scores import ENTROPY, Score
 
 if TYPE_CHECKING:
     from erde_cli.core.device import Precision
@@ -11,8 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExitRule:
-    """θ of the early exits in nats, temperatures of all exits, and the precision they belong to."""
+    """What thresholds decide by, and the precision they belong to.
+
+    thresholds: θ of the early exits in the score's unit. temperatures: of all exits.
+    """
 
     thresholds: tuple[float, ...]
     temperatures: tuple[float, ...] | None = None
     precision: Precision = "float32"
+    score: Score = ENTROPY

@@ -52,7 +52,7 @@ class Figures:
 class Observations:
     """What every exit said of the calibration images, and what it costs.
 
-    scores: entropy in nats, float64 [images, exits]; the last column is not used.
+    scores: smaller is surer, float64 [images, exits]; the last column is not used.
     correct: bool [images, exits]; of unlabelled images, whether an exit agrees with the last one.
     cumulative_macs: [exits]. agrees: bool [images, exits]. latencies: ms of leaving, [exits].
     classes: true class of each image, int64 [images], where thresholds are chosen by balanced
@@ -80,7 +80,7 @@ class Observations:
         )  # fmt: skip
 
     def exits(self, thresholds: Sequence[float]) -> IntArray:
-        """Exit of each image under thresholds (nats), int64 [images]."""
+        """Exit of each image under thresholds in the score's unit, int64 [images]."""
         exits: IntArray = first_exit(torch.from_numpy(self.scores), thresholds).numpy()
         return exits
 

@@ -1,7 +1,8 @@
 """What a network says of images: a class, how sure it is, and the exit that said so.
 
 The label is the largest of the logits. Confidence and entropy are those of the exit taken, at the
-temperature of that exit where it has one: the entropy is the very score that the exit rule tested.
+temperature of that exit where it has one. Where entropy is the score, it is the very number that
+the exit rule tested.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.scores import ENTROPY
 
 Images = GivenImage | Iterable[GivenImage]
 
@@ -36,7 +38,7 @@ class Prediction:
         label: number of the class, from 0.
         class_name: its name.
         confidence: softmax probability of that class at the exit taken, from 0 to 1.
-        entropy: of the softmax at the exit taken, in nats; the score that the exit rule tested.
+        entropy: of the softmax at the exit taken, in nats, whatever the score.
         exit: where the image left, from 0.
         macs: multiply-adds spent on the image: every stage and every head on the way.
     """
@@ -157,7 +159,7 @@ class Predictor:
 
         Args:
             pixels: uint8 [images, height, width, 3], at least one image of the network's size.
-            rule: thresholds and temperatures.
+            rule: score, thresholds and temperatures.
             batch: how many images the network is given at once; as many as suit it where left out.
         """
         parts = [self._part(part, rule) for part in torch.split(pixels, self.batch_size(batch))]
@@ -167,19 +169,20 @@ class Predictor:
     def _part(self, pixels: Tensor, rule: ExitRule) -> tuple[Tensor, ...]:
         images = self.normalise(self.context.to_device(pixels))
         with self.context.autocast():
-            routed = route(self.network, images, rule.thresholds, rule.temperatures)
+            routed = route(self.network, images, rule.thresholds, rule.temperatures, rule.score)
         labels = routed.logits.argmax(dim=-1)
-        confidences = _confidences(routed, labels, rule.temperatures)
-        return labels, confidences, routed.score, routed.exit
+        scaled = _scaled(routed, rule.temperatures)
+        confidences = scaled.softmax(dim=-1).gather(1, labels[:, None])[:, 0]
+        entropies = routed.score if rule.score == ENTROPY else ENTROPY.value(scaled)
+        return labels, confidences, entropies, routed.exit
 
 
-def _confidences(routed: Routed, labels: Tensor, temperatures: Sequence[float] | None) -> Tensor:
-    """Probability of each image's label at the exit it took, float32 [images]."""
-    logits = routed.logits
-    if temperatures is not None:
-        by_exit = torch.tensor(temperatures, device=logits.device)
-        logits = logits / by_exit[routed.exit][:, None]
-    return logits.softmax(dim=-1).gather(1, labels[:, None])[:, 0]
+def _scaled(routed: Routed, temperatures: Sequence[float] | None) -> Tensor:
+    """Logits of the exit each image took, at its temperature, [images, classes]."""
+    if temperatures is None:
+        return routed.logits
+    by_exit = torch.tensor(temperatures, device=routed.logits.device)
+    return routed.logits / by_exit[routed.exit][:, None]
 
 
 @dataclass

@@ -1,27 +1,31 @@
 """The one exit rule, and the routing of a batch through the stages.
 
-An image leaves at the first exit whose score, the entropy of its softmax in nats, is below that
-exit's threshold (strictly). The last exit has no threshold. The rule sees logits only: labels
-cannot change an exit. A temperature, where an exit has one, enters its score and nothing else.
+An image leaves at the first exit whose score is below that exit's threshold (strictly). The score
+is entropy unless another one is given. The last exit has no threshold. The rule sees logits only:
+labels cannot change an exit. A temperature, where an exit has one, enters its score and nothing
+else.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from erde_cli.core.device import images_at_once
-from erde_cli.core.inference.scores import softmax_entropy
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.scores import ENTROPY, Score
+
+Scored = Callable[[Tensor], Tensor]  # logits of one exit → their scores
 
 
 @dataclass(frozen=True)
 class Routed:
-    """What left, and where: logits [batch, classes], exit [batch] int64, score [batch] nats."""
+    """What left, and where: logits [batch, classes], exit [batch] int64, score [batch] float32."""
 
     logits: Tensor
     exit: Tensor
@@ -32,8 +36,8 @@ def first_exit(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
     """Index of the exit each image leaves at, int64 [batch].
 
     Args:
-        scores: entropies in nats, [batch, exits].
-        thresholds: θ of the early exits in nats, `exits - 1` of them; 0 never, inf always.
+        scores: [batch, exits], smaller is surer.
+        thresholds: θ of the early exits, `exits - 1` of them, in their unit; 0 never, inf always.
     """
     if len(thresholds) != scores.shape[1] - 1:
         raise ValueError(f"{scores.shape[1] - 1} thresholds expected, got {len(thresholds)}")
@@ -43,21 +47,23 @@ def first_exit(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
     return leaves.int().argmax(dim=1)
 
 
-def score_of(logits: Tensor, temperature: float | None) -> Tensor:
-    """Score of one exit: entropy in nats of softmax(logits / temperature), float32 [...].
+def score_of(logits: Tensor, temperature: float | None, score: Score = ENTROPY) -> Tensor:
+    """Score of one exit, of softmax(logits / temperature) in the score's unit, float32 [...].
 
     Every score comes from here: another way to divide could round to the other side of a threshold.
     """
-    return softmax_entropy(logits if temperature is None else logits / temperature)
+    return score.value(logits if temperature is None else logits / temperature)
 
 
-def all_scores(logits: Tensor, temperatures: Sequence[float] | None = None) -> Tensor:
+def all_scores(
+    logits: Tensor, temperatures: Sequence[float] | None = None, score: Score = ENTROPY
+) -> Tensor:
     """Scores of every exit, float32 [batch, exits], of logits [batch, exits, classes]."""
     if temperatures is None:
-        return softmax_entropy(logits)
+        return score.value(logits)
     check_temperatures(temperatures, logits.shape[1])
     by_exit = zip(logits.unbind(dim=1), temperatures, strict=True)
-    return torch.stack([score_of(at_exit, value) for at_exit, value in by_exit], dim=1)
+    return torch.stack([score_of(at_exit, value, score) for at_exit, value in by_exit], dim=1)
 
 
 def check_temperatures(temperatures: Sequence[float] | None, exit_count: int) -> None:
@@ -80,6 +86,7 @@ def route(
     images: Tensor,
     thresholds: Sequence[float],
     temperatures: Sequence[float] | None = None,
+    score: Score = ENTROPY,
 ) -> Routed:
     """Run a batch stage by stage, and drop the images that have left.
 
@@ -88,17 +95,19 @@ def route(
     Args:
         model: network in evaluation mode; `folded` makes it faster.
         images: normalised, [batch, 3, height, width].
-        thresholds: θ of the early exits in nats.
+        thresholds: θ of the early exits, in the score's unit.
         temperatures: of every exit; they change scores, never the logits that are given back.
+        score: what is compared with the thresholds.
     """
     if len(thresholds) != model.exit_count - 1:
         raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
     check_temperatures(temperatures, model.exit_count)
     by_exit = (None,) * model.exit_count if temperatures is None else tuple(temperatures)
+    scored = [partial(score_of, temperature=one, score=score) for one in by_exit]
     if len(images) == 1:
-        return _route_one(model, images, thresholds, by_exit)
+        return _route_one(model, images, thresholds, scored)
     parts = [
-        _route_batch(model, part, thresholds, by_exit)
+        _route_batch(model, part, thresholds, scored)
         for part in torch.split(images, images_at_once(images.shape[-1], images.device))
     ]
     return Routed(
@@ -112,7 +121,7 @@ def _route_batch(
     model: EarlyExitNet,
     images: Tensor,
     thresholds: Sequence[float],
-    temperatures: Sequence[float | None],
+    scored: Sequence[Scored],
 ) -> Routed:
     waiting = torch.arange(len(images), device=images.device)
     left: list[tuple[Tensor, Tensor, Tensor]] = []  # places, logits, scores; one entry an exit
@@ -120,7 +129,7 @@ def _route_batch(
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
-        scores = score_of(logits, temperatures[index])
+        scores = scored[index](logits)
         if index == model.exit_count - 1:
             left.append((waiting, logits, scores))
             break
@@ -138,14 +147,14 @@ def _route_one(
     model: EarlyExitNet,
     image: Tensor,
     thresholds: Sequence[float],
-    temperatures: Sequence[float | None],
+    scored: Sequence[Scored],
 ) -> Routed:
     """`route` for one image, without any bookkeeping: there it would cost as much as a stage."""
     features = image
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
-        score = score_of(logits, temperatures[index])
+        score = scored[index](logits)
         if index == model.exit_count - 1 or score.item() < thresholds[index]:
             break
     return Routed(logits, torch.full((1,), index, device=image.device), score)

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from erde_cli.core.inference.scores import largest_entropy, softmax_entropy
 from erde_cli.core.randomness import permutation
 from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn
+from erde_cli.core.scores import ENTROPY
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def confidence(logits: Tensor) -> Tensor:
 
     The entropy, whatever score the exits decide by: minimising E makes the student unsure.
     """
-    return 1 - softmax_entropy(logits) / largest_entropy(logits.shape[-1])
+    return 1 - ENTROPY.value(logits) / ENTROPY.largest(logits.shape[-1])
 
 
 def entropy_mask(settings: Distillation, seed: int = 0, rank: int = 0) -> Mask:

@@ -21,8 +21,8 @@ from erde_cli.core.inference.answers import Answers, answer_all, ready, route_al
 from erde_cli.core.inference.by_class import ByClass, by_class
 from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
 from erde_cli.core.inference.observations import Adaptive, Observations, adaptive_of
-from erde_cli.core.inference.scores import largest_entropy
 from erde_cli.core.models.profile import Profile
+from erde_cli.core.scores import ENTROPY, Score
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds import WrittenThreshold, write_threshold
@@ -31,14 +31,14 @@ from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on
 
-# Shares of the largest entropy, ln K: fixed beforehand, the same for every bundle.
+# Shares of the largest score (of entropy: ln K): fixed beforehand, the same for every bundle.
 _GRID = (0, 0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45,
          0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, math.inf)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One θ (nats) for all exits, and what it gives."""
+    """One θ for all exits, and what it gives."""
 
     threshold: float
     adaptive: Adaptive
@@ -63,6 +63,7 @@ class Evaluation:
     by_class: ByClass
     sweep: list[SweepRow]
     drift: Drift | None
+    score: Score
     entropy_gaps: list[EntropyGap] | None = None
 
     @property
@@ -111,7 +112,7 @@ class Evaluation:
         if recipe.distillation.method == "cross_entropy" or max(recipe.pairing) >= exits:
             return self
         right = teacher.answers.correct[:, recipe.pairing]
-        gaps = entropy_gaps(self.answers.scores, self.answers.correct, right)
+        gaps = entropy_gaps(self.answers.entropies, self.answers.correct, right)
         return replace(self, entropy_gaps=gaps)
 
 
@@ -172,14 +173,16 @@ def evaluate_store(
     """
     model = ready(bundle.model, context)
     document = bundle.thresholds() if adaptive else None
-    temperatures = document.temperatures if document else None
-    answers = answer_all(model, store, bundle.normalisation, context, temperatures).finite()
+    temperatures, score = (document.temperatures, document.score) if document else (None, ENTROPY)
+    answers = answer_all(
+        model, store, bundle.normalisation, context, temperatures, score=score
+    ).finite()
     costs = np.array(bundle.profile.cumulative_macs, dtype=np.float64)
     exits = np.full(len(store), bundle.model.exit_count - 1)
     answered, moved = answers.predictions[:, -1], None
     if document is not None:
         thetas = document.values
-        routed = route_all(model, store, bundle.normalisation, thetas, context, temperatures)
+        routed = route_all(model, store, bundle.normalisation, thetas, context, temperatures, score)
         exits, answered = routed.exits, routed.predictions
         counts = np.bincount(exits, minlength=bundle.model.exit_count).tolist()
         moved = drift(document.half_b_exits, counts)
@@ -196,14 +199,15 @@ def evaluate_store(
         agreement=float((answered == answers.predictions[:, -1]).mean()),
         right=right,
         by_class=by_class(bundle.class_names, labels, answered, exits, costs),
-        sweep=_sweep(Observations(answers.scores, answers.correct, costs), bundle),
+        sweep=_sweep(Observations(answers.scores, answers.correct, costs), bundle, score),
         drift=moved,
+        score=score,
     )
 
 
-def _sweep(seen: Observations, bundle: Bundle) -> list[SweepRow]:
+def _sweep(seen: Observations, bundle: Bundle, score: Score) -> list[SweepRow]:
     """What every θ of the grid gives, the same one for all early exits."""
-    early, top = bundle.model.exit_count - 1, largest_entropy(bundle.model.classes)
+    early, top = bundle.model.exit_count - 1, score.largest(bundle.model.classes)
     grid = [0.0 if share == 0 else share * top for share in _GRID]
     return [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
 

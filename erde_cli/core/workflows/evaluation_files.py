@@ -66,7 +66,7 @@ def _trade_off(title: str, evaluation: Evaluation, teacher: Point | None) -> Tra
 
 
 def _sweep_csv(evaluation: Evaluation) -> str:
-    head = ["threshold_nats", "accuracy", "expected_macs"]
+    head = [f"threshold_{evaluation.score.unit}", "accuracy", "expected_macs"]
     head += [f"exit_rate_{i}" for i in range(len(evaluation.profile.exits))]
     rows = (
         [write_threshold(row.threshold), found.accuracy, found.expected_macs, *found.exit_rates]

@@ -117,7 +117,7 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
     context = options.inference_context("float32")
     expected = answer_all(
         ready(bundle.model, context), store, bundle.normalisation, context,
-        record.temperatures, keep_logits=True,
+        record.temperatures, keep_logits=True, score=record.score,
     ).finite()  # fmt: skip
     options.observer.phase("Exporting")
     with _beside(request) as place:

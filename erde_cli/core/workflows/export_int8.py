@@ -129,7 +129,7 @@ def recalibrated(
     )
     basis = Basis(
         images.kind, images.fingerprint, before.weights_digest, "float32", "cpu",
-        before.temperatures, latency_document(seen, 1, "cpu"),
+        before.temperatures, latency_document(seen, 1, "cpu"), before.criterion, before.unit,
     )  # fmt: skip
     return document_of(found, basis)
 

@@ -63,6 +63,11 @@ class Totals:
         return sum(self.counts)
 
     @property
+    def unit(self) -> str:
+        """Unit of the thresholds."""
+        return self.chosen.rule.score.unit
+
+    @property
     def expected_macs(self) -> float | None:
         """MACs of one image, in the mean; None without images."""
         if not self.images:

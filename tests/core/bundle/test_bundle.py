@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.bundle.document import BundleDocument
 from erde_cli.core.errors import BundleError
-from erde_cli.core.inference.scores import softmax_entropy
+from erde_cli.core.scores import ENTROPY
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import digest_of
 
@@ -170,7 +170,7 @@ def test_each_image_leaves_at_its_own_exit_under_the_bundles_thresholds(student:
     images = torch.randn(40, 3, side, side, generator=generator)
     with torch.no_grad():
         logits = bundle.model(images)
-    scores = softmax_entropy(logits)
+    scores = ENTROPY.value(logits)
     # Between the two that lie furthest apart, so that no rounding moves an image.
     middle = scores[:, 0].sort().values[10:30]
     widest = int((middle[1:] - middle[:-1]).argmax())
@@ -187,7 +187,7 @@ def test_a_bundle_routes_at_its_temperatures(student: Path) -> None:
     bundle = load_bundle(student)
     images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        scores = softmax_entropy(bundle.model(images)[:, 0] / 3)
+        scores = ENTROPY.value(bundle.model(images)[:, 0] / 3)
     limit = float(scores.median())
     edit_json(
         student / "thresholds.json",

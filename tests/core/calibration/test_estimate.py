@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from erde_cli.core.calibration.estimate import Observations, calibrate, choose
 from erde_cli.core.calibration.search import Goal, Search
 from erde_cli.core.inference.routing import first_exit
+from erde_cli.core.scores import Score
 from erde_cli.core.targets import (
     MaxDrop,
     MaxLatency,
@@ -20,6 +21,8 @@ from erde_cli.core.targets import (
     Target,
     Threshold,
 )
+
+from ...other_scores import OTHERS, name_of
 
 Key = tuple[float, float, float]
 TARGETS = [
@@ -89,6 +92,22 @@ def test_the_choice_is_as_good_as_brute_force(exits: int, images: int, target: T
                 best = brute_force(observations, target, all_midpoints(observations))
                 assert key_of(observations, target, thresholds) == best
                 assert met == (best[0] == 0)
+
+
+@pytest.mark.parametrize("target", TARGETS[::3], ids=str)
+@pytest.mark.parametrize("score", OTHERS, ids=name_of)
+def test_another_score_is_searched_as_well_as_brute_force(score: Score, target: Target) -> None:
+    for seed in range(3):
+        plain = observe(seed, 13, 3)
+        logits = 3 * np.random.default_rng(seed).normal(size=(13, 3, 4))
+        values = score.value(torch.from_numpy(logits)).double().numpy()
+        observations = replace(plain, scores=values)
+        thresholds, met = choose(observations, target)
+        best = brute_force(observations, target, all_midpoints(observations))
+        assert key_of(observations, target, thresholds) == best
+        assert met == (best[0] == 0)
+        inside = [one for one in thresholds if 0 < one < math.inf]
+        assert all(one <= score.largest(4) for one in inside)
 
 
 @pytest.mark.parametrize("target", TARGETS[1:], ids=str)

@@ -12,21 +12,31 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import nn
 
-from erde_cli.core.calibration.thresholds_file import check_document, thresholds_document
+from erde_cli.core.calibration.thresholds_file import (
+    ThresholdsDocument,
+    check_document,
+    thresholds_document,
+)
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import BundleError
 from erde_cli.core.export.network import export_network
+from erde_cli.core.export.onnx_prediction import OnnxPredictor
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.export.onnx_single import write_onnx_file
 from erde_cli.core.export.onnx_staged import write_stages
 from erde_cli.core.export.record import ExportRecord, float32_thresholds
-from erde_cli.core.inference.routing import all_scores, route
+from erde_cli.core.export.torch_export import TorchExported, write_torch_export
+from erde_cli.core.inference.exit_rule import ExitRule
+from erde_cli.core.inference.routing import all_scores, first_exit, route
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.scores import ENTROPY, Score
 
 from ...edited import in_format_2
+from ...other_scores import OTHERS, name_of, shipped
 
 FIGURES = {
     "accuracy": 0.5, "full_accuracy": 0.5, "agreement": 0.5, "expected_macs": 1.0,
@@ -35,7 +45,10 @@ FIGURES = {
 
 
 def record_of(
-    thresholds: list[float], temperatures: list[float] | None = None, **changed: Any
+    thresholds: list[float],
+    temperatures: list[float] | None = None,
+    score: Score = ENTROPY,
+    **changed: Any,
 ) -> ExportRecord:
     exits = len(thresholds) + 1
     figures = {**FIGURES, "exit_rates": [1 / exits] * exits}
@@ -44,7 +57,8 @@ def record_of(
         "certified": False, "bounds": None,
     }  # fmt: skip
     calibration = thresholds_document({
-        **figures, "thresholds": thresholds, "temperatures": temperatures,
+        **figures, "criterion": score.name, "unit": score.unit,
+        "thresholds": thresholds, "temperatures": temperatures,
         "target": {"kind": "max_drop", "value": 1, "unit": "points", "how": "searched"},
         "met": True, "met_where_chosen": True, "certified": False, "source": "calibration split",
         "split_fingerprint": "", "images": 2, "precision": "float32", "device": "cpu",
@@ -107,6 +121,43 @@ def test_every_backbone_answers_as_route_does(
             assert found.labels.tolist() == routed.logits.argmax(dim=-1).tolist()
             shown |= set(found.exits.tolist())
     assert shown == set(range(len(cuts) + 1))
+
+
+@pytest.mark.parametrize("score", OTHERS, ids=name_of)
+def test_an_export_leaves_by_the_score_of_its_calibration(
+    tmp_path: Path, score: Score, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped(score, monkeypatch)
+    model = trained_like(Architecture("resnet", 8, 4, (1, 2), "gap", classes=5, image_size=16))
+    warm = [0.7, 1.5, 2.0]
+    images = torch.from_numpy(record_of([0, 0], preprocessing=False).inputs(PIXELS))
+    with torch.inference_mode():
+        scores = all_scores(model(images), warm, score)
+        entropies = all_scores(model(images), warm)
+    middle = [float(column.sort().values[[2, 3]].mean()) for column in scores.T[:-1]]
+    exits = route(model, images, middle, warm, score).exit.tolist()
+    assert len(set(exits)) > 1
+    assert exits != first_exit(entropies, middle).tolist()
+    exported = export_network(model, record_of(middle, warm, score))
+    write_onnx_file(exported, tmp_path / "one.onnx")
+    (tmp_path / "stages").mkdir()
+    write_stages(exported, tmp_path / "stages")
+    write_torch_export(exported, tmp_path / "all.pt2")
+    one, staged = (open_exported(tmp_path / name, threads=1) for name in ("one.onnx", "stages"))
+    for opened in (one, staged, TorchExported(tmp_path / "all.pt2")):
+        assert opened.answer(PIXELS).exits.tolist() == exits
+        assert opened.record.score == score
+    taken = entropies[torch.arange(len(exits)), exits]
+    for network in (one, staged):  # what a prediction shows stays entropy
+        found = OnnxPredictor(network).answer(torch.from_numpy(PIXELS), ExitRule(tuple(middle)))
+        torch.testing.assert_close(found.entropies, taken, rtol=0, atol=1e-5)
+
+
+def test_a_calibration_of_an_unknown_score_or_unit_is_refused() -> None:
+    content = record_of([0.5]).calibration.model_dump()
+    for changed in ({"criterion": "margin"}, {"unit": "bits"}):
+        with pytest.raises(ValidationError, match="is no score of erde's"):
+            ThresholdsDocument.model_validate({**content, **changed})
 
 
 def test_a_score_at_the_threshold_does_not_leave(tmp_path: Path) -> None:

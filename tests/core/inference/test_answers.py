@@ -12,6 +12,9 @@ from erde_cli.core.inference.answers import answer_all, ready, route_all
 from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
+from erde_cli.core.scores import Score
+
+from ...other_scores import OTHERS, name_of
 
 CONTEXT = Context(torch.device("cpu"), "float32", 1)
 PLAIN = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
@@ -96,3 +99,25 @@ def test_frozen_submodules_stay_frozen_even_after_an_error() -> None:
     with evaluation_mode(module):
         assert [inner.training for inner in module.modules()] == [False, False, False]
     assert [inner.training for inner in module.modules()] == [True, True, False]
+
+
+@pytest.mark.parametrize("score", OTHERS, ids=name_of)
+def test_another_score_is_what_thresholds_are_compared_with_and_entropies_stay(
+    score: Score,
+) -> None:
+    model, store = unlike_answers()
+    temperatures = [0.5, 2.0, 4.0]
+    usual = answer_all(model, store, PLAIN, CONTEXT, temperatures)
+    found = answer_all(model, store, PLAIN, CONTEXT, temperatures, keep_logits=True, score=score)
+    assert usual.entropies is usual.scores
+    assert np.array_equal(found.entropies, usual.scores)
+    assert found.logits is not None
+    expected = all_scores(torch.from_numpy(found.logits), temperatures, score)
+    assert np.array_equal(found.scores, expected.double().numpy())
+    # midway between two images, so that rounding decides nothing
+    ordered = np.sort(found.scores, axis=0)
+    thresholds = [float(ordered[[99, 100], 0].mean()), float(ordered[[149, 150], 1].mean())]
+    routed = route_all(model, store, PLAIN, thresholds, CONTEXT, temperatures, score)
+    exits = first_exit(torch.from_numpy(found.scores), thresholds).numpy()
+    assert np.array_equal(routed.exits, exits)
+    assert np.bincount(exits).min() > 0

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from erde_cli.core.inference.routing import Routed, all_scores, first_exit, route
-from erde_cli.core.inference.scores import softmax_entropy
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.scores import ENTROPY, Score
+
+from ...other_scores import OTHERS, name_of
 
 INF = math.inf
 CLASSES = 5
@@ -37,7 +39,7 @@ def make_images(count: int = 9) -> Tensor:
 
 @torch.no_grad()
 def full_scores(model: EarlyExitNet, images: Tensor) -> Tensor:
-    return softmax_entropy(model(images))
+    return ENTROPY.value(model(images))
 
 
 def between(scores: Tensor, below: int) -> float:
@@ -66,13 +68,14 @@ def assert_route_is_rule(
     images: Tensor,
     thresholds: list[float],
     temperatures: list[float] | None = None,
+    score: Score = ENTROPY,
 ) -> list[int]:
     """Check a routing against the full forward pass; gives the number of images per exit."""
     with torch.no_grad():
         everything = model(images)
-    scores = all_scores(everything, temperatures)
+    scores = all_scores(everything, temperatures, score)
     exits = first_exit(scores, thresholds)
-    routed = route(model, images, thresholds, temperatures)
+    routed = route(model, images, thresholds, temperatures, score)
     rows = torch.arange(len(images))
     assert torch.equal(routed.exit, exits)
     torch.testing.assert_close(routed.logits, everything[rows, exits], rtol=0, atol=1e-5)
@@ -288,8 +291,8 @@ def test_the_score_at_a_temperature_is_the_entropy_of_the_divided_logits() -> No
     torch.testing.assert_close(
         found.double(), -(chances * chances.log()).sum(-1), rtol=0, atol=1e-5
     )
-    assert torch.equal(all_scores(logits), softmax_entropy(logits))
-    assert torch.equal(all_scores(logits, [1.0] * 3), softmax_entropy(logits))
+    assert torch.equal(all_scores(logits), ENTROPY.value(logits))
+    assert torch.equal(all_scores(logits, [1.0] * 3), ENTROPY.value(logits))
 
 
 @pytest.mark.parametrize("head", ["gap", "erde"])
@@ -304,6 +307,34 @@ def test_routing_with_temperatures_equals_the_full_forward_pass_and_the_rule(hea
     assert not torch.equal(first_exit(plain, thresholds), first_exit(warm, thresholds))
     for image in images.split(1):
         assert_route_is_rule(model, image, thresholds, WARM)
+
+
+def by_hand(logits: Tensor, score: Score) -> Tensor:
+    """Maximum probability or margin, turned round, [batch, exits]."""
+    highest = logits.double().softmax(dim=-1).sort(dim=-1, descending=True).values
+    second = highest[..., 1] if score.name == "margin" else 0
+    return 1 - (highest[..., 0] - second)
+
+
+@pytest.mark.parametrize("temperatures", [None, WARM], ids=["plain", "warm"])
+@pytest.mark.parametrize("score", OTHERS, ids=name_of)
+def test_another_score_decides_and_entropy_does_not(
+    score: Score, temperatures: list[float] | None
+) -> None:
+    model, images = make_model(), make_images(40)
+    with torch.no_grad():
+        logits = model(images)
+    scores, entropies = (all_scores(logits, temperatures, one) for one in (score, ENTROPY))
+    divided = logits / torch.tensor(temperatures or [1.0] * 3)[:, None]
+    torch.testing.assert_close(
+        scores.double(), by_hand(divided, score), rtol=0, atol=1e-5, check_dtype=False
+    )
+    thresholds = [between(scores[:, 0], 15), between(scores[:, 1], 20)]
+    counts = assert_route_is_rule(model, images, thresholds, temperatures, score)
+    assert all(counts)
+    assert not torch.equal(first_exit(scores, thresholds), first_exit(entropies, thresholds))
+    for image in images[:9].split(1):
+        assert_route_is_rule(model, image, thresholds, temperatures, score)
 
 
 @pytest.mark.parametrize("count", [1, 9])

@@ -15,10 +15,10 @@ from scipy.stats import entropy
 from torch import Tensor
 from torch.nn import functional as F
 
-from erde_cli.core.inference.scores import softmax_entropy
 from erde_cli.core.randomness import permutation
 from erde_cli.core.recipe.sections.distillation import LABELS as SHORT_NAMES
 from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn, Weights
+from erde_cli.core.scores import ENTROPY
 from erde_cli.core.training.losses import (
     ExitLogits,
     combine,
@@ -161,11 +161,11 @@ def test_confidence_is_one_minus_the_entropy_as_a_share_of_ln_k() -> None:
 
 def test_descending_the_confidence_raises_the_entropy_at_every_step() -> None:
     student = random_logits(0, scale=1.0).requires_grad_()
-    entropies = [softmax_entropy(student.detach())]
+    entropies = [ENTROPY.value(student.detach())]
     for _ in range(20):
         (slope,) = torch.autograd.grad(confidence(student).sum(), student)
         student = (student - 0.5 * slope).detach().requires_grad_()
-        entropies.append(softmax_entropy(student.detach()))
+        entropies.append(ENTROPY.value(student.detach()))
     rises = torch.stack(entropies).diff(dim=0)
     assert (rises > 0).all()
 
@@ -208,7 +208,7 @@ def test_the_entropy_acts_where_the_recipe_says(
 @pytest.mark.parametrize(("above", "acts"), [(-0.02, True), (0.02, False)])
 def test_a_teacher_is_unsure_above_a_share_of_the_largest_entropy(above: float, acts: bool) -> None:
     teacher = teacher_logits(ALL_RIGHT)
-    share = float(softmax_entropy(teacher)[0, 0]) / math.log(CLASSES)
+    share = float(ENTROPY.value(teacher)[0, 0]) / math.log(CLASSES)
     assert 0.1 < share < 0.9
     settings = changed(entropy_on="teacher_wrong_or_unsure", unsure_above=share + above)
     mask = entropy_mask(settings)(ExitLogits(random_logits(0), teacher, LABELS))
