@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from erde_cli.core.inference.observations import exit_rates
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.measurement.rounds import Autocast, Side, Tell, seconds_in_rounds, untold
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.scores import ENTROPY, Score
 
 ROUNDS = 15
 _PROBE_IMAGES, _PROBE_CALLS = 256, 32  # of one exit in one round, where its images allow
@@ -116,7 +117,7 @@ class Runs(Protocol):
         """Number of exits, the last included."""
 
     def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], object]:
-        """What lets images leave under thresholds, in nats."""
+        """What lets images leave under thresholds."""
 
     def alone(self, exit_: int) -> Callable[[Tensor], object]:
         """What runs an exit as a static network."""
@@ -132,6 +133,7 @@ class TorchRuns:
     model: EarlyExitNet
     temperatures: Sequence[float] | None = None
     autocast: Autocast = nullcontext
+    score: Score = ENTROPY
 
     @property
     def exit_count(self) -> int:
@@ -139,11 +141,8 @@ class TorchRuns:
         return self.model.exit_count
 
     def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], Routed]:
-        """What lets images leave under thresholds, in nats."""
-        settings: dict[str, Any] = {"thresholds": list(thresholds)}
-        if self.temperatures is not None:
-            settings["temperatures"] = list(self.temperatures)
-        return lambda images: route(self.model, images, **settings)
+        """What lets images leave under thresholds."""
+        return lambda images: route(self.model, images, thresholds, self.temperatures, self.score)
 
     def alone(self, exit_: int) -> Callable[[Tensor], object]:
         """What runs an exit as a static network."""
@@ -154,24 +153,6 @@ class TorchRuns:
         with self.autocast():
             found: NDArray[np.int64] = self.leaving(thresholds)(images).exit.cpu().numpy()
         return found
-
-
-def measure_latency(
-    model: EarlyExitNet,
-    images: Tensor,
-    batch: int,
-    thresholds: Sequence[float] | None = None,
-    *,
-    temperatures: Sequence[float] | None = None,
-    repeats: int = ROUNDS,
-    autocast: Autocast = nullcontext,
-    tell: Tell = untold,
-) -> BatchLatency:
-    """`measure_runs` of a network made ready for inference, run by torch."""
-    runs = TorchRuns(model, temperatures, autocast)
-    return measure_runs(
-        runs, images, batch, thresholds, repeats=repeats, autocast=autocast, tell=tell
-    )
 
 
 def measure_runs(
@@ -190,7 +171,7 @@ def measure_runs(
         runs: the network, in what computes it.
         images: real ones, normalised, [n, 3, height, width]; those that fill no batch are left out.
         batch: images in one call.
-        thresholds: θ of the early exits in nats; None: no end to end.
+        thresholds: θ of the early exits; None: no end to end.
         repeats: rounds that count.
         autocast: what is entered around every call.
         tell: is told how many rounds are done, of how many.
@@ -216,25 +197,24 @@ def measure_runs(
 
 
 def exit_latencies(
-    model: EarlyExitNet,
+    runs: Runs,
     images: Tensor,
     batch: int = 1,
-    temperatures: Sequence[float] | None = None,
     repeats: int = ROUNDS,
     autocast: Autocast = nullcontext,
 ) -> list[float]:
     """Median milliseconds per image of leaving at each exit, deciding on the way included.
 
     As measured: a later exit can come out faster than one before it, where the machine is restless
-    or a stage takes next to nothing. Arguments as in `measure_latency`.
+    or a stage takes next to nothing. Arguments as in `measure_runs`.
     """
-    sides = _leaving_sides(TorchRuns(model, temperatures), _whole_batches(images, batch))
+    sides = _leaving_sides(runs, _whole_batches(images, batch))
     seconds = seconds_in_rounds(sides, repeats, autocast)
     return [Timing.of(found, batch).median for found in seconds]
 
 
 def leaving_at(exit_: int, exit_count: int) -> list[float]:
-    """Thresholds under which every image leaves at one exit (from 0), in nats."""
+    """Thresholds under which every image leaves at one exit (from 0), whatever the score."""
     return [math.inf if index == exit_ else 0.0 for index in range(exit_count - 1)]
 
 

@@ -39,7 +39,7 @@ class OnnxRuns:
         self.exit_count = network.record.exit_count
 
     def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], object]:
-        """What lets images leave under thresholds, in nats."""
+        """What lets images leave under thresholds."""
         run = self._network.under(thresholds)
         return lambda images: run(images.numpy())
 

@@ -79,7 +79,7 @@ def measure_pairs(
         networks: what is compared.
         pixels: uint8 [images, height, width, 3]; those that fill no batch are left out.
         batch: images in one call.
-        thresholds: θ of the early exits in nats, of each network.
+        thresholds: θ of the early exits, of each network.
         repeats: rounds that count.
         tell: is told how many rounds are done, of how many.
     """

@@ -24,11 +24,11 @@ from erde_cli.core.calibration.thresholds_file import (
     ThresholdsDocument,
     write_thresholds,
 )
-from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import BundleError
 from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.named_target import one_target
 from erde_cli.core.recipe.sections.calibration import Calibration
+from erde_cli.core.scores import ENTROPY, Score
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.targets import TARGETS, MaxRisk, Target
 from erde_cli.core.workflows.calibration_images import Source, observe, refuse_tuned_on_all
@@ -79,10 +79,10 @@ def calibrate_bundle(
     target: Target,
     options: Options,
     precision: StoredPrecision = "float32",
-    dataset: Dataset | None = None,
     *,
     source: Source | None = None,
     temperature: bool = False,
+    score: Score = ENTROPY,
 ) -> Thresholds:
     """Choose thresholds for a target and write them into the bundle.
 
@@ -91,9 +91,9 @@ def calibrate_bundle(
         target: what they are chosen for.
         options: device, threads, observer.
         precision: of inference.
-        dataset: the bundle's own, where it is open already.
         source: other images than the bundle's calibration split.
         temperature: fit one temperature per exit first.
+        score: what the thresholds are to be compared with.
 
     Raises:
         BundleError: the bundle is unusable, or its images are no longer the same.
@@ -108,13 +108,13 @@ def calibrate_bundle(
         read_tests(bundle.path)  # a damaged record is told now, not after the images were looked at
     options.observer.phase("Calibrating thresholds")
     context = options.inference_context(precision)
-    source = replace(source, dataset=dataset)
-    seen = observe(bundle, source, context, options, target, temperature=temperature)
+    seen = observe(bundle, source, context, options, target, temperature=temperature, score=score)
     result, without = _chosen(seen, target)
     device = context.device.type
     basis = Basis(
         source.kind, seen.fingerprint, bundle.document.weights_digest, precision, device,
         seen.temperatures, latency_document(seen.observations, context.threads, device),
+        score.name, score.unit,
     )  # fmt: skip
     document = document_of(result, basis)
     document = recorded(document, bundle.path, seen.tested, options.observer)

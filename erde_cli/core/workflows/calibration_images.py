@@ -22,7 +22,8 @@ from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores
-from erde_cli.core.measurement.latency import exit_latencies
+from erde_cli.core.measurement.latency import TorchRuns, exit_latencies
+from erde_cli.core.scores import ENTROPY, Score
 from erde_cli.core.targets import Metric, Target
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
@@ -83,6 +84,7 @@ def observe(
     target: Target,
     *,
     temperature: bool,
+    score: Score = ENTROPY,
 ) -> CalibrationObservations:
     """Run the images through every exit; fit temperatures (on half A), time exits where asked.
 
@@ -97,15 +99,18 @@ def observe(
     store = load_split(dataset, "calibration", options)
     require_several(store, "Thresholds are chosen on some images and scored on others.")
     model = ready(bundle.model, context)
-    answers = answer_all(model, store, bundle.normalisation, context, keep_logits=temperature)
-    answers.finite()
+    answers = answer_all(
+        model, store, bundle.normalisation, context, keep_logits=temperature, score=score
+    ).finite()
     half_a, half_b = halves(len(store), dataset.fingerprint)
     digests = dataset.short_digests(store)
     reports = _reports(answers, store, half_a)
     temperatures = [report.temperature for report in reports] or None
     profile = bundle.profile
-    timed = target.needs == "latencies"
-    latencies = _latencies(bundle, store, context, options, temperatures) if timed else None
+    latencies = None
+    if target.needs == "latencies":
+        runs = TorchRuns(model, temperatures, context.autocast, score)
+        latencies = _latencies(runs, bundle, store, context, options)
     plain = replace(
         observations_of(
             answers, np.array(profile.cumulative_macs, dtype=np.float64),
@@ -115,7 +120,7 @@ def observe(
     )  # fmt: skip
     return CalibrationObservations(
         dataset.fingerprint,
-        _at_temperatures(plain, answers, temperatures),
+        _at_temperatures(plain, answers, temperatures, score),
         plain,
         temperatures,
         reports,
@@ -169,11 +174,11 @@ def _reports(
 
 
 def _at_temperatures(
-    plain: Observations, answers: Answers, temperatures: list[float] | None
+    plain: Observations, answers: Answers, temperatures: list[float] | None, score: Score
 ) -> Observations:
     if answers.logits is None or temperatures is None:
         return plain
-    scores = all_scores(torch.from_numpy(answers.logits), temperatures)
+    scores = all_scores(torch.from_numpy(answers.logits), temperatures, score)
     return replace(plain, scores=scores.double().numpy())
 
 
@@ -217,16 +222,11 @@ def open_source(bundle: Bundle, source: Source, options: Options, *, promise: bo
 
 
 def _latencies(
-    bundle: Bundle,
-    store: ImageStore,
-    context: Context,
-    options: Options,
-    temperatures: list[float] | None,
+    runs: TorchRuns, bundle: Bundle, store: ImageStore, context: Context, options: Options
 ) -> FloatArray:
     options.observer.phase("Timing every exit, one image at a time")
     few = store.only(np.arange(min(_TIMED, len(store))))
     batches = evaluation_batches(few, bundle.normalisation, context)
     images = torch.cat([batch.images for batch in batches])
-    model = ready(bundle.model, context)
-    found = exit_latencies(model, images, temperatures=temperatures, autocast=context.autocast)
+    found = exit_latencies(runs, images, autocast=context.autocast)
     return np.array(found, dtype=np.float64)

@@ -13,6 +13,7 @@ from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.recipe.schema import ROLES, Recipe, Role
 from erde_cli.core.storage.json_files import Json, digest_of, read_json, write_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
+from erde_cli.core.workflows.calibration_images import Source
 from erde_cli.core.workflows.evaluate import (
     Evaluation,
     evaluate_store,
@@ -172,7 +173,9 @@ class _Phases:
             return
         start = self.journal.begin()
         target, temperature = target_of(recipe.calibration), recipe.calibration.temperature
-        calibrate_bundle(student, target, self.options, dataset=dataset, temperature=temperature)
+        calibrate_bundle(
+            student, target, self.options, source=Source(dataset=dataset), temperature=temperature
+        )
         self.journal.finish("calibration", start)
 
     def evaluation(self, teacher: Bundle, student: Bundle) -> Json:

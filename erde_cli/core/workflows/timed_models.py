@@ -72,12 +72,13 @@ class _TorchTimed:
         self.context = options.inference_context(precision)
         self._model = ready(bundle.model, self.context)
         self._temperatures = thresholds.temperatures if thresholds else None
+        self._score = bundle.score
         self.images = Normaliser(bundle.normalisation, bundle.image_size, self.context)
         self.weight_bytes: int | None = weight_bytes(self._model)
 
     def runs(self, batch: int) -> Runs:
         """The same for every batch size."""
-        return TorchRuns(self._model, self._temperatures, self.context.autocast)
+        return TorchRuns(self._model, self._temperatures, self.context.autocast, self._score)
 
     def peak_bytes(self, images: Tensor) -> int | None:
         """Route images to the last exit: the pass that needs most."""

@@ -18,14 +18,18 @@ from erde_cli.core.measurement.latency import (
     BatchLatency,
     EndToEnd,
     Timing,
+    TorchRuns,
     exit_latencies,
     leaving_at,
-    measure_latency,
+    measure_runs,
     static_network,
 )
 from erde_cli.core.measurement.rounds import Side, seconds_in_rounds
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.scores import Score
+
+from ...other_scores import MARGIN
 
 SLOW, WARM_UP = 0.02, 0.3  # seconds
 
@@ -85,7 +89,7 @@ def test_leaving_at_an_exit_runs_every_stage_and_head_up_to_it(batch: int, exit_
 
 def test_a_network_without_early_exits_is_left_at_its_only_one() -> None:
     assert leaving_at(0, 1) == []
-    assert len(exit_latencies(make_model(()), make_images(), repeats=3)) == 1
+    assert len(exit_latencies(TorchRuns(make_model(())), make_images(), repeats=3)) == 1
 
 
 @pytest.mark.parametrize("exit_", [0, 1, 2])
@@ -101,7 +105,7 @@ def test_a_static_network_runs_no_earlier_head_and_answers_as_that_exit(exit_: i
 def test_a_measurement_runs_what_it_says_in_turn_and_one_round_more() -> None:
     model = make_model()
     with called(model) as names:
-        measure_latency(model, make_images(6), 2, [0.0, math.inf], repeats=3)
+        measure_runs(TorchRuns(model), make_images(6), 2, [0.0, math.inf], repeats=3)
     leaving = [f"{kind} {i}" for last in range(3) for _ in range(3) for i in range(last + 1)
                for kind in ("stage", "head")]  # fmt: skip
     static = [name for last in range(3) for _ in range(3)
@@ -113,8 +117,7 @@ def test_a_measurement_runs_what_it_says_in_turn_and_one_round_more() -> None:
 
 def test_every_figure_is_positive_and_counts_its_calls() -> None:
     told: list[tuple[int, int]] = []
-    found = measure_latency(
-        make_model(), make_images(7), 2, [0.0, 0.0], repeats=4,
+    found = measure_runs(TorchRuns(make_model()), make_images(7), 2, [0.0, 0.0], repeats=4,
         tell=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert (found.batch, found.images) == (2, 6)  # the seventh fills no batch
@@ -129,23 +132,23 @@ def test_every_figure_is_positive_and_counts_its_calls() -> None:
 
 
 def test_without_thresholds_nothing_is_said_of_a_mix() -> None:
-    found = measure_latency(make_model(), make_images(), 4, repeats=3)
+    found = measure_runs(TorchRuns(make_model()), make_images(), 4, repeats=3)
     assert (found.end_to_end, found.expected, found.shares([1, 2, 3])) == (None, None, None)
 
 
 def test_too_few_images_for_a_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="9 images expected at least, got 8"):
-        exit_latencies(make_model(), make_images(), 9)
+        exit_latencies(TorchRuns(make_model()), make_images(), 9)
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_slow_stage_shows_in_its_exit_and_not_in_the_one_before(batch: int) -> None:
     model = make_model()
     model.stages[1] = Slow(model.stages[1])
-    one, two, three = exit_latencies(model, make_images(4), batch, repeats=3)
+    one, two, three = exit_latencies(TorchRuns(model), make_images(4), batch, repeats=3)
     slow = 1000 * SLOW / batch
     assert one < slow <= min(two, three)
-    found = measure_latency(model, make_images(4), batch, [math.inf, 0.0], repeats=3)
+    found = measure_runs(TorchRuns(model), make_images(4), batch, [math.inf, 0.0], repeats=3)
     assert found.static[0].median < slow <= found.static[1].median
     assert found.end_to_end is not None
     assert found.end_to_end.mean < slow  # all leave before it
@@ -154,7 +157,7 @@ def test_a_slow_stage_shows_in_its_exit_and_not_in_the_one_before(batch: int) ->
 def test_a_slow_head_is_paid_by_later_exits_but_not_by_later_static_networks() -> None:
     model = make_model()
     model.heads[0] = Slow(model.heads[0])
-    found = measure_latency(model, make_images(2), 1, repeats=3)
+    found = measure_runs(TorchRuns(model), make_images(2), 1, repeats=3)
     assert all(one.median >= 1000 * SLOW for one in found.exits)
     assert found.static[0].median >= 1000 * SLOW
     assert all(one.median < 1000 * SLOW for one in found.static[1:])
@@ -165,7 +168,7 @@ def test_the_mix_is_routed_at_the_thresholds_that_are_given() -> None:
     with torch.no_grad():
         scores = route(model, images, [math.inf, math.inf]).score
     thresholds = [float(scores.double().median()), math.inf]
-    found = measure_latency(model, images, 4, thresholds, repeats=3)
+    found = measure_runs(TorchRuns(model), images, 4, thresholds, repeats=3)
     exits = route(model, images, thresholds).exit
     assert found.end_to_end is not None
     rates = torch.bincount(exits, minlength=3) / len(exits)
@@ -181,7 +184,7 @@ def test_a_timing_is_per_image_and_in_milliseconds() -> None:
 def test_the_mean_of_the_mix_leaves_bursts_out(monkeypatch: pytest.MonkeyPatch) -> None:
     pass_ = np.array([[1.0, 3.0], [1.0, 3.0], [100.0, 3.0]])  # seconds, [rounds, calls]
     monkeypatch.setattr(module, "seconds_in_rounds", lambda sides, *_rest: [pass_] * len(sides))
-    found = measure_latency(make_model(), make_images(), 4, [0.0, 0.0])
+    found = measure_runs(TorchRuns(make_model()), make_images(), 4, [0.0, 0.0])
     assert found.end_to_end is not None
     assert found.end_to_end.mean == pytest.approx(2 * 1000 / 4)
 
@@ -197,7 +200,7 @@ def test_end_to_end_is_compared_with_each_exit_alone_round_by_round(
         mix[2 * call : 2 * call + 2, call] = 300  # one call of three is hit in nearly every round
     sides = [pace, pace, pace, *alone, mix]
     monkeypatch.setattr(module, "seconds_in_rounds", lambda *_arguments: sides)
-    found = measure_latency(make_model(), make_images(), 4, [0.0, 0.0])
+    found = measure_runs(TorchRuns(make_model()), make_images(), 4, [0.0, 0.0])
     assert found.end_to_end is not None
     assert found.end_to_end.over_static == pytest.approx((2, 1, 0.5))
 
@@ -219,22 +222,23 @@ def test_expected_latency_and_shares_by_hand() -> None:
     assert not falling.increasing
 
 
-def test_temperatures_are_handed_to_a_route_that_knows_them(
+def test_a_time_is_that_of_routing_by_the_score_at_its_temperatures(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[Sequence[float]] = []
+    seen: list[tuple[Sequence[float], Sequence[float], Score]] = []
 
-    def warm(
-        model: EarlyExitNet, images: Tensor, thresholds: Sequence[float], *,
-        temperatures: Sequence[float],
+    def noted(
+        model: EarlyExitNet, images: Tensor, thresholds: Sequence[float],
+        temperatures: Sequence[float], score: Score,
     ) -> object:  # fmt: skip
-        seen.append(temperatures)
-        return route(model, images, thresholds)
+        seen.append((thresholds, temperatures, score))
+        return route(model, images, thresholds, temperatures, score)
 
-    monkeypatch.setattr(module, "route", warm)
-    exit_latencies(make_model(), make_images(1), temperatures=[1.5, 2.0, 1.0], repeats=3)
-    assert seen
-    assert all(one == [1.5, 2.0, 1.0] for one in seen)
+    monkeypatch.setattr(module, "route", noted)
+    warm = [1.5, 2.0, 1.0]
+    exit_latencies(TorchRuns(make_model(), warm, score=MARGIN), make_images(1), repeats=3)
+    assert all(one in seen for one in ((leaving_at(exit_, 3), warm, MARGIN) for exit_ in range(3)))
+    assert {score for _, _, score in seen} == {MARGIN}
 
 
 def test_rounds_are_interleaved_and_the_first_does_not_count() -> None:
