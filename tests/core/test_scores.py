@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -84,3 +86,14 @@ def test_maximum_probability_and_margin_by_hand() -> None:
     logits = torch.tensor([0.2, 0.5, 0.3]).log()
     assert MAX_PROBABILITY.value(logits).item() == pytest.approx(0.5)
     assert MARGIN.value(logits).item() == pytest.approx(0.8)
+
+
+def test_scores_the_exit_rule_and_stored_thresholds_are_known_without_torch() -> None:
+    """Neither a recipe nor a wrong option waits for it; the stored form knows no inference."""
+    code = (
+        "import sys, erde_cli.core.calibration.document;"
+        "assert not [name for name in sys.modules if name.startswith('erde_cli.core.inference')];"
+        "import erde_cli.core.inference.exit_rule; assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
