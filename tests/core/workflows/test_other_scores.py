@@ -1,6 +1,7 @@
 """Scores that erde does not ship, from calibration to prediction, as if it shipped them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,12 +9,14 @@ import torch
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.inference.answers import Answers, answer_all, ready
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.scores import Score
 from erde_cli.core.targets import Target
 from erde_cli.core.workflows.calibrate import calibrate_bundle
 from erde_cli.core.workflows.evaluate import evaluate_bundle
 from erde_cli.core.workflows.export import ExportRequest, export_bundle
+from erde_cli.core.workflows.export_int8 import recalibrated
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 
@@ -116,3 +119,14 @@ def test_latencies_are_measured_while_it_decides(student: Path, score: Score) ->
     assert document.latency is not None
     assert len(document.latency.ms) == 3
     assert document.met
+
+
+def test_thresholds_chosen_again_for_int8_are_of_the_same_score(
+    student: Path, score: Score
+) -> None:
+    bundle = load_bundle(student)
+    answers = answers_on(bundle, "calibration")
+    seen = Observations(answers.scores, answers.correct, np.array([1.0, 2.0, 3.0]))
+    images = SimpleNamespace(kind="calibration split", fingerprint="", half_b=np.arange(9))
+    after = recalibrated(bundle.require_thresholds(), seen, images)  # type: ignore[arg-type]
+    assert (after.criterion, after.unit) == (score.name, score.unit)
