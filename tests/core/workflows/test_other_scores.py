@@ -12,7 +12,7 @@ from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.scores import Score
-from erde_cli.core.targets import Target
+from erde_cli.core.targets import MaxLatency, MaxMacs, MaxRisk
 from erde_cli.core.workflows.calibrate import calibrate_bundle
 from erde_cli.core.workflows.evaluate import evaluate_bundle
 from erde_cli.core.workflows.export import ExportRequest, export_bundle
@@ -36,7 +36,7 @@ def score(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sc
 def student(run_copy: Path, score: Score) -> Path:
     """A student whose images leave by that score, at temperatures, half of the cost at most."""
     path = run_copy / "student"
-    calibrate_bundle(path, Target("max_macs", 0.7), OPTIONS, temperature=True, score=score)
+    calibrate_bundle(path, MaxMacs(0.7), OPTIONS, temperature=True, score=score)
     return path
 
 
@@ -99,7 +99,7 @@ def test_it_is_stored_evaluated_predicted_and_exported(
 
 
 def test_a_promise_is_tested_on_its_scores(student: Path, score: Score) -> None:
-    target = Target("max_risk", 0.3, "disagreement", 0.8)
+    target = MaxRisk(0.3, risk="disagreement", confidence=0.8)
     document = calibrate_bundle(student, target, OPTIONS, score=score).document
     assert (document.criterion, document.certified) == (score.name, True)
     assert document.certificate is not None
@@ -115,7 +115,7 @@ def test_a_promise_is_tested_on_its_scores(student: Path, score: Score) -> None:
 
 
 def test_latencies_are_measured_while_it_decides(student: Path, score: Score) -> None:
-    document = calibrate_bundle(student, Target("max_latency", 1e3), OPTIONS, score=score).document
+    document = calibrate_bundle(student, MaxLatency(1e3), OPTIONS, score=score).document
     assert document.latency is not None
     assert len(document.latency.ms) == 3
     assert document.met
