@@ -27,7 +27,7 @@ from erde_cli.core.models.profile import profile_model
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
-from erde_cli.core.targets import MaxMacs
+from erde_cli.core.thresholds.targets import MaxMacs
 from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.train import distill

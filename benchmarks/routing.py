@@ -24,7 +24,7 @@ from erde_cli.core.inference.answers import ready
 from erde_cli.core.inference.routing import route
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
-from erde_cli.core.scores import ENTROPY
+from erde_cli.core.thresholds.scores import ENTROPY
 
 MIXES = {"50/30/20": (0.5, 0.3, 0.2), "80/15/5": (0.8, 0.15, 0.05), "10/20/70": (0.1, 0.2, 0.7)}
 IMAGES = 2048

@@ -3,7 +3,7 @@
 import pytest
 from torch import Tensor
 
-from erde_cli.core.scores import ENTROPY, SCORES, Score
+from erde_cli.core.thresholds.scores import ENTROPY, SCORES, Score
 
 
 def _all_but_the_likeliest(log_probabilities: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def calibrate(
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
     from erde_cli.commands.views.terminal import show, working
-    from erde_cli.core.named_target import one_target, parse_pick, refuse_beside_pick
+    from erde_cli.core.thresholds.named_target import one_target, parse_pick, refuse_beside_pick
 
     targets = {
         "threshold": threshold, "max_drop": max_drop, "min_accuracy": min_accuracy,

@@ -127,7 +127,7 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
     from rich.markup import escape
 
     from erde_cli.commands.views.tables import table
-    from erde_cli.core.thresholds import write_threshold
+    from erde_cli.core.thresholds.written import write_threshold
 
     source = "calibration images" if found.request.data is None else "images of --data"
     what = "Before quantising, verified" if found.int8 else "Verified"

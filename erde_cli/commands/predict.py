@@ -23,7 +23,7 @@ from erde_cli.commands.options import (
 
 if TYPE_CHECKING:
     from erde_cli.core.export.runtimes import Runtime
-    from erde_cli.core.targets import Target
+    from erde_cli.core.thresholds.targets import Target
 
 
 def predict(
@@ -131,8 +131,8 @@ def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
 def _checked(threshold: str | None, pick: str | None) -> Target | None:
     """See that the options can be used, before anything heavy is imported; the target of --pick."""
     from erde_cli.core.errors import InputError
-    from erde_cli.core.named_target import parse_pick
-    from erde_cli.core.thresholds import read_threshold
+    from erde_cli.core.thresholds.named_target import parse_pick
+    from erde_cli.core.thresholds.written import read_threshold
 
     if threshold is not None:
         read_threshold(threshold)

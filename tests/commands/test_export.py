@@ -34,7 +34,7 @@ from erde_cli.core.export import torch_export
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.folding import folded
-from erde_cli.core.scores import ENTROPY
+from erde_cli.core.thresholds.scores import ENTROPY
 
 from ..conftest import Cli
 from ..edited import edit_json, update_json

@@ -9,7 +9,7 @@ from rich.table import Table
 from erde_cli.commands.views.profile import milliseconds, size
 from erde_cli.commands.views.tables import exit_name, macs, percent, table, threshold
 from erde_cli.core.signed import signed, signed_interval
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds.written import write_threshold
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -43,8 +43,8 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.recipe.retired import as_now
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.scores import ENTROPY, Score
 from erde_cli.core.storage.files import digest_of_file
+from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 _HINT = "copy the folder again, or train it again"
 

@@ -14,9 +14,9 @@ from pydantic import (
     model_validator,
 )
 
-from erde_cli.core.scores import SCORES, Score
-from erde_cli.core.targets import TARGETS, Metric, Risk, Target, make_target
-from erde_cli.core.thresholds import WrittenThreshold, read_threshold
+from erde_cli.core.thresholds.scores import SCORES, Score
+from erde_cli.core.thresholds.targets import TARGETS, Metric, Risk, Target, make_target
+from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold
 
 FORMAT = 3
 BEFORE = 2  # without metric and balanced accuracies; still read, and written by no command

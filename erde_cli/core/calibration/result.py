@@ -20,8 +20,8 @@ from erde_cli.core.calibration.document import (
 )
 from erde_cli.core.calibration.thresholds_file import thresholds_document
 from erde_cli.core.inference.observations import Figures, Observations
-from erde_cli.core.scores import ENTROPY
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds.scores import ENTROPY
+from erde_cli.core.thresholds.written import write_threshold
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from erde_cli.core.calibration.document import ThresholdsDocument
 from erde_cli.core.errors import InputError
 from erde_cli.core.inference.exit_rule import ExitRule
-from erde_cli.core.thresholds import read_threshold
+from erde_cli.core.thresholds.written import read_threshold
 
 Thresholds = float | str | Sequence[float | str]
 

@@ -19,8 +19,8 @@ from erde_cli.core.calibration.document import (
     ThresholdsDocument,
 )
 from erde_cli.core.errors import BundleError, InputError, first_reason
-from erde_cli.core.scores import ENTROPY
 from erde_cli.core.storage.json_files import digest_of, read_json, require_format, write_json
+from erde_cli.core.thresholds.scores import ENTROPY
 
 __all__ = [
     "THRESHOLDS",

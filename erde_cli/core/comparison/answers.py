@@ -26,7 +26,7 @@ from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of
-from erde_cli.core.targets import MaxMacs
+from erde_cli.core.thresholds.targets import MaxMacs
 
 _VERSION = "2"  # raised when the same network would give another file
 _NAMES = {

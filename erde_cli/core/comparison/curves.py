@@ -17,7 +17,7 @@ import numpy as np
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.randomness import derive_seed
-from erde_cli.core.scores import ENTROPY
+from erde_cli.core.thresholds.scores import ENTROPY
 
 BUDGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # shares of the full MACs
 DRAWS = 2000

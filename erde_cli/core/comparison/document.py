@@ -14,7 +14,7 @@ from erde_cli.core.comparison.summary import Summary, labelled
 from erde_cli.core.inference.entropy_gap import EntropyGap
 from erde_cli.core.recipe.sections.distillation import Method
 from erde_cli.core.storage.json_files import Json
-from erde_cli.core.thresholds import WrittenThreshold, write_threshold
+from erde_cli.core.thresholds.written import WrittenThreshold, write_threshold
 
 Measure = Literal["auc", "auc_one_threshold"]
 

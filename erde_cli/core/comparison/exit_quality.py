@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 from erde_cli.core.arrays import BoolArray, FloatArray
 from erde_cli.core.inference.observations import Figures, Observations
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds.written import write_threshold
 
 POINTS = (0.0, 0.5, 1.0, 2.0)  # below the teacher's last exit
 _ROUNDING = 1e-9

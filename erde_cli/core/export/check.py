@@ -15,7 +15,7 @@ from erde_cli.core.errors import ErdeError
 from erde_cli.core.export.record import ExportedAnswers, ExportRecord
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.routing import first_exit
-from erde_cli.core.thresholds import WrittenThreshold, write_threshold
+from erde_cli.core.thresholds.written import WrittenThreshold, write_threshold
 
 NEAR = 1e-5  # of a score: closer to a threshold, rounding may decide
 TOLERANCE = 1e-4  # of probabilities; rounding alone came to 1e-6

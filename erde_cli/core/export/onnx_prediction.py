@@ -15,7 +15,7 @@ from erde_cli.core.export.check import Exported
 from erde_cli.core.export.record import ExportedAnswers
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.prediction import Predicted
-from erde_cli.core.scores import ENTROPY
+from erde_cli.core.thresholds.scores import ENTROPY
 
 
 class OnnxPredictor:

@@ -26,7 +26,7 @@ from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.record import float32_thresholds
 from erde_cli.core.inference.routing import score_of
-from erde_cli.core.scores import Score
+from erde_cli.core.thresholds.scores import Score
 
 IMAGE, THRESHOLDS = "image", "thresholds"
 PROBABILITIES, LABEL, EXIT = "probabilities", "label", "exit"

@@ -16,7 +16,7 @@ from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.record import write_manifest
 from erde_cli.core.inference.routing import score_of
-from erde_cli.core.scores import Score
+from erde_cli.core.thresholds.scores import Score
 
 _OUTPUTS = ("probabilities", "label", "score", "next_features")
 

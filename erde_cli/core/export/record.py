@@ -25,9 +25,9 @@ from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import OLD_RULES, PixelRules
-from erde_cli.core.scores import Score
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import parse_json, read_json, write_json
+from erde_cli.core.thresholds.scores import Score
 
 _AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
 

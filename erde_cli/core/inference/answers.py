@@ -17,7 +17,7 @@ from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.routing import all_scores, route
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.folding import folded
-from erde_cli.core.scores import ENTROPY, Score
+from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 
 @dataclass(frozen=True)

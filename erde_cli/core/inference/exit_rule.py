@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from erde_cli.core.scores import ENTROPY, Score
+from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 if TYPE_CHECKING:
     from erde_cli.core.device import Precision

@@ -25,7 +25,7 @@ from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
-from erde_cli.core.scores import ENTROPY
+from erde_cli.core.thresholds.scores import ENTROPY
 
 Images = GivenImage | Iterable[GivenImage]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from erde_cli.core.device import images_at_once
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.scores import ENTROPY, Score
+from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 Scored = Callable[[Tensor], Tensor]  # logits of one exit → their scores
 

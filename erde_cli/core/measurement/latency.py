@@ -22,7 +22,7 @@ from erde_cli.core.inference.observations import exit_rates
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.measurement.rounds import Autocast, Side, Tell, seconds_in_rounds, untold
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.scores import ENTROPY, Score
+from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 ROUNDS = 15
 _PROBE_IMAGES, _PROBE_CALLS = 256, 32  # of one exit in one round, where its images allow

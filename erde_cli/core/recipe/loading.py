@@ -18,7 +18,7 @@ from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
 from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
-from erde_cli.core.targets import TARGETS
+from erde_cli.core.thresholds.targets import TARGETS
 
 
 def load_recipe(

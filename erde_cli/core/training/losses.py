@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from erde_cli.core.randomness import permutation
 from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn
-from erde_cli.core.scores import ENTROPY
+from erde_cli.core.thresholds.scores import ENTROPY
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ from erde_cli.core.calibration.thresholds_file import (
 )
 from erde_cli.core.errors import BundleError
 from erde_cli.core.models.profile import Profile, profile_model
-from erde_cli.core.named_target import one_target
 from erde_cli.core.recipe.sections.calibration import Calibration
-from erde_cli.core.scores import ENTROPY, Score
 from erde_cli.core.storage.json_files import Json
-from erde_cli.core.targets import TARGETS, MaxRisk, Target
+from erde_cli.core.thresholds.named_target import one_target
+from erde_cli.core.thresholds.scores import ENTROPY, Score
+from erde_cli.core.thresholds.targets import TARGETS, MaxRisk, Target
 from erde_cli.core.workflows.calibration_images import Source, observe, refuse_tuned_on_all
 from erde_cli.core.workflows.calibration_picture import draw_calibration
 from erde_cli.core.workflows.options import Options

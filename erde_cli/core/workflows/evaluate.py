@@ -22,10 +22,10 @@ from erde_cli.core.inference.by_class import ByClass, by_class
 from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
 from erde_cli.core.inference.observations import Adaptive, Observations, adaptive_of
 from erde_cli.core.models.profile import Profile
-from erde_cli.core.scores import ENTROPY, Score
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.storage.pictures import Point
-from erde_cli.core.thresholds import WrittenThreshold, write_threshold
+from erde_cli.core.thresholds.scores import ENTROPY, Score
+from erde_cli.core.thresholds.written import WrittenThreshold, write_threshold
 from erde_cli.core.workflows.evaluation_files import EvaluationFiles, write_evaluation
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options

@@ -15,7 +15,7 @@ from erde_cli.core.inference.confusion_plot import draw_confusion
 from erde_cli.core.storage.files import write_text
 from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.pictures import Point
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.evaluation_plot import TradeOff, draw_trade_off
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
 from erde_cli.core.storage.files import make_folder, replaced_file, replaced_folder
 from erde_cli.core.storage.json_files import Json
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.export_int8_cost import Int8Cost
 from erde_cli.core.workflows.export_int8_images import open_images
 from erde_cli.core.workflows.images import dataset_of, load_split

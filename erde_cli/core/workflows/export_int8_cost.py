@@ -15,7 +15,7 @@ from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.measurement.side_by_side import BatchPairs, Pair
 from erde_cli.core.storage.json_files import Json
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.export_int8_images import Int8Images
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from erde_cli.core.images.class_names import ClassName
-from erde_cli.core.thresholds import WrittenThreshold
+from erde_cli.core.thresholds.written import WrittenThreshold
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Nats = Annotated[float, Field(ge=0)]

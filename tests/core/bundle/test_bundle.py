@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.bundle.document import BundleDocument
 from erde_cli.core.errors import BundleError
-from erde_cli.core.scores import ENTROPY
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import digest_of
+from erde_cli.core.thresholds.scores import ENTROPY
 
 from ...edited import edit_json
 

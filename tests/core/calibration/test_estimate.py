@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from erde_cli.core.calibration.estimate import Observations, calibrate, choose
 from erde_cli.core.calibration.search import Goal, Search
 from erde_cli.core.inference.routing import first_exit
-from erde_cli.core.scores import Score
-from erde_cli.core.targets import (
+from erde_cli.core.thresholds.scores import Score
+from erde_cli.core.thresholds.targets import (
     MaxDrop,
     MaxLatency,
     MaxMacs,

@@ -19,8 +19,8 @@ from erde_cli.core.calibration.thresholds_file import (
     write_thresholds,
 )
 from erde_cli.core.events import Observer
-from erde_cli.core.named_target import one_target, parse_pick
-from erde_cli.core.targets import TARGETS, Bounds, Budget, Figures, Unit
+from erde_cli.core.thresholds.named_target import one_target, parse_pick
+from erde_cli.core.thresholds.targets import TARGETS, Bounds, Budget, Figures, Unit
 
 from .test_estimate import observe
 

@@ -4,7 +4,7 @@ import pytest
 
 from erde_cli.core.calibration.pick import pick
 from erde_cli.core.calibration.thresholds_file import PointDocument
-from erde_cli.core.targets import MaxMacs, MinAccuracy, Target
+from erde_cli.core.thresholds.targets import MaxMacs, MinAccuracy, Target
 
 
 def point(macs: float, accuracy: float, balanced: float | None) -> PointDocument:

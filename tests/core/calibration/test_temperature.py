@@ -27,7 +27,7 @@ from erde_cli.core.calibration.temperature import (
     temperature_reports,
 )
 from erde_cli.core.inference.routing import all_scores
-from erde_cli.core.targets import MaxDrop, MaxMacs, Target
+from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs, Target
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

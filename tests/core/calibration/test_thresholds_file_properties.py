@@ -20,7 +20,7 @@ from erde_cli.core.calibration.thresholds_file import (
     write_thresholds,
 )
 from erde_cli.core.errors import BundleError
-from erde_cli.core.thresholds import write_threshold
+from erde_cli.core.thresholds.written import write_threshold
 
 from ...edited import in_format_2, sealed
 

@@ -33,7 +33,7 @@ from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.routing import all_scores, first_exit, route
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.scores import ENTROPY, Score
+from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 from ...edited import in_format_2
 from ...other_scores import OTHERS, name_of, shipped

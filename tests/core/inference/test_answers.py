@@ -12,7 +12,7 @@ from erde_cli.core.inference.answers import answer_all, ready, route_all
 from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
-from erde_cli.core.scores import Score
+from erde_cli.core.thresholds.scores import Score
 
 from ...other_scores import OTHERS, name_of
 

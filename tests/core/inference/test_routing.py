@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from erde_cli.core.inference.routing import Routed, all_scores, first_exit, route
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.scores import ENTROPY, Score
+from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 from ...other_scores import OTHERS, name_of
 

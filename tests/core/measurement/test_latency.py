@@ -27,7 +27,7 @@ from erde_cli.core.measurement.latency import (
 from erde_cli.core.measurement.rounds import Side, seconds_in_rounds
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.scores import Score
+from erde_cli.core.thresholds.scores import Score
 
 from ...other_scores import MARGIN
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from erde_cli.core.randomness import permutation
 from erde_cli.core.recipe.sections.distillation import LABELS as SHORT_NAMES
 from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn, Weights
-from erde_cli.core.scores import ENTROPY
+from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.training.losses import (
     ExitLogits,
     combine,

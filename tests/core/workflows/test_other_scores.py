@@ -11,8 +11,8 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores, first_exit
-from erde_cli.core.scores import Score
-from erde_cli.core.targets import MaxLatency, MaxMacs, MaxRisk
+from erde_cli.core.thresholds.scores import Score
+from erde_cli.core.thresholds.targets import MaxLatency, MaxMacs, MaxRisk
 from erde_cli.core.workflows.calibrate import calibrate_bundle
 from erde_cli.core.workflows.evaluate import evaluate_bundle
 from erde_cli.core.workflows.export import ExportRequest, export_bundle

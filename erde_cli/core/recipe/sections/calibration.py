@@ -9,8 +9,8 @@ from pydantic_core import PydanticCustomError
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.recipe.sections.base import Section
-from erde_cli.core.targets import TARGETS
-from erde_cli.core.thresholds import read_threshold
+from erde_cli.core.thresholds.targets import TARGETS
+from erde_cli.core.thresholds.written import read_threshold
 
 OF_RISK = ("risk", "confidence")
 

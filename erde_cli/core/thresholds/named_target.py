@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.targets import (
+from erde_cli.core.thresholds.targets import (
     TARGETS,
     MaxRisk,
     Metric,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.thresholds import read_threshold, write_threshold
+from erde_cli.core.thresholds.written import read_threshold, write_threshold
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from scipy.special import softmax
 from scipy.stats import entropy
 from torch import Tensor
 
-from erde_cli.core.scores import ENTROPY, SCORES, Score
+from erde_cli.core.thresholds.scores import ENTROPY, SCORES, Score
 
-from ..other_scores import EVERY, MARGIN, MAX_PROBABILITY, name_of
+from ...other_scores import EVERY, MARGIN, MAX_PROBABILITY, name_of
 
 
 def random_logits(*shape: int, seed: int = 0, scale: float = 4.0) -> Tensor:

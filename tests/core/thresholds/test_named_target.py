@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.named_target import one_target
-from erde_cli.core.targets import (
+from erde_cli.core.thresholds.named_target import one_target
+from erde_cli.core.thresholds.targets import (
     TARGETS,
     MaxDrop,
     MaxLatency,

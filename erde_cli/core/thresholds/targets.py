@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, NoReturn, Protocol
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.thresholds import WrittenThreshold, read_threshold, write_threshold
+from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold, write_threshold
 
 Risk = Literal["disagreement", "accuracy-gap"]
 Metric = Literal["accuracy", "balanced_accuracy"]
