@@ -242,7 +242,9 @@ def test_the_core_has_packages_and_few_modules_beside_them() -> None:
 
 
 def test_the_files_that_a_change_touches_are_there() -> None:
-    page = (ROOT / "CONTRIBUTING.md").read_text().partition("## How to add")[2].partition("\n## ")[0]
+    page = (
+        (ROOT / "CONTRIBUTING.md").read_text().partition("## How to add")[2].partition("\n## ")[0]
+    )
     named = set(re.findall(r"`([\w./]+/[\w.]+|[A-Z]+\.md|pyproject\.toml)`", page))
     files = {name for name in named if "NAME" not in name}
     assert len(files) > 25, files

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.events import Role
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import OLD_RULES, PixelRules
-from erde_cli.core.recipe.schema import LONGEST_NAME, NAME, Role
+from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
 from erde_cli.core.storage.json_files import (
     digest_of,
     not_what_erde_writes,

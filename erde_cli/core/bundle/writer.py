@@ -16,11 +16,12 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
+from erde_cli.core.events import Role
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.provenance import source_commit, versions
-from erde_cli.core.recipe.schema import Recipe, Role
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.files import replaced_folder, write_file
 from erde_cli.core.storage.json_files import write_json

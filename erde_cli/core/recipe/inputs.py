@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from copy import deepcopy
 
+from erde_cli.core.events import Role
 from erde_cli.core.recipe.retired import as_before, as_now
-from erde_cli.core.recipe.schema import Recipe, Role
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import Json, digest_of
 
 # Of the section data: where images lie, how they got there, and where they lie once decoded.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
 
 from pydantic import Field, model_validator
 
+from erde_cli.core.events import Role
 from erde_cli.core.recipe.sections.base import Rules, Section, refuse
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.recipe.sections.data import Data
@@ -16,7 +16,6 @@ from erde_cli.core.recipe.sections.training import TrainingOfEach
 
 NAME = re.compile(r"^[\w][\w.-]*$")  # of a run; it names a folder
 LONGEST_NAME = 100  # characters
-Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
 
 

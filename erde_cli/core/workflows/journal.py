@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erde_cli.core.bundle.document import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError, first_reason
+from erde_cli.core.events import Role
 from erde_cli.core.recipe.inputs import as_meant, decisive, relevant
 from erde_cli.core.recipe.loading import differences
-from erde_cli.core.recipe.schema import ROLES, Recipe, Role
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json, digest_of, read_json, require_format, write_json
 from erde_cli.core.workflows.options import Options
 

@@ -10,8 +10,9 @@ from erde_cli.core.calibration.thresholds_file import TargetDocument, Thresholds
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.device import Precision
 from erde_cli.core.errors import BundleError
+from erde_cli.core.events import Role
 from erde_cli.core.recipe.inputs import inputs_digest
-from erde_cli.core.recipe.schema import ROLES, Recipe, Role
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.workflows.calibrate import target_of
 from erde_cli.core.workflows.journal import REPORT, Journal

@@ -12,8 +12,8 @@ import torch
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
-from erde_cli.core.events import duration
-from erde_cli.core.recipe.schema import ROLES, Recipe, Role
+from erde_cli.core.events import Role, duration
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.kept import PHASES, Networks, kept_phases

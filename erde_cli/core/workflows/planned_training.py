@@ -10,11 +10,12 @@ from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.events import Role
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
-from erde_cli.core.recipe.schema import ROLES, Recipe, Role
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints

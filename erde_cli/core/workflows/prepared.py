@@ -16,10 +16,11 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
+from erde_cli.core.events import Role
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.models.backbone import fitted_layers
 from erde_cli.core.randomness import derive_seed
-from erde_cli.core.recipe.schema import Recipe, Role
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.class_weights import class_weights

@@ -10,7 +10,8 @@ from erde_cli.core.bundle.writer import with_calibration
 from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.recipe.schema import ROLES, Recipe, Role
+from erde_cli.core.events import Role
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json, digest_of, read_json, write_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.calibration_images import Source

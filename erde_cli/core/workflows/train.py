@@ -14,11 +14,12 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
+from erde_cli.core.events import Role
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.inputs import inputs_digest
-from erde_cli.core.recipe.schema import Recipe, Role
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.epochs import Keeper, train_epochs

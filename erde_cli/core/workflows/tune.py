@@ -15,10 +15,11 @@ from erde_cli.core.data.folder_layout import train_folder
 from erde_cli.core.data.published_files import PUBLISHED
 from erde_cli.core.device import LAYOUTS, PRECISIONS, make_context
 from erde_cli.core.errors import DataError
+from erde_cli.core.events import Role
 from erde_cli.core.images.listing import class_names_in
 from erde_cli.core.measurement.training_speed import Candidate, Speeds, measure
 from erde_cli.core.measurement.training_speed_process import TrialProcess
-from erde_cli.core.recipe.schema import Recipe, Role
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.options import Options

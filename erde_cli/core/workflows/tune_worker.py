@@ -17,11 +17,12 @@ from erde_cli.core.data.batches import Batch
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import Context, make_context, require_compiler
 from erde_cli.core.errors import ErdeError
+from erde_cli.core.events import Role
 from erde_cli.core.measurement.training_speed import Candidate
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.allocator import keep_freed_memory
-from erde_cli.core.recipe.schema import Recipe, Role
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.loop import Objective, train_step
