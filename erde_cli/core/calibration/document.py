@@ -57,6 +57,10 @@ class FiguresDocument(_Document):
         """The same of the last exit, for every image."""
         return self.full_accuracy if self.balanced_accuracy is None else self.full_balanced_accuracy
 
+    def bound(self, risk: Risk) -> float | None:
+        """Upper bound of a risk, where one was tested."""
+        return None
+
     @property
     def figures(self) -> FiguresDocument:
         """The figures alone, without what a larger document has besides."""
@@ -71,10 +75,6 @@ class BoundsDocument(_Document):
     disagreement: Share
     accuracy_gap: Annotated[float, Field(ge=-1, le=1)] | None
 
-    def of(self, risk: Risk) -> float | None:
-        """Bound of one of the risks."""
-        return self.accuracy_gap if risk == "accuracy-gap" else self.disagreement
-
 
 class PointDocument(FiguresDocument):
     """Thresholds that can be picked later without images.
@@ -87,6 +87,13 @@ class PointDocument(FiguresDocument):
     half_b_exits: list[int]
     certified: bool
     bounds: BoundsDocument | None
+
+    def bound(self, risk: Risk) -> float | None:
+        """Upper bound of a risk, where one was tested."""
+        if self.bounds is None:
+            return None
+        of_gap = risk == "accuracy-gap"
+        return self.bounds.accuracy_gap if of_gap else self.bounds.disagreement
 
 
 class EarlierDocument(_Document):

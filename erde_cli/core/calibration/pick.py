@@ -55,7 +55,7 @@ def choose_point(
         target = replace(target, risk=named.risk, confidence=named.confidence)
     target = replace(target, metric=document.metric)
     point = pick(document.frontier, target, full)
-    met = target.met(point, full, point.bounds)
+    met = target.met(point, full)
     # The bounds hold for all candidates together.
     certified = met if target.promises else point.certified
     if not met:
@@ -94,8 +94,8 @@ def pick(points: Sequence[PointDocument], target: Target, full: float) -> PointD
     certified = [point for point in points if point.certified and not target.promises]
     for pool in (certified, points):
         if pool:
-            best = min(pool, key=lambda point: target.preference(point, full, point.bounds))
-            if target.met(best, full, best.bounds):
+            best = min(pool, key=lambda point: target.preference(point, full))
+            if target.met(best, full):
                 break
     return best
 
@@ -104,17 +104,16 @@ def with_point(document: ThresholdsDocument, picked: Picked) -> ThresholdsDocume
     """The same calibration with a picked point in force; `met` refers to what was held out."""
     point, target, full = picked.point, picked.target, picked.full_macs
     figures, tested = point.figures, document.certificate
-    held_out = point.held_out or figures
     changes = {
         **dict(figures),
         "format": FORMAT,
         "thresholds": point.thresholds,
         "half_b_exits": point.half_b_exits,
         "target": TargetDocument.of(target, "picked"),
-        "met": target.met(held_out, full, point.bounds),
-        "met_where_chosen": target.met(point, full, point.bounds),
+        "met": target.met(point.held_out or point, full),
+        "met_where_chosen": target.met(point, full),
         "certified": picked.certified,
-        "held_out": held_out,
+        "held_out": point.held_out or figures,
         "certificate": None if tested is None else _certificate(tested, picked),
     }
     return sealed(document.model_copy(update=changes))

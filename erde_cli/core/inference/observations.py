@@ -12,6 +12,7 @@ import torch
 
 from erde_cli.core.arrays import BoolArray, FloatArray, IntArray
 from erde_cli.core.inference.routing import first_exit
+from erde_cli.core.targets import Risk
 
 _EXACT = 2**52  # whole numbers up to twice that are exact in float64
 _Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
@@ -46,6 +47,10 @@ class Figures:
     def full_by_metric(self) -> float | None:
         """The same of the last exit, for every image."""
         return self.full_accuracy if self.balanced_accuracy is None else self.full_balanced_accuracy
+
+    def bound(self, risk: Risk) -> float | None:
+        """None: a bound comes from a test alone."""
+        return None
 
 
 @dataclass(frozen=True)

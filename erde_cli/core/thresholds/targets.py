@@ -29,6 +29,7 @@ class Figures(Protocol):
     by_metric, full_by_metric: accuracy or balanced accuracy, adaptive and of the last exit; None
     without labels. agreement: share of images answered as the last exit answers. exit_rates:
     [exits]. expected_macs: MACs per image. expected_latency: ms per image; None where not measured.
+    bound: upper bound of a risk; None where none was tested.
     """
 
     @property
@@ -43,12 +44,7 @@ class Figures(Protocol):
     def expected_macs(self) -> float: ...  # noqa: D102
     @property
     def expected_latency(self) -> float | None: ...  # noqa: D102
-
-
-class Bounds(Protocol):
-    """Upper bounds of the risks of thresholds."""
-
-    def of(self, risk: Risk) -> float | None: ...  # noqa: D102
+    def bound(self, risk: Risk) -> float | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -132,19 +128,17 @@ class Target:
         """Most that an image may cost on average, where the last exit costs `full`."""
         return full
 
-    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+    def excess(self, figures: Figures, full_macs: float) -> float:
         """By how much figures miss the target; 0 or less where they meet it."""
         return 0.0
 
-    def met(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> bool:
+    def met(self, figures: Figures, full_macs: float) -> bool:
         """Whether figures meet the target."""
-        return self.excess(figures, full_macs, bounds) <= ROUNDING
+        return self.excess(figures, full_macs) <= ROUNDING
 
-    def preference(
-        self, figures: Figures, full_macs: float, bounds: Bounds | None = None
-    ) -> tuple[float, float, float]:
+    def preference(self, figures: Figures, full_macs: float) -> tuple[float, float, float]:
         """Order in which stored points are picked: least violation, then the cheaper."""
-        violation = max(self.excess(figures, full_macs, bounds) - ROUNDING, 0.0)
+        violation = max(self.excess(figures, full_macs) - ROUNDING, 0.0)
         return violation, figures.expected_macs, -_accuracy(figures)
 
     def reached(self, figures: Figures) -> tuple[float, Unit]:
@@ -199,7 +193,7 @@ class Floor(Target):
         """The option itself."""
         return self.option
 
-    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+    def excess(self, figures: Figures, full_macs: float) -> float:
         """By how much the least accuracy is missed."""
         least = self.least_accuracy(_full_accuracy(figures))
         return math.inf if least is None else least - _accuracy(figures)
@@ -247,11 +241,9 @@ class MinAccuracy(Floor):
 class Budget(Target):
     """The most accurate within a budget."""
 
-    def preference(
-        self, figures: Figures, full_macs: float, bounds: Bounds | None = None
-    ) -> tuple[float, float, float]:
+    def preference(self, figures: Figures, full_macs: float) -> tuple[float, float, float]:
         """Least violation, then the more accurate."""
-        violation, macs, accuracy = super().preference(figures, full_macs, bounds)
+        violation, macs, accuracy = super().preference(figures, full_macs)
         return violation, accuracy, macs
 
 
@@ -266,7 +258,7 @@ class MaxMacs(Budget):
         """MACs."""
         return self.value * full
 
-    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+    def excess(self, figures: Figures, full_macs: float) -> float:
         """Share of the full MACs above the budget."""
         return figures.expected_macs / full_macs - self.value
 
@@ -294,7 +286,7 @@ class MaxLatency(Budget):
         """Milliseconds."""
         return self.value
 
-    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+    def excess(self, figures: Figures, full_macs: float) -> float:
         """Share of the budget that is spent beyond it."""
         return (figures.expected_latency or math.inf) / self.value - 1
 
@@ -336,9 +328,9 @@ class MaxRisk(Target):
         """A risk of ε is 100 ε points below the last exit."""
         return MaxDrop(100 * self.value)
 
-    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+    def excess(self, figures: Figures, full_macs: float) -> float:
         """By how much the bound of the risk is above ε; inf without a bound."""
-        bound = None if bounds is None else bounds.of(self.risk)
+        bound = figures.bound(self.risk)
         return math.inf if bound is None else bound - self.value
 
 

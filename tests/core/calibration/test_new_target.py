@@ -20,7 +20,7 @@ from erde_cli.core.calibration.thresholds_file import (
 )
 from erde_cli.core.events import Observer
 from erde_cli.core.thresholds.named_target import one_target, parse_pick
-from erde_cli.core.thresholds.targets import TARGETS, Bounds, Budget, Figures, Unit
+from erde_cli.core.thresholds.targets import TARGETS, Budget, Figures, Unit
 
 from .test_estimate import observe
 
@@ -39,7 +39,7 @@ class MaxLastExit(Budget):
     def most_cost(self, full: float) -> float:
         return self.value
 
-    def excess(self, figures: Figures, full_macs: float, bounds: Bounds | None = None) -> float:
+    def excess(self, figures: Figures, full_macs: float) -> float:
         return figures.exit_rates[-1] - self.value
 
     def reached(self, figures: Figures) -> tuple[float, Unit]:
