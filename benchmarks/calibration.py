@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.measure import arguments, interleave, show, spread, tell
 from erde_cli.core.calibration.estimate import Observations, calibrate
-from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs, Target
+from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs
 
 SIZES = ((2_000, 3), (10_000, 4), (10_000, 8))
 TARGETS = (MaxDrop(1.0), MaxMacs(0.6))

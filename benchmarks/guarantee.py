@@ -31,7 +31,7 @@ from benchmarks.populations import (
 )
 from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.guarantee import certify, last_rejected
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 RISKS: list[Risk] = ["disagreement", "accuracy-gap"]
 EPSILONS = (0.01, 0.02, 0.05, 0.1)

@@ -17,7 +17,7 @@ from erde_cli.core.arrays import FloatArray
 from erde_cli.core.calibration.chain import build_chain
 from erde_cli.core.calibration.guarantee import accuracy_gap_p_values, disagreement_p_value, p_value
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 SIZE = 20_000  # images of a population
 _HALF_A = 2_000  # images that build the chain

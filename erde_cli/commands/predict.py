@@ -23,7 +23,7 @@ from erde_cli.commands.options import (
 
 if TYPE_CHECKING:
     from erde_cli.core.export.runtimes import Runtime
-    from erde_cli.core.thresholds.targets import Target
+    from erde_cli.core.thresholds.target import Target
 
 
 def predict(

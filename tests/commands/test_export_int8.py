@@ -33,7 +33,8 @@ from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.models.profile import profile_model
-from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs, MaxRisk, Risk
+from erde_cli.core.thresholds.target import Risk
+from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs, MaxRisk
 from erde_cli.core.workflows import export_int8
 from erde_cli.core.workflows.calibration_images import observations_of
 from erde_cli.core.workflows.export_int8_cost import Int8Cost, UnderThresholds

@@ -16,7 +16,7 @@ from erde_cli.core.calibration.thresholds_file import (
     FiguresDocument,
     ThresholdsDocument,
 )
-from erde_cli.core.thresholds.targets import Metric, Unit
+from erde_cli.core.thresholds.target import Metric, Unit
 from erde_cli.core.workflows.calibrate import Thresholds
 
 _IN_UNITS: dict[Unit, Callable[[float], str]] = {

@@ -24,7 +24,8 @@ from erde_cli.core.calibration.thresholds_file import (
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.storage.short_digests import ShortDigests
-from erde_cli.core.thresholds.targets import MaxRisk, Risk
+from erde_cli.core.thresholds.target import Risk
+from erde_cli.core.thresholds.targets import MaxRisk
 
 
 def certified(seen: CalibrationObservations, target: MaxRisk) -> CalibrationResult:

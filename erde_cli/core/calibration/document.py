@@ -15,7 +15,8 @@ from pydantic import (
 )
 
 from erde_cli.core.thresholds.scores import SCORES, Score
-from erde_cli.core.thresholds.targets import TARGETS, Metric, Risk, Target, make_target
+from erde_cli.core.thresholds.target import Metric, Risk, Target
+from erde_cli.core.thresholds.targets import TARGETS, make_target
 from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold
 
 FORMAT = 3

@@ -18,7 +18,7 @@ from erde_cli.core.calibration.document import TargetDocument
 from erde_cli.core.calibration.result import CalibrationResult, figures_document, point_document
 from erde_cli.core.calibration.search import Choice, Goal, Search
 from erde_cli.core.inference.observations import Figures, Observations
-from erde_cli.core.thresholds.targets import Target
+from erde_cli.core.thresholds.target import Target
 
 __all__ = ["Calibrated", "Figures", "FrontierPoint", "Observations", "calibrate", "choose"]
 

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.stats import beta, binom
 
 from erde_cli.core.arrays import FloatArray
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 _MOST_BET = 0.5
 _PRIOR = 0.25  # variance before any image was seen; the largest that a share can have

@@ -17,7 +17,8 @@ from erde_cli.core.calibration.thresholds_file import (
 )
 from erde_cli.core.errors import BundleError
 from erde_cli.core.events import Observer
-from erde_cli.core.thresholds.targets import MaxRisk, Need, Target
+from erde_cli.core.thresholds.target import Need, Target
+from erde_cli.core.thresholds.targets import MaxRisk
 
 _MEASURED_BY: dict[Need, str] = {
     "labels": "--data FOLDER --max-drop 1",

@@ -16,7 +16,7 @@ import numpy as np
 from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.grid import Grid
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.thresholds.targets import ROUNDING, Target
+from erde_cli.core.thresholds.target import ROUNDING, Target
 
 _EXACT = 3  # early exits
 _BUDGETS = 10  # steps along the frontier, where it is not exact

@@ -7,7 +7,7 @@ name, but must never be stronger.
 
 from __future__ import annotations
 
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 _TERMS = "Terms: docs/guarantee.md"
 UNCOVERED = "Not certified: no promise covers these thresholds."

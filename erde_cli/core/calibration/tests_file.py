@@ -27,7 +27,7 @@ from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 from erde_cli.core.storage.short_digests import ShortDigests
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 TESTS = "tests.json"
 FORMAT = 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from erde_cli.core.signed import signed
-from erde_cli.core.thresholds.targets import Metric
+from erde_cli.core.thresholds.target import Metric
 
 _ROUNDING = 1e-9
 _IN_WORDS: dict[Metric, tuple[str, str]] = {  # of one exit alone; of the thresholds

@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.thresholds.targets import (
-    TARGETS,
-    MaxRisk,
-    Metric,
-    Risk,
-    Target,
-    Threshold,
-    make_target,
-    refuse,
-)
+from erde_cli.core.thresholds.target import Metric, Risk, Target, refuse
+from erde_cli.core.thresholds.targets import TARGETS, MaxRisk, Threshold, make_target
 
 
 def one_target(

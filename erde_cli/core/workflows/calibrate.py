@@ -30,7 +30,8 @@ from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.thresholds.named_target import one_target
 from erde_cli.core.thresholds.scores import ENTROPY, Score
-from erde_cli.core.thresholds.targets import TARGETS, MaxRisk, Target
+from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.targets import TARGETS, MaxRisk
 from erde_cli.core.workflows.calibration_images import Source, observe, refuse_tuned_on_all
 from erde_cli.core.workflows.calibration_picture import draw_calibration
 from erde_cli.core.workflows.options import Options

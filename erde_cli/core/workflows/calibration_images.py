@@ -24,7 +24,7 @@ from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores
 from erde_cli.core.measurement.latency import TorchRuns, exit_latencies
 from erde_cli.core.thresholds.scores import ENTROPY, Score
-from erde_cli.core.thresholds.targets import Metric, Target
+from erde_cli.core.thresholds.target import Metric, Target
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on, warn_of_copies

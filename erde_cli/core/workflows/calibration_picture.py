@@ -10,7 +10,7 @@ from erde_cli.core.calibration.frontier_plot import Curve, Dot, FrontierPicture,
 from erde_cli.core.calibration.temperature_effect import TemperatureEffect
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.events import Observer
-from erde_cli.core.thresholds.targets import Figures
+from erde_cli.core.thresholds.target import Figures
 
 PICTURE = "frontier.png"
 

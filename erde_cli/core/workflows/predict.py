@@ -23,7 +23,7 @@ from erde_cli.core.images.pixels import Traits, doubts
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.prediction import Answering, Prediction, rows_of
 from erde_cli.core.storage.json_files import Json
-from erde_cli.core.thresholds.targets import Target
+from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.open_model import open_model
 from erde_cli.core.workflows.options import Options

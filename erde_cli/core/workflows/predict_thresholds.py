@@ -8,7 +8,8 @@ from erde_cli.core.calibration.rule import rule_of
 from erde_cli.core.calibration.thresholds_file import TargetDocument, ThresholdsDocument
 from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.exit_rule import ExitRule
-from erde_cli.core.thresholds.targets import Target, Threshold
+from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.targets import Threshold
 from erde_cli.core.thresholds.written import read_threshold
 from erde_cli.core.workflows.open_model import Opened
 from erde_cli.core.workflows.options import Options

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from erde_cli.core.calibration.estimate import Observations, calibrate, choose
 from erde_cli.core.inference.by_class import by_class
 from erde_cli.core.inference.observations import balancing
-from erde_cli.core.thresholds.targets import MaxDrop, Target
+from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.targets import MaxDrop
 
 from .test_estimate import TARGETS as BY_ACCURACY
 from .test_estimate import all_midpoints, observe

@@ -13,7 +13,8 @@ from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.result import CalibrationResult
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.models.profile import Profile
-from erde_cli.core.thresholds.targets import MaxRisk, Risk
+from erde_cli.core.thresholds.target import Risk
+from erde_cli.core.thresholds.targets import MaxRisk
 from erde_cli.core.thresholds.written import read_threshold
 
 COUNT = 1200

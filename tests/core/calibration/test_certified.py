@@ -16,7 +16,7 @@ from benchmarks.populations import (
     until_kept,
 )
 from erde_cli.core.calibration.guarantee import certify, last_rejected
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 RISKS: list[Risk] = ["disagreement", "accuracy-gap"]
 DRAWS = 300

@@ -13,14 +13,8 @@ from erde_cli.core.calibration.estimate import Observations, calibrate, choose
 from erde_cli.core.calibration.search import Goal, Search
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.thresholds.scores import Score
-from erde_cli.core.thresholds.targets import (
-    MaxDrop,
-    MaxLatency,
-    MaxMacs,
-    MinAccuracy,
-    Target,
-    Threshold,
-)
+from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.targets import MaxDrop, MaxLatency, MaxMacs, MinAccuracy, Threshold
 
 from ...other_scores import OTHERS, name_of
 

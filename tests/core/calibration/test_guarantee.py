@@ -19,7 +19,7 @@ from erde_cli.core.calibration.guarantee import (
     least_images,
     p_value,
 )
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 Array = NDArray[np.float64]
 RISKS: list[Risk] = ["disagreement", "accuracy-gap"]

@@ -14,7 +14,7 @@ from erde_cli.core.calibration.guarantee import (
     p_value,
     upper_bounds,
 )
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 from tests.core.calibration.test_guarantee import RISKS, gaps, nested
 
 

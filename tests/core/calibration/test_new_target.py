@@ -20,7 +20,8 @@ from erde_cli.core.calibration.thresholds_file import (
 )
 from erde_cli.core.events import Observer
 from erde_cli.core.thresholds.named_target import one_target, parse_pick
-from erde_cli.core.thresholds.targets import TARGETS, Budget, Figures, Unit
+from erde_cli.core.thresholds.target import Figures, Unit
+from erde_cli.core.thresholds.targets import TARGETS, Budget
 
 from .test_estimate import observe
 

@@ -10,7 +10,7 @@ from erde_cli.core.calibration.statement import (
     promise,
     promised_in_short,
 )
-from erde_cli.core.thresholds.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 MORE = "images in the testing half at the risk observed, or a larger EPS"
 BETTER = "a larger EPS, or a network whose early exits are better"

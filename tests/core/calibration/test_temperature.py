@@ -27,7 +27,8 @@ from erde_cli.core.calibration.temperature import (
     temperature_reports,
 )
 from erde_cli.core.inference.routing import all_scores
-from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs, Target
+from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

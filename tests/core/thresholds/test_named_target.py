@@ -7,6 +7,7 @@ import pytest
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.thresholds.named_target import one_target
+from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.targets import (
     TARGETS,
     MaxDrop,
@@ -14,7 +15,6 @@ from erde_cli.core.thresholds.targets import (
     MaxMacs,
     MaxRisk,
     MinAccuracy,
-    Target,
     Threshold,
 )
 
