@@ -23,7 +23,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm, t
 
 from erde_cli.core.arrays import BoolArray, FloatArray
-from erde_cli.core.inference.observations import _Z_95
+from erde_cli.core.inference.observations import Z_95
 
 Verdict = Literal["better", "worse", "no difference shown"]
 
@@ -135,5 +135,5 @@ def paired_drop_interval(reference: BoolArray, other: BoolArray) -> tuple[float,
     gained = (float(np.sum(other & ~reference)) + 1) / count
     difference = lost - gained
     error = np.sqrt((lost + gained - difference**2) / count)
-    low, high = difference - _Z_95 * error, difference + _Z_95 * error
+    low, high = difference - Z_95 * error, difference + Z_95 * error
     return 100 * float(max(low, -1)), 100 * float(min(high, 1))

@@ -12,10 +12,10 @@ import torch
 
 from erde_cli.core.arrays import BoolArray, FloatArray, IntArray
 from erde_cli.core.inference.routing import first_exit
-from erde_cli.core.targets import Risk
+from erde_cli.core.thresholds.target import Risk
 
 _EXACT = 2**52  # whole numbers up to twice that are exact in float64
-_Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
+Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 
 @dataclass(frozen=True)

@@ -188,7 +188,7 @@ def _gaps(answers: Answers, teacher_correct: BoolArray | None) -> list[EntropyGa
     """Of every early exit; none without a teacher."""
     if teacher_correct is None:
         return []
-    return entropy_gaps(answers.scores, answers.correct, teacher_correct)
+    return entropy_gaps(answers.entropies, answers.correct, teacher_correct)
 
 
 def _entropies(gaps: list[EntropyGap]) -> dict[str, list[float | None]]:
