@@ -1,4 +1,4 @@
-"""All that knows Rich: tables, rows and progress on stderr, results on stdout.
+"""Everything that uses Rich: tables, rows and progress on stderr, results on stdout.
 
 May import `core`, mostly for types.
 Start reading in `terminal.py`.

@@ -46,7 +46,7 @@ class FrontierPicture:
 
 
 def draw_frontier(path: Path, picture: FrontierPicture, observer: Observer) -> Path | None:
-    """Draw accuracy (or agreement) over expected MACs, as `plots.draw` does."""
+    """Draw accuracy (or agreement) over expected MACs, as `pictures.draw` does."""
     return draw(path, lambda: _frontier(picture), observer)
 
 

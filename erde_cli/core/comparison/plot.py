@@ -72,7 +72,7 @@ def band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, F
 
 
 def draw_comparison(path: Path, picture: ComparisonPicture, observer: Observer) -> Path | None:
-    """Draw accuracy over expected MACs, as `plots.draw` does.
+    """Draw accuracy over expected MACs, as `pictures.draw` does.
 
     Left: the students, large enough to compare. Right: the same with one θ for all exits; below it,
     the students and their teacher on one scale, which shows how far apart they are.

@@ -23,7 +23,7 @@ _DARK = 55  # per cent, from which on ink cannot be read
 
 
 def draw_confusion(path: Path, title: str, found: ByClass, observer: Observer) -> Path | None:
-    """Draw the matrix, or the most confused pairs of more than 20 classes, as `plots.draw` does."""
+    """Draw the matrix, or the most confused pairs of more than 20 classes, as `draw` does."""
     make = _matrix if len(found.class_names) <= _CELLS else _pairs
     return draw(path, lambda: make(title, found), observer)
 

@@ -36,7 +36,7 @@ class ProfilePicture:
 
 
 def draw_profile(path: Path, picture: ProfilePicture, observer: Observer) -> Path | None:
-    """Draw cumulative MACs and latency of every exit side by side, as `plots.draw` does."""
+    """Draw cumulative MACs and latency of every exit side by side, as `pictures.draw` does."""
     return draw(path, lambda: _profile(picture), observer)
 
 

@@ -1,7 +1,7 @@
 """What thresholds are chosen for: one class for each target. Imports nothing heavy.
 
 A target answers what the search, `--pick`, the promise, `thresholds.json` and the tables ask of it.
-A new one is a class in `TARGETS`, an option of `erde calibrate` and a key of the recipe.
+A new one is a class in `_CLASSES`, an option of `erde calibrate` and a key of the recipe.
 """
 
 from __future__ import annotations
