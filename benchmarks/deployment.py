@@ -95,7 +95,7 @@ def images_near(bench: Bench) -> NDArray[np.bool_]:
     predictor = bundle.predictor(options.inference_context("float32"))
     with torch.inference_mode():
         logits = predictor.network(predictor.normalise(pixels))
-        scores = all_scores(logits, bundle.require_thresholds().temperatures)
+        scores = all_scores(logits, bundle.require_thresholds().temperatures, bundle.score)
     exits = first_exit(scores, bench.thresholds).numpy()
     return near_threshold(scores.double().numpy(), bench.thresholds, exits)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
@@ -131,9 +132,11 @@ class Listeners(Observer):
 
     def _tell(self, event: str, *args: Any, **named: Any) -> None:
         getattr(self._shown, event)(*args, **named)
-        for listener in self._others:
+        for listener in tuple(self._others):
+            if not any(listener is other for other in self._others):
+                continue  # it failed in the warning of another's failure
             try:
-                getattr(listener, event)(*args, **named)
+                getattr(listener, event)(*deepcopy(args), **named)  # whatever it does with them
             except Exception as error:  # noqa: BLE001 (whoever wrote it, a run goes on without it)
                 self._others = [other for other in self._others if other is not listener]
                 reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -52,7 +52,7 @@ def test_every_event_goes_to_every_listener_in_order() -> None:
     for event in EVENTS:
         count = len(inspect.signature(getattr(Observer, event)).parameters) - 1
         named_only = {"again": True} if event == "warning" else {}
-        given = [object() for _ in range(count - len(named_only))]
+        given = [f"{event} {index}" for index in range(count - len(named_only))]
         getattr(Listeners(one, two), event)(*given, **named_only)
         assert one.events[-1] == two.events[-1] == (event, (*given, *named_only.values()))
     assert {"run_started", "training_started", "metrics", "artifact", "ended"} <= set(EVENTS)
@@ -83,6 +83,28 @@ def test_one_that_fails_on_warnings_as_well_ends_there() -> None:
     shown = Heard()
     Listeners(shown, broken).warning("careful")
     assert [given[0][:19] for _, given in shown.events] == ["careful", "The listener Worse "]
+
+
+def test_one_that_fails_while_another_is_named_is_told_nothing_more() -> None:
+    first = type("First", (Observer,), {"note": lambda self, message: 1 / 0})()
+    told: list[str] = []
+
+    def warning(self: Observer, message: str, *, again: bool = False) -> None:
+        raise RuntimeError
+
+    methods = {"warning": warning, "note": lambda self, message: told.append(message)}
+    second, shown = type("Second", (Observer,), methods)(), Heard()
+    Listeners(shown, first, second).note("hello")
+    assert told == []
+    assert [name for name, _ in shown.events] == ["note", "warning", "warning"]
+
+
+def test_what_a_listener_changes_changes_nothing_for_the_others() -> None:
+    clears = {"metrics": lambda self, role, row: row.clear()}
+    row, last = {"epoch": 1}, Heard()
+    Listeners(Observer(), type("Clears", (Observer,), clears)(), last).metrics("teacher", row)
+    assert row == {"epoch": 1}
+    assert last.events == [("metrics", ("teacher", {"epoch": 1}))]
 
 
 def test_errors_of_what_a_person_looks_at_are_not_swallowed() -> None:

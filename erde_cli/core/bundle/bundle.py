@@ -181,7 +181,7 @@ class Bundle:
             images: one image, or several: paths, bytes of image files, file objects in binary
                 mode, PIL images, uint8 arrays or tensors [height, width, 3] or [height, width],
                 of any size.
-            thresholds: θ in nats, "always" or "never": one for all early exits, or one for each;
+            thresholds: θ, "always" or "never": one for all early exits, or one for each;
                 the bundle's own where they are left out. Score (and with it the unit),
                 temperatures and precision are the bundle's either way.
             batch: how many images the network is given at once; as many as suit it where left out.

@@ -33,13 +33,13 @@ class _Step:
 
 
 def build_chain(scores: FloatArray, losses: FloatArray, costs: FloatArray) -> list[Thresholds]:
-    """At most 50 vectors of thresholds in nats, none lower at any exit than the one before.
+    """At most 50 vectors of thresholds, none lower at any exit than the one before.
 
     From "never early", always the step at one exit that adds the least risk for what it saves;
     then thinned to an even spacing in cost.
 
     Args:
-        scores: entropy in nats, float64 [images, exits]; the last column is not used.
+        scores: float64 [images, exits]; the last column is not used.
         losses: what leaving at each exit adds to the risk, float64 [images, exits]; 0 at the last.
         costs: of leaving at each exit, [exits].
     """

@@ -2,7 +2,7 @@
 
 The choice is made on the same images that score it, so its own accuracy flatters it. `held_out`
 does not: the same target chosen on four fifths and scored on the fifth, five times over. `met`
-refers to it. All of these are estimates; a promise is made by `certify` (module risk) alone.
+refers to it. All of these are estimates; a promise is made by `certify` (`guarantee.py`) alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """Thresholds in nats that no others beat in both figures, on the images that chose them.
+    """Thresholds that no others beat in both figures, on the images that chose them.
 
     held_out: thresholds for the same budget, chosen on four fifths and scored on the fifth.
     """
@@ -41,7 +41,7 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Thresholds of the early exits in nats, and what they give.
+    """Thresholds of the early exits, and what they give.
 
     met_where_chosen: whether the target is met on the very images that chose the thresholds.
     met: whether `held_out` meets it. frontier: cheapest first, ends included.
@@ -82,7 +82,7 @@ def calibrate(observations: Observations, target: Target) -> Calibrated:
 
 
 def choose(observations: Observations, target: Target) -> tuple[tuple[float, ...], bool]:
-    """Thresholds [exits - 1] in nats, and whether they meet the target on these images.
+    """Thresholds [exits - 1], and whether they meet the target on these images.
 
     Either the cheapest that is accurate enough, or the most accurate within a budget; where even
     leaving at once costs more, leaving at once.

@@ -49,7 +49,7 @@ class Grid:
         self._width = np.int64(len(observations))
 
     def thresholds(self, choice: Sequence[int]) -> tuple[float, ...]:
-        """Thresholds in nats of one candidate per exit."""
+        """Thresholds of one candidate per exit."""
         return tuple(float(level[g]) for level, g in zip(self.levels, choice, strict=True))
 
     def evaluate(self, choice: Sequence[int]) -> FloatArray:

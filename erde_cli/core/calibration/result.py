@@ -74,7 +74,7 @@ def point_document(
     certified: bool = False,
     bounds: BoundsDocument | None = None,
 ) -> PointDocument:
-    """Stored form of thresholds in nats and what they give.
+    """Stored form of thresholds and what they give.
 
     half_b: its images are counted at each exit; `evaluate` compares later images with them.
     """

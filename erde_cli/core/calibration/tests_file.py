@@ -27,6 +27,7 @@ from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 from erde_cli.core.storage.short_digests import ShortDigests
+from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.thresholds.target import Risk
 
 TESTS = "tests.json"
@@ -44,6 +45,7 @@ class Tested(BaseModel):
     precision: StoredPrecision
     device: str
     temperatures: list[Annotated[float, Field(gt=0)]] | None
+    criterion: str = ENTROPY.name  # left out of the file at this value, as before there was another
     risk: Risk
     epsilon: float
     confidence: float
@@ -153,7 +155,7 @@ def write_tests(
         return
     content = {
         "format": FORMAT,
-        "tests": [one.model_dump() for one in tests],
+        "tests": [one.model_dump(exclude_defaults=True) for one in tests],
         "images": {name: base64.b64encode(content).decode() for name, content in every.items()},
     }
     write_json(bundle / TESTS, {**content, "seal": digest_of(content)})

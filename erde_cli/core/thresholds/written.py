@@ -1,4 +1,4 @@
-"""Written form of a threshold: nats, or "always" (θ = inf) and "never" (θ = 0)."""
+"""Written form of a threshold: a number, or "always" (θ = inf) and "never" (θ = 0)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ WrittenThreshold = float | Literal["always", "never"]
 
 
 def write_threshold(value: float) -> WrittenThreshold:
-    """Form of a threshold in JSON: nats, or "always" (θ = inf) and "never" (θ = 0)."""
+    """Form of a threshold in JSON: a number, or "always" (θ = inf) and "never" (θ = 0)."""
     if value == 0:
         return "never"
     return "always" if math.isinf(value) else value
 
 
 def read_threshold(written: object) -> float:
-    """Threshold in nats from its written form.
+    """Threshold from its written form.
 
     Raises:
-        InputError: it is neither a number of nats from 0 up nor "always" nor "never".
+        InputError: it is neither a number from 0 up nor "always" nor "never".
     """
     forms = {"always": math.inf, "never": 0.0}
     if isinstance(written, str) and written in forms:

@@ -6,7 +6,6 @@ import json
 import math
 import os
 from collections.abc import Callable
-from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -171,7 +170,7 @@ def train_epochs(
             except TrainingError as error:
                 raise keeper.with_last_state(error) from error
             keeper.add(record, state)
-            observer.metrics(role, deepcopy(record.metrics))  # whatever is done with it
+            observer.metrics(role, record.metrics)
             if state.epoch == 1:
                 after_first(record)
     return keeper.images_per_second

@@ -21,7 +21,7 @@ from erde_cli.core.workflows.export_int8_images import Int8Images
 
 @dataclass(frozen=True)
 class UnderThresholds:
-    """A network under thresholds (nats) on all images; accuracies are None without labels.
+    """A network under thresholds on all images; accuracies are None without labels.
 
     balanced_accuracy: None unless the thresholds were chosen by it.
     exit_agreement: share of images of which each exit says what the last one says.

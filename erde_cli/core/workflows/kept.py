@@ -14,6 +14,7 @@ from erde_cli.core.events import Role
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import digest_of
+from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.workflows.calibrate import target_of
 from erde_cli.core.workflows.journal import REPORT, Journal
 
@@ -112,6 +113,7 @@ def kept_thresholds(recipe: Recipe, dataset: Dataset, found: ThresholdsDocument 
         and found.target == TargetDocument.of(target_of(recipe.calibration))
         and found.split_fingerprint == dataset.fingerprint
         and found.precision == PRECISION
+        and found.criterion == ENTROPY.name
         and (found.temperatures is not None) == recipe.calibration.temperature
     )
 

@@ -21,6 +21,7 @@ from erde_cli.core.inference.answers import ready
 from erde_cli.core.inference.routing import route
 from erde_cli.core.measurement.latency import Runs, TorchRuns, leaving_at
 from erde_cli.core.measurement.memory import peak_bytes, weight_bytes
+from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.workflows.options import Options
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class _TorchTimed:
         self.context = options.inference_context(precision)
         self._model = ready(bundle.model, self.context)
         self._temperatures = thresholds.temperatures if thresholds else None
-        self._score = bundle.score
+        self._score = thresholds.score if thresholds else ENTROPY
         self.images = Normaliser(bundle.normalisation, bundle.image_size, self.context)
         self.weight_bytes: int | None = weight_bytes(self._model)
 

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from erde_cli.core.data.folder_layout import train_folder
 from erde_cli.core.data.published_files import PUBLISHED
 from erde_cli.core.device import LAYOUTS, PRECISIONS, make_context
@@ -176,7 +174,7 @@ def _candidates(
 ) -> list[Candidate]:
     """What the recipe gives now, and everything else to compare with it."""
     settings = settings_of(recipe, role)
-    own = torch.get_num_threads()
+    own = options.context("float32").threads
     cores = os.cpu_count() or 1
     given = sorted({1, max(1, cores // 2), cores, own} if threads is None else set(threads))
     for count in given:

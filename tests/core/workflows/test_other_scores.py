@@ -1,5 +1,6 @@
 """Scores that erde does not ship, from calibration to prediction, as if it shipped them."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -96,6 +97,18 @@ def test_it_is_stored_evaluated_predicted_and_exported(
         done = export_bundle(student, ExportRequest(form, out), OPTIONS)  # type: ignore[arg-type]
         assert done.record.score == score
         assert all(done.checks[0].exits)
+
+
+def test_the_same_promise_of_another_score_is_another_test(student: Path, score: Score) -> None:
+    target = MaxRisk(0.3, risk="disagreement", confidence=0.8)
+    calibrate_bundle(student, target, OPTIONS)
+    document = calibrate_bundle(student, target, OPTIONS, score=score).document
+    assert document.certificate is not None
+    assert [(one.risk, one.epsilon) for one in document.certificate.earlier] == [
+        ("disagreement", 0.3)
+    ]
+    tests = json.loads((student / "tests.json").read_text())["tests"]
+    assert [one.get("criterion") for one in tests] == [None, score.name]
 
 
 def test_a_promise_is_tested_on_its_scores(student: Path, score: Score) -> None:
