@@ -69,7 +69,7 @@ def test_files_do_not_get_the_numbers_of_closed_streams(
 ) -> None:
     """Processes that decode, and a file that is written, while everything is closed."""
     code = (
-        "import sys; from erde_cli.core.data import decoders; decoders._PAYS_FROM = -1;"
+        "import sys; from erde_cli.core.images import decoders; decoders._PAYS_FROM = -1;"
         "from erde_cli.__main__ import main; sys.exit(main())"
     )
     (tmp_path / "erde.py").write_text(code)

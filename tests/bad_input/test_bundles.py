@@ -174,7 +174,7 @@ DOCUMENTS = [
     made("a negative width", edited(BUNDLE, "architecture.width", -4), BUNDLE, "width"),
     made("a depth of 0", edited(BUNDLE, "architecture.depth", 0), BUNDLE, "depth"),
     made("a depth that there is not", edited(BUNDLE, "architecture.depth", 9), BUNDLE, "9"),
-    made("a wide network of depth 8", wide_of_depth_8, BUNDLE, "WRN-8"),
+    made("a wide network of depth 8", wide_of_depth_8, BUNDLE, "wrn of depth 8"),
     made("images of 10^9 pixels", edited(BUNDLE, "architecture.image_size", 10**9), "image_size"),
     made("a backbone from elsewhere", edited(BUNDLE, "architecture.backbone", "vit"), "'vit'"),
     made("heads from elsewhere", edited(BUNDLE, "architecture.head", "mlp"), "'mlp'"),

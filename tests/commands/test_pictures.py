@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from erde_cli.core.comparison import files as compare_files
+from erde_cli.core.comparison.document import Results
 from erde_cli.core.events import Observer
 from erde_cli.core.storage import pictures as plots
 
@@ -90,7 +92,8 @@ def test_a_comparison_is_written_without_its_pictures(
     monkeypatch.setattr(listener, "warning", told.append)
     for name in ("_csv", "markdown", "_picture"):
         monkeypatch.setattr(compare_files, name, lambda *given: "")
-    compare_files.write_results(tmp_path, {}, {}, listener)
+    found = SimpleNamespace(to_json=dict)
+    compare_files.write_results(tmp_path, cast(Results, found), {}, listener)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "results.csv", "results.json", "results.md",
     ]  # fmt: skip
