@@ -131,7 +131,7 @@ def _refused(error: OSError) -> ErdeError:
 
 
 def _fail_unexpected(given: list[str], error: Exception) -> int:
-    """Report a wrong command line, told by its own message, or a bug, told by its traceback."""
+    """Report a wrong command line by its own message, or a bug by its traceback."""
     describe = getattr(error, "format_message", None)
     if describe is not None and not describe():
         return 2  # only the help was asked for, by giving nothing

@@ -90,7 +90,7 @@ def export(
 
 
 def _check(form: FormatName, out: Path, data: Path | None, int8: bool) -> None:
-    """See that the options can be used, before anything heavy is imported."""
+    """Check that the options can be used, before anything heavy is imported."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.platform.extras import require_extra
     from erde_cli.core.storage.files import check_file_target

@@ -19,7 +19,7 @@ def failure(kind: str, message: str, exit_code: int, hint: str = "") -> dict[str
 
 
 def fail(given: list[str], document: dict[str, Any], text: str) -> int:
-    """Tell a failure, as far as there is still somebody to tell it to; return its exit code."""
+    """Report a failure, as far as somebody still reads; return its exit code."""
     with suppress(OSError):
         sys.stderr.write(f"Error: {printable(text)}\n")
     if "--json" in given:
@@ -31,7 +31,7 @@ def fail(given: list[str], document: dict[str, Any], text: str) -> int:
 
 
 def stopped(given: list[str]) -> int:
-    """Tell that Ctrl-C ended a command, and how it goes on."""
+    """Report that Ctrl-C ended a command, and how to go on."""
     text = "Stopped."
     if given[:1] in (["run"], ["compare"]):
         text += " Finished phases are kept: type the same command to go on."

@@ -129,7 +129,7 @@ def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
 
 
 def _checked(threshold: str | None, pick: str | None) -> Target | None:
-    """See that the options can be used, before anything heavy is imported; the target of --pick."""
+    """Check the options, before anything heavy is imported; return the target of --pick."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.thresholds.named_target import parse_pick
     from erde_cli.core.thresholds.written import read_threshold
@@ -147,7 +147,7 @@ def _checked(threshold: str | None, pick: str | None) -> Target | None:
 
 
 def _check_rows(csv: Path | None, as_json: bool, live_without_list: bool) -> None:
-    """See that rows can be written where they are wanted."""
+    """Check that rows can be written where they are wanted."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.storage.files import check_file_target
 

@@ -222,7 +222,7 @@ def why_not_compiled(device: torch.device) -> str:
 
 
 def require_compiler(device: torch.device) -> None:
-    """See that networks can be compiled, before anything long begins.
+    """Check that networks can be compiled, before anything long begins.
 
     Raises:
         InputError: they cannot.

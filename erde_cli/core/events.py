@@ -76,46 +76,46 @@ class Observer:
     shows_progress = False
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """Tell that work on a run folder begins; the recipe is what YAML would hold."""
+        """Work on a run folder begins; the recipe is what YAML would hold."""
 
     def training_started(self, role: Role, epoch: int) -> None:
-        """Tell that a training begins, or goes on after so many epochs."""
+        """A training begins, or goes on after so many epochs."""
 
     def metrics(self, role: Role, row: Mapping[str, Any]) -> None:
-        """Tell the whole row of a finished epoch, which `metrics.jsonl` holds by now."""
+        """An epoch is finished: its whole row, just written to `metrics.jsonl`."""
 
     def artifact(self, path: Path, kind: Artifact) -> None:
-        """Tell that a file, or a folder, has been written; outside of a run as well."""
+        """A file or a folder has been written; outside of a run as well."""
 
     def ended(self, status: Status) -> None:
-        """Tell how work on the run folder ended: `stopped` by Ctrl-C or SIGTERM, all saved."""
+        """Work on the run folder ended: `stopped` by Ctrl-C or SIGTERM, all saved."""
 
     def phase(self, title: str) -> None:
-        """Tell that a phase begins."""
+        """A phase begins."""
 
     def note(self, message: str) -> None:
-        """Tell something worth knowing."""
+        """Something worth knowing."""
 
     def table(self, table: Table) -> None:
         """Show a table."""
 
     def warning(self, message: str, *, again: bool = False) -> None:
-        """Tell something that the user should look into; once, or each time it happens again."""
+        """Something that the user should look into; shown once, or each time it happens again."""
 
     def progress(self, title: str, done: int, total: int) -> None:
-        """Tell how far a countable piece of work is."""
+        """Progress of a countable piece of work."""
 
     def count(self, title: str, done: int) -> None:
-        """Tell how far a piece of work is whose end is not known."""
+        """Progress of a piece of work whose end is not known."""
 
     def ahead(self, seconds: float) -> None:
-        """Tell how long the work will take that comes after this training."""
+        """Seconds that the work after this training will take."""
 
     def step(self, event: StepEvent) -> None:
-        """Tell how far an epoch is."""
+        """Progress inside an epoch."""
 
     def epoch(self, event: EpochEvent) -> None:
-        """Tell what an epoch gave."""
+        """An epoch is finished."""
 
 
 class Listeners(Observer):
@@ -123,7 +123,7 @@ class Listeners(Observer):
 
     shown: what a person looks at; its errors are the command's own, such as a closed pipe.
     others: whoever else listens. No result depends on them, so one that raises an exception is
-        named in a warning, once, and told nothing from then on.
+        named in a warning, once, and receives nothing from then on.
     """
 
     def __init__(self, shown: Observer, *others: Observer) -> None:

@@ -1,4 +1,4 @@
-"""Tables of what int8 costs or saves, float beside it."""
+"""Tables of what int8 costs or saves, float next to it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Printed:
             self._csv = CsvRows(out.buffer, on_screen=out.isatty())
 
     def __enter__(self) -> Printed:
-        """Open the CSV file, beside the one that it will replace."""
+        """Open the CSV file, next to the one that it will replace."""
         if self._file is not None and self._file != STDOUT:
             place = self._file
             if not self._live:
@@ -66,7 +66,7 @@ class Printed:
                 place.write(rows)
 
     def end(self, totals: dict[str, Any]) -> None:
-        """Write what stands beside the rows."""
+        """Write what stands next to the rows."""
         if self._json is not None:
             self._json.end(totals)
 

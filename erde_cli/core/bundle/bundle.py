@@ -2,7 +2,7 @@
 
     model.safetensors   the weights; no command ever changes them
     bundle.json         architecture, input, classes, recipe, versions, digests; no time stamps
-    thresholds.json     once calibrated; belongs to these weights, told by their digest
+    thresholds.json     once calibrated; belongs to these weights, by their digest
     tests.json          once a promise was tested for: every test, of whatever weights
 
 Loading runs no code from the folder: weights are safetensors, the rest is validated JSON.
@@ -226,7 +226,7 @@ def load_bundle(path: str | Path) -> Bundle:
 
 
 def _check_weights(path: Path, document: BundleDocument) -> None:
-    """See that the weights are those that the bundle was written with."""
+    """Check that the weights are those that the bundle was written with."""
     weights = path / WEIGHTS
     if not weights.is_file():
         raise BundleError(f"{path} has no {WEIGHTS}.", expected="a whole bundle", hint=_HINT)

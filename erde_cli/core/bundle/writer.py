@@ -111,7 +111,7 @@ def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
 
 
 def check_target(path: Path) -> None:
-    """See that a bundle may be written to `path`, before hours are spent on what it will hold.
+    """Check that a bundle may be written to `path`, before hours are spent on what it will hold.
 
     Raises:
         BundleError: a link, a file, or a folder of something else is in the way, or an older

@@ -71,7 +71,7 @@ def choose_point(
 
 
 def refuse_unmeasured(path: Path, document: ThresholdsDocument, target: Target) -> None:
-    """See that the stored points have the figure a target speaks of.
+    """Check that the stored points have the figure a target speaks of.
 
     Raises:
         BundleError: they have not.

@@ -47,7 +47,7 @@ def fit_temperature(logits: Logits, labels: IntArray, start: float = 1.0) -> flo
 
     The negative log-likelihood is convex in b = 1/T: Newton's steps on its slope, halving the
     bracket where a step would leave it. Where no label is ever missed, the answer is 0.05; where
-    the logits tell nothing, 1.
+    the logits carry no information, 1.
 
     Args:
         logits: [images, classes], finite.

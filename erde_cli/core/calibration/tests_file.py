@@ -193,7 +193,7 @@ def carry_tests(old: Path, new: Path) -> None:
 
 
 def check_carried(bundle: Path) -> None:
-    """See that the record of a bundle can be carried over, before hours are spent.
+    """Check that the record of a bundle can be carried over, before hours are spent.
 
     Raises:
         BundleError: it cannot.

@@ -87,7 +87,7 @@ def written_thresholds(bundle: Path) -> ThresholdsDocument | None:
 
 
 def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
-    """See that a calibration fits a number of exits, and is the one that was written.
+    """Check that a calibration fits a number of exits, and is the one that was written.
 
     Raises:
         BundleError: it does not, or it is not.
@@ -121,7 +121,7 @@ def write_thresholds(bundle: Path, document: ThresholdsDocument) -> None:
 
 
 def _check_lengths(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
-    """See that every list has an entry for each exit, or each early one."""
+    """Check that every list has an entry for each exit, or each early one."""
     points = document.frontier
     per_exit = {
         "temperatures": document.temperatures,

@@ -34,7 +34,7 @@ def write_results(run: Path, found: Results, names: Mapping[str, str], observer:
         run: the folder.
         found: what the comparison says.
         names: of students by their labels, as the picture has them.
-        observer: is told of a picture that could not be drawn.
+        observer: receives a warning where a picture cannot be drawn.
     """
     write_text(run / CSV, _csv(found))
     write_text(run / MARKDOWN, markdown(found))

@@ -39,7 +39,7 @@ class Drawn:
 
     seeds: one curve each, [points] of MACs and of accuracy (fractions).
     exits: each exit alone, without earlier heads, mean over seeds.
-    plain: a variant is a thin line alone; bands and marks of a dozen could not be told apart.
+    plain: a variant is a thin line alone; bands and marks of a dozen could not be distinguished.
     one_theta: as `seeds`, with one θ for all exits; not of the teacher.
     """
 

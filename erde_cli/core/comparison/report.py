@@ -201,7 +201,7 @@ def gap_rows(found: Results) -> list[list[str]]:
 
 
 def rival_rows(found: Results) -> list[list[str]]:
-    """Each static rival beside every plain method at the rival's own cost."""
+    """Each static rival next to every plain method at the rival's own cost."""
     rows = []
     for rival in found.static_rivals:
         for one in rival.against:

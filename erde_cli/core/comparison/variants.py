@@ -69,7 +69,7 @@ def parse_methods(text: str) -> tuple[list[Method], bool]:
     """Read methods such as "erde,kd,static", in the order in which they are compared.
 
     Returns:
-        The methods, and whether static rivals are wanted beside them.
+        The methods, and whether static rivals are wanted as well.
 
     Raises:
         InputError: one is unknown or named twice, or there are rivals alone.
@@ -94,7 +94,7 @@ def variants_of(
     Args:
         methods: from `parse_methods`.
         grid: texts `section.key=value,value`; commas inside brackets belong to a value.
-        vary: the same, but each value is tried alone, beside the rest.
+        vary: the same, but each value is tried alone, next to the rest.
 
     Raises:
         InputError: a text has no values, or its key would make the students incomparable.

@@ -121,7 +121,7 @@ class Dataset:
         return self._decoded[split]
 
     def check(self, split: Split, progress: Progress | None = None) -> None:
-        """See that one split can be decoded, once, and keep nothing of it.
+        """Check that one split can be decoded, once, and keep nothing of it.
 
         Raises:
             DataError: files cannot be read, and they are not to be skipped.
@@ -152,7 +152,7 @@ def open_dataset(
     """List a recipe's images and carve their splits.
 
     A published data set is downloaded where it is missing, if the recipe says so. A folder's images
-    are decoded, all at once, unless the cache has them. The observer is told of either.
+    are decoded, all at once, unless the cache has them. The observer receives the progress.
 
     The splits depend on the images, the fractions and `split_seed`, not on the run's seed: runs
     with other seeds share them, so one teacher can serve them all.

@@ -44,7 +44,7 @@ def fetch(name: str, root: Path, observer: Observer, *, extra: bool = False) -> 
     Args:
         name: cifar10, cifar100 or svhn.
         root: folder of the published files.
-        observer: is told of the bytes that have come.
+        observer: receives the number of bytes downloaded.
         extra: the extra images of svhn as well.
 
     Raises:
@@ -175,7 +175,7 @@ class _Bar:
 
 @contextmanager
 def _told(observer: Observer, title: str) -> Iterator[None]:
-    """Let an observer be told what torchvision would show in a bar on stderr."""
+    """Send an observer what torchvision would show in a bar on stderr."""
     utils = torchvision_datasets().utils
     bar = utils.tqdm
     utils.tqdm = partial(_Bar, observer, title)

@@ -174,7 +174,7 @@ def _own_split(
 
 
 def _refuse_other_case(root: Path) -> None:
-    """See that no split is overlooked for a capital letter.
+    """Check that no split is overlooked for a capital letter.
 
     Raises:
         DataError: one would be.

@@ -126,7 +126,7 @@ def published_splits(*, extra: bool) -> tuple[str, ...]:
 
 
 def bad_files(root: Path, archives: Sequence[Archive]) -> list[BadFile]:
-    """The files that are missing or corrupt, told by their MD5 alone; none of them is unpickled.
+    """The files that are missing or corrupt, by their MD5 alone; none of them is unpickled.
 
     Raises:
         DataError: a file cannot be read.
@@ -155,7 +155,7 @@ def md5_of(path: Path) -> str | None:
 
 
 def require_whole(name: str, root: Path, *, extra: bool = False) -> None:
-    """See that every file of a data set is there and whole.
+    """Check that every file of a data set is there and whole.
 
     Raises:
         DataError: some are not; it names each of them, and says how to get it.

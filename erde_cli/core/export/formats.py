@@ -1,6 +1,6 @@
 """What `erde export` writes, one row for each format; light, since `--help` reads it.
 
-A new format is a module beside this one, which writes it and runs it, and its row here. All are
+A new format is a module next to this one, which writes it and runs it, and its row here. All are
 checked alike: what was written is opened, and must answer as the bundle does (`check.verify`).
 """
 

@@ -52,7 +52,7 @@ def quantise_stages(
         files: their names, in the order of the stages.
         batches: gives images as the first stage takes them, anew with every call.
         threads: of ONNX Runtime.
-        tell: is told how many stages are done, of how many.
+        tell: receives how many stages are done, of how many.
 
     Raises:
         ErdeError: a stage cannot be quantised.

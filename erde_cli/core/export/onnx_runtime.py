@@ -187,7 +187,7 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
 
 
 def _require_own(found: ExportedAnswers, images: int, record: ExportRecord) -> None:
-    """See that answers are about these images, classes and exits; a file may answer anything."""
+    """Check that answers are about these images, classes and exits; a file may answer anything."""
     classes = len(record.class_names)
     for numbers, count in ((found.labels, classes), (found.exits, record.exit_count)):
         if numbers.shape != (images,) or not np.isin(numbers, np.arange(count)).all():
@@ -197,7 +197,7 @@ def _require_own(found: ExportedAnswers, images: int, record: ExportRecord) -> N
 
 
 def _refuse_other_files(path: Path) -> None:
-    """See that a file names no others, which might lie anywhere: those of erde hold their weights.
+    """Check that a file names no others, which might lie anywhere: erde's hold their weights.
 
     The key stands in the file as it is wherever a tensor's numbers lie elsewhere; it may stand
     there for other reasons as well, so then the file is looked through.

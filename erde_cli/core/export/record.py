@@ -59,7 +59,7 @@ class NormalisationRecord(BaseModel):
 
 
 class ExportRecord(BaseModel):
-    """What is told of an exported network.
+    """Metadata of an exported network.
 
     pixels: how files become the images that it takes, uint8 [batch, height, width, 3].
     preprocessing: it normalises them itself.
@@ -166,7 +166,7 @@ def float32_thresholds(values: Sequence[float]) -> NDArray[np.float32]:
 
 
 class StageRecord(BaseModel):
-    """One stage: a file beside the manifest, and the SHA-256 of its bytes."""
+    """One stage: a file next to the manifest, and the SHA-256 of its bytes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -187,7 +187,7 @@ class Quantisation(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a folder of stages holds, and what is told of the network.
+    """What a folder of stages holds, and the metadata of the network.
 
     quantisation: None where all is float32.
     """

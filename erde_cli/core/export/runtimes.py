@@ -1,6 +1,6 @@
 """What computes a network's answers: torch, or ONNX Runtime.
 
-Light, so that a wrong one is told at once.
+Light, so that a wrong one is refused at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def runtime_of(model: Path, wanted: Runtime | None, device: str) -> Runtime:
 
 
 def require_onnx(device: str) -> None:
-    """See that ONNX Runtime is installed, and wanted on the one device it is used on.
+    """Check that ONNX Runtime is installed, and wanted on the one device it is used on.
 
     Raises:
         InputError: it is not.

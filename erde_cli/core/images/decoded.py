@@ -56,7 +56,7 @@ class DecodedImages:
         return taken
 
     def check(self, numbers: IntArray) -> None:
-        """See that some images are still what was decoded, before they are used where they lie.
+        """Check that some images are still what was decoded, before they are used where they lie.
 
         Raises:
             DataError: the file is damaged.

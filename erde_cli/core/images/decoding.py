@@ -96,7 +96,7 @@ def strict_about_bombs() -> Iterator[None]:
 
 
 def pillow_settings() -> dict[str, Any]:
-    """What decides pixels beside the bytes of a file: goes into the key of what is kept."""
+    """What decides pixels apart from the bytes of a file: goes into the key of what is kept."""
     return {
         "pillow": __version__,
         "max_pixels": Image.MAX_IMAGE_PIXELS,
@@ -177,7 +177,7 @@ def header_of(path: str) -> tuple[int, int, str] | None:
 
 
 def check_rules(image: Image.Image, rules: PixelRules) -> tuple[bool, bool]:
-    """See that the recipe allows an image; whether it is one of several, and read by 8 of 16 bits.
+    """Check that the recipe allows an image; say if it is one of several, and read by 8 of 16 bits.
 
     Raises:
         RefusedError: it does not.

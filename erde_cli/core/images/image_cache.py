@@ -65,7 +65,7 @@ def decoded_images(
         paths: of the files.
         wanted: side of the decoded images in pixels, and the rules they are made by.
         digest: of the source; of no files at all it tells classes and nothing else.
-        observer: is told of the work, of the cache, and why there is none.
+        observer: receives progress, and a warning where there is no cache.
 
     Raises:
         DataError: a file cannot be opened, or changes meanwhile.

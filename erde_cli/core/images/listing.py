@@ -174,7 +174,7 @@ def closed(path: str | Path, error: OSError) -> DataError:
 
 
 def _check_link(path: Path) -> None:
-    """See that a class that is a link leads to images of its own."""
+    """Check that a class that is a link leads to images of its own."""
     got = ""
     if not os.path.exists(path):  # noqa: PTH110 (Path's fails on a link to itself)
         got = "a link that leads nowhere"

@@ -123,7 +123,7 @@ def _named(path: str, passed: PassedOver) -> Iterator[Named]:
 
 
 def _inside(folder: str, passed: PassedOver) -> Iterator[Named]:
-    """Image files below a folder, sorted; one without any is told."""
+    """Image files below a folder, sorted; one without any is reported."""
     empty = True
     for named in _walk(folder, image_endings(), passed):
         empty = False

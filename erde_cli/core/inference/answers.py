@@ -64,7 +64,7 @@ class RoutedAnswers:
 
 
 def require_finite(scores: NDArray[np.floating]) -> None:
-    """See that a network's scores are numbers: nothing can be decided or written of others.
+    """Check that a network's scores are numbers: nothing can be decided or written of others.
 
     Raises:
         BundleError: one is not.

@@ -106,7 +106,7 @@ def rows_of(answering: Answering, found: Predicted) -> list[Prediction]:
 
 
 def _require_below(numbers: Tensor, count: int, what: str) -> None:
-    """See that labels and exits are those of the network; a foreign file may answer anything."""
+    """Check that labels and exits are those of the network; a foreign file may answer anything."""
     if bool(((numbers < 0) | (numbers >= count)).any()):
         raise BundleError(
             f"The network answers with a {what} that it has not.",

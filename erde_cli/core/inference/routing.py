@@ -67,7 +67,7 @@ def all_scores(
 
 
 def check_temperatures(temperatures: Sequence[float] | None, exit_count: int) -> None:
-    """See that there is one temperature for every exit, the last one included.
+    """Check that there is one temperature for every exit, the last one included.
 
     Raises:
         ValueError: there are fewer or more, or one is not a positive number.

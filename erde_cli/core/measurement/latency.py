@@ -70,7 +70,7 @@ class Shares:
 
     @property
     def ratio(self) -> float:
-        """Share of the latency that is expected over that of the MACs: 1 where MACs tell all."""
+        """Expected share of the latency over that of the MACs: 1 where MACs predict it."""
         return self.expected / self.macs
 
 
@@ -174,7 +174,7 @@ def measure_runs(
         thresholds: θ of the early exits; None: no end to end.
         repeats: rounds that count.
         autocast: what is entered around every call.
-        tell: is told how many rounds are done, of how many.
+        tell: receives how many rounds are done, of how many.
     """
     parts = _whole_batches(images, batch)
     count = runs.exit_count

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 @torch.inference_mode()
 def peak_bytes(model: nn.Module, run: Callable[[Tensor], object], images: Tensor) -> int:
-    """Bytes of the images and of what `run` keeps beside them at its peak, without the weights.
+    """Bytes of the images and of what `run` keeps in addition at its peak, without the weights.
 
     Tensors are counted; on CUDA the allocator's own figure is taken. The size of the process would
     depend on what it did before. Off CUDA, scratch memory inside an operator is not seen.

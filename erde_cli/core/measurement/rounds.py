@@ -29,7 +29,7 @@ class Side:
 
 
 def untold(done: int, total: int) -> None:
-    """Tell nobody how far it is."""
+    """Report no progress."""
 
 
 @torch.inference_mode()
@@ -42,7 +42,7 @@ def seconds_in_rounds(
         sides: what is run in turn, in every round.
         repeats: rounds that count.
         autocast: entered anew for every call, as in use: kept open, it keeps converted weights.
-        tell: is told how many rounds are done, of how many.
+        tell: receives how many rounds are done, of how many.
     """
     wait = _waiter(sides[0].parts[0].device)
     found = [np.empty((repeats + 1, len(side.parts))) for side in sides]

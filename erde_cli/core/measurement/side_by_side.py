@@ -81,7 +81,7 @@ def measure_pairs(
         batch: images in one call.
         thresholds: θ of the early exits, of each network.
         repeats: rounds that count.
-        tell: is told how many rounds are done, of how many.
+        tell: receives how many rounds are done, of how many.
     """
     count = len(thresholds[0]) + 1
     parts = torch.split(pixels[: len(pixels) // batch * batch], batch)

@@ -119,7 +119,7 @@ def measure(
         now: the candidate that the others are compared with; it is measured in every round.
         steps: steps of one trial.
         rounds: trials of each candidate.
-        tell: is told how many steps are done, of how many.
+        tell: receives how many steps are done, of how many.
 
     Raises:
         ErdeError: no candidate can be measured.

@@ -68,7 +68,7 @@ class _HalveChannelsLast(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        """Give each pixel a quarter: first beside each other, then whole lines under each other."""
+        """Give each pixel a quarter: first side by side, then whole lines under each other."""
         quarter = (gradient * 0.25).permute(0, 2, 3, 1)
         pairs = torch.cat([quarter, quarter], dim=3)
         batch, height, width, channels = pairs.shape

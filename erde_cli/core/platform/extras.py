@@ -10,7 +10,7 @@ _EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
 
 
 def require_extra(extra: str, purpose: str) -> None:
-    """See that the packages of an extra are installed.
+    """Check that the packages of an extra are installed.
 
     Raises:
         InputError: one is not.

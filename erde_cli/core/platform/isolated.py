@@ -11,7 +11,7 @@ _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 def isolated_python(code: str) -> list[str]:
     """Command line that runs `code`, with this process's modules and nothing of its surroundings.
 
-    Started as usual, Python looks for its first imports in the current folder: a `json.py` beside
+    Started as usual, Python looks for its first imports in the current folder: a `json.py` next to
     the user's images would be run. `-I` keeps it from that, from the environment's PYTHON
     variables, and from the user's site folder; `-S` from whatever `site` would import.
     """

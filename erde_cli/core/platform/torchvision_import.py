@@ -1,4 +1,4 @@
-"""torchvision, imported where it is needed, also beside a build of torch that it was not made for.
+"""torchvision, imported where it is needed, also with a build of torch that it was not made for.
 
 PyPI has torchvision for Linux built for CUDA only. Beside a CPU build of torch its compiled half
 cannot be loaded, and its Python half, which describes two operators of the compiled one without

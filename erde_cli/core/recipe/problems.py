@@ -29,7 +29,7 @@ _NO_MIXING = (
 
 
 def problems_of(error: ValidationError, file: str, overrides: Overrides) -> list[Problem]:
-    """Every mistake by the path of its key; a key on the command line is told to be from there."""
+    """Every mistake by the path of its key; a key of the command line is marked as such."""
     problems: dict[str, Problem] = {}
     for item in error.errors():
         rules = item.get("ctx", {}).get("rules", [("", "")])

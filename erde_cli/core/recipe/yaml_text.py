@@ -85,8 +85,8 @@ def parse_yaml(text: str, file: str) -> Any:
 def encoding_of(content: bytes) -> tuple[str, str]:
     """What a text is written in, in words and as `iconv` names it; UTF-8 where it is.
 
-    UTF-16 and UTF-32 are told by their mark, or by the null bytes of Latin letters. What is no text
-    has no name.
+    UTF-16 and UTF-32 are recognised by their mark, or by the null bytes of Latin letters. What is
+    not text has no name.
     """
     marks = (
         (codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"),

@@ -27,7 +27,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then put it in its place.
+    """Let `write` fill a file next to `path`, then put it in its place.
 
     Raises:
         InputError: the folder cannot be made.
@@ -40,7 +40,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Give an empty file beside `path` to fill; it takes the place of `path` at the end.
+    """Give an empty file next to `path` to fill; it takes the place of `path` at the end.
 
     Its folder must be there. What fails inside stays what it is, and leaves nothing behind.
 
@@ -60,7 +60,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path` to fill; it takes the place of `path` at the end.
+    """Give an empty folder next to `path` to fill; it takes the place of `path` at the end.
 
     What fails inside stays what it is, and leaves the old folder as it was.
 
@@ -123,7 +123,7 @@ def make_folder(path: Path) -> None:
 
 
 def check_file_target(path: Path, option: str) -> None:
-    """See that a file may be put at a path, before anything is done for it.
+    """Check that a file may be put at a path, before anything is done for it.
 
     A device would be replaced like a file, by whoever may: /dev/stdout would be one no more.
 
@@ -145,7 +145,7 @@ def check_file_target(path: Path, option: str) -> None:
 
 
 def _flush(path: Path) -> None:
-    """See that a file, or what a folder lists, is on the disk itself."""
+    """Check that a file, or what a folder lists, is on the disk itself."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""JSON from anyone's hands: small, shallow, each key once, every number finite."""
+"""Untrusted JSON: small, shallow, each key once, every number finite."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def read_json(path: Path) -> Any:
 def require_format(
     path: Path, found: object, known: int, kind: type[InputError], hint: str
 ) -> None:
-    """See that a file has the format that this version reads.
+    """Check that a file has the format that this version reads.
 
     Raises:
         InputError: it has another; an error of the kind asked for.

@@ -20,7 +20,7 @@ _RANDOM = 8  # characters that tempfile puts between prefix and suffix
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Path]:
-    """Give an empty file beside `path`, with its ending; removed at the end, if still there."""
+    """Give an empty file next to `path`, with its ending; removed at the end, if still there."""
     with ExitStack() as stack:
         while True:
             # A short prefix: with the whole name, a long but legal one would not fit.
@@ -35,7 +35,7 @@ def new_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(beside: Path) -> Iterator[Path]:
-    """Give an empty folder beside a path; removed at the end, if still there."""
+    """Give an empty folder next to a path; removed at the end, if still there."""
     with ExitStack() as stack:
         while True:
             temporary = Path(tempfile.mkdtemp(prefix=_NEW, dir=beside.parent))

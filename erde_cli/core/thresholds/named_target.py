@@ -69,7 +69,7 @@ def parse_pick(text: str) -> Target:
 
 
 def refuse_beside_pick(others: Mapping[str, object]) -> None:
-    """See that nothing is named beside `--pick`, by the name of its option.
+    """Check that nothing is named next to `--pick`, by the name of its option.
 
     Raises:
         InputError: something is.

@@ -66,7 +66,7 @@ class Checkpoints:
         """The newest state of these inputs that is whole; None where there is none.
 
         Args:
-            warn: told of every file that is damaged.
+            warn: receives a message for every file that is damaged.
             unfit: says why a state is none of this training; nothing where it is.
         """
         for path in self._paths():
@@ -112,7 +112,7 @@ class Checkpoints:
 
 
 def _require_plain(content: bytes) -> None:
-    """See that an archive is what torch writes: nothing in it is packed, so nothing unfolds."""
+    """Check that an archive is what torch writes: nothing in it is packed, so nothing unfolds."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)

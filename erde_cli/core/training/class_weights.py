@@ -14,7 +14,7 @@ _NAMED = 10  # classes that a message names
 
 
 def check_class_weights(recipe: Recipe, class_names: Sequence[str]) -> None:
-    """See that the weights of teacher and student name the classes, each once, and no others.
+    """Check that the weights of teacher and student name the classes, each once, and no others.
 
     Raises:
         InputError: they do not.

@@ -1,7 +1,7 @@
 """Training steps that are not finite: undone and counted, without waiting for the device.
 
 Such a step must leave no trace: neither in weights and momentum, which the fused optimiser leaves
-alone where it is told of an overflow, nor in the running statistics of the norms, which the forward
+alone where it knows of an overflow, nor in the running statistics of the norms, which the forward
 pass has changed by then.
 """
 
@@ -35,7 +35,7 @@ class StepGuard:
             was.copy_(now)
 
     def finite(self, loss: Tensor, clipping: float | None) -> Tensor:
-        """Whether loss and gradients are finite, bool []; clips the gradients, where told to."""
+        """Whether loss and gradients are finite, bool []; clips the gradients, where asked to."""
         if clipping is None:
             gradients = [p.grad for p in self._parameters if p.grad is not None]
             norm = nn.utils.get_total_norm(gradients)
@@ -55,7 +55,7 @@ class StepGuard:
         self.in_a_row = torch.where(finite, 0, before + 1)
 
     def check(self, where: str, rate: float, *, half: bool) -> None:
-        """See that steps are still taken; the device is asked, so not after every step.
+        """Check that steps are still taken; the device is asked, so not after every step.
 
         Args:
             where: position in the training, for people.

@@ -207,7 +207,7 @@ def _check_steps(state: TrainState, rate: float, done: int, steps: int) -> None:
 
 
 def _tell_skipped(state: TrainState, log: EpochLog, rate: float, observer: Observer) -> None:
-    """Tell of skipped steps.
+    """Warn of skipped steps.
 
     Raises:
         TrainingError: no step of the epoch had a finite loss.
@@ -229,7 +229,7 @@ def _tell_skipped(state: TrainState, log: EpochLog, rate: float, observer: Obser
 
 
 def _check_scale(state: TrainState) -> None:
-    """See that steps are still taken: each that overflows halves the scale.
+    """Check that steps are still taken: each that overflows halves the scale.
 
     Raises:
         TrainingError: no gradient is finite, however small the scale.

@@ -51,7 +51,7 @@ class Source:
         return "calibration split" if self.images is None else "unlabelled folder"
 
     def check(self, target: Target, *, temperature: bool) -> None:
-        """See that a target can be chosen on such images.
+        """Check that a target can be chosen on such images.
 
         Raises:
             InputError: both folders are named, or labels are needed and there are none.
@@ -150,7 +150,7 @@ def observations_of(
 
 
 def require_several(store: ImageStore, why: str) -> None:
-    """See that there are two images or more.
+    """Check that there are two images or more.
 
     Raises:
         InputError: there are not.
@@ -183,7 +183,7 @@ def _at_temperatures(
 
 
 def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
-    """See that half B of the calibration split chose nothing about this bundle.
+    """Check that half B of the calibration split chose nothing about this bundle.
 
     Raises:
         BundleError: its recipe says that its values were chosen on all of the split.

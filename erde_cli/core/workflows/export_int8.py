@@ -162,7 +162,7 @@ def _cost(
 def _verified(
     folder: Path, expected: Answers, record: ExportRecord, images: Int8Images, options: Options
 ) -> list[Check]:
-    """See that the runner, with the manifest's thresholds, does what the scores say."""
+    """Check that the runner, with the manifest's thresholds, does what the scores say."""
     options.observer.phase("Verifying the int8 stages")
     places = np.sort(permutation(len(images.store), 0, "export")[:_VERIFIED])
     few = Answers(

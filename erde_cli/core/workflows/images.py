@@ -1,4 +1,4 @@
-"""The images of a recipe or a bundle: opened, checked, decoded, and told of."""
+"""The images of a recipe or a bundle: opened, checked, decoded, and reported."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def show_images(dataset: Dataset, options: Options) -> None:
 
 
 def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
-    """Decode one split; tell how far it is, and which files had to be left out."""
+    """Decode one split; report progress, and which files had to be left out."""
     told = len(dataset.skipped)
     observer = options.observer
     store = dataset.load(split, partial(observer.progress, f"Decoding {split} images"))

@@ -52,7 +52,7 @@ class Journal:
         self.kept: list[str] = []
 
     def refuse_other_recipe(self) -> None:
-        """See that the folder was made from this recipe, if anything was made at all.
+        """Check that the folder was made from this recipe, if anything was made at all.
 
         Where the images lie, how they got there, and what the recipe is called make no other
         recipe.

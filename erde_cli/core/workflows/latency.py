@@ -44,7 +44,7 @@ class LatencyRequest:
 
 @dataclass(frozen=True)
 class MeasuredBatch:
-    """One batch size: times, different images behind them, peak bytes (None: not told)."""
+    """One batch size: times, different images behind them, peak bytes (None: not known)."""
 
     latency: BatchLatency
     distinct_images: int

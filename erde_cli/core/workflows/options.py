@@ -1,4 +1,4 @@
-"""What every workflow is given beside its inputs."""
+"""What every workflow is given in addition to its inputs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class Options:
-    """Device, threads, and who is told of progress.
+    """Device, threads, and who receives progress.
 
     resume: whether a training that was stopped goes on; None: where there is one, that is an error.
     in_run: whether listeners know that there is a run, of which this work is a part.
@@ -66,7 +66,7 @@ class Options:
 
 
 def reported(work: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A workflow whose listeners are told when it begins and how it ends.
+    """A workflow that reports to its listeners when it begins and how it ends.
 
     It takes `recipe`, `run`, the folder, and `options`. As a part of another it tells nothing.
     """

@@ -96,7 +96,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """How images are answered, beside by which model.
+    """How images are answered, apart from the model.
 
     threshold: θ for all early exits, in the place of the bundle's thresholds. pick: the target of a
     stored point to use in their place; the bundle stays as it is. batch: how many images the
@@ -202,7 +202,7 @@ class _Work:
         return Rows(paths, predictions, failed, self.answering.class_names, len(self.counts))
 
     def end(self) -> None:
-        """Tell that all is done, what was left out, and what is odd about the pixels."""
+        """Report that all is done, what was left out, and what is odd about the pixels."""
         self._observer.progress(TITLE, self.done, self.done)
         if self._request.passed is not None:
             self._request.passed.show(self._observer)

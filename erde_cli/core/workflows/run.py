@@ -108,7 +108,7 @@ class _Ahead:
     journal: Journal
 
     def before(self, phase: str) -> None:
-        """Tell it; where the phases before took longer than planned, so will the others."""
+        """Report it; where the phases before took longer than planned, so will the others."""
         if self.plan is None:
             return
         done = PHASES[: PHASES.index(phase)]

@@ -80,7 +80,7 @@ def teacher_correct(
 
 
 def check_splits(teacher: Bundle, dataset: Dataset) -> None:
-    """See that a teacher was trained on the same splits: others may hold calibration images.
+    """Check that a teacher was trained on the same splits: others may hold calibration images.
 
     Raises:
         BundleError: it knows other classes, or other splits.
@@ -104,7 +104,7 @@ def check_splits(teacher: Bundle, dataset: Dataset) -> None:
 
 
 def _check_pixels(teacher: Bundle, dataset: Dataset) -> None:
-    """See that a teacher was trained on the same pixels, where files leave them open.
+    """Check that a teacher was trained on the same pixels, where files leave them open.
 
     Raises:
         BundleError: it was not.
@@ -143,7 +143,7 @@ def teacher_logits(
         recipe: of the student.
         fingerprint: of the images and their splits.
         context: device and precision of the student's training.
-        options: who is told how large the cache becomes.
+        options: its observer receives how large the cache becomes.
         batches: the student's.
         seed: what the augmentation is drawn by.
 

@@ -37,7 +37,7 @@ class Timed(Protocol):
 
     @property
     def weight_bytes(self) -> int | None:
-        """Of parameters and buffers as used; None where that cannot be told."""
+        """Of parameters and buffers as used; None where that is not known."""
 
     def images(self, pixels: Tensor) -> Tensor:
         """Normalised images in the form that `runs` takes, of uint8 [n, height, width, 3]."""
@@ -46,7 +46,7 @@ class Timed(Protocol):
         """The network in the form that suits a batch size."""
 
     def peak_bytes(self, images: Tensor) -> int | None:
-        """What lives at once when a batch goes to the last exit; None where that is not told."""
+        """What lives at once when a batch goes to the last exit; None where that is not known."""
 
 
 @contextmanager
@@ -95,7 +95,7 @@ class _TorchTimed:
 class _OnnxTimed:
     """Without preprocessing inside, as torch is timed; each form is exported when it is asked for.
 
-    ONNX Runtime does not tell what its tensors and weights take.
+    ONNX Runtime does not report what its tensors and weights take.
     """
 
     weight_bytes: int | None = None
@@ -113,7 +113,7 @@ class _OnnxTimed:
         return self._single if batch == 1 else self._staged
 
     def peak_bytes(self, images: Tensor) -> int | None:
-        """It is not told."""
+        """It is not known."""
         return None
 
     @cached_property

@@ -131,7 +131,7 @@ def tune(
     Args:
         recipe: the recipe.
         roles: which of its networks.
-        options: device, and who is told of progress.
+        options: device, and who receives progress.
         steps: training steps of one figure.
         repeats: figures of each candidate.
         threads: numbers of threads to try; None: 1, half of the cores, and all of them.

@@ -1,4 +1,4 @@
-"""What all sections share: strict and frozen, and rules between keys told all at once."""
+"""What all sections share: strict and frozen, and rules between keys reported all at once."""
 
 from __future__ import annotations
 
