@@ -111,22 +111,22 @@ def _verdicts(document: ThresholdsDocument) -> list[str]:
     missed = ["The target cannot be met; these thresholds come nearest to it."]
     if certificate is not None:
         searched = document.target.how == "searched"
-        told = [] if searched or document.met_where_chosen else missed
-        return [*told, *_promise(certificate, searched=searched)]
+        first = [] if searched or document.met_where_chosen else missed
+        return [*first, *_promise(certificate, searched=searched)]
     if target.given is not None:
         return ["A θ you set yourself: nothing is promised of it."]
     if not document.met_where_chosen:
-        told = missed
+        verdict = missed
     elif document.met:
-        told = ["The target is met, also on images that did not choose (held out)."]
+        verdict = ["The target is met, also on images that did not choose (held out)."]
     else:
         value, unit = target.reached(document.held_out)
         sentence = (
             "The target is met on the images that chose, and missed on images that did not "
             f"(held out: {_IN_UNITS[unit](value)}): name a stricter one, or give more images."
         )
-        told = [sentence]
-    return [*told, "This is an estimate, not a promise: --max-risk makes one."]
+        verdict = [sentence]
+    return [*verdict, "This is an estimate, not a promise: --max-risk makes one."]
 
 
 def _promise(certificate: CertificateDocument, *, searched: bool) -> list[str]:
