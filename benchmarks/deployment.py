@@ -38,7 +38,7 @@ from erde_cli.core.inference.observations import exit_rates
 from erde_cli.core.inference.prediction import Predicted
 from erde_cli.core.inference.routing import all_scores, first_exit
 from erde_cli.core.measurement.latency import by_round
-from erde_cli.core.measurement.rounds import Side, seconds_in_rounds
+from erde_cli.core.measurement.rounds import Workload, seconds_in_rounds
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.workflows.export import ExportRequest, export_loaded
@@ -63,12 +63,12 @@ class Bench(NamedTuple):
         return self.bundle.require_thresholds().values
 
 
-def images_in(folder: Path, count: int, side: int) -> Tensor:
+def images_in(folder: Path, count: int, workload: int) -> Tensor:
     """The first images in a folder, at the network's size."""
     paths = [one.path for one in islice(named_images([str(folder)]), count) if not one.reason]
     if not paths:
         raise SystemExit(f"{folder} holds no image.")
-    return torch.cat(list(pixels_of(paths, side, 256)))
+    return torch.cat(list(pixels_of(paths, workload, 256)))
 
 
 def differences(bench: Bench, folder: Path) -> list[dict[str, Any]]:
@@ -127,17 +127,17 @@ def milliseconds(
     Without the bursts that single calls meet: of each call, the median over the rounds counts.
     """
     never = [0.0] * len(bench.thresholds)
-    sides = {}
-    for runtime, side in timed.items():
-        runs = side.runs(batch)
-        parts = torch.split(side.images(bench.pixels), batch)
-        sides[f"{runtime} mix"] = Side(runs.leaving(bench.thresholds), parts)
-        sides[f"{runtime} full"] = Side(runs.leaving(never), parts)
-    seconds = seconds_in_rounds(list(sides.values()), repeats, nullcontext)
+    workloads = {}
+    for runtime, workload in timed.items():
+        runs = workload.runs(batch)
+        parts = torch.split(workload.images(bench.pixels), batch)
+        workloads[f"{runtime} mix"] = Workload(runs.leaving(bench.thresholds), parts)
+        workloads[f"{runtime} full"] = Workload(runs.leaving(never), parts)
+    seconds = seconds_in_rounds(list(workloads.values()), repeats, nullcontext)
     calls_per_image = 1000 * len(parts) / len(bench.pixels)
     return {
         name: (by_round(found) * calls_per_image).tolist()
-        for name, found in zip(sides, seconds, strict=True)
+        for name, found in zip(workloads, seconds, strict=True)
     }
 
 

@@ -93,7 +93,7 @@ def calibrate(
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
     from erde_cli.commands.views.terminal import show, working
-    from erde_cli.core.thresholds.named_target import one_target, parse_pick, refuse_beside_pick
+    from erde_cli.core.thresholds.named_target import one_target, parse_pick, refuse_with_pick
 
     targets = {
         "threshold": threshold, "max_drop": max_drop, "min_accuracy": min_accuracy,
@@ -104,7 +104,7 @@ def calibrate(
             "risk": risk, "confidence": confidence, "metric": metric,
             "data": data, "images": images, "precision": precision,
         }  # fmt: skip
-        refuse_beside_pick({**targets, **others, "temperature": temperature or None})
+        refuse_with_pick({**targets, **others, "temperature": temperature or None})
         target = parse_pick(pick)
     else:
         target = one_target(targets, risk=risk, confidence=confidence, metric=metric)

@@ -146,13 +146,13 @@ class Listeners(Observer):
                 )
 
 
-def _told(event: str) -> Callable[..., None]:
+def _relayed(event: str) -> Callable[..., None]:
     return lambda self, *args, **named: self._tell(event, *args, **named)
 
 
 EVENTS = tuple(name for name, value in vars(Observer).items() if callable(value))
 for _event in EVENTS:
-    setattr(Listeners, _event, _told(_event))
+    setattr(Listeners, _event, _relayed(_event))
 
 
 def named_listeners() -> list[Observer]:

@@ -183,17 +183,17 @@ def test_a_stopped_training_has_fewer_epochs_left(
     tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from erde_cli.core.errors import StoppedError
-    from erde_cli.core.training.epochs import Keeper
+    from erde_cli.core.training.epochs import TrainingRecorder
 
-    original = Keeper.add
+    original = TrainingRecorder.add
 
-    def stop(self: Keeper, record: Any, state: Any) -> None:
+    def stop(self: TrainingRecorder, record: Any, state: Any) -> None:
         original(self, record, state)
         if state.epoch == 3:
             raise StoppedError("stopped", hint="", signal=2)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "add", stop)
+        patch.setattr(TrainingRecorder, "add", stop)
         assert cli("run", tiny_recipe, "--out", tmp_path / "run", "--quiet")[0] != 0
     found = json_of("plan", tiny_recipe, "--out", tmp_path / "run")
     assert (found["teacher"]["epochs"], found["teacher"]["epochs_left"]) == (4, 1)

@@ -35,14 +35,14 @@ def report_of(run: Path) -> dict[str, Any]:
 
 def stop_after(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGTERM) -> None:
     """Send this process a signal after a step of the next training."""
-    after = module.Keeper.after_step
+    after = module.TrainingRecorder.after_step
 
-    def stop(self: module.Keeper, state: Any) -> None:
+    def stop(self: module.TrainingRecorder, state: Any) -> None:
         if state.step == step:
             os.kill(os.getpid(), number)
         after(self, state)
 
-    monkeypatch.setattr(module.Keeper, "after_step", stop)
+    monkeypatch.setattr(module.TrainingRecorder, "after_step", stop)
 
 
 @pytest.mark.parametrize("step", [1, 20, 22, 37])
@@ -130,16 +130,16 @@ def test_going_on_elsewhere_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """The other place is what the checkpoint says it was made by."""
-    begin = module.Keeper.begin
+    begin = module.TrainingRecorder.begin
 
-    def begin_elsewhere(self: module.Keeper, state: Any) -> None:
+    def begin_elsewhere(self: module.TrainingRecorder, state: Any) -> None:
         self._made_by[name] = other
         begin(self, state)
 
     line = ("train-teacher", tiny_recipe, "--out", tmp_path / "run",
             "--set", "training.teacher.epochs=1")  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr(module.Keeper, "begin", begin_elsewhere)
+        patch.setattr(module.TrainingRecorder, "begin", begin_elsewhere)
         stop_after(3, patch)
         assert cli(*line)[0] == 143
     code, _, err = cli(*line, "--resume")

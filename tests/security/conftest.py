@@ -16,7 +16,7 @@ import torch
 
 from erde_cli.app import main
 from erde_cli.core.errors import StoppedError
-from erde_cli.core.training.epochs import Keeper
+from erde_cli.core.training.epochs import TrainingRecorder
 
 CACHED = ("--set", "distillation.teacher_cache.views=1")
 
@@ -75,15 +75,15 @@ def everything(
         ):
             out = str(root / "exported" / name)
             assert main(["export", student, "--format", format_, "--out", out, "-q"]) == 0
-        after = Keeper.after_step
+        after = TrainingRecorder.after_step
 
-        def stop(self: Keeper, state: Any) -> None:
+        def stop(self: TrainingRecorder, state: Any) -> None:
             after(self, state)
             if state.step == 30:
                 self.save(state)
                 raise StoppedError("stopped by the test", signal=15)
 
-        patch.setattr(Keeper, "after_step", stop)
+        patch.setattr(TrainingRecorder, "after_step", stop)
         shutil.rmtree(root / "run" / "student")
         distill = ["distill", str(tiny_recipe), "--out", str(root / "run"), "-q", *CACHED]
         assert main(distill) == 128 + 15

@@ -24,7 +24,7 @@ from erde_cli.core.storage import json_files as json_text
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import JsonError, load_json, parse_json
 from erde_cli.core.training.checkpoints import Checkpoints, Saved
-from erde_cli.core.training.resume_state import unfit
+from erde_cli.core.training.resume_state import mismatch
 from erde_cli.core.training.teacher_logits import LogitsCache
 
 from ..edited import sealed
@@ -255,8 +255,8 @@ def changed_at(path: str, value: Any) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_a_state_that_is_not_of_this_training_is_told_part_by_part(path: str, value: Any) -> None:
-    assert unfit(Saved({}, changed_at("epoch", 1), [], []), OWN) == ""
-    assert unfit(Saved({}, changed_at(path, value), [], []), OWN)
+    assert mismatch(Saved({}, changed_at("epoch", 1), [], []), OWN) == ""
+    assert mismatch(Saved({}, changed_at(path, value), [], []), OWN)
 
 
 @pytest.mark.parametrize(
@@ -266,5 +266,5 @@ def test_a_state_that_is_not_of_this_training_is_told_part_by_part(path: str, va
 )  # fmt: skip
 def test_rows_that_cannot_be_written_again_are_told(rows: dict[str, Any]) -> None:
     whole: dict[str, Any] = {"made_by": {}, "state": OWN, "metrics": [], "timings": []}
-    assert unfit(Saved(**whole), OWN) == ""
-    assert unfit(Saved(**{**whole, **rows}), OWN)
+    assert mismatch(Saved(**whole), OWN) == ""
+    assert mismatch(Saved(**{**whole, **rows}), OWN)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from erde_cli.commands.views.tables import exit_name, macs, percent, picture_line, table
 from erde_cli.commands.views.tables import threshold as written
-from erde_cli.core.calibration.statement import UNCOVERED, nothing_in_short, promised_in_short
+from erde_cli.core.calibration.statement import UNCOVERED, guarantee_in_short, no_guarantee_in_short
 from erde_cli.core.calibration.temperature_effect import TemperatureEffect
 from erde_cli.core.calibration.thresholds_file import (
     CertificateDocument,
@@ -133,13 +133,13 @@ def _promise(certificate: CertificateDocument, *, searched: bool) -> list[str]:
     """Three lines of the promise, or of what it would take; the whole is in the file."""
     confidence, images = certificate.confidence, certificate.images
     if certificate.promised is not None:
-        return promised_in_short(
+        return guarantee_in_short(
             certificate.risk, certificate.promised, confidence, images,
             certificate.observed, by_bounds=certificate.basis == "bounds",
         )  # fmt: skip
     if not searched:
         return [UNCOVERED]
-    return nothing_in_short(
+    return no_guarantee_in_short(
         certificate.epsilon, confidence, images, tested=certificate.tested,
         least=certificate.least_images, wanted=certificate.images_wanted,
     )  # fmt: skip

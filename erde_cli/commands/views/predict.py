@@ -18,7 +18,7 @@ from erde_cli.commands.views.json_stream import JsonStream
 from erde_cli.commands.views.printable import printable
 from erde_cli.commands.views.tables import exit_name, macs, percent, table, threshold
 from erde_cli.core.inference.prediction import Prediction
-from erde_cli.core.storage.files import replaced_file, told
+from erde_cli.core.storage.files import replaced_file, reporting_write_errors
 from erde_cli.core.workflows.predict import Rows
 
 COLUMNS = ("path", "class_name", "label", "confidence", "entropy", "exit", "macs")
@@ -121,12 +121,12 @@ class CsvFile:
 
     def __exit__(self, *_: object) -> None:
         """Write what is still waiting."""
-        with told(self._name):
+        with reporting_write_errors(self._name):
             self._open.close()
 
     def write(self, rows: Rows) -> None:
         """Write rows."""
-        with told(self._name):
+        with reporting_write_errors(self._name):
             if self._rows is None:
                 self._rows = CsvRows(self._open.enter_context(self._place.open("wb")))
             self._rows.write(rows)

@@ -12,7 +12,7 @@ from erde_cli.core.calibration.chain import build_chain
 from erde_cli.core.calibration.guarantee import Certified, certify
 from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.result import CalibrationResult, point_document
-from erde_cli.core.calibration.statement import nothing, promise
+from erde_cli.core.calibration.statement import guarantee_text, no_guarantee_text
 from erde_cli.core.calibration.tests_file import add_test, earlier_tests, keep_tests, test_of
 from erde_cli.core.calibration.thresholds_file import (
     BoundsDocument,
@@ -86,9 +86,9 @@ def losses(observations: Observations, risk: Risk) -> FloatArray:
 def _certificate(found: Certified, target: MaxRisk) -> CertificateDocument:
     observed, promised = found.observed[found.index], found.index > 0
     if promised:
-        text = promise(target.risk, target.value, target.confidence, found.images, observed)
+        text = guarantee_text(target.risk, target.value, target.confidence, found.images, observed)
     else:
-        text = nothing(
+        text = no_guarantee_text(
             target.value,
             target.confidence,
             found.images,

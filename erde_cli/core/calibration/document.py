@@ -162,7 +162,7 @@ class TargetDocument(_Document):
         )  # fmt: skip
 
     @model_serializer(mode="wrap")
-    def _but_what_it_lacks(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent_keys(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialise(self)
         return {name: value for name, value in content.items() if value is not None}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from erde_cli.core.calibration.document import FORMAT
-from erde_cli.core.calibration.statement import UNCOVERED, promise
+from erde_cli.core.calibration.statement import UNCOVERED, guarantee_text
 from erde_cli.core.calibration.thresholds_file import (
     CertificateDocument,
     PointDocument,
@@ -130,7 +130,7 @@ def _certificate(tested: CertificateDocument, picked: Picked) -> CertificateDocu
     promised = picked.target.value if by_bounds else tested.epsilon
     text = UNCOVERED
     if picked.certified:
-        text = promise(
+        text = guarantee_text(
             tested.risk, promised, tested.confidence, tested.images, observed, by_bounds=by_bounds
         )
     changes = {

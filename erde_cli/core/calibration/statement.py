@@ -1,8 +1,8 @@
-"""What is said of a promise, or of the lack of one: plain text, in exactly the terms that hold.
+"""The text of a guarantee, or of the lack of one: plain text, in exactly the terms that hold.
 
-`promise` and `nothing` are whole, for files and programs; `promised_in_short` and
-`nothing_in_short` are the three lines for a screen. The short ones may leave terms to the page they
-name, but must never be stronger.
+`guarantee_text` and `no_guarantee_text` are complete, for files and programs; `guarantee_in_short`
+and `no_guarantee_in_short` are three lines for a screen. The short forms may leave terms to the
+page they name, but must never claim more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _RISKS: dict[Risk, str] = {
 }
 
 
-def promise(
+def guarantee_text(
     risk: Risk,
     epsilon: float,
     confidence: float,
@@ -58,7 +58,7 @@ def promise(
     )
 
 
-def nothing(
+def no_guarantee_text(
     epsilon: float,
     confidence: float,
     images: int,
@@ -100,7 +100,7 @@ def nothing(
     return text + " More images would be needed than can be had: allow more."
 
 
-def promised_in_short(
+def guarantee_in_short(
     risk: Risk,
     epsilon: float,
     confidence: float,
@@ -129,7 +129,7 @@ def promised_in_short(
     ]
 
 
-def nothing_in_short(
+def no_guarantee_in_short(
     epsilon: float,
     confidence: float,
     images: int,

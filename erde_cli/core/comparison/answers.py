@@ -162,7 +162,7 @@ def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
     for split, store in (("calibration", images.calibration), ("test", images.test)):
         answers = answer_all(
             model, store, bundle.normalisation, images.context, keep_logits=split == "test"
-        ).finite()
+        ).require_finite()
         arrays[f"{split}.scores"], arrays[f"{split}.correct"] = (
             answers.scores, answers.correct.astype(np.float64),
         )  # fmt: skip

@@ -90,7 +90,7 @@ def _make(archive: Archive, root: Path, workplace: Path, observer: Observer) -> 
     if md5_of(path) != archive.md5:
         path = workplace / archive.name
         observer.note(f"Downloading {archive.url} into {root}")
-        with _told(observer, f"Downloading {archive.name}"), _impatient():
+        with _reporting(observer, f"Downloading {archive.name}"), _impatient():
             try:
                 utils.download_url(archive.url, workplace, archive.name, archive.md5)
             except RuntimeError as error:  # of torchvision; does not say what came instead
@@ -174,7 +174,7 @@ class _Bar:
 
 
 @contextmanager
-def _told(observer: Observer, title: str) -> Iterator[None]:
+def _reporting(observer: Observer, title: str) -> Iterator[None]:
     """Send an observer what torchvision would show in a bar on stderr."""
     utils = torchvision_datasets().utils
     bar = utils.tqdm

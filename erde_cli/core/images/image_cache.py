@@ -26,7 +26,7 @@ from erde_cli.core.errors import InputError
 from erde_cli.core.events import Observer
 from erde_cli.core.images.decoded import IMAGES, INDEX, DecodedImages, Kept
 from erde_cli.core.images.decoders import Wanted
-from erde_cli.core.images.image_files import Digest, ImageFiles, look_at
+from erde_cli.core.images.image_files import Digest, ImageFiles, stat_files
 from erde_cli.core.images.pixels import Traits
 from erde_cli.core.storage.cache import (
     VARIABLE,
@@ -70,7 +70,7 @@ def decoded_images(
     Raises:
         DataError: a file cannot be opened, or changes meanwhile.
     """
-    files = look_at(root, paths, wanted, digest, observer)
+    files = stat_files(root, paths, wanted, digest, observer)
     key = files.key()
     cache = cache_folder("images")
     found = None if cache is None else _read(cache / key[:32], key, files)

@@ -113,7 +113,7 @@ class ImageFiles:
             )
 
 
-def look_at(
+def stat_files(
     root: Path,
     paths: list[str],
     wanted: Wanted,

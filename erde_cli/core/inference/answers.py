@@ -45,7 +45,7 @@ class Answers:
         """Share of right answers of each exit, over all images."""
         return [float(share) for share in self.correct.mean(axis=0)]
 
-    def finite(self) -> Answers:
+    def require_finite(self) -> Answers:
         """The same, of a network that can be used.
 
         Raises:

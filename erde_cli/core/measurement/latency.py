@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.inference.observations import exit_rates
 from erde_cli.core.inference.routing import Routed, route
-from erde_cli.core.measurement.rounds import Autocast, Side, Tell, seconds_in_rounds, untold
+from erde_cli.core.measurement.rounds import (
+    Autocast,
+    Tell,
+    Workload,
+    no_progress,
+    seconds_in_rounds,
+)
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.thresholds.scores import ENTROPY, Score
 
@@ -163,7 +169,7 @@ def measure_runs(
     *,
     repeats: int = ROUNDS,
     autocast: Autocast = nullcontext,
-    tell: Tell = untold,
+    tell: Tell = no_progress,
 ) -> BatchLatency:
     """Measure leaving at each exit, each exit as a static network, and the mix at thresholds.
 
@@ -178,14 +184,14 @@ def measure_runs(
     """
     parts = _whole_batches(images, batch)
     count = runs.exit_count
-    sides = _leaving_sides(runs, parts)
-    sides += [Side(runs.alone(index), _few(parts)) for index in range(count)]
+    workloads = _leaving_workloads(runs, parts)
+    workloads += [Workload(runs.alone(index), _few(parts)) for index in range(count)]
     rates: tuple[float, ...] = ()
     if thresholds is not None:
         left = np.concatenate([runs.exits(thresholds, part) for part in parts])
         rates = exit_rates(left, count)
-        sides.append(Side(runs.leaving(thresholds), parts))
-    seconds = seconds_in_rounds(sides, repeats, autocast, tell)
+        workloads.append(Workload(runs.leaving(thresholds), parts))
+    seconds = seconds_in_rounds(workloads, repeats, autocast, tell)
     timings = [Timing.of(found, batch) for found in seconds]
     end_to_end = None
     if thresholds is not None:
@@ -208,8 +214,8 @@ def exit_latencies(
     As measured: a later exit can come out faster than one before it, where the machine is restless
     or a stage takes next to nothing. Arguments as in `measure_runs`.
     """
-    sides = _leaving_sides(runs, _whole_batches(images, batch))
-    seconds = seconds_in_rounds(sides, repeats, autocast)
+    workloads = _leaving_workloads(runs, _whole_batches(images, batch))
+    seconds = seconds_in_rounds(workloads, repeats, autocast)
     return [Timing.of(found, batch).median for found in seconds]
 
 
@@ -224,7 +230,7 @@ def static_network(model: EarlyExitNet, exit_: int) -> nn.Module:
 
 
 def paired_ratio(one: FloatArray, other: FloatArray) -> float:
-    """Median over rounds of one side's time for a call over the other's."""
+    """Median over rounds of one workload's time for a call over the other's."""
     return float(np.median(by_round(one) / by_round(other)))
 
 
@@ -235,10 +241,10 @@ def by_round(seconds: FloatArray) -> FloatArray:
     return pace * float(usual.mean())
 
 
-def _leaving_sides(runs: Runs, parts: Sequence[Tensor]) -> list[Side]:
+def _leaving_workloads(runs: Runs, parts: Sequence[Tensor]) -> list[Workload]:
     count = runs.exit_count
     limits = [leaving_at(index, count) for index in range(count)]
-    return [Side(runs.leaving(thresholds), _few(parts)) for thresholds in limits]
+    return [Workload(runs.leaving(thresholds), _few(parts)) for thresholds in limits]
 
 
 def _whole_batches(images: Tensor, batch: int) -> list[Tensor]:

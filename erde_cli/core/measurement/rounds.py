@@ -21,38 +21,38 @@ Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Side:
+class Workload:
     """One of the things that are compared, and the batches it is run on in every round."""
 
     run: Callable[[Tensor], object]
     parts: Sequence[Tensor]
 
 
-def untold(done: int, total: int) -> None:
+def no_progress(done: int, total: int) -> None:
     """Report no progress."""
 
 
 @torch.inference_mode()
 def seconds_in_rounds(
-    sides: Sequence[Side], repeats: int, autocast: Autocast, tell: Tell = untold
+    workloads: Sequence[Workload], repeats: int, autocast: Autocast, tell: Tell = no_progress
 ) -> list[FloatArray]:
-    """Seconds of every call, [repeats, calls] for each side, after one round that is not counted.
+    """Seconds of every call, [repeats, calls] for each workload, after one uncounted round.
 
     Args:
-        sides: what is run in turn, in every round.
+        workloads: what is run in turn, in every round.
         repeats: rounds that count.
         autocast: entered anew for every call, as in use: kept open, it keeps converted weights.
         tell: receives how many rounds are done, of how many.
     """
-    wait = _waiter(sides[0].parts[0].device)
-    found = [np.empty((repeats + 1, len(side.parts))) for side in sides]
+    wait = _waiter(workloads[0].parts[0].device)
+    found = [np.empty((repeats + 1, len(workload.parts))) for workload in workloads]
     for round_ in range(repeats + 1):
-        for side, seconds in zip(sides, found, strict=True):
-            for call, part in enumerate(side.parts):
+        for workload, seconds in zip(workloads, found, strict=True):
+            for call, part in enumerate(workload.parts):
                 wait()
                 start = perf_counter()
                 with autocast():
-                    side.run(part)
+                    workload.run(part)
                 wait()
                 seconds[round_, call] = perf_counter() - start
         tell(round_ + 1, repeats + 1)

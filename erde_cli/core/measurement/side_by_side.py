@@ -13,7 +13,7 @@ from torch import Tensor
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.export.check import Exported
 from erde_cli.core.measurement.latency import ROUNDS, Timing, leaving_at, paired_ratio
-from erde_cli.core.measurement.rounds import Side, Tell, seconds_in_rounds, untold
+from erde_cli.core.measurement.rounds import Tell, Workload, no_progress, seconds_in_rounds
 
 _CALLS, _IMAGES = 4, 64  # of one exit in one round: at least so many calls, so many images
 
@@ -71,7 +71,7 @@ def measure_pairs(
     batch: int,
     thresholds: tuple[Sequence[float], Sequence[float]],
     repeats: int = ROUNDS,
-    tell: Tell = untold,
+    tell: Tell = no_progress,
 ) -> BatchPairs:
     """Measure both at every exit, and each at thresholds of its own.
 
@@ -86,14 +86,14 @@ def measure_pairs(
     count = len(thresholds[0]) + 1
     parts = torch.split(pixels[: len(pixels) // batch * batch], batch)
     few = parts[: max(_CALLS, _IMAGES // batch)]
-    sides = [
-        Side(_answering(network, leaving_at(exit_, count)), few)
+    workloads = [
+        Workload(_answering(network, leaving_at(exit_, count)), few)
         for exit_ in range(count)
         for network in networks
     ]
     both = zip(networks, thresholds, strict=True)
-    sides += [Side(_answering(network, own), parts) for network, own in both]
-    seconds = seconds_in_rounds(sides, repeats, nullcontext, tell)
+    workloads += [Workload(_answering(network, own), parts) for network, own in both]
+    seconds = seconds_in_rounds(workloads, repeats, nullcontext, tell)
     pairs = [
         Pair(
             row if row < count else None,
@@ -109,8 +109,10 @@ def measure_pairs(
 def leaving_ms(network: Exported, pixels: Tensor, exit_count: int) -> list[float]:
     """Median milliseconds of leaving at each exit, one image at a time, [exits]."""
     parts = torch.split(pixels[:_IMAGES], 1)
-    sides = [Side(_answering(network, leaving_at(i, exit_count)), parts) for i in range(exit_count)]
-    return [Timing.of(one, 1).median for one in seconds_in_rounds(sides, ROUNDS, nullcontext)]
+    workloads = [
+        Workload(_answering(network, leaving_at(i, exit_count)), parts) for i in range(exit_count)
+    ]
+    return [Timing.of(one, 1).median for one in seconds_in_rounds(workloads, ROUNDS, nullcontext)]
 
 
 def _answering(network: Exported, thresholds: Sequence[float]) -> Callable[[Tensor], object]:

@@ -34,7 +34,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
         ErdeError: the file cannot be written.
     """
     make_folder(path.parent)
-    with told(path), replaced_file(path) as temporary:
+    with reporting_write_errors(path), replaced_file(path) as temporary:
         write(temporary)
 
 
@@ -48,10 +48,10 @@ def replaced_file(path: Path) -> Iterator[Path]:
         ErdeError: the file cannot be written.
     """
     with ExitStack() as stack:
-        with told(path):
+        with reporting_write_errors(path):
             temporary = stack.enter_context(new_file(path))
         yield temporary
-        with told(path):
+        with reporting_write_errors(path):
             _flush(temporary)
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
@@ -77,10 +77,10 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             expected="nothing, or a folder",
         )
     with ExitStack() as stack:
-        with told(path):
+        with reporting_write_errors(path):
             temporary = stack.enter_context(new_folder(path))
         yield temporary
-        with told(path):
+        with reporting_write_errors(path):
             for written in [*temporary.rglob("*"), temporary]:
                 _flush(written)
             temporary.chmod(0o777 & ~_umask())
@@ -90,7 +90,7 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def reporting_write_errors(path: Path) -> Iterator[None]:
     """Say in words why something could not be written.
 
     Raises:

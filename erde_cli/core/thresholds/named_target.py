@@ -68,7 +68,7 @@ def parse_pick(text: str) -> Target:
     return make_target(kind, TARGETS[kind].checked(value))
 
 
-def refuse_beside_pick(others: Mapping[str, object]) -> None:
+def refuse_with_pick(others: Mapping[str, object]) -> None:
     """Check that nothing is named next to `--pick`, by the name of its option.
 
     Raises:

@@ -61,17 +61,17 @@ class Checkpoints:
             older.unlink(missing_ok=True)
 
     def latest(
-        self, warn: Callable[[str], object], unfit: Callable[[Saved], str] = lambda saved: ""
+        self, warn: Callable[[str], object], mismatch: Callable[[Saved], str] = lambda saved: ""
     ) -> Saved | None:
         """The newest state of these inputs that is whole; None where there is none.
 
         Args:
             warn: receives a message for every file that is damaged.
-            unfit: says why a state is none of this training; nothing where it is.
+            mismatch: says why a state is none of this training; nothing where it is.
         """
         for path in self._paths():
             saved = self._read(path)
-            if isinstance(saved, Saved) and (reason := unfit(saved)):
+            if isinstance(saved, Saved) and (reason := mismatch(saved)):
                 saved = f"it is not what erde writes ({reason})"
             if isinstance(saved, Saved):
                 return saved

@@ -19,7 +19,7 @@ from erde_cli.core.storage.files import make_folder, write_text
 from erde_cli.core.storage.json_files import Json, write_json
 from erde_cli.core.training.checkpoints import Checkpoints, Saved
 from erde_cli.core.training.loop import EpochRecord, Epochs, train_epoch
-from erde_cli.core.training.resume_state import unfit
+from erde_cli.core.training.resume_state import mismatch
 from erde_cli.core.training.state import TrainState
 
 _SECONDS = 300.0  # between checkpoints inside an epoch; each epoch ends with one
@@ -27,7 +27,7 @@ _VARIABLE = "ERDE_CHECKPOINT_SECONDS"
 _DECIDES_BYTES = ("device", "precision", "memory_format", "threads", "world_size", "torch")
 
 
-class Keeper:
+class TrainingRecorder:
     """Keeps what a training came to: log files for people, checkpoints to go on from."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Keeper:
             InputError: there is a state to go on from, and nobody said whether to.
         """
         saved = self._checkpoints.latest(
-            self._observer.warning, partial(unfit, own=state.state_dict())
+            self._observer.warning, partial(mismatch, own=state.state_dict())
         )
         if saved is not None and self._resume is None:
             raise InputError(
@@ -150,7 +150,7 @@ class Keeper:
 def train_epochs(
     state: TrainState,
     wanted: Epochs,
-    keeper: Keeper,
+    keeper: TrainingRecorder,
     after_first: Callable[[EpochRecord], object],
     observer: Observer,
     role: Role,

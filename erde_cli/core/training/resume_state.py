@@ -40,7 +40,7 @@ _TIMINGS = TypeAdapter(list[_Timing])
 _MADE_BY = TypeAdapter(dict[str, JsonValue])
 
 
-def unfit(saved: Saved, own: dict[str, Any]) -> str:
+def mismatch(saved: Saved, own: dict[str, Any]) -> str:
     """What is not as in the training's own state, in a few words; nothing where all is."""
     try:
         for adapter, value in ((_ROWS, saved.metrics), (_ROWS, saved.timings)):

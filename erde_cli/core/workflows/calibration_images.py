@@ -101,7 +101,7 @@ def observe(
     model = ready(bundle.model, context)
     answers = answer_all(
         model, store, bundle.normalisation, context, keep_logits=temperature, score=score
-    ).finite()
+    ).require_finite()
     half_a, half_b = halves(len(store), dataset.fingerprint)
     digests = dataset.short_digests(store)
     reports = _reports(answers, store, half_a)

@@ -176,7 +176,7 @@ def evaluate_store(
     temperatures, score = (document.temperatures, document.score) if document else (None, ENTROPY)
     answers = answer_all(
         model, store, bundle.normalisation, context, temperatures, score=score
-    ).finite()
+    ).require_finite()
     costs = np.array(bundle.profile.cumulative_macs, dtype=np.float64)
     exits = np.full(len(store), bundle.model.exit_count - 1)
     answered, moved = answers.predictions[:, -1], None

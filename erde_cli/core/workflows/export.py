@@ -118,7 +118,7 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
     expected = answer_all(
         ready(bundle.model, context), store, bundle.normalisation, context,
         record.temperatures, keep_logits=True, score=record.score,
-    ).finite()  # fmt: skip
+    ).require_finite()  # fmt: skip
     options.observer.phase("Exporting")
     with _beside(request) as place:
         request.row.write(export_network(bundle.model, record), place)

@@ -73,7 +73,7 @@ def reported(work: Callable[_P, _R]) -> Callable[_P, _R]:
     form = signature(work)
 
     @wraps(work)
-    def told(*args: _P.args, **named: _P.kwargs) -> _R:
+    def inner(*args: _P.args, **named: _P.kwargs) -> _R:
         given = form.bind(*args, **named)
         options: Options = given.arguments["options"]
         if options.in_run:
@@ -90,4 +90,4 @@ def reported(work: Callable[_P, _R]) -> Callable[_P, _R]:
         options.observer.ended("finished")
         return result
 
-    return told
+    return inner

@@ -22,7 +22,7 @@ from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
-from erde_cli.core.training.epochs import Keeper, train_epochs
+from erde_cli.core.training.epochs import TrainingRecorder, train_epochs
 from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
 from erde_cli.core.workflows.options import Options, reported
@@ -187,7 +187,7 @@ def _train(
     )
     look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
     wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look, right)
-    keeper = Keeper(
+    keeper = TrainingRecorder(
         task.logs, task.checkpoints, context, task.recipe.model_dump(), options.observer,
         resume=options.resume,
     )  # fmt: skip

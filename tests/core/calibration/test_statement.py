@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from erde_cli.core.calibration.statement import (
-    nothing,
-    nothing_in_short,
-    promise,
-    promised_in_short,
+    guarantee_in_short,
+    guarantee_text,
+    no_guarantee_in_short,
+    no_guarantee_text,
 )
 from erde_cli.core.thresholds.target import Risk
 
@@ -28,8 +28,8 @@ LONGEST = 170  # characters: two lines of most terminals
 def test_a_promise_in_short_is_no_stronger_than_the_whole(
     risk: Risk, said: str, by_bounds: bool
 ) -> None:
-    whole = promise(risk, 0.03, 0.95, 1250, 0.012, by_bounds=by_bounds)
-    what, sure, terms = promised_in_short(risk, 0.03, 0.95, 1250, 0.012, by_bounds=by_bounds)
+    whole = guarantee_text(risk, 0.03, 0.95, 1250, 0.012, by_bounds=by_bounds)
+    what, sure, terms = guarantee_in_short(risk, 0.03, 0.95, 1250, 0.012, by_bounds=by_bounds)
     assert f"Promised: on average, {said} (observed: 1.20 " in what
     assert "averaged over all images" in whole
     assert sure.startswith("With probability 0.95 or more over the draw of the 1,250 images")
@@ -57,7 +57,7 @@ def test_nothing_in_short_says_what_it_would_take(
     tested: int, least: int | None, wanted: int | None, said: str
 ) -> None:
     facts = {"tested": tested, "least": least, "wanted": wanted}
-    lines = nothing_in_short(0.01, 0.9, 72, **facts)  # type: ignore[arg-type]
+    lines = no_guarantee_in_short(0.01, 0.9, 72, **facts)  # type: ignore[arg-type]
     assert lines[0] == "Nothing is promised: every image goes to the last exit."
     assert lines[1] == (
         "72 images do not show a risk of at most 1 % with confidence 0.9."
@@ -66,5 +66,5 @@ def test_nothing_in_short_says_what_it_would_take(
     )
     assert lines[2] == f"It would take {said}. Terms: docs/guarantee.md"
     assert max(map(len, lines)) < LONGEST
-    whole = nothing(0.01, 0.9, 72, too_many=True, **facts)  # type: ignore[arg-type]
+    whole = no_guarantee_text(0.01, 0.9, 72, too_many=True, **facts)  # type: ignore[arg-type]
     assert wanted is None or f"{wanted:,}" in whole

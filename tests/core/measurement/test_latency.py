@@ -24,7 +24,7 @@ from erde_cli.core.measurement.latency import (
     measure_runs,
     static_network,
 )
-from erde_cli.core.measurement.rounds import Side, seconds_in_rounds
+from erde_cli.core.measurement.rounds import Workload, seconds_in_rounds
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.thresholds.scores import Score
@@ -183,7 +183,9 @@ def test_a_timing_is_per_image_and_in_milliseconds() -> None:
 
 def test_the_mean_of_the_mix_leaves_bursts_out(monkeypatch: pytest.MonkeyPatch) -> None:
     pass_ = np.array([[1.0, 3.0], [1.0, 3.0], [100.0, 3.0]])  # seconds, [rounds, calls]
-    monkeypatch.setattr(module, "seconds_in_rounds", lambda sides, *_rest: [pass_] * len(sides))
+    monkeypatch.setattr(
+        module, "seconds_in_rounds", lambda workloads, *_rest: [pass_] * len(workloads)
+    )
     found = measure_runs(TorchRuns(make_model()), make_images(), 4, [0.0, 0.0])
     assert found.end_to_end is not None
     assert found.end_to_end.mean == pytest.approx(2 * 1000 / 4)
@@ -198,8 +200,8 @@ def test_end_to_end_is_compared_with_each_exit_alone_round_by_round(
     mix = np.hstack([3 * pace, 4 * pace, 5 * pace])
     for call in range(3):
         mix[2 * call : 2 * call + 2, call] = 300  # one call of three is hit in nearly every round
-    sides = [pace, pace, pace, *alone, mix]
-    monkeypatch.setattr(module, "seconds_in_rounds", lambda *_arguments: sides)
+    workloads = [pace, pace, pace, *alone, mix]
+    monkeypatch.setattr(module, "seconds_in_rounds", lambda *_arguments: workloads)
     found = measure_runs(TorchRuns(make_model()), make_images(), 4, [0.0, 0.0])
     assert found.end_to_end is not None
     assert found.end_to_end.over_static == pytest.approx((2, 1, 0.5))
@@ -250,7 +252,7 @@ def test_rounds_are_interleaved_and_the_first_does_not_count() -> None:
         time.sleep(next(clock[name]))
 
     images = [torch.zeros(1)]
-    sides = [Side(lambda part, name=name: run(name, part), images) for name in ("a", "b")]
+    workloads = [Workload(lambda part, name=name: run(name, part), images) for name in ("a", "b")]
     depth = []
 
     @contextmanager
@@ -258,7 +260,7 @@ def test_rounds_are_interleaved_and_the_first_does_not_count() -> None:
         depth.append(len(order))
         yield
 
-    found = seconds_in_rounds(sides, 2, autocast)
+    found = seconds_in_rounds(workloads, 2, autocast)
     assert order == ["a", "b"] * 3
     assert depth == list(range(6))  # entered anew for every call
     assert [seconds.shape for seconds in found] == [(2, 1), (2, 1)]
