@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,22 +18,24 @@ from erde_cli.commands.options import (
 )
 
 _MOST_SEEDS = 1000
+_RetiredOption = Annotated[list[str] | None, typer.Option(hidden=True)]
 
 
 def compare(
     recipe: RecipeArgument,
     methods: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--methods",
             metavar="METHOD,...",
-            help="erde, kd, cross_entropy; static beside them adds networks without early exits.",
+            show_default="the recipe's students",
+            help="Some of erde, kd, cross_entropy; static adds networks without early exits.",
         ),
-    ] = "erde,kd,cross_entropy",
+    ] = None,
     seeds: Annotated[
         int,
         typer.Option(
-            "--seeds", min=1, max=_MOST_SEEDS, help="How many, from the recipe's seed upwards."
+            "--seeds", min=1, max=_MOST_SEEDS, help="How many, counted up from the recipe's seed."
         ),
     ] = 3,
     out: Annotated[
@@ -52,34 +54,7 @@ def compare(
             metavar="BUNDLE",
             show_default=False,
             parser=path_of,
-            help="One teacher for all seeds; one is trained for each if absent.",
-        ),
-    ] = None,
-    grid: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--grid",
-            metavar="SECTION.KEY=VALUE,...",
-            show_default=False,
-            help="Train a student for each value, where its method reads it; may be repeated.",
-        ),
-    ] = None,
-    vary: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--vary",
-            metavar="SECTION.KEY=VALUE,...",
-            show_default=False,
-            help="Train a student for each value alone, beside the rest; may be repeated.",
-        ),
-    ] = None,
-    own: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--own",
-            metavar="METHOD:SECTION.KEY=VALUE",
-            show_default=False,
-            help="Give one method alone a value, such as one it was tuned to; may be repeated.",
+            help="One teacher for all seeds; if absent, each seed trains its own.",
         ),
     ] = None,
     overrides: SetOption = None,
@@ -87,28 +62,37 @@ def compare(
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    grid: _RetiredOption = None,
+    vary: _RetiredOption = None,
+    own: _RetiredOption = None,
 ) -> None:
     """Show on your data whether erde beats kd, and both a student alone, at equal cost.
 
-    Students of several methods and seeds, compared in pairs, with intervals over seeds
-    and test images. What is there is kept: stop it, and the same command goes on. A
-    network that fails is named, the others go on, and the exit code is 1 at the end.
+    Trains a student for each method and seed and compares them in pairs, with
+    intervals over seeds and test images. Other students are listed in the recipe,
+    under comparison.students. A stopped comparison resumes with the same command.
+    If a network cannot be trained, the others go on and the exit code is 1.
 
     Example: [bold]erde compare digits --seeds 3[/bold]
     """
-    from erde_cli.core.comparison.variants import own_settings, parse_methods, variants_of
+    if grid or vary or own:
+        from erde_cli.commands.retired_flags import refuse_retired_flags
 
-    named, static = parse_methods(methods)
-    variants = variants_of(named, grid or (), vary or ())
-    alone = own_settings(own or (), named)
-    from erde_cli.commands.views.terminal import show, working
-    from erde_cli.core.comparison.arms import arms_of
+        refuse_retired_flags(methods, grid or (), vary or (), own or ())
+    from erde_cli.core.comparison.students import has_static_rivals, student_specs, with_methods
     from erde_cli.core.recipe.loading import load_recipe
 
-    section = None if teacher is None else _section(teacher)
+    section = None
+    if teacher is not None:
+        from erde_cli.core.workflows.teachers import teacher_section
+
+        section = teacher_section(teacher)
     loaded = load_recipe(recipe, overrides or (), teacher=section)
-    arms = arms_of(recipe, overrides or (), variants, section, alone)
+    if methods is not None:
+        loaded = with_methods(loaded, [method.strip() for method in methods.split(",")])
+    students = student_specs(loaded)
     from erde_cli.commands.views.compare import comparison_pieces
+    from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.bundle.bundle import load_bundle
     from erde_cli.core.comparison.plan import Plan
     from erde_cli.core.storage.run_lock import one_writer
@@ -117,15 +101,9 @@ def compare(
     run = out or Path("runs") / f"{loaded.name}-compare"
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))
     shared = None if teacher is None else load_bundle(teacher)
+    plan = Plan(loaded, run, of_seeds, students, shared, has_static_rivals(loaded))
     with one_writer(run), working(quiet, device, threads, resume=True) as options:
-        found = compare(Plan(loaded, run, of_seeds, arms, shared, static, alone), options)
-    show(found.to_json(), as_json, *comparison_pieces(found))
-    if found.failed:
+        compared = compare(plan, options)
+    show(compared.to_json(), as_json, *comparison_pieces(compared))
+    if compared.failed:
         raise typer.Exit(1)
-
-
-def _section(teacher: Path) -> dict[str, Any]:
-    """The shared teacher as the recipe's teacher section."""
-    from erde_cli.core.workflows.teachers import teacher_section
-
-    return teacher_section(teacher)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
@@ -23,11 +24,11 @@ from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import compare as module
 
 from ..conftest import Cli
-from ..edited import edit_json, update_json
+from ..edited import update_json
 
 FEW = ("--set", "training.student.epochs=1", "--set", "training.teacher.epochs=2")
 RESULT_KEYS = {
-    "recipe", "seeds", "methods", "own", "shared_teacher", "calibration_images", "test_images",
+    "recipe", "seeds", "methods", "settings", "shared_teacher", "calibration_images", "test_images",
     "budgets", "draws", "teachers", "students", "summary", "primary", "differences",
     "one_threshold", "static_rivals", "failed",
 }  # fmt: skip
@@ -35,6 +36,14 @@ NETWORK_KEYS = {
     "seed", "bundle", "full_macs", "static_macs", "least_cost", "auc", "at_budgets", "points",
     "exits",
 }  # fmt: skip
+MORE = """
+comparison:
+  students:
+    - erde
+    - {name: masked, distillation: {weights: {entropy: 0}}}
+    - kd
+    - cross_entropy
+"""
 QUALITIES = {
     "accuracy", "auroc_error", "auroc_repairable", "accuracy_certain", "ece", "nll",
 }  # fmt: skip
@@ -233,17 +242,13 @@ def test_students_are_trained_with_their_own_seed(finished: Path) -> None:
             assert json.loads(path.read_text())["recipe"]["seed"] == seed
 
 
-def test_a_comparison_of_a_newer_version_is_refused_by_name_and_an_older_one_is_read(
+def test_a_comparison_of_a_newer_version_is_refused_by_name(
     copy: Path, tiny_recipe: Path, cli: Cli
 ) -> None:
-    line = ("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW)
-    path = copy / "compare.json"
-    update_json(path, format=9)
-    code, _, err = cli(*line)
+    update_json(copy / "compare.json", format=9)
+    code, _, err = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW)
     assert code == 2
     assert "got:      format 9" in err
-    edit_json(path, lambda document: document.pop("format"))
-    assert cli(*line)[0] == 0
 
 
 def test_answers_of_other_weights_are_not_used(
@@ -264,12 +269,12 @@ def test_an_entropy_term_that_does_nothing_is_kd_to_the_byte(
     """Students of a seed begin with the same weights and see the same batches."""
     shutil.rmtree(copy / "seed-4")
     code, _, err = cli(
-        "compare", tiny_recipe, "--methods", "erde", "--seeds", 1, "--out", copy, *FEW,
-        "--grid", "distillation.weights.entropy=0",
-        "--grid", "distillation.form=add",
+        "compare", tiny_recipe, "--seeds", 1, "--out", copy, *FEW,
+        "--set", "comparison.students="
+        "[{name: nothing, distillation: {form: add, weights: {entropy: 0}}}]",
     )  # fmt: skip
     assert code == 0, err
-    nothing = copy / "seed-3/erde+weights.entropy=0+form=add/student/model.safetensors"
+    nothing = copy / "seed-3/nothing/student/model.safetensors"
     ours, theirs = load_file(nothing), load_file(copy / "seed-3/kd/student/model.safetensors")
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     alone = load_file(copy / "seed-3/cross_entropy/student/model.safetensors")
@@ -369,7 +374,7 @@ def test_a_failed_student_is_named_and_the_others_go_on(
     code, out, _ = cli("compare", tiny_recipe, "--seeds", 2, "--out", copy, *FEW, "-q")
     assert code == 1
     assert "failed: seed 4, kd" in out
-    assert "nothing can be said of others" in out
+    assert "one seed says nothing about others" in out
 
 
 def test_where_no_student_can_be_trained_the_first_reason_is_told(
@@ -403,23 +408,28 @@ def test_one_teacher_can_serve_all_seeds(
     assert {p: p.stat().st_mtime_ns for p in finished_run.rglob("*")} == before
 
 
-def test_a_grid_multiplies_students_of_methods_that_read_it(
+def test_a_student_that_joins_trains_alone_and_is_compared_with_every_method(
     copy: Path, tiny_recipe: Path, cli: Cli
 ) -> None:
     shutil.rmtree(copy / "seed-4")
-    code, out, err = cli(
-        "compare", tiny_recipe, "--seeds", 1, "--out", copy, "--json", *FEW,
-        "--grid", "distillation.weights.entropy=1,0",
-    )  # fmt: skip
+    recipe = tiny_recipe.with_name("more.yaml")
+    recipe.write_text(tiny_recipe.read_text() + MORE)
+    code, out, err = cli("compare", recipe, "--seeds", 1, "--out", copy, "--json", *FEW)
     assert code == 0, err
     found = json.loads(out)
-    assert found["methods"] == ["erde", "erde+weights.entropy=0", "kd", "cross_entropy"]
-    assert err.count("nothing has changed, kept") == 4  # the recipe's own weight is 1
+    assert found["methods"] == ["erde", "masked", "kd", "cross_entropy"]
+    assert found["settings"] == {"masked": {"distillation": {"weights": {"entropy": 0}}}}
+    assert err.count("nothing has changed, kept") == 4  # the list decides no other network
     pairs = [(one["a"], one["b"]) for one in found["differences"]]
     assert pairs[0] == ("erde", "kd")
-    masked = "erde+weights.entropy=0"
-    assert {(masked, "erde"), (masked, "kd"), (masked, "cross_entropy")} < set(pairs)
+    assert {("masked", "erde"), ("masked", "kd"), ("masked", "cross_entropy")} < set(pairs)
     assert len(pairs) == len(set(pairs)) == 6
+    bundle = json.loads((copy / "seed-3/masked/student/bundle.json").read_text())
+    assert bundle["recipe"]["distillation"]["weights"]["entropy"] == 0
+    assert "comparison" not in bundle["recipe"]
+    said = "Differing from the recipe: masked: distillation.weights.entropy=0."
+    assert said in (copy / "results.md").read_text()
+    assert "<!-- masked -->" in (copy / "results.svg").read_text()
 
 
 def test_another_recipe_is_refused_and_the_differences_are_named(
@@ -464,8 +474,8 @@ def test_the_tables_say_what_was_found(copy: Path, tiny_recipe: Path, cli: Cli) 
     assert "95 % interval" in out
     assert "Everything else is descriptive." in out
     assert "0 of 2" in out
-    assert "The paper's protocol, with an interval of its own:\nerde − kd, one θ for all" in out
-    assert out.count("All of these intervals hold at once (Bonferroni):") == 2
+    assert "The paper's protocol:\nerde − kd, one θ for all" in out
+    assert out.count("These intervals hold together (Bonferroni):") == 2
     text = (copy / "results.md").read_text()
     gaps = "Entropy at early exits where the teacher is wrong / right, nats"
     for said in ("Descriptive: E shifts entropies, so the same θ means another cost", gaps):
@@ -547,47 +557,48 @@ def test_rivals_stand_in_the_paper_and_on_the_screen(
     assert "Static rivals" in out
 
 
-def test_a_single_change_stands_beside_the_rest(copy: Path, tiny_recipe: Path, cli: Cli) -> None:
-    shutil.rmtree(copy / "seed-4")
-    code, out, err = cli(
-        "compare", tiny_recipe, "--methods", "erde,kd", "--seeds", 1, "--out", copy, "--json", *FEW,
-        "--vary", "distillation.weights.entropy=0", "--vary", "distillation.form=add",
-    )  # fmt: skip
-    assert code == 0, err
-    added = "erde+form=add"
-    assert json.loads(out)["methods"] == ["erde", "erde+weights.entropy=0", added, "kd"]
-    document = json.loads((copy / f"seed-3/{added}/student/bundle.json").read_text())
-    wanted = document["recipe"]["distillation"]
-    assert wanted["form"] == "add"
-    assert wanted["weights"]["entropy"] == 1  # of the other change, nothing
-    picture = (copy / "results.svg").read_text()
-    for name in ("erde", "kd", "erde: weights entropy 0", "erde: form add"):
-        assert f"<!-- {name} -->" in picture
-    assert added not in picture
-
-
-def test_a_value_of_one_method_alone_is_part_of_its_plain_student(
+def test_what_kd_alone_is_given_goes_to_the_static_rivals_as_well(
     copy: Path, tiny_recipe: Path, cli: Cli
 ) -> None:
     shutil.rmtree(copy / "seed-4")
     code, out, err = cli(
-        "compare", tiny_recipe, "--methods", "erde,kd,static", "--seeds", 1, "--out", copy,
-        "--json", *FEW, "--own", "kd:distillation.temperature=5",
+        "compare", tiny_recipe, "--seeds", 1, "--out", copy, "--json", *FEW, "--set",
+        "comparison.students=[erde, {name: kd, distillation: {temperature: 5}}, static]",
     )  # fmt: skip
     assert code == 0, err
     found = json.loads(out)
     assert found["methods"] == ["erde", "kd"]
-    assert found["own"] == {"kd": ["distillation.temperature=5"]}
+    assert found["settings"] == {"kd": {"distillation": {"temperature": 5}}}
     temperatures = {
         path.parents[1].name: json.loads(path.read_text())["recipe"]["distillation"]["temperature"]
         for path in copy.glob("seed-3/*/student/bundle.json")
     }
     rival = found["static_rivals"][0]["label"]
     assert (temperatures["erde"], temperatures["kd"], temperatures[rival]) == (2, 5, 5)
-    assert (
-        "Given to one method alone: kd: distillation.temperature=5."
-        in (copy / "results.md").read_text()
-    )
+
+
+@pytest.mark.parametrize("flag", ["--grid", "--vary"])
+def test_a_retired_flag_is_answered_with_the_section_that_replaces_it(flag: str, cli: Cli) -> None:
+    code, _, err = cli(
+        "compare", "digits", "--methods", "erde,kd,static", flag, "distillation.temperature=2,9",
+        flag, "distillation.weights.entropy=0", "--own", "kd:training.student.weight_decay=1e-3",
+    )  # fmt: skip
+    assert code == 2
+    section = yaml.safe_load(err.partition("in the recipe\n")[2].partition("\n  next:")[0])
+    students = section["comparison"]["students"]
+    own = {"training": {"student": {"weight_decay": "1e-3"}}}
+    hot = {"method": "kd", "temperature": 9}
+    assert students[0] == "erde"
+    assert students[-1] == "static"
+    assert {"name": "kd", **own} in students
+    assert {"name": "kd-temperature-9", "distillation": hot, **own} in students
+    both = {"method": "erde", "temperature": 9, "weights": {"entropy": 0}}
+    alone = {"method": "erde", "temperature": 9}
+    changes = [one["distillation"] for one in students[1:] if isinstance(one, dict)
+               and one["name"].startswith("erde")]  # fmt: skip
+    assert (both in changes, alone in changes) == ((flag == "--grid"), (flag == "--vary"))
+    listed = yaml.safe_dump(section["comparison"]["students"], default_flow_style=True)
+    load_recipe("digits", [f"comparison.students={listed}"])
 
 
 def test_odd_files_of_a_comparison_are_told_or_made_again(

@@ -93,7 +93,7 @@ def test_a_comparison_is_written_without_its_pictures(
     for name in ("_csv", "markdown", "_picture"):
         monkeypatch.setattr(compare_files, name, lambda *given: "")
     found = SimpleNamespace(to_json=dict)
-    compare_files.write_results(tmp_path, cast(Results, found), {}, listener)
+    compare_files.write_results(tmp_path, cast(Results, found), listener)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "results.csv", "results.json", "results.md",
     ]  # fmt: skip

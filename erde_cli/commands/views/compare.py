@@ -32,14 +32,14 @@ def comparison_pieces(compared: Compared) -> list[RenderableType]:
     """Tables and sentences of a comparison."""
     found = compared.results
     primary = found.primary
-    said = "[bold]The primary comparison, erde − kd, was not made.[/bold]"
+    first = "[bold]The primary comparison, erde − kd, was not made.[/bold]"
     if primary is not None:
-        said = f"[bold]{escape(statement(primary))}[/bold]"
+        first = f"[bold]{escape(statement(primary))}[/bold]"
     others = _together(one for one in found.differences if not one.primary)
     same = found.one_threshold.differences
     planned = [escape(statement(one)) for one in same if (one.a, one.b) == PLANNED]
     if planned:
-        planned = ["The paper's protocol, with an interval of its own:", *planned]
+        planned = ["The paper's protocol:", *planned]
     others += [*planned, *_together(one for one in same if (one.a, one.b) != PLANNED)]
     failed = [
         f"[red]failed[/red]: seed {one.seed}, {escape(one.label)}: {escape(one.reason)}"
@@ -50,22 +50,22 @@ def comparison_pieces(compared: Compared) -> list[RenderableType]:
         _teachers(found), _budgets(found), _exits(found), _savings(found),
         *_gaps(found), _one_theta(found), one_theta(found),
         *([_rivals(found)] if found.static_rivals else []),
-        said, *others, "Everything else is descriptive.", *failed,
+        first, *others, "Everything else is descriptive.", *failed,
         *picture_line(picture if picture.is_file() else None),
         f"report:  {escape(str(compared.run / JSON))}",
     ]  # fmt: skip
 
 
-def _together(found: Iterable[PairedDifference]) -> list[str]:
+def _together(differences: Iterable[PairedDifference]) -> list[str]:
     """Sentences about differences whose intervals hold together."""
-    said = [escape(statement(one)) for one in found]
-    return ["All of these intervals hold at once (Bonferroni):", *said] if said else []
+    sentences = [escape(statement(one)) for one in differences]
+    return ["These intervals hold together (Bonferroni):", *sentences] if sentences else []
 
 
 def _teachers(found: Results) -> Table:
-    """Where the entropy term can act: what share of images each teacher gets wrong, by exit."""
+    """Where the entropy term can act: the share of images that each teacher gets wrong, by exit."""
     made = table(
-        "Teachers: accuracy of the last exit, and % wrong at each", "seed", "accuracy %",
+        "Teachers: accuracy of the last exit, and % wrong at each exit", "seed", "accuracy %",
         "train, augmented", "calibration", "test",
     )  # fmt: skip
     for one in found.teachers:
@@ -76,7 +76,7 @@ def _teachers(found: Results) -> Table:
 
 
 def _budgets(found: Results) -> Table:
-    """Accuracy of every method at equal cost."""
+    """Accuracy of every student at equal cost."""
     places = [p for p, budget in enumerate(found.budgets) if budget in (0.4, 0.5, 0.7, 1.0)]
     made = table(
         f"Accuracy % on {found.test_images:,} test images, mean ± sd over seeds",
@@ -111,9 +111,9 @@ def _exits(found: Results) -> Table:
 
 
 def _savings(found: Results) -> Table:
-    """What the teacher's accuracy costs."""
+    """The cost of the teacher's accuracy."""
     made = table(
-        "MACs for the teacher's last exit, minus points", "method", "minus", "reached",
+        "MACs for the teacher's accuracy minus points", "method", "minus", "reached",
         "accuracy %", "times fewer", "by size", "by exit",
     )  # fmt: skip
     for one in found.summary:
@@ -129,7 +129,7 @@ def _savings(found: Results) -> Table:
 
 
 def _gaps(found: Results) -> list[Table]:
-    """Whether the entropy term acts; no table where no student has a teacher and an early exit."""
+    """Whether the entropy term acts; no table if no student has a teacher and an early exit."""
     made = table(GAPS, *GAP_HEAD)
     rows = gap_rows(found)
     for row in rows:
@@ -138,7 +138,7 @@ def _gaps(found: Results) -> list[Table]:
 
 
 def _one_theta(found: Results) -> Table:
-    """The paper's protocol: what each value of one θ gives."""
+    """The paper's protocol: cost and accuracy at each value of one θ."""
     made = table("One θ for all exits, mean ± sd over seeds", *theta_head(found))
     for row in theta_rows(found):
         made.add_row(*row)

@@ -84,7 +84,7 @@ def save_bundle(
             },
             "normalisation": images.normalisation.to_json(),
             "class_names": list(images.class_names),
-            "recipe": origin.recipe.model_dump(),
+            "recipe": origin.recipe.recorded(),
             "split_fingerprint": images.fingerprint,
             "inputs_digest": origin.inputs_digest,
             "weights_digest": sha256(weights).hexdigest(),

@@ -1,4 +1,4 @@
-"""What every exit of a network says of calibration and test images, kept in a small file."""
+"""Answers of every exit of a network on calibration and test images, kept in a small file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.thresholds.targets import MaxMacs
 
-_VERSION = "2"  # raised when the same network would give another file
+_VERSION = "2"  # raise it when the same network would give another file
 _NAMES = {
     *(f"{split}.{name}" for split in ("calibration", "test") for name in ("scores", "correct")),
     "ece", "nll", "thresholds", "costs", "static",
@@ -36,12 +36,12 @@ _NAMES = {
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A network on calibration and test images, and the thresholds that calibration found.
+class NetworkAnswers:
+    """Answers of one network on calibration and test images, and its thresholds.
 
-    ece (0 to 1), nll (nats): of each exit on test images. thresholds: vectors in nats, ends
-    included, cheapest first on calibration images. static_macs_of_exits: of each exit alone.
-    classes: how many there are.
+    ece (0 to 1), nll (nats): of each exit on test images, [exits]. thresholds: vectors in nats,
+    both ends included, in the order of their cost on calibration images. static_macs_of_exits: of
+    each exit as a network without earlier heads. classes: their number.
     """
 
     bundle: Path
@@ -55,7 +55,7 @@ class Seen:
 
     @property
     def static_macs(self) -> float:
-        """MACs of the last exit alone, without earlier heads."""
+        """MACs of the network without early heads."""
         return self.static_macs_of_exits[-1]
 
     @property
@@ -70,9 +70,9 @@ class Seen:
 
     @property
     def one_threshold(self) -> Curve:
-        """Accuracy over cost on test images, where all early exits have the same θ.
+        """Accuracy over cost on test images, with the same θ for all early exits.
 
-        Made when it is asked for: of every student at once, these points would fill the memory.
+        Not cached: the points of all students at once would fill the memory.
         """
         early = len(self.static_macs_of_exits) - 1
         return cost_curve(self.test, [(theta,) * early for theta in one_threshold(self.classes)])
@@ -80,7 +80,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Images:
-    """The images of a comparison, and where networks answer them."""
+    """The images of a comparison, and the device and precision of the networks."""
 
     calibration: ImageStore
     test: ImageStore
@@ -88,29 +88,38 @@ class Images:
     context: Context
 
 
-def seen_by(bundle: Bundle, images: Images, path: Path, observer: Observer) -> Seen:
-    """What a network says of the images; from the file `path`, where that is of these weights."""
-    described = {
+def network_answers(
+    bundle: Bundle, images: Images, path: Path, observer: Observer
+) -> NetworkAnswers:
+    """Answers of a network on the images, from the file `path` if it belongs to these weights.
+
+    Args:
+        bundle: the network.
+        images: calibration and test images.
+        path: the file; written if it is missing, damaged or of other weights.
+        observer: receives a warning about a damaged file.
+    """
+    inputs = {
         "version": _VERSION,
         "weights": bundle.document.weights_digest,
         "images": images.fingerprint,
         "device": images.context.device.type,
         "precision": images.context.precision,
     }
-    digest = digest_of(described)
-    found = _read(path, digest, images, bundle.model.exit_count, observer)
-    if found is None:
-        found = arrays = _answer(bundle, images)
-        # One entry: safetensors writes several in no fixed order.
+    digest = digest_of(inputs)
+    arrays = _read(path, digest, images, bundle.model.exit_count, observer)
+    if arrays is None:
+        arrays = _answer(bundle, images)
+        # One metadata entry: safetensors writes several in no fixed order.
         content = save(arrays, {"digest": f"{digest} {_digest_of(arrays)}"})
-        write_file(path, lambda beside: beside.write_bytes(content))
-    return _seen(bundle, found)
+        write_file(path, lambda temporary: temporary.write_bytes(content))
+    return _from_arrays(bundle, arrays)
 
 
 def _read(
     path: Path, digest: str, images: Images, exits: int, observer: Observer
 ) -> dict[str, FloatArray] | None:
-    """Arrays of a file, if it is whole and says what is looked for."""
+    """Arrays of a file; None if it is missing, damaged or made from other inputs."""
     if not path.is_file():
         return None
     try:
@@ -122,13 +131,13 @@ def _read(
     except (OSError, SafetensorError, TypeError):  # numpy has not every number format
         arrays, content = {}, ""
     if content != _digest_of(arrays) or not _fits(arrays, images, exits):
-        observer.warning(f"{path} is damaged: its network is asked again.")
+        observer.warning(f"{path} is damaged. Its network answers the images again.")
         return None
     return arrays
 
 
 def _digest_of(arrays: dict[str, FloatArray]) -> str:
-    """SHA-256 of arrays, with their names and shapes."""
+    """SHA-256 of arrays with their names and shapes."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].shape}".encode())
@@ -136,7 +145,7 @@ def _digest_of(arrays: dict[str, FloatArray]) -> str:
     return digest.hexdigest()
 
 
-def _fits(found: dict[str, FloatArray], images: Images, exits: int) -> bool:
+def _fits(arrays: dict[str, FloatArray], images: Images, exits: int) -> bool:
     """Whether arrays have the shapes of these images and this network, and finite numbers."""
     by_split = {"calibration": len(images.calibration), "test": len(images.test)}
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("ece", "nll", "costs", "static"), (exits,))
@@ -145,12 +154,14 @@ def _fits(found: dict[str, FloatArray], images: Images, exits: int) -> bool:
         for split, count in by_split.items()
         for name in ("scores", "correct")
     }
-    thetas = found["thresholds"]
-    whole = all(found[name].shape == shape for name, shape in shapes.items())
-    numbers = all(array.dtype == np.float64 for array in found.values())
-    numbers = numbers and all(bool(np.isfinite(found[name]).all()) for name in shapes)
+    thetas = arrays["thresholds"]
     return (
-        whole and numbers and thetas.ndim == 2 and len(thetas) > 0 and thetas.shape[1] == exits - 1
+        all(arrays[name].shape == shape for name, shape in shapes.items())
+        and all(array.dtype == np.float64 for array in arrays.values())
+        and all(bool(np.isfinite(arrays[name]).all()) for name in shapes)
+        and thetas.ndim == 2
+        and len(thetas) > 0
+        and thetas.shape[1] == exits - 1
     )
 
 
@@ -174,14 +185,14 @@ def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
     calibration = Observations(
         arrays["calibration.scores"], arrays["calibration.correct"].astype(bool), costs
     )
-    # Any target has the same frontier.
+    # The frontier is the same for every target.
     frontier = calibrate(calibration, MaxMacs(1.0)).frontier
     vectors = with_ends([point.thresholds for point in frontier], len(costs) - 1)
     arrays["thresholds"] = np.array(vectors).reshape(len(vectors), -1)
     return arrays
 
 
-def _seen(bundle: Bundle, arrays: dict[str, FloatArray]) -> Seen:
+def _from_arrays(bundle: Bundle, arrays: dict[str, FloatArray]) -> NetworkAnswers:
     calibration, test = (
         Observations(
             arrays[f"{split}.scores"], arrays[f"{split}.correct"].astype(bool), arrays["costs"]
@@ -189,7 +200,7 @@ def _seen(bundle: Bundle, arrays: dict[str, FloatArray]) -> Seen:
         for split in ("calibration", "test")
     )
     vectors = [tuple(map(float, row)) for row in arrays["thresholds"]]
-    return Seen(
+    return NetworkAnswers(
         bundle.path, calibration, test, arrays["ece"], arrays["nll"], vectors,
         tuple(arrays["static"].tolist()), bundle.model.classes,
     )  # fmt: skip

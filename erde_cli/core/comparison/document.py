@@ -1,6 +1,6 @@
-"""What a comparison says: typed wherever it is read, JSON only where it is written.
+"""The results of a comparison, typed; `to_json` gives the form of `results.json`.
 
-`to_json` is the form in `results.json`; a label, which names a student, is its "method" there.
+A label names a student. Its key in `results.json` is "method".
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from erde_cli.core.comparison.exit_quality import ExitQuality, Saving
 from erde_cli.core.comparison.paired import Difference, Verdict
 from erde_cli.core.comparison.summary import Summary, labelled
 from erde_cli.core.inference.entropy_gap import EntropyGap
-from erde_cli.core.recipe.sections.distillation import Method
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.thresholds.written import WrittenThreshold, write_threshold
 
@@ -21,7 +20,7 @@ Measure = Literal["auc", "auc_one_threshold"]
 
 @dataclass(frozen=True)
 class Failed:
-    """A network that is missing, and why; `label`: "teacher", or of a student."""
+    """A network that could not be trained, and why. label: a student's, or "teacher"."""
 
     seed: int
     label: str
@@ -34,7 +33,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Thresholds, and what they give: cost as a share of the full MACs, accuracy 0 to 1."""
+    """Thresholds, their cost as a share of the full MACs, and their accuracy, 0 to 1."""
 
     thresholds: list[WrittenThreshold]
     cost: float
@@ -43,7 +42,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class ExitResult:
-    """An exit on test images, and its cost: of an image that leaves there, and of it alone."""
+    """An exit on test images; its cumulative MACs, and its MACs without earlier heads."""
 
     quality: ExitQuality
     cumulative_macs: float
@@ -74,7 +73,7 @@ class NetworkResult:
 
 @dataclass(frozen=True)
 class WrongShares:
-    """Share of images that each exit of a teacher gets wrong; train: augmented, if it is known."""
+    """Share of images that each exit of a teacher gets wrong. train: augmented; None if unknown."""
 
     train: list[float] | None
     calibration: list[float]
@@ -83,7 +82,7 @@ class WrongShares:
 
 @dataclass(frozen=True)
 class TeacherResult:
-    """A teacher. accuracy: of its last exit on test images."""
+    """A teacher. accuracy: of the last exit on test images."""
 
     seed: int
     bundle: str
@@ -100,7 +99,7 @@ class TeacherResult:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One θ for all exits: what each value of it gives."""
+    """Cost and accuracy at each value of one θ for all exits."""
 
     auc: float
     cost: list[float]
@@ -109,7 +108,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class StudentResult:
-    """A student. savings, entropy_gaps: None where the seed has no teacher."""
+    """A student. savings, entropy_gaps: None if the seed has no teacher."""
 
     seed: int
     label: str
@@ -135,7 +134,7 @@ class StudentResult:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is said of a difference. The corrected interval and p: None of the planned one."""
+    """The verdict on a difference. Corrected interval and p: None for the planned one."""
 
     interval_corrected: tuple[float, float] | None
     p_corrected: float | None
@@ -144,7 +143,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class AtBudget:
-    """A difference at one budget; None where that is not reachable."""
+    """A difference at one budget; None below the cost of exit 0."""
 
     budget: float
     mean: float | None
@@ -153,7 +152,7 @@ class AtBudget:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The difference of two labels, a − b. at_budgets: of the AUC alone."""
+    """The difference of two students, a − b. at_budgets: for the AUC only."""
 
     a: str
     b: str
@@ -175,7 +174,7 @@ class PairedDifference:
 
 @dataclass(frozen=True)
 class OneThreshold:
-    """Values of one θ for all exits, and differences of the AUC over them."""
+    """Values of one θ for all exits, and differences in the AUC over them."""
 
     thresholds: list[WrittenThreshold]
     differences: list[PairedDifference]
@@ -188,9 +187,9 @@ class OneThreshold:
 
 @dataclass(frozen=True)
 class Against:
-    """A plain method at the cost of a rival, by seed; None where it cannot cost so little."""
+    """A reference student at the cost of a rival, by seed; None if it cannot cost so little."""
 
-    method: Method
+    method: str
     accuracy: list[float] | None
     difference: Difference | None
 
@@ -209,12 +208,12 @@ class RivalResult:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a comparison says. own: settings of one method alone."""
+    """The results of a comparison. settings: what differs from the recipe, by student."""
 
     recipe: str
     seeds: list[int]
     labels: list[str]
-    own: dict[Method, list[str]]
+    settings: dict[str, Json]
     shared_teacher: str | None
     calibration_images: int
     test_images: int
@@ -230,7 +229,7 @@ class Results:
 
     @property
     def primary(self) -> PairedDifference | None:
-        """The difference that was fixed beforehand; None where it was not made."""
+        """The difference that was fixed beforehand; None if erde or kd is missing."""
         return next((one for one in self.differences if one.primary), None)
 
     def to_json(self) -> Json:
@@ -239,7 +238,7 @@ class Results:
             "recipe": self.recipe,
             "seeds": self.seeds,
             "methods": self.labels,
-            "own": self.own,
+            "settings": self.settings,
             "shared_teacher": self.shared_teacher,
             "calibration_images": self.calibration_images,
             "test_images": self.test_images,
@@ -257,5 +256,5 @@ class Results:
 
 
 def written(thresholds: tuple[float, ...] | list[float]) -> list[WrittenThreshold]:
-    """Thresholds in nats as they are written."""
+    """Thresholds in nats in their written form."""
     return [write_threshold(value) for value in thresholds]

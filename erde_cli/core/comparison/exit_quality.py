@@ -1,6 +1,6 @@
-"""How good each exit is on all images, and what a target accuracy costs: pure arrays.
+"""Quality of each exit on all images, and the cost of a target accuracy. Pure arrays.
 
-On all images, never on those that reached an exit: which ones do depends on the method.
+Exits are judged on all images, not on those that reach them, which depend on the method.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _ROUNDING = 1e-9
 class ExitQuality:
     """One exit (from 0) on all images.
 
-    auroc_error: probability that the entropy of an image this exit gets wrong is above that of one
-    it gets right. auroc_repairable: the same of errors that the last exit repairs, against all
-    other images. None where there are none of either. accuracy_certain: of the half with the
-    lowest entropy. ece: 0 to 1. nll: nats.
+    auroc_error: probability that an image the exit gets wrong has a higher entropy than one it
+    gets right. auroc_repairable: the same for errors that the last exit repairs, against all other
+    images. None if either group is empty. accuracy_certain: on the half with the lowest entropy.
+    ece: 0 to 1. nll: nats.
     """
 
     exit: int
@@ -40,10 +40,11 @@ class ExitQuality:
 
 @dataclass(frozen=True)
 class Saving:
-    """The cheapest thresholds that reach the teacher's last exit minus some points.
+    """The cheapest thresholds that reach the accuracy of the teacher's last exit minus points.
 
-    Chosen and met on calibration images; the figures are of test images, and all None where it was
-    not reached. macs_ratio = size_ratio (both static) · exit_ratio (student static / expected).
+    Chosen on calibration images. The figures are from test images, and None where the accuracy was
+    not reached. macs_ratio = size_ratio (teacher static / student static) · exit_ratio (student
+    static / expected).
     """
 
     points: float
@@ -58,16 +59,19 @@ class Saving:
     def to_json(self) -> dict[str, object]:
         """The fields, thresholds in their written form."""
         thetas = self.thresholds
-        shown = None if thetas is None else [write_threshold(value) for value in thetas]
-        return {**asdict(self), "thresholds": shown}
+        written = None if thetas is None else [write_threshold(value) for value in thetas]
+        return {**asdict(self), "thresholds": written}
 
 
 def auroc(scores: FloatArray, positive: BoolArray) -> float | None:
-    """Probability that a positive scores above a negative, ties half; None without either.
+    """Probability that a positive scores above a negative, ties counted half.
 
     Args:
-        scores: [images].
+        scores: float64 [images].
         positive: bool [images].
+
+    Returns:
+        A probability, or None if there are no positives or no negatives.
 
     Source: Mann and Whitney, "On a test of whether one of two random variables is stochastically
     larger than the other", Annals of Mathematical Statistics 18, 1947.
@@ -81,15 +85,21 @@ def auroc(scores: FloatArray, positive: BoolArray) -> float | None:
 
 
 def exit_qualities(
-    seen: Observations, ece: Sequence[float], nll: Sequence[float]
+    images: Observations, ece: Sequence[float], nll: Sequence[float]
 ) -> list[ExitQuality]:
-    """Quality of every exit on all images; `ece` and `nll` of each exit come with its logits."""
-    last = seen.correct[:, -1]
-    found = []
+    """Quality of every exit on all images.
+
+    Args:
+        images: scores and correctness of every exit.
+        ece: expected calibration error of each exit, 0 to 1.
+        nll: negative log-likelihood of each exit, nats.
+    """
+    last = images.correct[:, -1]
+    qualities = []
     for exit_, (gap, loss) in enumerate(zip(ece, nll, strict=True)):
-        scores, right = seen.scores[:, exit_], seen.correct[:, exit_]
-        certain = np.argsort(scores, kind="stable")[: max(1, len(seen) // 2)]
-        found.append(
+        scores, right = images.scores[:, exit_], images.correct[:, exit_]
+        certain = np.argsort(scores, kind="stable")[: max(1, len(images) // 2)]
+        qualities.append(
             ExitQuality(
                 exit_,
                 float(right.mean()),
@@ -100,7 +110,7 @@ def exit_qualities(
                 float(loss),
             )
         )
-    return found
+    return qualities
 
 
 def savings(
@@ -110,27 +120,27 @@ def savings(
     teacher_accuracy: float,
     static_macs: tuple[float, float],
 ) -> list[Saving]:
-    """What the teacher's last exit minus 0, 0.5, 1 and 2 points costs.
+    """Cost of the accuracy of the teacher's last exit minus 0, 0.5, 1 and 2 points.
 
     Args:
-        calibration: images on which the cheapest is chosen.
-        test: images of which the figures are.
+        calibration: images that choose the cheapest thresholds.
+        test: images that give the figures.
         thresholds: vectors in nats.
-        teacher_accuracy: of its last exit, on the calibration images.
+        teacher_accuracy: of the teacher's last exit on the calibration images.
         static_macs: of the teacher and of the student.
     """
     known = [(vector, calibration.figures(calibration.exits(vector))) for vector in thresholds]
     known.sort(key=lambda one: one[1].expected_macs)
-    found = []
+    costs = []
     for points in POINTS:
         least = teacher_accuracy - points / 100 - _ROUNDING
         vector = next((v for v, figures in known if (figures.accuracy or 0) >= least), None)
         if vector is None:
-            found.append(Saving(points, reached=False))
+            costs.append(Saving(points, reached=False))
         else:
             figures = test.figures(test.exits(vector))
-            found.append(_saving(points, vector, figures, *static_macs))
-    return found
+            costs.append(_saving(points, vector, figures, *static_macs))
+    return costs
 
 
 def _saving(

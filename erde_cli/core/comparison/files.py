@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 from erde_cli.core.comparison.document import NetworkResult, Results, Sweep
 from erde_cli.core.comparison.plot import ComparisonPicture, Drawn, draw_comparison
 from erde_cli.core.comparison.report import markdown
-from erde_cli.core.comparison.variants import METHODS
 from erde_cli.core.events import Observer
+from erde_cli.core.recipe.sections.comparison import REFERENCES
 from erde_cli.core.storage.files import write_text
 from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.pictures import Point
@@ -27,19 +27,18 @@ _OF_EXIT = (
 )  # fmt: skip
 
 
-def write_results(run: Path, found: Results, names: Mapping[str, str], observer: Observer) -> None:
-    """Write every file of a comparison into its folder; the JSON comes last, once all are whole.
+def write_results(run: Path, found: Results, observer: Observer) -> None:
+    """Write every file of a comparison into its folder, the JSON last.
 
     Args:
         run: the folder.
-        found: what the comparison says.
-        names: of students by their labels, as the picture has them.
-        observer: receives a warning where a picture cannot be drawn.
+        found: the results.
+        observer: receives a warning if a picture cannot be drawn.
     """
     write_text(run / CSV, _csv(found))
     write_text(run / MARKDOWN, markdown(found))
     for name in PICTURES:
-        draw_comparison(run / name, _picture(found, names), observer)
+        draw_comparison(run / name, _picture(found), observer)
     write_json(run / JSON, found.to_json())
     observer.artifact(run / JSON, "comparison")
 
@@ -60,13 +59,14 @@ def _csv(found: Results) -> str:
     return text.getvalue()
 
 
-def _picture(found: Results, names: Mapping[str, str]) -> ComparisonPicture:
+def _picture(found: Results) -> ComparisonPicture:
     drawn = []
     for label in found.labels:
         mine = [one for one in found.students if one.label == label]
         if mine:
             networks, sweeps = zip(*((one.network, one.one_threshold) for one in mine), strict=True)
-            drawn.append(_drawn(names[label], networks, sweeps, plain=label in METHODS))
+            reference = label in REFERENCES
+            drawn.append(_drawn(label, networks, sweeps, reference=reference))
     teachers = {one.bundle: one.network for one in found.teachers}.values()
     teacher = _drawn("teacher", [*teachers], last_only=True) if teachers else None
     rivals = [Point(one.macs, float(np.mean(one.accuracy))) for one in found.static_rivals]
@@ -82,10 +82,10 @@ def _drawn(
     networks: Sequence[NetworkResult],
     sweeps: Sequence[Sweep] = (),
     *,
-    plain: bool = True,
+    reference: bool = True,
     last_only: bool = False,
 ) -> Drawn:
-    """Networks of one kind; teachers have no sweep of one θ."""
+    """The networks of one student or of the teacher, which has no sweep of one θ."""
     curves = []
     for one in networks:
         cost = np.array([point.cost for point in one.points])
@@ -103,4 +103,4 @@ def _drawn(
         (np.array(sweep.cost) * one.full_macs, np.array(sweep.accuracy))
         for one, sweep in zip(networks, sweeps, strict=False)
     ]
-    return Drawn(label, curves, exits, plain, swept)
+    return Drawn(label, curves, exits, reference, swept)

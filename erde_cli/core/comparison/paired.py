@@ -1,9 +1,9 @@
-"""Paired differences over seeds and test images: intervals, p-values, and what may be said.
+"""Paired differences over seeds and test images: intervals, p-values, verdicts.
 
-What is said of a difference follows from the interval that is shown with it.
+A verdict follows from the interval that is shown with it.
 
-Two sources of chance: another seed trains another network, and other test images score it
-otherwise. Both variances are in one interval,
+There are two sources of chance: another seed trains another network, and other test images score
+it differently. One interval holds both variances,
 
     mean ± √((t_{S−1} · s / √S)² + (1.96)² · v)
 
@@ -28,17 +28,16 @@ from erde_cli.core.inference.observations import Z_95
 Verdict = Literal["better", "worse", "no difference shown"]
 
 LEVEL = 0.05
-_LEAST_P = 1e-12  # below it nothing is told apart
+_LEAST_P = 1e-12  # smaller p-values are reported as this
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference: of each seed, and what can be said of their mean.
+    """A paired difference of each seed, and their mean with its interval.
 
-    sd_seeds: over seeds, None of one seed. sd_images: √v. interval: 95 %; None of one seed, where
-    nobody knows what another seed would have given. interval_images: 95 %, of test images alone,
-    as if these very networks were all there could be. p_value: the level at which the interval
-    would touch 0; None of one seed.
+    sd_seeds: standard deviation over seeds. sd_images: √v. interval: 95 %. interval_images: 95 %,
+    over test images only, for exactly these networks. p_value: the level at which the interval
+    would touch 0. With one seed, sd_seeds, interval and p_value are None.
     """
 
     of_seeds: tuple[float, ...]
@@ -54,8 +53,9 @@ def difference(of_seeds: Sequence[float], drawn: FloatArray) -> Difference:
     """Mean over seeds of a paired difference, with its interval.
 
     Args:
-        of_seeds: the difference of each seed, on all test images.
-        drawn: the same on resampled test images, [seeds, draws]; one draw, the same images.
+        of_seeds: the difference of each seed on all test images.
+        drawn: the differences on resampled test images, float64 [seeds, draws]; a draw has the
+            same images for all seeds.
     """
     count, mean = len(of_seeds), float(np.mean(of_seeds))
     images = float(np.std(drawn.mean(axis=0), ddof=1))
@@ -73,10 +73,10 @@ def difference(of_seeds: Sequence[float], drawn: FloatArray) -> Difference:
 
 
 def simultaneous(found: Difference, count: int) -> tuple[float, float] | None:
-    """Interval of one of `count` differences, all of which hold together with 95 %.
+    """Interval of one of `count` differences that hold together with 95 %; None with one seed.
 
-    Bonferroni's: each misses with a probability of 5 % / count, so that any of them does with 5 %
-    at most, however they hang together. None of one seed.
+    Bonferroni: each misses with a probability of 5 % / count, so any of them misses with at most
+    5 %, whatever their dependence.
     """
     if found.sd_seeds is None:
         return None
@@ -85,12 +85,12 @@ def simultaneous(found: Difference, count: int) -> tuple[float, float] | None:
 
 
 def corrected(p_value: float | None, count: int) -> float | None:
-    """P-value of one of `count` differences; below 5 % where `simultaneous` leaves 0 out."""
+    """P-value of one of `count` differences; below 5 % where `simultaneous` excludes 0."""
     return None if p_value is None else min(1.0, p_value * count)
 
 
 def verdict(interval: tuple[float, float] | None) -> Verdict | None:
-    """What is said of a difference, by its interval; None of one seed: nothing can be said."""
+    """Verdict on a difference by its interval; None with one seed, which has no interval."""
     if interval is None:
         return None
     low, high = interval
@@ -124,8 +124,12 @@ def _p_value(mean: float, spread: float, count: int, images: float) -> float:
 def paired_drop_interval(reference: BoolArray, other: BoolArray) -> tuple[float, float]:
     """95 % interval, in points, of the accuracy of `reference` minus that of `other`.
 
-    Both answered the same images, bool [images]. One image is added to each kind of disagreement,
-    which keeps the coverage where few images differ.
+    One image is added to each kind of disagreement. This keeps the coverage where few images
+    differ.
+
+    Args:
+        reference: whether the answer to each image is right, bool [images].
+        other: the same of another network on the same images, bool [images].
 
     Source: Bonett and Price, "Adjusted Wald confidence interval for a difference of binomial
     proportions based on paired data", J. Educational and Behavioral Statistics 37, 2012.

@@ -1,4 +1,4 @@
-"""The picture of a comparison: accuracy over MACs, a band over seeds, and what it is up against."""
+"""The picture of a comparison: accuracy over MACs with a band over seeds, teacher and rivals."""
 
 from __future__ import annotations
 
@@ -35,27 +35,24 @@ _LINE = 0.18  # inches: height of a line of it
 
 @dataclass(frozen=True)
 class Drawn:
-    """One kind of network: (expected MACs, accuracy) of every seed, and its exits as networks.
+    """One student or the teacher over seeds.
 
-    seeds: one curve each, [points] of MACs and of accuracy (fractions).
-    exits: each exit alone, without earlier heads, mean over seeds.
-    plain: a variant is a thin line alone; bands and marks of a dozen could not be distinguished.
-    one_theta: as `seeds`, with one θ for all exits; not of the teacher.
+    seeds: a curve for each seed, expected MACs [points] and accuracy (0 to 1) [points].
+    exits: each exit without earlier heads, mean over seeds.
+    reference: others are thin lines without band and marks, or a dozen would be unreadable.
+    one_theta: as `seeds`, with one θ for all exits; empty for the teacher.
     """
 
     label: str
     seeds: Sequence[tuple[FloatArray, FloatArray]]
     exits: Sequence[Point]
-    plain: bool = True
+    reference: bool = True
     one_theta: Sequence[tuple[FloatArray, FloatArray]] = ()
 
 
 @dataclass(frozen=True)
 class ComparisonPicture:
-    """What the picture shows; teacher: its own curves and its last exit alone.
-
-    rivals: networks without early exits, mean over seeds.
-    """
+    """What the picture shows. rivals: networks without early exits, mean over seeds."""
 
     title: str
     students: Sequence[Drawn]
@@ -64,7 +61,7 @@ class ComparisonPicture:
 
 
 def band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
-    """MACs [steps], and accuracy of every seed there [seeds, steps], where all seeds reach."""
+    """MACs [steps] that all seeds reach, and the accuracy of every seed there [seeds, steps]."""
     low = max(float(macs.min()) for macs, _ in curves)
     high = min(float(macs.max()) for macs, _ in curves)
     grid = np.linspace(low, high, _STEPS)
@@ -74,8 +71,8 @@ def band(curves: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, F
 def draw_comparison(path: Path, picture: ComparisonPicture, observer: Observer) -> Path | None:
     """Draw accuracy over expected MACs, as `pictures.draw` does.
 
-    Left: the students, large enough to compare. Right: the same with one θ for all exits; below it,
-    the students and their teacher on one scale, which shows how far apart they are.
+    Left: the students. Top right: the students with one θ for all exits. Bottom right: students and
+    teacher on one scale.
     """
     return draw(path, lambda: _comparison(picture), observer)
 
@@ -83,8 +80,8 @@ def draw_comparison(path: Path, picture: ComparisonPicture, observer: Observer) 
 def _comparison(picture: ComparisonPicture) -> Figure:
     from matplotlib.figure import Figure
 
-    # Methods first: they have the colours, widths and sizes that are told apart best.
-    students = sorted(picture.students, key=lambda one: not one.plain)
+    # References first: they get the most distinct colours, widths and sizes.
+    students = sorted(picture.students, key=lambda one: not one.reference)
     names = [fitted(one.label, _NAMES, _SMALL, most=6) for one in students]
     lines = sum(1 + name.count("\n") for name in names)
     both = picture.teacher is not None
@@ -105,21 +102,21 @@ def _comparison(picture: ComparisonPicture) -> Figure:
         name = fitted("teacher, last exit marked", _NAMES, _SMALL)
         below = figure.add_subplot(grid[1, 1])
         entries.append((_with_teacher(below, students, picture.teacher), name))
-    _legend_beside(figure, entries, len(picture.students[0].seeds))
+    _legend_right(figure, entries, len(picture.students[0].seeds))
     title = fitted(picture.title, size[0] - _NAMES - 1.2)  # left of the legend
     figure.suptitle(title, fontsize=TITLE, x=0.01, ha="left", parse_math=False)
     return figure
 
 
 def _one_theta(axes: Axes, students: Sequence[Drawn]) -> None:
-    """The same students with one θ for all exits; without their marks, which are the same."""
+    """The students with one θ for all exits. Their marks stand in the main axes."""
     for place, one in enumerate(students):
-        _draw(axes, Drawn(one.label, one.one_theta, [], one.plain), _style(place), place)
+        _draw(axes, Drawn(one.label, one.one_theta, [], one.reference), _style(place), place)
     _finish(axes, "one θ for all exits")
 
 
 def _with_teacher(axes: Axes, students: Sequence[Drawn], teacher: Drawn) -> tuple[Artist, ...]:
-    """The students, and how far away their teacher is."""
+    """Students and teacher on one scale."""
     for place, one in enumerate(students):
         _draw(axes, one, _style(place), place)
     drawn = _draw(axes, teacher, (INK, ":", "D"))
@@ -133,7 +130,7 @@ def _finish(axes: Axes, title: str, *, wide: bool = False) -> None:
 
 
 def _style(place: int) -> tuple[str, str, str]:
-    """Colour, line and marker; past the last colour, the same ones with another line."""
+    """Colour, line and marker; past the last colour they repeat with another line."""
     again, place = divmod(place, len(_STYLES))
     colour, marker = _STYLES[place]
     return colour, _LINES[(place + again) % len(_LINES)], marker
@@ -142,13 +139,13 @@ def _style(place: int) -> tuple[str, str, str]:
 def _draw(
     axes: Axes, one: Drawn, style: tuple[str, str, str], place: int = 1
 ) -> tuple[Artist, ...]:
-    """One kind of network: mean over seeds, a band from lowest to highest, its exits as marks.
+    """One student or the teacher: mean over seeds, a band from lowest to highest, exits as marks.
 
-    Each method is drawn smaller than the one before it, so that all are seen where they coincide.
+    Each one is drawn smaller than the one before it, so that all are visible where they coincide.
     """
     colour, line, marker = style
     macs, shares = band(one.seeds)
-    width, size = _SIZES[place] if one.plain else (0.9, 0)
+    width, size = _SIZES[place] if one.reference else (0.9, 0)
     drawn = axes.plot(
         macs,
         100 * shares.mean(axis=0),
@@ -158,22 +155,22 @@ def _draw(
         label=one.label,
         clip_on=False,
     )
-    if not one.plain:
+    if not one.reference:
         return tuple(drawn)
     low, high = 100 * shares.min(axis=0), 100 * shares.max(axis=0)
     axes.fill_between(macs, low, high, color=colour, alpha=0.15, lw=0)
     return (*drawn, *marks(axes, one.exits, marker, colour, size, f"{one.label}: exits"))
 
 
-def _legend_beside(
+def _legend_right(
     figure: Figure, entries: Sequence[tuple[tuple[Artist, ...], str]], seeds: int
 ) -> None:
-    """A legend right of the axes, where no data can be; it says once what is drawn of each."""
-    said = ["line: mean over seeds", "band: lowest to highest"] if seeds > 1 else []
+    """A legend right of the axes. Its title explains lines, bands and marks."""
+    title = ["line: mean over seeds", "band: lowest to highest"] if seeds > 1 else []
     legend = figure.legend(
         *zip(*entries, strict=True), loc="outside right upper",
         frameon=False, fontsize=_SMALL, alignment="left", title_fontsize=_SMALL,
-        title="\n".join([*said, "marks: each exit alone"]), handlelength=3,
+        title="\n".join([*title, "marks: each exit alone"]), handlelength=3,
     )  # fmt: skip
     for text in legend.get_texts():
         text.set_parse_math(False)

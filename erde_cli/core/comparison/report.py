@@ -1,4 +1,4 @@
-"""What is said of a comparison: one sentence for each difference, and tables for a paper."""
+"""The report of a comparison: a sentence for each difference, and Markdown tables for a paper."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ from statistics import fmean, stdev
 
 from erde_cli.core.comparison.document import PairedDifference, Results
 from erde_cli.core.comparison.summary import SavingSummary, Spread, Summary
-from erde_cli.core.comparison.variants import METHODS
+from erde_cli.core.recipe.sections.comparison import REFERENCES
 from erde_cli.core.signed import signed, signed_interval
+from erde_cli.core.storage.json_files import Json
 
 RIVALS = (
-    "Networks without early exits, distilled by kd, beside the adaptive students at the same MACs; "
-    "descriptive."
+    "Networks without early exits, distilled by kd, next to the students at the same MACs. "
+    "Descriptive."
 )
 GAPS = "Entropy at early exits where the teacher is wrong / right, nats"
 GAP_HEAD = (
     "method", "exit", "teacher wrong %", "wrong", "right", "gap", "accuracy %, wrong",
     "accuracy %, right",
 )  # fmt: skip
-_SHOWN = 10  # every tenth θ, and both ends
+_SHOWN = 10  # every tenth θ and both ends are shown
 RIVAL_HEAD = ("rival", "MACs", "accuracy %", "method", "there %", "points", "95 % interval")
 
 
 def statement(one: PairedDifference) -> str:
-    """One sentence about a difference: its size, its interval, and what may be said."""
+    """One sentence about a difference: its size, its interval and the verdict."""
     how = ", one θ for all exits" if one.measure == "auc_one_threshold" else ""
     size = f"{points(one.found.mean)} points of mean accuracy over budgets"
     text = f"{one.a} − {one.b}{how}: {size}"
     if one.found.interval is None:
         low, high = one.found.interval_images
         return (
-            f"{text}; of one seed, nothing can be said of others (of its test images alone: 95 % "
+            f"{text}; one seed says nothing about others (over its test images alone: 95 % "
             f"interval {_interval(low, high)})"
         )
     seeds = len(one.seeds)
@@ -42,12 +43,12 @@ def statement(one: PairedDifference) -> str:
 
 
 def _alone(one: PairedDifference) -> bool:
-    """Whether a difference was planned as the one of its measure, and is corrected for nothing."""
+    """Whether the difference was planned, so that its own interval decides."""
     return one.decision.interval_corrected is None
 
 
 def _deciding(one: PairedDifference) -> str:
-    """The interval that the verdict follows from: simultaneous for all but the planned one."""
+    """The interval that decides the verdict: simultaneous, except for the planned difference."""
     found = one.found.interval if _alone(one) else one.decision.interval_corrected
     return "-" if found is None else _interval(*found)
 
@@ -63,7 +64,7 @@ def points(share: float) -> str:
 
 
 def spread(found: Spread | None, scale: float = 100, digits: int = 2) -> str:
-    """Mean ± standard deviation over seeds, of shares in per cent."""
+    """Mean ± standard deviation over seeds; of shares, in percent."""
     if found is None:
         return "-"
     mean = f"{scale * found.mean:z.{digits}f}"
@@ -71,28 +72,28 @@ def spread(found: Spread | None, scale: float = 100, digits: int = 2) -> str:
 
 
 def markdown(found: Results) -> str:
-    """Tables for a paper: accuracy at equal cost, paired differences, what an accuracy costs."""
+    """Tables for a paper: accuracy at equal cost, paired differences, cost of an accuracy."""
     seeds = len(found.seeds)
     equal_cost = (
         f"Accuracy in % on {found.test_images:,} test images at a share of the full MACs; "
-        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}; AUC is the mean "
-        "over all shares that can be reached."
+        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}. AUC is the mean "
+        "over all shares from the cost of the first exit to 1."
     )
     paired = (
-        "Paired differences in AUC, points. The primary one was fixed beforehand; the intervals of "
-        "the others hold all at once (Bonferroni), and their p is corrected likewise."
+        "Paired differences in AUC, points. The primary one was fixed beforehand. The intervals of "
+        "the others hold together (Bonferroni), and their p is corrected in the same way."
     )
     same_theta = (
-        "The same with one θ for all exits, the paper's protocol, swept from never early to all at "
-        "the first exit; nothing is chosen on any image. The interval and p of erde − kd are its "
-        "own; the intervals of the others hold all at once, and their p is corrected likewise."
+        "The same with one θ for all exits, the paper's protocol, from never early to all at the "
+        "first exit. Nothing is chosen on any image. erde − kd has an interval and p of its own. "
+        "The intervals of the others hold together, and their p is corrected in the same way."
     )
     needed = (
-        "Expected MACs for the accuracy of the teacher's last exit, minus points; thresholds "
-        "chosen on calibration images, figures of test images."
+        "Expected MACs for the accuracy of the teacher's last exit, minus points. Thresholds are "
+        "chosen on calibration images, figures are from test images."
     )
-    own = [f"{method}: {_plain(', '.join(values))}" for method, values in found.own.items()]
-    equal_cost += f" Given to one method alone: {'; '.join(own)}." if own else ""
+    settings = [f"{name}: {_plain(in_words(one))}" for name, one in found.settings.items()]
+    equal_cost += f" Differing from the recipe: {'; '.join(settings)}." if settings else ""
     parts = [
         equal_cost, _budgets(found), paired, _differences(found.differences),
         same_theta, _differences(found.one_threshold.differences),
@@ -105,6 +106,15 @@ def markdown(found: Results) -> str:
     missing = [f"- seed {one.seed}, {one.label}: {_plain(one.reason)}" for one in found.failed]
     parts += ["Failed:", "\n".join(missing)] if missing else []
     return "\n\n".join(parts) + "\n"
+
+
+def in_words(settings: Json, prefix: str = "") -> str:
+    """Settings in one line, such as `distillation.weights.entropy=0, training.student.epochs=5`."""
+    parts = []
+    for key, value in settings.items():
+        nested = isinstance(value, dict)
+        parts.append(in_words(value, f"{prefix}{key}.") if nested else f"{prefix}{key}={value}")
+    return ", ".join(parts)
 
 
 def _budgets(found: Results) -> str:
@@ -122,8 +132,8 @@ def _difference_cells(one: PairedDifference) -> list[str]:
     p_value = one.found.p_value if _alone(one) else one.decision.p_corrected
     name = f"{one.a} − {one.b}" + (" (primary)" if one.primary else "")
     p_cell = "-" if p_value is None else f"{p_value:.3f}"
-    said = one.decision.verdict or "one seed"
-    return [name, points(one.found.mean), _deciding(one), p_cell, said]
+    verdict = one.decision.verdict or "one seed"
+    return [name, points(one.found.mean), _deciding(one), p_cell, verdict]
 
 
 def _savings(found: Results) -> str:
@@ -149,25 +159,25 @@ def saved_factors(saved: SavingSummary) -> list[str]:
 
 
 def one_theta(found: Results) -> str:
-    """What the table of one θ shows, and what it does not."""
+    """Caption of the table of one θ."""
     full = found.students[0].network.full_macs
     return (
         "One θ for all exits, the same for every method, the paper's protocol: accuracy, and "
         f"expected MACs in % of the full MACs ({full:,.0f}). Descriptive: E shifts entropies, so "
-        "the same θ means another cost for another method."
+        "the same θ has another cost for another method."
     )
 
 
 def theta_head(found: Results) -> list[str]:
     """Columns of the sweep of one θ."""
-    names = [one.label for one in _plain_methods(found)]
+    names = [one.label for one in _references(found)]
     return ["θ, nats", *(f"{name} {what}" for name in names for what in ("%", "MACs %"))]
 
 
 def theta_rows(found: Results) -> list[list[str]]:
-    """Accuracy and cost of the methods under some values of one θ, both ends included."""
+    """Accuracy and cost of the references at some values of one θ, both ends included."""
     thetas = found.one_threshold.thresholds
-    sweeps = [one.one_threshold for one in _plain_methods(found)]
+    sweeps = [one.one_threshold for one in _references(found)]
     rows = []
     for place in [*range(0, len(thetas) - 1, _SHOWN), len(thetas) - 1]:
         theta = thetas[place]
@@ -176,17 +186,14 @@ def theta_rows(found: Results) -> list[list[str]]:
     return rows
 
 
-def _plain_methods(found: Results) -> list[Summary]:
-    """What is said of the methods as the recipe has them; of the first, where a grid leaves none.
-
-    A dozen variants would be a table that nobody can read.
-    """
+def _references(found: Results) -> list[Summary]:
+    """Students named after a method, or the first one: a dozen columns would be unreadable."""
     made = [one for one in found.summary if one.seeds]
-    return [one for one in made if one.label in METHODS] or made[:1]
+    return [one for one in made if one.label in REFERENCES] or made[:1]
 
 
 def gap_rows(found: Results) -> list[list[str]]:
-    """Entropy and accuracy of every early exit where the teacher is wrong, and where right."""
+    """Entropy and accuracy of every early exit where its teacher is wrong, and where right."""
     return [
         [
             one.label,
@@ -201,7 +208,7 @@ def gap_rows(found: Results) -> list[list[str]]:
 
 
 def rival_rows(found: Results) -> list[list[str]]:
-    """Each static rival next to every plain method at the rival's own cost."""
+    """Each static rival next to every reference student at the rival's cost."""
     rows = []
     for rival in found.static_rivals:
         for one in rival.against:
@@ -222,13 +229,13 @@ def _rivals(found: Results) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text of others, which may name files and classes, as a text and nothing else."""
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", shown)
+    """Text that may name files and classes, escaped for Markdown."""
+    printable = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", printable)
 
 
 def _mean(shares: Sequence[float]) -> str:
-    """Mean ± standard deviation over seeds, in per cent."""
+    """Mean ± standard deviation over seeds, in percent."""
     mean = f"{100 * fmean(shares):.2f}"
     return mean if len(shares) < 2 else f"{mean} ± {100 * stdev(shares):.2f}"
 

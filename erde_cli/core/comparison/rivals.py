@@ -1,7 +1,7 @@
-"""Static rivals: plain networks that cost what an adaptive student spends, distilled by `kd`.
+"""Static rivals: plain networks at the cost of an adaptive student, distilled by `kd`.
 
-An early-exit student at half of its MACs is worth its trouble only where it beats a network that
-is half as large and has no exits at all.
+An early-exit student at half of its MACs is only worth having if it beats a network that is half
+as large and has no early exits.
 """
 
 from __future__ import annotations
@@ -11,16 +11,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from erde_cli.core.comparison.answers import Seen
-from erde_cli.core.comparison.arms import Arm
+from erde_cli.core.comparison.answers import NetworkAnswers
 from erde_cli.core.comparison.curves import resampled
 from erde_cli.core.comparison.document import Against, RivalResult
 from erde_cli.core.comparison.paired import difference
 from erde_cli.core.comparison.plan import Plan
+from erde_cli.core.comparison.students import StudentSpec
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.recipe.sections.distillation import Method
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.storage.json_files import Json
 
@@ -28,16 +27,17 @@ SHARES = (0.5, 0.7)  # of the student's full MACs
 _Key = tuple[int, str]  # seed, label
 
 
-def static_rivals(recipe: Recipe, classes: int) -> tuple[Arm, ...]:
-    """Narrower networks without early exits, learning from the last exit; named by their cost.
+def static_rivals(recipe: Recipe, classes: int) -> tuple[StudentSpec, ...]:
+    """Narrower networks without early exits that learn from the teacher's last exit.
 
-    As near to `SHARES` as a width comes; of a narrow student, both may be one.
+    Their widths come nearest to `SHARES` of the student's MACs; names give the share. If the
+    student is narrow, both can be the same network.
     """
     size = recipe.data.image_size
     full = _macs(recipe.student, classes, size)
-    found: dict[str, Arm] = {}
-    for wanted in SHARES:
-        student = _nearest(recipe, classes, wanted * full)
+    rivals: dict[str, StudentSpec] = {}
+    for share in SHARES:
+        student = _nearest(recipe, classes, share * full)
         label = f"static-{100 * _macs(student, classes, size) / full:.0f}"
         kd = {"method": "kd", "pairing": recipe.pairing[-1:]}
         rival = recipe.model_copy(
@@ -46,49 +46,52 @@ def static_rivals(recipe: Recipe, classes: int) -> tuple[Arm, ...]:
                 "distillation": recipe.distillation.model_copy(update=kd),
             }
         )
-        found[label] = Arm(label, "kd", rival, plain=False, name=label)
-    return tuple(found.values())
+        rivals[label] = StudentSpec(label, rival)
+    return tuple(rivals.values())
 
 
 def rival_results(
-    plan: Plan, students: Mapping[_Key, Seen], rivals: Mapping[_Key, Seen]
+    plan: Plan, students: Mapping[_Key, NetworkAnswers], rivals: Mapping[_Key, NetworkAnswers]
 ) -> list[RivalResult]:
-    """Each rival, and every plain method at the very cost of the rival; descriptive."""
-    found = []
+    """Each rival, and every reference student at the rival's cost; descriptive."""
+    results = []
     for label in dict.fromkeys(label for _, label in rivals):
-        mine = {seed: seen for (seed, name), seen in rivals.items() if name == label}
-        macs = next(iter(mine.values())).full_macs
+        by_seed = {seed: answers for (seed, name), answers in rivals.items() if name == label}
+        macs = next(iter(by_seed.values())).full_macs
         against = [
-            _against(arm.method, macs, mine, students)
-            for arm in plan.arms
-            if arm.plain and all((seed, arm.label) in students for seed in mine)
+            _against(student.name, macs, by_seed, students)
+            for student in plan.references
+            if all((seed, student.name) in students for seed in by_seed)
         ]
-        accuracies = [seen.test.full_accuracy for seen in mine.values()]
-        bundles = [str(seen.bundle) for seen in mine.values()]
-        found.append(RivalResult(label, list(mine), macs, accuracies, bundles, against))
-    return found
+        accuracies = [answers.test.full_accuracy for answers in by_seed.values()]
+        bundles = [str(answers.bundle) for answers in by_seed.values()]
+        results.append(RivalResult(label, list(by_seed), macs, accuracies, bundles, against))
+    return results
 
 
 def _against(
-    method: Method, macs: float, mine: Mapping[int, Seen], students: Mapping[_Key, Seen]
+    name: str,
+    macs: float,
+    rivals: Mapping[int, NetworkAnswers],
+    students: Mapping[_Key, NetworkAnswers],
 ) -> Against:
-    """Accuracy of a method's students at the rival's MACs, and the difference method − rival."""
-    rows, of_seeds, accuracy = [], [], []
-    for seed, rival in mine.items():
-        student = students[seed, method]
+    """Accuracy of a student at the rival's MACs, and the difference student − rival."""
+    drawn, of_seeds, accuracies = [], [], []
+    for seed, rival in rivals.items():
+        student = students[seed, name]
         share = (macs / student.full_macs,)
-        there = student.curve.at(share)[0]
-        if there is None:  # leaving at exit 0 costs more than the rival
-            return Against(method, None, None)
-        ours, theirs = resampled([student.curve, rival.curve], share)
-        rows.append(ours[:, 1] - theirs[:, 0])
-        of_seeds.append(there - rival.test.full_accuracy)
-        accuracy.append(there)
-    return Against(method, accuracy, difference(of_seeds, np.stack(rows)))
+        accuracy = student.curve.at(share)[0]
+        if accuracy is None:  # leaving at exit 0 costs more than the rival
+            return Against(name, None, None)
+        of_student, of_rival = resampled([student.curve, rival.curve], share)
+        drawn.append(of_student[:, 1] - of_rival[:, 0])
+        of_seeds.append(accuracy - rival.test.full_accuracy)
+        accuracies.append(accuracy)
+    return Against(name, accuracies, difference(of_seeds, np.stack(drawn)))
 
 
 def _nearest(recipe: Recipe, classes: int, goal: float) -> Network:
-    """The student without early exits, of the width whose MACs lie nearest to `goal`."""
+    """The student without early exits, with the width whose MACs are nearest to `goal`."""
     student, size = recipe.student, recipe.data.image_size
     widths = range(1, student.channels + 1)
     above = bisect_left(widths, goal, key=lambda w: _macs(_plain(student, w), classes, size))

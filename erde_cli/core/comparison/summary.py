@@ -1,4 +1,4 @@
-"""What a comparison says of one kind of student over its seeds."""
+"""The results of one student over its seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from erde_cli.core.storage.json_files import Json
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean, standard deviation (None of one seed) and range over seeds."""
+    """Mean, standard deviation (None for one seed) and range over seeds."""
 
     mean: float
     sd: float | None
@@ -20,7 +20,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class ExitSummary:
-    """An exit over seeds, as `ExitQuality` has it."""
+    """`ExitQuality` over seeds."""
 
     exit: int
     accuracy: Spread | None
@@ -33,7 +33,7 @@ class ExitSummary:
 
 @dataclass(frozen=True)
 class SavingSummary:
-    """A target over seeds, as `Saving` has it; `reached` of `seeds` reached it."""
+    """`Saving` over seeds; `reached` of `seeds` reached the target."""
 
     points: float
     seeds: int
@@ -47,7 +47,7 @@ class SavingSummary:
 
 @dataclass(frozen=True)
 class GapSummary:
-    """An early exit over the seeds that have a teacher, as `EntropyGap` has it."""
+    """`EntropyGap` of an early exit over the seeds that have a teacher."""
 
     exit: int
     seeds: int
@@ -70,7 +70,7 @@ class SweepSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """One kind of student over its seeds."""
+    """One student over its seeds."""
 
     label: str
     seeds: int
@@ -87,5 +87,5 @@ class Summary:
 
 
 def labelled(one: Any) -> Json:
-    """The fields of a dataclass in their order, its label as "method"."""
+    """The fields of a dataclass in their order, with the label as "method"."""
     return {"method" if name == "label" else name: value for name, value in asdict(one).items()}

@@ -17,6 +17,7 @@ from erde_cli.core.recipe.sections.calibration import OF_RISK
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
+from erde_cli.core.recipe.students import student_recipes
 from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
 from erde_cli.core.thresholds.targets import TARGETS
 
@@ -78,10 +79,14 @@ def _recipe(
     for dotted, value in given.items():
         _merge(document, dotted, value)
     try:
-        return Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document)
     except ValidationError as error:
         problems = problems_of(error, str(path), given)
         raise RecipeError(problems + _hidden_rules(document, problems, str(path))) from None
+    if "comparison" in document:
+        typed = any(key.split(".")[0] == "comparison" for key in given)
+        student_recipes(recipe, COMMAND_LINE if typed else str(path))
+    return recipe
 
 
 def parse_overrides(texts: Sequence[str]) -> Overrides:
@@ -239,5 +244,5 @@ def _hidden_rules(document: dict[str, Any], found: list[Problem], file: str) -> 
         )
     except ValidationError:
         return []
-    told = {problem.path for problem in found}
-    return [Problem(file, path, "", rule) for path, rule in rules if path not in told]
+    reported = {problem.path for problem in found}
+    return [Problem(file, path, "", rule) for path, rule in rules if path not in reported]

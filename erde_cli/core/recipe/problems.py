@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -45,16 +45,20 @@ def _dotted(location: Sequence[str | int], key: str | None) -> str:
     parts: list[str] = []
     model: type[BaseModel] | None = Recipe
     for part in location:
-        if model is not None:
+        if isinstance(part, int):  # of a list, whose model is that of its items
+            pass
+        elif model is not None:
             field = model.model_fields.get(str(part))
             model = _section(field.annotation) if field is not None else None
-        elif not isinstance(part, int):
+        else:
             continue
         parts.append(str(part))
     return ".".join(parts + ([key] if key else []))
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
+    if get_origin(annotation) is list:
+        annotation = get_args(annotation)[0]
     is_section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
     return annotation if is_section else None
 

@@ -10,6 +10,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.comparison import (
+    REFERENCES,
+    STATIC,
+    ComparedStudent,
+    StudentTraining,
+)
+from erde_cli.core.recipe.sections.training import Training
 
 SCHEMA_FILE = "recipe.schema.json"  # beside the shipped recipes, whose first lines name it
 
@@ -79,12 +86,16 @@ def _type(kind: Any) -> str:
         return f"mapping of names to {_type(get_args(kind)[1])}s"
     if get_origin(kind) is list:
         return f"list of {_type(get_args(kind)[0])}s"
+    if kind is ComparedStudent:
+        return "student"
     if hasattr(kind, "__metadata__"):
         return _type(get_args(kind)[0])
     return " or ".join(_type(part) for part in get_args(kind))
 
 
 def _default(field: FieldInfo) -> str:
+    if field.annotation == list[ComparedStudent]:
+        return f"`{json.dumps(REFERENCES)}`"
     return "required" if field.default is PydanticUndefined else f"`{json.dumps(field.default)}`"
 
 
@@ -96,6 +107,19 @@ def json_schema() -> dict[str, Any]:
     """
     schema = Recipe.model_json_schema()
     schema["required"] = [key for key in schema["required"] if key != "name"]
+    kinds = schema["$defs"]
+    kinds["ComparedStudent"]["properties"]["distillation"] = {"$ref": "#/$defs/Distillation"}
+    kinds["StudentTraining"]["properties"]["student"] = {
+        "description": StudentTraining.model_fields["student"].description,
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            key: {"$ref": f"#/$defs/Training/properties/{key}"} for key in Training.model_fields
+        },
+    }
+    students = kinds["Comparison"]["properties"]["students"]
+    students["items"] = {"anyOf": [{"enum": [*REFERENCES, STATIC]}, students["items"]]}
+    students["default"] = [*REFERENCES]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from pydantic import Field, model_validator
 
 from erde_cli.core.events import Role
 from erde_cli.core.recipe.sections.base import Rules, Section, refuse
 from erde_cli.core.recipe.sections.calibration import Calibration
+from erde_cli.core.recipe.sections.comparison import Comparison
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
@@ -20,7 +22,7 @@ ROLES: tuple[Role, ...] = ("teacher", "student")
 
 
 class Recipe(Section):
-    """Everything a run depends on."""
+    """Everything a run or a comparison depends on."""
 
     name: str = Field(
         min_length=1,
@@ -35,6 +37,7 @@ class Recipe(Section):
     distillation: Distillation = Field(default_factory=Distillation)
     training: TrainingOfEach
     calibration: Calibration = Field(default_factory=lambda: Calibration(max_drop=1.0))
+    comparison: Comparison = Field(default_factory=Comparison)
 
     @model_validator(mode="after")
     def _check_sections_together(self) -> Recipe:
@@ -45,6 +48,10 @@ class Recipe(Section):
                 rules.append((f"{role}.backbone", f"{least}, not {self.data.image_size}"))
         refuse(rules)
         return self
+
+    def recorded(self) -> dict[str, Any]:
+        """The recipe as runs and bundles keep it: no network depends on `comparison`."""
+        return self.model_dump(exclude={"comparison"})
 
     @property
     def pairing(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""`erde compare`: students of several methods and seeds, trained, answered and compared."""
+"""`erde compare`: train the students of several seeds, and compare their answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import BaseModel
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT
-from erde_cli.core.comparison.answers import Images, Seen, seen_by
-from erde_cli.core.comparison.arms import Arm
+from erde_cli.core.comparison.answers import Images, NetworkAnswers, network_answers
 from erde_cli.core.comparison.document import Failed, Results
 from erde_cli.core.comparison.files import write_results
 from erde_cli.core.comparison.plan import Plan, claim
-from erde_cli.core.comparison.results import Found, results
+from erde_cli.core.comparison.results import AllAnswers, results
 from erde_cli.core.comparison.rivals import static_rivals
+from erde_cli.core.comparison.students import StudentSpec
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Precision
@@ -40,7 +40,7 @@ _PRECISION: Precision = "float32"  # of inference, as in a whole run
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison came to, the files it wrote, and which images there were."""
+    """The results of a comparison, its folder, and a summary of the images."""
 
     results: Results
     run: Path
@@ -48,7 +48,7 @@ class Compared:
 
     @property
     def failed(self) -> bool:
-        """Whether any network is missing."""
+        """Whether any network could not be trained."""
         return bool(self.results.failed)
 
     def to_json(self) -> Json:
@@ -58,7 +58,7 @@ class Compared:
 
 @dataclass
 class _Trained:
-    """Networks that are there, by seed, and by seed and label; and what is missing."""
+    """Networks by seed, and by seed and label; and those that could not be trained."""
 
     teachers: dict[int, Bundle] = field(default_factory=dict)
     students: dict[tuple[int, str], Bundle] = field(default_factory=dict)
@@ -67,42 +67,45 @@ class _Trained:
 
 
 def compare(plan: Plan, options: Options) -> Compared:
-    """Train what is missing, let every network answer the images, compare, and write it down.
+    """Train the missing networks, answer the images with all of them, compare, write the results.
 
-    A network that cannot be trained is named, and the others go on. What is there and was made
-    from the same inputs is kept, so that the same call goes on where it was stopped.
+    Networks made from the same inputs are kept, so a stopped comparison resumes. A network that
+    cannot be trained is reported, and the others go on.
 
     Raises:
         RunError: the folder belongs to another comparison.
-        ErdeError: not one student could be trained; the first reason.
+        ErdeError: no student could be trained; the first reason.
     """
     if plan.teacher is not None:
         load_teacher(plan.recipe, plan.teacher)
     dataset = open_for_training(plan.recipe, options)
-    for arm in plan.arms:
-        check_class_weights(arm.recipe, dataset.class_names)
+    for student in plan.students:
+        check_class_weights(student.recipe, dataset.class_names)
     if plan.teacher is not None:
         check_splits(plan.teacher, dataset)
     claim(plan)
-    rivals = static_rivals(plan.of_kd, len(dataset.class_names)) if plan.static else ()
+    rivals = static_rivals(plan.recipe_of_rivals, len(dataset.class_names)) if plan.static else ()
     trained = _train_all(plan, rivals, dataset, options)
     found = _answers(plan, trained, dataset, options)
     if not found.students:
         raise trained.errors[0]
     compared = results(plan, found)
-    names = {arm.label: arm.name for arm in plan.arms}
-    write_results(plan.run, compared, names, options.observer)
+    write_results(plan.run, compared, options.observer)
     return Compared(compared, plan.run, summarise(dataset).to_json())
 
 
-def _train_all(plan: Plan, rivals: tuple[Arm, ...], dataset: Dataset, options: Options) -> _Trained:
+def _train_all(
+    plan: Plan, rivals: tuple[StudentSpec, ...], dataset: Dataset, options: Options
+) -> _Trained:
     trained = _Trained()
-    arms = [*plan.arms, *rivals]
+    students = [*plan.students, *rivals]
     for seed in plan.seeds:
         teacher = _teacher(plan, seed, dataset, trained, options)
-        for number, arm in enumerate(arms, 1):
-            options.observer.phase(f"Seed {seed}, student {number} of {len(arms)}: {arm.label}")
-            _student(plan, seed, arm, teacher, dataset, trained, options)
+        for number, student in enumerate(students, 1):
+            options.observer.phase(
+                f"Seed {seed}, student {number} of {len(students)}: {student.name}"
+            )
+            _student(plan, seed, student, teacher, dataset, trained, options)
     return trained
 
 
@@ -132,31 +135,32 @@ def _teacher(
 def _student(
     plan: Plan,
     seed: int,
-    arm: Arm,
+    student: StudentSpec,
     teacher: Bundle | None,
     dataset: Dataset,
     trained: _Trained,
     options: Options,
 ) -> None:
-    recipe: Recipe = arm.recipe.model_copy(update={"seed": seed})
-    folder = plan.of_seed(seed) / arm.label
-    taught = None if arm.method == "cross_entropy" else teacher
+    recipe: Recipe = student.recipe.model_copy(update={"seed": seed})
+    folder = plan.of_seed(seed) / student.name
+    alone = student.method == "cross_entropy"
 
     def make() -> Bundle:
-        if taught is None and arm.method != "cross_entropy":
+        if teacher is None and not alone:
             raise ErdeError("Its teacher is missing.")
-        weights = taught.document.weights_digest if taught else None
+        weights = None if teacher is None or alone else teacher.document.weights_digest
         digest = inputs_digest(recipe, "student", dataset.fingerprint, weights)
         kept = _kept(folder / "student", digest, options)
-        return kept or distill(recipe, folder, taught, options, dataset, digest).bundle
+        taught_by = None if alone else teacher
+        return kept or distill(recipe, folder, taught_by, options, dataset, digest).bundle
 
-    bundle = _attempt(make, seed, arm.label, trained, options)
+    bundle = _attempt(make, seed, student.name, trained, options)
     if bundle is not None:
-        trained.students[seed, arm.label] = bundle
+        trained.students[seed, student.name] = bundle
 
 
 def _kept(path: Path, digest: str, options: Options) -> Bundle | None:
-    """The bundle, if it is there, whole, and made from the same inputs."""
+    """The bundle at `path` if it was made from the same inputs, else None."""
     bundle = load_bundle(path) if (path / DOCUMENT).is_file() else None
     if bundle is None or bundle.document.inputs_digest != digest:
         return None
@@ -168,48 +172,49 @@ def _kept(path: Path, digest: str, options: Options) -> Bundle | None:
 def _attempt(
     make: Callable[[], Bundle], seed: int, label: str, trained: _Trained, options: Options
 ) -> Bundle | None:
-    """A network, or None with the reason kept: one that fails must not cost the others."""
+    """A network, or None with the reason recorded, so that one failure does not end the others."""
     try:
         return make()
     except StoppedError:
         raise
     except ErdeError as error:
-        options.observer.warning(f"Seed {seed}, {label} failed, the others go on: {error}")
+        options.observer.warning(f"Seed {seed}, {label} failed. The others go on. {error}")
         trained.failed.append(Failed(seed, label, error.message))
         trained.errors.append(error)
         return None
 
 
-def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) -> Found:
+def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) -> AllAnswers:
     options.observer.phase("Answering calibration and test images")
     calibration, test = (load_split(dataset, name, options) for name in ("calibration", "test"))
     context = options.inference_context(_PRECISION)
     images = Images(calibration, test, dataset.fingerprint, context)
-    teachers: dict[int, Seen] = {}
+    teachers: dict[int, NetworkAnswers] = {}
     for seed, bundle in trained.teachers.items():
         folder = plan.run if plan.teacher else plan.of_seed(seed)
-        teachers[seed] = seen_by(bundle, images, folder / "teacher.safetensors", options.observer)
-    students: dict[tuple[int, str], Seen] = {}
+        path = folder / "teacher.safetensors"
+        teachers[seed] = network_answers(bundle, images, path, options.observer)
+    students: dict[tuple[int, str], NetworkAnswers] = {}
     total = len(trained.students)
     for done, ((seed, label), bundle) in enumerate(trained.students.items(), 1):
         path = plan.of_seed(seed) / label / "answers.safetensors"
-        students[seed, label] = seen_by(bundle, images, path, options.observer)
+        students[seed, label] = network_answers(bundle, images, path, options.observer)
         options.observer.progress("Answering", done, total)
     wrong = {seed: _wrong_on_train(plan, seed) for seed in teachers}
-    known = {arm.label for arm in plan.arms}
-    rivals = {key: seen for key, seen in students.items() if key[1] not in known}
-    students = {key: seen for key, seen in students.items() if key[1] in known}
-    return Found(teachers, students, rivals, wrong, trained.failed)
+    names = {student.name for student in plan.students}
+    rivals = {key: one for key, one in students.items() if key[1] not in names}
+    students = {key: one for key, one in students.items() if key[1] in names}
+    return AllAnswers(teachers, students, rivals, wrong, trained.failed)
 
 
 def _wrong_on_train(plan: Plan, seed: int) -> list[float] | None:
     """Share of augmented train images the teacher's paired exits get wrong, in the last epoch."""
-    for arm in plan.arms:
-        path = plan.of_seed(seed) / arm.label / "logs" / "student" / "metrics.jsonl"
+    for student in plan.students:
+        path = plan.of_seed(seed) / student.name / "logs" / "student" / "metrics.jsonl"
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
             wrong = _Row.model_validate(parse_json(lines[-1])).teacher_wrong if lines else []
-        except (OSError, ValueError):  # it is for people; nothing but this table is made of it
+        except (OSError, ValueError):  # a damaged log costs only this column
             continue
         if wrong:
             return wrong

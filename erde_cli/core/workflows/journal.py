@@ -111,7 +111,7 @@ class Journal:
         write_json(self.run / RUN_FILE, {**document, "digest": digest_of(document)})
 
     def _recipe_json(self) -> Json:
-        return self._recipe.model_dump()
+        return self._recipe.recorded()
 
 
 def _read(path: Path) -> _Document | None:

@@ -80,7 +80,7 @@ def reported(work: Callable[_P, _R]) -> Callable[_P, _R]:
             return work(*args, **named)
         recipe, run = given.arguments["recipe"], given.arguments["run"]
         given.arguments["options"] = replace(options, in_run=True)
-        options.observer.run_started(run, recipe.model_dump(mode="json"))
+        options.observer.run_started(run, recipe.recorded())
         try:
             result = work(*given.args, **given.kwargs)
         except BaseException as error:

@@ -188,7 +188,7 @@ def _train(
     look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
     wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look, right)
     keeper = TrainingRecorder(
-        task.logs, task.checkpoints, context, task.recipe.model_dump(), options.observer,
+        task.logs, task.checkpoints, context, task.recipe.recorded(), options.observer,
         resume=options.resume,
     )  # fmt: skip
     almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)

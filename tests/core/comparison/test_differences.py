@@ -7,36 +7,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from erde_cli.core.comparison.answers import Seen
-from erde_cli.core.comparison.arms import arms_of
-from erde_cli.core.comparison.differences import Key, differences, of_one_threshold
+from erde_cli.core.comparison.answers import NetworkAnswers
+from erde_cli.core.comparison.differences import Key, differences, one_threshold_differences
 from erde_cli.core.comparison.document import Results
 from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.comparison.report import gap_rows, markdown, statement, theta_head
-from erde_cli.core.comparison.results import Found, results
-from erde_cli.core.comparison.variants import variants_of
+from erde_cli.core.comparison.results import AllAnswers, results
+from erde_cli.core.comparison.students import student_specs
 from erde_cli.core.inference.observations import Observations
+from erde_cli.core.recipe.loading import load_recipe
 
 COSTS = np.array([10.0, 50.0, 100.0])
 METHODS = ("erde", "kd", "cross_entropy")
 PAIRING = "distillation.pairing=[2, 0, 1]"
 
 
-def plan(*settings: str, seeds: tuple[int, ...] = (1, 2), grid: tuple[str, ...] = ()) -> Plan:
-    arms = arms_of("digits", settings, variants_of(METHODS, grid, ()))
-    return Plan(arms[0].recipe, Path("run"), seeds, arms)
+def plan(*settings: str, seeds: tuple[int, ...] = (1, 2)) -> Plan:
+    recipe = load_recipe("digits", settings)
+    return Plan(recipe, Path("run"), seeds, student_specs(recipe))
 
 
-def network(seed: int, images: int = 60, right: float = 0.6) -> Seen:
+def network(seed: int, images: int = 60, right: float = 0.6) -> NetworkAnswers:
     """Calibration found no threshold but both ends."""
     rng = np.random.default_rng(seed)
     correct = rng.random((images, 3)) < [right, right + 0.1, right + 0.2]
     seen = Observations(rng.random((images, 3)) * np.log(4), correct, COSTS)
     ends = [(np.inf, np.inf), (0.0, 0.0)]
-    return Seen(Path("x"), seen, seen, COSTS, COSTS, ends, (9.0, 40.0, 80.0), 4)
+    return NetworkAnswers(Path("x"), seen, seen, COSTS, COSTS, ends, (9.0, 40.0, 80.0), 4)
 
 
-def students() -> dict[Key, Seen]:
+def students() -> dict[Key, NetworkAnswers]:
     return {
         (seed, method): network(10 * seed + place, right=0.5 + 0.1 * (2 - place))
         for seed in (1, 2)
@@ -46,7 +46,7 @@ def students() -> dict[Key, Seen]:
 
 def test_both_measures_are_made_alike_from_their_own_curves() -> None:
     found = students()
-    ours, theirs = of_one_threshold(plan(), found), differences(plan(), found)
+    ours, theirs = one_threshold_differences(plan(), found), differences(plan(), found)
     assert [(one.a, one.b) for one in ours] == [(one.a, one.b) for one in theirs]
     for one, other in zip(ours, theirs, strict=True):
         pairs = [(found[seed, one.a], found[seed, one.b]) for seed in (1, 2)]
@@ -60,21 +60,21 @@ def test_both_measures_are_made_alike_from_their_own_curves() -> None:
 
 
 def test_what_decides_is_named_in_the_sentence() -> None:
-    said = [statement(one) for one in of_one_threshold(plan(), students())]
+    said = [statement(one) for one in one_threshold_differences(plan(), students())]
     assert said[0].startswith("erde − kd, one θ for all exits: ")
     assert "points of mean accuracy over budgets (95 % interval " in said[0]
     assert all("(simultaneous 95 % interval " in one for one in said[1:])
     shared = replace(differences(plan(), students())[0], conditional_on_teacher=True)
     assert ", 2 seeds, given this teacher): " in statement(shared)
-    [alone, *_] = of_one_threshold(plan(seeds=(1,)), students())
+    [alone, *_] = one_threshold_differences(plan(seeds=(1,)), students())
     assert "one θ for all exits: " in statement(alone)
-    assert "of one seed, nothing can be said of others" in statement(alone)
+    assert "one seed says nothing about others" in statement(alone)
 
 
 def compared(
-    made: Plan, teachers: dict[int, Seen], found: dict[Key, Seen] | None = None
+    made: Plan, teachers: dict[int, NetworkAnswers], found: dict[Key, NetworkAnswers] | None = None
 ) -> Results:
-    return results(made, Found(teachers, found or students(), {}, {}, []))
+    return results(made, AllAnswers(teachers, found or students(), {}, {}, []))
 
 
 def test_entropies_are_split_by_the_paired_exit_of_the_teacher() -> None:
@@ -100,8 +100,9 @@ def test_where_a_teacher_is_missing_its_seed_is_left_out() -> None:
 
 
 def test_the_table_of_one_theta_is_of_plain_methods() -> None:
-    made = plan(grid=("distillation.weights.entropy=1,3",))
-    [variant] = [arm.label for arm in made.arms if not arm.plain]
+    variant = "more"
+    more = "{name: more, distillation: {weights: {entropy: 3}}}"
+    made = plan(f"comparison.students=[erde, kd, cross_entropy, {more}]")
     found = compared(made, {}, students() | {(1, variant): network(5), (2, variant): network(6)})
     assert len(found.one_threshold.differences) == 6
     head = theta_head(found)

@@ -60,7 +60,7 @@ def test_the_same_picture_is_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_variant_is_a_line_alone_and_rivals_are_marked() -> None:
     one = drawn("erde: weights entropy 0")
-    variant = Drawn(one.label, one.seeds, one.exits, plain=False, one_theta=one.one_theta)
+    variant = Drawn(one.label, one.seeds, one.exits, reference=False, one_theta=one.one_theta)
     figure = _comparison(ComparisonPicture("t", [variant, drawn("erde")], None, [Point(5e5, 0.6)]))
     axes, _ = figure.axes
     marks = [str(marks.get_label()) for marks in axes.collections if len(marks.get_offsets()) > 0]
