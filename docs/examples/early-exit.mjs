@@ -1,9 +1,9 @@
-// Thresholds of a file written by `erde export --format onnx`, set before a session is made of it.
+// Set the thresholds of a file written by `erde export --format onnx`, before you create a session.
 //
-// An ONNX file is protobuf: fields of (number, type), nested. The way to the thresholds is
-// model.graph (7) → initializer (5), the one whose name (8) is "thresholds" → raw_data (9).
+// An ONNX file is protobuf: nested fields of (number, type). The thresholds are in
+// model.graph (7) → the initializer (5) with the name (8) "thresholds" → raw_data (9).
 
-/** A copy of the file's bytes whose default thresholds are these, in nats; 0 never, Infinity always. */
+/** Return a copy of the file with these default thresholds in nats; 0: never, Infinity: always. */
 export function withThresholds(bytes, thresholds) {
   const copy = Uint8Array.from(bytes);
   for (const graph of fields(copy, 7)) {
@@ -12,18 +12,18 @@ export function withThresholds(bytes, thresholds) {
       if (!name || new TextDecoder().decode(name) !== 'thresholds') continue;
       const [data] = fields(tensor, 9);
       if (data.length !== 4 * thresholds.length) {
-        throw new RangeError(`${data.length / 4} thresholds expected, got ${thresholds.length}`);
+        throw new RangeError(`expected ${data.length / 4} thresholds, got ${thresholds.length}`);
       }
       const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
       thresholds.forEach((nats, index) => view.setFloat32(4 * index, nats, true));
       return copy;
     }
   }
-  throw new Error('there are no thresholds in this file');
+  throw new Error('this file has no thresholds');
 }
 
-/** Contents of every field of a number that holds bytes, as views into the message. */
-function* fields(message, wanted) {
+/** Yield the contents of every bytes field with this number, as views into the message. */
+function* fields(message, number) {
   let at = 0;
   const varint = () => {
     let value = 0;
@@ -43,7 +43,7 @@ function* fields(message, wanted) {
     else if (type === 5) at += 4;
     else {
       const length = varint();
-      if (Math.floor(key / 8) === wanted) yield message.subarray(at, at + length);
+      if (Math.floor(key / 8) === number) yield message.subarray(at, at + length);
       at += length;
     }
   }
