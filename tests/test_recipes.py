@@ -76,7 +76,7 @@ def test_every_shipped_recipe_goes_the_whole_way_in_two_steps(
         evaluated = json_of("evaluate", run / "student", "--split", "test")
         assert sum(exit_["exit_rate"] for exit_ in evaluated["exits"]) == pytest.approx(1)
         seen.append(shipped.name)
-    assert len(seen) == 8
+    assert len(seen) == 9
 
 
 def test_the_demo_has_a_cheap_first_exit_and_a_small_teacher() -> None:

@@ -58,7 +58,7 @@ def _settings(text: str) -> list[str]:
 
 
 def _is_read(method: str, text: str) -> bool:
-    return not text.startswith(NOT_READ.get(method, ()))
+    return method != "static" and not text.startswith(NOT_READ.get(method, ()))
 
 
 def _student(name: str, method: str, settings: Sequence[str]) -> str:

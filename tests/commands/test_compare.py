@@ -401,7 +401,8 @@ def test_one_teacher_can_serve_all_seeds(
         "--teacher", teacher, "--quiet", *FEW,
     )  # fmt: skip
     assert found["shared_teacher"] == str(teacher)
-    assert found["methods"] == ["erde", "kd"]
+    assert found["methods"] == ["kd", "erde"]
+    assert (found["primary"]["a"], found["primary"]["b"]) == ("erde", "kd")
     assert found["primary"]["conditional_on_teacher"] is True
     assert {one["bundle"] for one in found["teachers"]} == {str(teacher)}
     assert not (tmp_path / "run/seed-3/teacher").exists()
@@ -478,7 +479,7 @@ def test_the_tables_say_what_was_found(copy: Path, tiny_recipe: Path, cli: Cli) 
     assert out.count("These intervals hold together (Bonferroni):") == 2
     text = (copy / "results.md").read_text()
     gaps = "Entropy at early exits where the teacher is wrong / right, nats"
-    for said in ("Descriptive: E shifts entropies, so the same θ means another cost", gaps):
+    for said in ("Descriptive: E shifts entropies, so the same θ has another cost", gaps):
         assert said in out
         assert said in text
     table = text.split("Descriptive: E shifts")[1].split("\n\n")[1].splitlines()
@@ -516,7 +517,7 @@ def test_rivals_cost_as_near_to_half_and_seven_tenths_as_a_width_comes() -> None
     recipe = load_recipe("image-folder", ["student.stem=32", "student.stem_stride=1",
                                           "student.width=16", "data.image_size=32"])  # fmt: skip
     rivals = static_rivals(recipe, 10)
-    assert [rival.label for rival in rivals] == ["static-48", "static-67"]
+    assert [rival.name for rival in rivals] == ["static-48", "static-67"]
     assert [rival.recipe.student.width for rival in rivals] == [11, 13]
     assert [rival.recipe.student.stem for rival in rivals] == [22, 26]
 

@@ -42,7 +42,7 @@ def test_every_shipped_recipe_is_valid_short_and_says_what_it_is_for() -> None:
         header = shipped.text.partition("\n\n")[0]
         assert lines[1] == "# yaml-language-server: $schema=recipe.schema.json"
         assert all(f"#   {word} " in header for word in ("command", "hardware", "expect"))
-    assert len(seen) == 8
+    assert len(seen) == 9
     assert set(seen) == NAMES
 
 
