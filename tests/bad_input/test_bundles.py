@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from erde_cli.core.storage.files import digest_of_file
 
+from ..edited import sealed
 from .case import Case, recipe, written
 from .conftest import Refused
 
@@ -53,7 +54,8 @@ def edited(file: str, dotted: str, value: Any) -> Change:
             del inner[key]
         else:
             inner[key] = value
-        document.pop("digest", None)  # as in bundles of old, so that what is wrong is looked at
+        if "digest" in document:  # made anew, so that the check after it is reached
+            document = sealed(document)
         (student / file).write_text(json.dumps(document))
 
     return change

@@ -160,7 +160,6 @@ KEYS = [
         {"teacher.backbone": "airbench", "data.image_size": 8},
         "16 pixels or more",
     ),
-    wrong("teacher_wrong", {"distillation.teacher_wrong": {}}, "distillation.form"),
     wrong("mixup", {"data.augmentation.mixup": 0.2}, "mixes the labels"),
     wrong("a key that is a number", {"7": 1}, "no such key"),
     text("a key that is nothing", "~: 1\n" + GOOD, "~", "no such key"),

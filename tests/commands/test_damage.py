@@ -118,23 +118,6 @@ def test_a_damaged_file_of_a_run_is_named_or_made_again(
         assert {**report, "seconds": 0} == expected
 
 
-def test_a_run_of_an_older_version_is_read(tiny_recipe: Path, run_copy: Path, cli: Cli) -> None:
-    """Before its files said their format, and bundles their commit and their digest."""
-    path = run_copy / "run.json"
-    document = json.loads(path.read_text())
-    assert document.pop("format") == 1
-    del document["digest"], document["report"]
-    path.write_text(json.dumps(document))
-    for role in ("teacher", "student"):
-        path = run_copy / role / "bundle.json"
-        document = json.loads(path.read_text())
-        del document["git_commit"], document["digest"]
-        path.write_text(json.dumps(document))
-    code, _, err = cli("run", tiny_recipe, "--out", run_copy)
-    assert code == 0, err
-    assert err.count("nothing has changed, kept") == 4
-
-
 @pytest.mark.parametrize("name", ["run.json", "student/bundle.json", "student/thresholds.json"])
 def test_a_run_of_a_newer_version_is_refused_by_name(
     name: str, tiny_recipe: Path, run_copy: Path, cli: Cli

@@ -1,4 +1,4 @@
-"""`calibration.metric`, `--metric`: what keeps to it, and runs and bundles from before it."""
+"""`calibration.metric`, `--metric`: what keeps to it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ import pytest
 
 from erde_cli import load
 from erde_cli.core.data.dataset import open_dataset
-from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.workflows import calibration_picture as module
 
 from ..conftest import Cli
-from ..edited import edit_json, in_format_2, update_json
+from ..edited import update_json
 
 JsonOf = Callable[..., dict[str, Any]]
 BALANCED = ("--metric", "balanced_accuracy")
@@ -154,79 +153,6 @@ def test_another_metric_calibrates_and_evaluates_again_and_trains_nothing(
     assert written["target"]["metric"] == "balanced_accuracy"
     code, _, err = cli(*line)
     assert (code, err.count("nothing has changed, kept")) == (0, 4), err
-
-
-def before(run: Path) -> None:
-    """Make a run what the version before the key would have left."""
-
-    def without(document: dict[str, Any]) -> None:
-        del document["recipe"]["calibration"]["metric"]
-
-    for role in ("teacher", "student"):
-        edit_json(run / role / "bundle.json", without)
-    path = run / "student/thresholds.json"
-    thresholds = in_format_2(json.loads(path.read_text()))
-    path.write_text(json.dumps(thresholds))
-    digests = {
-        role: json.loads((run / role / "bundle.json").read_text())["weights_digest"]
-        for role in ("teacher", "student")
-    }
-    journal = json.loads((run / "run.json").read_text())
-    without(journal)
-    del journal["digest"]
-    evaluated = digest_of({**digests, "thresholds": thresholds})
-    (run / "run.json").write_text(json.dumps({**journal, "evaluated": evaluated}))
-
-
-def test_a_run_from_before_the_key_is_kept_whole(
-    tiny_recipe: Path, run_copy: Path, cli: Cli
-) -> None:
-    before(run_copy)
-    files = {path: path.read_bytes() for path in run_copy.rglob("*") if path.is_file()}
-    for line in ((), ("--set", "calibration.metric=accuracy"), ("--force",)):
-        code, _, err = cli("run", tiny_recipe, "--out", run_copy, *line)
-        assert (code, err.count("nothing has changed, kept")) == (0, 4), err
-    changed = [path.name for path, content in files.items() if path.read_bytes() != content]
-    assert changed == ["run.json"]
-    code, _, err = cli("run", tiny_recipe, "--out", run_copy, *OF_RECIPE, "--force")
-    assert (code, err.count("nothing has changed, kept")) == (0, 2), err
-
-
-def test_thresholds_of_format_2_are_read_and_picked_from(
-    run_copy: Path, student: Path, cli: Cli, json_of: JsonOf
-) -> None:
-    now = [json_of(name, student) for name in ("evaluate", "profile")]
-    before(run_copy)
-    assert [json_of(name, student) for name in ("evaluate", "profile")] == now
-    document = load(student).thresholds()
-    assert document is not None
-    path = student / "thresholds.json"
-    assert document.metric == "accuracy"
-    assert document.model_dump() == json.loads(path.read_text())
-    picked = json_of("calibrate", student, "--pick", "max-drop=5")
-    assert (picked["format"], picked["target"]["metric"]) == (3, "accuracy")
-    assert picked["frontier"][0]["thresholds"] == document.model_dump()["frontier"][0]["thresholds"]
-    assert cli("evaluate", student)[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("changed", "says"),
-    [
-        ({"images": 145}, "is damaged, or was changed"),
-        ({"format": 4}, "format 4"),
-        ({"format": 3}, "is damaged, or was changed"),
-        ({"balanced_accuracy": 0.5}, "balanced accuracies without their metric"),
-    ],
-)
-def test_damaged_thresholds_of_format_2_are_refused(
-    run_copy: Path, student: Path, cli: Cli, changed: dict[str, Any], says: str
-) -> None:
-    before(run_copy)
-    path = student / "thresholds.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
-    code, _, err = cli("evaluate", student)
-    assert code == 2
-    assert says in err
 
 
 ASKED = {"kind": "max_drop", "value": 2, "unit": "points", "how": "searched"}

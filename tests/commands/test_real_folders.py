@@ -13,10 +13,7 @@ import pytest
 from PIL import Image
 
 from erde_cli.app import main
-from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.bundle.trained_on import TRAINED_ON
-from erde_cli.core.storage.json_files import digest_of
-from tests.edited import edit_json
 
 Cli = Callable[..., tuple[int, str, str]]
 JsonOf = Callable[..., dict[str, Any]]
@@ -282,48 +279,6 @@ def test_a_bundle_without_its_record_promises_nothing(messy: Path, bundle: Path,
     assert cli("predict", bundle, messy / "photos/test")[0] == 0  # which has no use for it
 
 
-def as_of_old(bundle: Path) -> None:
-    """Make a bundle one from before the rules and the record."""
-
-    def edit(document: dict[str, Any]) -> None:
-        del document["input"]["pixels"], document["trained_on"]
-        for name in ("stem_stride", "head_dropout"):  # later still
-            del document["architecture"][name]
-        for name in ("transparent", "bit_depth", "frames"):
-            del document["recipe"]["data"][name]
-
-    edit_json(bundle / "bundle.json", edit)
-    (bundle / TRAINED_ON).unlink()
-
-
-def test_an_old_bundle_keeps_its_pixels(messy: Path, bundle: Path, tmp_path: Path) -> None:
-    clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
-    clear.save(tmp_path / "clear.png")
-    white, black = (Image.new("RGB", (8, 8), colour) for colour in ("white", "black"))
-
-    def sure(image: object) -> float:
-        return load_bundle(bundle).predict(image)[0].entropy  # type: ignore[arg-type]
-
-    assert sure(white) != sure(black)
-    assert sure(tmp_path / "clear.png") == sure(clear) == sure(white)
-    as_of_old(bundle)
-    assert sure(tmp_path / "clear.png") == sure(clear) == sure(black)
-
-
-def test_an_old_bundle_is_whole_and_its_paths_still_say_what_it_was_trained_on(
-    messy: Path, bundle: Path, cli: Cli
-) -> None:
-    as_of_old(bundle)
-    document = json.loads((bundle / "bundle.json").read_text())
-    document["digest"] = digest_of({k: v for k, v in document.items() if k != "digest"})
-    (bundle / "bundle.json").write_text(json.dumps(document))
-    assert load_bundle(bundle).document.is_whole()
-    goal = ["--max-risk", "0.5", "--data", messy / "photos/train"]
-    code, _, err = cli("calibrate", bundle, *goal)
-    assert code == 2
-    assert ": 131 of 131. It is surer" in err
-
-
 def test_predict_says_what_it_passes_over(messy: Path, bundle: Path, cli: Cli) -> None:
     code, out, err = cli("predict", bundle, messy / "photos/train/tea")
     assert code == 0
@@ -346,22 +301,6 @@ def test_a_student_is_not_distilled_from_a_teacher_of_other_pixels(
     assert code == 2
     assert "trained on other pixels" in err
     assert "--set data.transparent=white --set data.bit_depth=16" in err
-
-
-def test_a_run_from_before_the_rules_is_neither_kept_nor_replaced_without_a_word(
-    messy: Path, tmp_path: Path, cli: Cli
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(messy / "run", run)
-
-    def edit(document: dict[str, Any]) -> None:
-        for name in ("transparent", "bit_depth", "frames"):
-            del document["recipe"]["data"][name]
-
-    edit_json(run / "run.json", edit)
-    code, _, err = cli("run", messy / "mine.yaml", "--out", run)
-    assert code == 2
-    assert "data.transparent: ignore there, white here" in err
 
 
 def test_the_record_is_as_large_as_the_images_are_many(messy: Path) -> None:

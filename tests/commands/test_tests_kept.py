@@ -77,12 +77,12 @@ def test_what_was_tested_is_known_whatever_became_of_the_thresholds(
 
 
 @pytest.mark.parametrize("between", [estimate, retrain], ids=lambda one: one.__name__)
-def test_a_certificate_of_old_is_recorded_before_it_is_replaced(
+def test_a_certificate_without_a_record_is_recorded_before_it_is_replaced(
     student: Path, cli: Cli, json_of: JsonOf, between: Callable[[Path], None]
 ) -> None:
     json_of("calibrate", student, "--max-risk", 0.2)
     json_of("calibrate", student, "--max-risk", 0.3)
-    (student / TESTS).unlink()  # as bundles were before they had it
+    (student / TESTS).unlink()
     between(student)
     code, out, err = cli("calibrate", student, "--max-risk", 0.5, "--json")
     assert code == 0

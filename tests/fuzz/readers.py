@@ -128,7 +128,8 @@ def _tests(weights_digest: str) -> dict[str, Any]:
     """A record of tests."""
     one = Tested(
         split_fingerprint="0" * 64, weights_digest=weights_digest, precision="float32",
-        device="cpu", temperatures=[1.0, 2.0], risk="disagreement", epsilon=0.05, confidence=0.9,
+        device="cpu", temperatures=[1.0, 2.0], criterion="entropy", risk="disagreement",
+        epsilon=0.05, confidence=0.9,
     )  # fmt: skip
     content = {"format": 1, "tests": [one.model_dump(), {**one.model_dump(), "epsilon": 0.1}]}
     return {**content, "seal": digest_of(content)}

@@ -41,7 +41,6 @@ from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
-from erde_cli.core.recipe.retired import as_now
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.thresholds.scores import ENTROPY, Score
@@ -96,12 +95,12 @@ class Bundle:
             BundleError: this version of erde does not understand it.
         """
         try:
-            return Recipe.model_validate(as_now(self.document.recipe))
+            return Recipe.model_validate(self.document.recipe)
         except ValidationError as error:
             raise BundleError(
                 f"The recipe in {self.path / DOCUMENT} cannot be read.",
                 got=first_reason(error),
-                expected="a recipe as this version of erde knows it",
+                expected="a recipe that this version of erde can read",
                 hint="use the version of erde that wrote it, or train again",
             ) from error
 

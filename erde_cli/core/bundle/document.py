@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.events import Role
 from erde_cli.core.images.class_names import ClassNames
-from erde_cli.core.images.pixels import OLD_RULES, PixelRules
+from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.recipe.schema import LONGEST_NAME, NAME
 from erde_cli.core.storage.json_files import (
     digest_of,
@@ -21,8 +21,6 @@ from erde_cli.core.storage.json_files import (
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
 FORMAT = 1
-# Keys of an architecture that came later, and what one without them means: not in the digest then.
-_LATER = {"stem_stride": 1, "head_dropout": 0.5}
 _HINT = "copy the folder again, or train it again"
 
 
@@ -38,11 +36,11 @@ class _Architecture(_Document):
     head: str
     classes: int = Field(ge=2)
     image_size: int = Field(ge=8, le=1024)
-    widening: int = Field(1, ge=1, le=64)
-    stem: int | None = Field(None, ge=1, le=1024)
-    dropout: float = Field(0, ge=0, lt=1)
-    stem_stride: int = Field(1, ge=1, le=2)
-    head_dropout: float = Field(0.5, ge=0, lt=1)
+    widening: int = Field(ge=1, le=64)
+    stem: int | None = Field(ge=1, le=1024)
+    dropout: float = Field(ge=0, lt=1)
+    stem_stride: int = Field(ge=1, le=2)
+    head_dropout: float = Field(ge=0, lt=1)
 
 
 class _Normalisation(_Document):
@@ -54,7 +52,7 @@ class PixelsDocument(_Document):
     """How files become pixels, in the words of a recipe."""
 
     transparent: Literal["white", "black", "ignore"]
-    bit_depth: int | None = Field(ge=0, le=16)
+    bit_depth: int | None = Field(ge=8, le=16)
     frames: Literal["first", "refuse"] | None
 
     @property
@@ -75,7 +73,7 @@ class _Input(_Document):
     height: int
     width: int
     resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
-    pixels: PixelsDocument | None = None  # bundles before it had none
+    pixels: PixelsDocument
 
 
 def _named(recipe: dict[str, Any]) -> dict[str, Any]:
@@ -99,34 +97,24 @@ class BundleDocument(_Document):
     split_fingerprint: str
     inputs_digest: str
     weights_digest: str
-    trained_on: TrainedOnDocument | None = None  # of a folder of images; bundles before had none
+    trained_on: TrainedOnDocument | None  # null unless the data set is a folder of images
     training: dict[str, Any]
     versions: dict[str, str]
-    git_commit: str | None = None  # of erde's code; bundles before it had neither this ...
-    digest: str | None = None  # ... nor this, of all the rest
+    git_commit: str | None  # of erde's code; null without a checkout
+    digest: str  # of all other keys, as they are in the file
 
     def sealed(self) -> BundleDocument:
-        """The same with the digest of what it holds, as it is written."""
-        return self.model_copy(update={"digest": self._digest()})
-
-    def is_whole(self) -> bool:
-        """Whether it is what was written."""
-        return self.digest in (None, self._digest())
+        """The same document with the digest of its content."""
+        return self.model_copy(update={"digest": _digest(self.model_dump())})
 
     @property
     def rules(self) -> PixelRules:
         """How files become pixels."""
-        return OLD_RULES if self.input.pixels is None else self.input.pixels.rules
+        return self.input.pixels.rules
 
-    def _digest(self) -> str:
-        content = self.model_dump(exclude={"digest"})
-        for section, name in ((content, "trained_on"), (content["input"], "pixels")):
-            if section[name] is None:  # bundles before them have digests as well
-                del section[name]
-        for key, before in _LATER.items():
-            if content["architecture"][key] == before:
-                del content["architecture"][key]
-        return digest_of(content)
+
+def _digest(content: dict[str, Any]) -> str:
+    return digest_of({name: value for name, value in content.items() if name != "digest"})
 
 
 def read_bundle_document(path: Path) -> BundleDocument:
@@ -155,10 +143,10 @@ def read_bundle_document(path: Path) -> BundleDocument:
         document = BundleDocument.model_validate(content)
     except ValidationError as error:
         raise not_what_erde_writes(path / DOCUMENT, error, _HINT) from error
-    if not document.is_whole():
+    if document.digest != _digest(content):
         raise BundleError(
             f"{path / DOCUMENT} is damaged, or was changed after training.",
-            expected=f"digest {str(document.digest)[:12]}",
+            expected=f"digest {document.digest[:12]}",
             hint=_HINT,
         )
     if len(document.class_names) != document.architecture.classes:

@@ -27,8 +27,6 @@ from erde_cli.core.storage.files import replaced_folder, write_file
 from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.short_digests import ShortDigests
 
-_LEFT_OUT = {name: field.default for name, field in Calibration.model_fields.items()}
-
 
 @dataclass(frozen=True)
 class Origin:
@@ -92,6 +90,7 @@ def save_bundle(
             "training": origin.context.to_json(),
             "versions": versions(),
             "git_commit": source_commit(),
+            "digest": "",
         }
         write_json(folder / DOCUMENT, BundleDocument.model_validate(document).sealed().model_dump())
         carry_tests(path, folder)
@@ -100,9 +99,8 @@ def save_bundle(
 
 def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
     """The same bundle, with what its recipe says of calibration brought up to date on disk."""
-    section, there = settings.model_dump(), bundle.document.recipe.get("calibration")
-    # A key that came later means what it means where it is left out: nothing has changed.
-    if isinstance(there, dict) and {**_LEFT_OUT, **there} == section:
+    section = settings.model_dump()
+    if bundle.document.recipe.get("calibration") == section:
         return bundle
     recipe = {**bundle.document.recipe, "calibration": section}
     document = bundle.document.model_copy(update={"recipe": recipe}).sealed()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -20,8 +20,6 @@ from erde_cli.core.thresholds.targets import TARGETS, make_target
 from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold
 
 FORMAT = 3
-BEFORE = 2  # without metric and balanced accuracies; still read, and written by no command
-_BALANCED = ("balanced_accuracy", "full_balanced_accuracy", "exit_balanced_accuracy")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 ImageSource = Literal["calibration split", "labelled folder", "unlabelled folder"]
@@ -41,8 +39,8 @@ class FiguresDocument(_Document):
 
     accuracy: Share | None
     full_accuracy: Share | None
-    balanced_accuracy: Share | None = None
-    full_balanced_accuracy: Share | None = None
+    balanced_accuracy: Share | None
+    full_balanced_accuracy: Share | None
     agreement: Share | None
     expected_macs: float
     expected_latency: float | None
@@ -182,7 +180,7 @@ class ThresholdsDocument(FiguresDocument):
     criterion, unit: name and unit of the score that the thresholds are compared with.
     """
 
-    format: Literal[2, 3]
+    format: Literal[3]
     criterion: str
     unit: str
     thresholds: list[WrittenThreshold]
@@ -199,21 +197,12 @@ class ThresholdsDocument(FiguresDocument):
     weights_digest: str
     held_out: FiguresDocument
     exit_accuracy: list[Share] | None
-    exit_balanced_accuracy: list[Share] | None = None
+    exit_balanced_accuracy: list[Share] | None
     half_b_exits: list[int]
     latency: LatencyDocument | None
     frontier: list[PointDocument]
     certificate: CertificateDocument | None
     seal: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_metric(cls, content: Any) -> Any:
-        """The format before did not name the metric."""
-        target = content.get("target") if isinstance(content, dict) else None
-        if isinstance(target, dict) and _has_metric(target.get("kind")):
-            return {**content, "target": {"metric": "accuracy", **target}}
-        return content
 
     @model_validator(mode="after")
     def _score_is_known(self) -> Self:
@@ -230,23 +219,9 @@ class ThresholdsDocument(FiguresDocument):
             for one in figures
             for share in (one.balanced_accuracy, one.full_balanced_accuracy)
         } | {self.exit_balanced_accuracy is not None}
-        known = get_args(Metric) if self.format == FORMAT else ("accuracy",)
-        if self.metric not in known or there != {self.metric == "balanced_accuracy"}:
+        if there != {self.metric == "balanced_accuracy"}:
             raise ValueError("balanced accuracies without their metric, or it without them")
         return self
-
-    @model_serializer(mode="wrap")
-    def _in_its_own_format(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As it stood in the file, also of the format before: digests are made of it."""
-        content: dict[str, Any] = serialise(self)
-        if self.format == BEFORE:
-            points = content.get("frontier", [])
-            held_out = [one.get("held_out") for one in (content, *points)]
-            for figures in (content, *points, *held_out):
-                for name in _BALANCED if figures else ():
-                    figures.pop(name, None)
-            content.get("target", {}).pop("metric", None)
-        return content
 
     @property
     def score(self) -> Score:
@@ -266,7 +241,3 @@ class ThresholdsDocument(FiguresDocument):
     def values(self) -> list[float]:
         """Thresholds in `unit`; 0 never, inf always."""
         return [read_threshold(written) for written in self.thresholds]
-
-
-def _has_metric(kind: object) -> bool:
-    return isinstance(kind, str) and kind in TARGETS and TARGETS[kind].has_metric

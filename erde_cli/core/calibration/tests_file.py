@@ -27,7 +27,6 @@ from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 from erde_cli.core.storage.short_digests import ShortDigests
-from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.thresholds.target import Risk
 
 TESTS = "tests.json"
@@ -45,7 +44,7 @@ class Tested(BaseModel):
     precision: StoredPrecision
     device: str
     temperatures: list[Annotated[float, Field(gt=0)]] | None
-    criterion: str = ENTROPY.name  # left out of the file at this value, as before there was another
+    criterion: str
     risk: Risk
     epsilon: float
     confidence: float
@@ -90,9 +89,9 @@ def test_of(document: ThresholdsDocument) -> Tested | None:
 
 
 def read_tests(bundle: Path) -> list[Tested]:
-    """Every test that is known of: from the record, and from the certificate in force.
+    """Every known test: those in the record, and those that the certificate in force names.
 
-    Bundles of old have no record; their certificate says what was tested before it.
+    The certificate names no others unless the record was lost, or replaced by an older one.
 
     Raises:
         BundleError: the record cannot be read, so it is not known what was tested.
@@ -155,7 +154,7 @@ def write_tests(
         return
     content = {
         "format": FORMAT,
-        "tests": [one.model_dump(exclude_defaults=True) for one in tests],
+        "tests": [one.model_dump() for one in tests],
         "images": {name: base64.b64encode(content).decode() for name, content in every.items()},
     }
     write_json(bundle / TESTS, {**content, "seal": digest_of(content)})
@@ -175,9 +174,9 @@ def add_test(bundle: Path, this: Tested, half_b: ShortDigests | None) -> None:
 
 
 def keep_tests(bundle: Path) -> None:
-    """Record what the certificate alone says, before it is replaced.
+    """Record the tests that only the certificate names, before it is replaced.
 
-    A record that cannot be read stays as it is.
+    A record that cannot be read stays unchanged.
     """
     with suppress(BundleError):
         write_tests(bundle, read_tests(bundle))

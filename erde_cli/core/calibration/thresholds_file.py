@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from erde_cli.core.calibration.document import (
-    BEFORE,
     FORMAT,
     BoundsDocument,
     CertificateDocument,
@@ -20,7 +19,6 @@ from erde_cli.core.calibration.document import (
 )
 from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.storage.json_files import digest_of, read_json, require_format, write_json
-from erde_cli.core.thresholds.scores import ENTROPY
 
 __all__ = [
     "THRESHOLDS",
@@ -103,11 +101,8 @@ def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: s
 
 
 def thresholds_document(content: dict[str, Any]) -> ThresholdsDocument:
-    """What `thresholds.json` is to hold, validated and sealed; of entropy, if it says no other."""
-    usual = {"criterion": ENTROPY.name, "unit": ENTROPY.unit}
-    return sealed(
-        ThresholdsDocument.model_validate({**usual, **content, "format": FORMAT, "seal": ""})
-    )
+    """What `thresholds.json` is to hold, validated and sealed."""
+    return sealed(ThresholdsDocument.model_validate({**content, "format": FORMAT, "seal": ""}))
 
 
 def sealed(document: ThresholdsDocument) -> ThresholdsDocument:
@@ -164,8 +159,7 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
     except InputError as error:
         raise BundleError(error.message, expected=error.expected, hint=hint) from error
     found = content.get("format") if isinstance(content, dict) else None
-    if found != BEFORE:
-        require_format(path, found, FORMAT, BundleError, hint)
+    require_format(path, found, FORMAT, BundleError, hint)
     try:
         document = ThresholdsDocument.model_validate(content)
         _ = document.values

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.comparison.students import StudentSpec
 from erde_cli.core.errors import RunError
-from erde_cli.core.recipe.inputs import WHEREABOUTS
+from erde_cli.core.recipe.inputs import comparable
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.comparison import REFERENCES
@@ -117,10 +117,7 @@ def _read(path: Path) -> Json:
 
 
 def _shared(recipe: Recipe) -> Json:
-    """What all students have in common; thresholds and the list of students decide nothing."""
-    return recipe.model_dump(
-        exclude={
-            "name": True, "seed": True, "calibration": True, "comparison": True,
-            "data": set(WHEREABOUTS), "distillation": {"method"},
-        }
-    )  # fmt: skip
+    """What all students have in common: not seed, thresholds or the method."""
+    shared = comparable(recipe)
+    del shared["seed"], shared["calibration"], shared["distillation"]["method"]
+    return shared

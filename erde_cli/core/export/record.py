@@ -24,7 +24,7 @@ from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.images.class_names import ClassNames
-from erde_cli.core.images.pixels import OLD_RULES, PixelRules
+from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import parse_json, read_json, write_json
 from erde_cli.core.thresholds.scores import Score
@@ -72,7 +72,7 @@ class ExportRecord(BaseModel):
     format: Literal[1]
     class_names: ClassNames
     image_size: int = Field(ge=8, le=1024)
-    pixels: PixelsDocument | None = None  # exports before it had none
+    pixels: PixelsDocument
     preprocessing: bool
     normalisation: NormalisationRecord
     weights_digest: str
@@ -99,7 +99,7 @@ class ExportRecord(BaseModel):
     @property
     def rules(self) -> PixelRules:
         """How files become the images that it takes."""
-        return OLD_RULES if self.pixels is None else self.pixels.rules
+        return self.pixels.rules
 
     @property
     def score(self) -> Score:

@@ -185,7 +185,7 @@ def check_rules(image: Image.Image, rules: PixelRules) -> tuple[bool, bool]:
     several, wide = _has_frames(image), _is_wide(image)
     if several and rules.frames == "refuse":
         raise RefusedError("it holds several images, and the recipe refuses such files")
-    if wide and rules.bit_depth not in (None, 0, 16):
+    if wide and rules.bit_depth not in (None, 16):
         raise RefusedError(
             "bit_depth is for grey images: of 16 bits in colour or with transparency the upper 8 "
             "are read. Scale the values up, or convert the file to 8 bits"

@@ -21,7 +21,7 @@ from erde_cli.core.images.pixels import PixelRules, Traits
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests, short_digests
 
-_FORMAT = 3  # of the cache; 1 had no checksum of each image, 2 no digest of each file
+_FORMAT = 3  # of the cache
 
 Digest = Callable[[list[str]], str]  # of a whole source, from the SHA-256 of every file
 

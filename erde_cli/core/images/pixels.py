@@ -19,8 +19,7 @@ class PixelRules(NamedTuple):
 
     transparent: transparent pixels are laid on white or black; "ignore" takes the colour that a
     file holds under them, mostly black.
-    bit_depth: of values stored in more than 8 bits, of which the upper 8 are taken; None: 16; 0:
-    16, or 8 where a 32-bit image holds no more.
+    bit_depth: of values stored in more than 8 bits, of which the upper 8 are taken; None: 16.
     frames: of a file with several images the first is taken, or it is unreadable; None: the first,
     with a warning.
     """
@@ -31,12 +30,10 @@ class PixelRules(NamedTuple):
 
     def decisive(self) -> list[Any]:
         """What of it decides pixels."""
-        depth = 16 if self.bit_depth is None else self.bit_depth
-        return [self.transparent, depth, self.frames == "refuse"]
+        return [self.transparent, self.bit_depth or 16, self.frames == "refuse"]
 
 
 NEW_RULES = PixelRules()  # where a recipe says nothing else
-OLD_RULES = PixelRules("ignore", 0)  # of bundles and exports that name none
 
 
 class Traits(NamedTuple):
@@ -135,9 +132,7 @@ def _shallow(image: Image.Image, bit_depth: int | None) -> tuple[Image.Image, in
 
     deep = np.asarray(image)
     largest = int(deep.max())
-    bits = 8 if bit_depth is None else bit_depth - 8
-    if bit_depth == 0:
-        bits = 8 * (image.mode != "I" or largest > 255)
+    bits = (bit_depth or 16) - 8
     shallow = np.empty(deep.shape, np.uint8)
     for start in range(0, len(deep), _ROWS):  # a copy of all of it would be larger than the image
         rows = deep[start : start + _ROWS].astype(np.int64).clip(0, 65535) >> bits

@@ -9,7 +9,6 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from erde_cli.core.errors import Problem
-from erde_cli.core.recipe.retired import RULES
 from erde_cli.core.recipe.schema import Recipe
 
 Overrides = dict[str, Any]  # what --set and --seed give, by dotted key
@@ -78,8 +77,6 @@ def _problem(item: Mapping[str, Any], path: str, origin: str, key: str, rule: st
     shown = "" if isinstance(value, dict | BaseModel) else shortened(value)
     if kind in _RULES:
         return Problem(origin, path, "" if kind == "missing" else shortened(value), _RULES[kind])
-    if kind == "extra_forbidden" and path in RULES:
-        return Problem(origin, path, shown, RULES[path])
     if kind == "extra_forbidden" and path.rpartition(".")[2] in _LABEL_MIXING:
         return Problem(origin, path, shown, _NO_MIXING)
     if kind == "extra_forbidden":

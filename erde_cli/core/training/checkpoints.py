@@ -18,7 +18,7 @@ import torch
 
 from erde_cli.core.storage.files import write_file
 
-_FORMAT = 2  # 1 did not count steps that were skipped one after the other
+_FORMAT = 2
 _KEPT = 2  # if the newest is damaged, the one before it serves
 _KEYS = {"format", "inputs_digest", "made_by", "state", "metrics", "timings"}
 _DIGITS = 16  # of the digest, in a name

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erde_cli.core.bundle.document import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError, first_reason
-from erde_cli.core.events import Role
-from erde_cli.core.recipe.inputs import as_meant, decisive, relevant
+from erde_cli.core.recipe.inputs import comparable, relevant
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json, digest_of, read_json, require_format, write_json
@@ -24,13 +23,13 @@ FORMAT = 1
 class _Document(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    format: Literal[1] = 1  # the first ones did not say it
+    format: Literal[1]
     recipe: Json
     seconds: dict[str, float]
     evaluated: str | None
-    report: str | None = None
-    drawn: bool = True
-    digest: str | None = None  # of the rest, as it stands in the file
+    report: str | None
+    drawn: bool
+    digest: str  # of all other keys, as they are in the file
 
 
 class Journal:
@@ -63,11 +62,13 @@ class Journal:
         roles = [r for r in ROLES if (self.run / r / DOCUMENT).is_file()]
         lines: list[str] = []
         if roles and self._old_recipe:
-            lines = differences(_comparable(self._old_recipe), _comparable(self._recipe_json()))
+            made_by = _recipe(self._old_recipe, self.run / RUN_FILE)
+            lines = differences(comparable(made_by), comparable(self._recipe))
         elif roles:
             for role in roles:
-                made_by = read_bundle_document(self.run / role).recipe
-                lines += differences(_part(made_by, role), as_meant(relevant(self._recipe, role)))
+                stored = read_bundle_document(self.run / role).recipe
+                made_by = _recipe(stored, self.run / role / DOCUMENT)
+                lines += differences(relevant(made_by, role), relevant(self._recipe, role))
         if lines:
             listed = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
             raise RunError(
@@ -102,7 +103,7 @@ class Journal:
         """Write `run.json`."""
         document = {
             "format": FORMAT,
-            "recipe": self._recipe_json(),
+            "recipe": self._recipe.recorded(),
             "seconds": self.seconds,
             "evaluated": self.evaluated,
             "report": self.report,
@@ -110,15 +111,12 @@ class Journal:
         }
         write_json(self.run / RUN_FILE, {**document, "digest": digest_of(document)})
 
-    def _recipe_json(self) -> Json:
-        return self._recipe.recorded()
-
 
 def _read(path: Path) -> _Document | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    found = content.get("format", FORMAT) if isinstance(content, dict) else FORMAT
+    found = content.get("format") if isinstance(content, dict) else None
     require_format(
         path,
         found,
@@ -134,24 +132,21 @@ def _read(path: Path) -> _Document | None:
             f"{path} is not what erde writes.", expected="what erde run writes", hint=hint
         ) from error
     rest = {name: value for name, value in content.items() if name != "digest"}
-    if document.digest not in (None, digest_of(rest)):
+    if document.digest != digest_of(rest):
         raise RunError(
             f"{path} is damaged, or was changed.", expected="what erde run writes", hint=hint
         )
     return document
 
 
-def _comparable(recipe: Json) -> Json:
-    return as_meant(decisive({k: v for k, v in recipe.items() if k != "name"}))
-
-
-def _part(made_by: Json, role: Role) -> Json:
+def _recipe(stored: Json, path: Path) -> Recipe:
+    """The recipe in a file of the run."""
     try:
-        return as_meant(relevant(Recipe.model_validate(as_meant(made_by)), role))
+        return Recipe.model_validate(stored)
     except ValidationError as error:
         raise RunError(
-            f"The recipe in the {role}'s {DOCUMENT} cannot be read.",
+            f"The recipe in {path} cannot be read.",
             got=first_reason(error),
             hint="name another folder with --out, or take this one over with --force",
-            expected="a recipe as this version of erde knows it",
+            expected="a recipe that this version of erde can read",
         ) from error

@@ -117,7 +117,7 @@ def _check_pixels(teacher: Bundle, dataset: Dataset) -> None:
     wanted = source.rules.decisive()
     other = [f"data.transparent={transparent}"] * (
         bool(traits.transparent) and transparent != wanted[0]
-    ) + [f"data.bit_depth={depth or 16}"] * (bool(traits.deep) and (depth or 16) != wanted[1])
+    ) + [f"data.bit_depth={depth}"] * (bool(traits.deep) and depth != wanted[1])
     if other:
         raise BundleError(
             f"The teacher {teacher.path} was trained on other pixels of the same files.",

@@ -10,10 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from erde_cli.core.bundle.bundle import load_bundle
-from erde_cli.core.bundle.document import BundleDocument
 from erde_cli.core.errors import BundleError
 from erde_cli.core.storage.files import digest_of_file
-from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.thresholds.scores import ENTROPY
 
 from ...edited import edit_json
@@ -214,32 +212,6 @@ def test_thresholds_are_read_once_and_again_when_they_are_chosen_anew(student: P
     assert again.values == [0.0, float("inf")]
     (student / "thresholds.json").unlink()
     assert bundle.thresholds() is None
-
-
-def _from_before(document: dict[str, Any]) -> None:
-    """As it was written before stems had a stride, and losses a form."""
-    for key in ("stem_stride", "head_dropout"):
-        del document["architecture"][key]
-    for role in ("teacher", "student"):
-        for key in ("stem_stride", "head_dropout"):
-            del document["recipe"][role][key]
-    loss = document["recipe"]["distillation"]
-    del loss["form"], loss["unsure_above"]
-    loss["teacher_wrong"] = {"cross_entropy": True, "distillation": True}
-
-
-def test_a_bundle_from_before_some_keys_is_whole_and_says_what_it_meant(student: Path) -> None:
-    path = student / "bundle.json"
-    document = BundleDocument.model_validate_json(path.read_text()).model_dump()
-    _from_before(document)
-    for holder, key in ((document, "trained_on"), (document["input"], "pixels")):
-        if holder[key] is None:
-            del holder[key]
-    del document["digest"]
-    path.write_text(json.dumps({**document, "digest": digest_of(document)}))
-    recipe = load_bundle(student).recipe
-    assert recipe.distillation.form == "add"
-    assert recipe.student.head_dropout == 0.5
 
 
 def test_another_stride_or_share_is_a_change_of_the_bundle(student: Path) -> None:

@@ -20,9 +20,10 @@ from erde_cli.core.calibration.thresholds_file import (
     write_thresholds,
 )
 from erde_cli.core.errors import BundleError
+from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.thresholds.written import write_threshold
 
-from ...edited import in_format_2, sealed
+from ...edited import sealed
 
 DIGEST = "0" * 64
 theta = st.sampled_from([0.0, 5e-324, math.inf]) | st.floats(0, allow_nan=False)
@@ -46,7 +47,8 @@ def content(
         "certified": False, "bounds": None,
     }  # fmt: skip
     return {
-        **figures, "thresholds": written, "temperatures": None, "met": True,
+        **figures, "criterion": ENTROPY.name, "unit": ENTROPY.unit,
+        "thresholds": written, "temperatures": None, "met": True,
         "target": {
             "kind": "max_drop", "value": 1, "unit": "points", "how": "searched",
             "metric": "accuracy" if balanced is None else "balanced_accuracy",
@@ -86,12 +88,11 @@ anything = st.recursive(
 
 
 @reproducible
-@given(st.sampled_from([*KEYS, "new"]), anything, st.booleans(), st.booleans())
+@given(st.sampled_from([*KEYS, "new"]), anything, st.booleans())
 def test_a_changed_value_is_read_or_refused(
-    bundle: Path, key: str, value: Any, is_sealed: bool, is_old: bool
+    bundle: Path, key: str, value: Any, is_sealed: bool
 ) -> None:
     document = thresholds_document(content([0.5, 1.0], True, 0.9)).model_dump()
-    document = in_format_2(document) if is_old else document
     changed = {**copy.deepcopy(document), key: value}
     (bundle / THRESHOLDS).write_text(json.dumps(sealed(changed) if is_sealed else changed))
     try:

@@ -14,7 +14,7 @@ from erde_cli.core.errors import DataError
 from erde_cli.core.images import decoders
 from erde_cli.core.images.decoders import decode_in_order
 from erde_cli.core.images.decoding import Decoded, decode_files
-from erde_cli.core.images.pixels import OLD_RULES, PixelRules, Traits, doubts
+from erde_cli.core.images.pixels import PixelRules, Traits, doubts
 
 SIZE = 8
 RED, GREEN, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (255, 255, 255), (0, 0, 0)
@@ -58,7 +58,6 @@ def test_transparent_pixels_are_laid_on_what_the_recipe_says(name: str, tmp_path
         (PixelRules(), WHITE),
         (PixelRules("black"), BLACK),
         (PixelRules("ignore"), below),
-        (OLD_RULES, below),
     ):
         pixels, found = decoded(path, rules)
         assert (pixels == colour).all(), rules
@@ -108,10 +107,9 @@ def test_deep_grey_images_are_read_as_the_recipe_says_and_never_guessed(
     assert found.traits == Traits(deep=1, largest=value)
 
 
-def test_a_32_bit_image_is_guessed_for_old_bundles_alone(tmp_path: Path) -> None:
+def test_the_depth_of_a_32_bit_image_is_never_guessed(tmp_path: Path) -> None:
     image = Image.fromarray(np.full((SIZE, SIZE), 200, np.int32))
     path = saved(tmp_path / "a.tif", image)
-    assert (decoded(path, OLD_RULES)[0] == 200).all()
     assert (decoded(path, PixelRules())[0] == 0).all()
     assert (decoded(path, PixelRules(bit_depth=8))[0] == 200).all()
 
@@ -178,7 +176,7 @@ def test_of_several_images_the_first_is_taken_or_the_file_is_refused(
 ) -> None:
     path = tmp_path / f"a.{kind.lower()}"
     path.write_bytes(frames(kind))
-    for rules in (PixelRules(), PixelRules(frames="first"), OLD_RULES):
+    for rules in (PixelRules(), PixelRules(frames="first")):
         pixels, found = decoded(path, rules)
         assert (pixels == RED).all()
         assert found.traits == Traits(frames=1)
@@ -236,7 +234,6 @@ def test_processes_that_decode_go_by_the_same_rules(
         (Traits(deep=2, largest=4095), PixelRules(bit_depth=16), None),
         (Traits(deep=2, largest=4095), PixelRules(bit_depth=12), None),
         (Traits(deep=2, largest=4096), PixelRules(bit_depth=12), "clipped"),
-        (Traits(deep=2, largest=4095), OLD_RULES, "bit_depth: 12"),
         (Traits(frames=3), PixelRules(), "several images"),
         (Traits(frames=3), PixelRules(frames="first"), None),
     ],
