@@ -13,10 +13,8 @@ from erde_cli.commands.views.tables import comparison_table, evaluation_table, w
 from erde_cli.core.workflows.report_format import is_report
 
 from ..conftest import Cli
-from ..edited import edit_json
 
 CLASS_KEYS = {"class_name", "images", "recall", "precision", "exit_rates", "expected_macs"}
-LATER = ("classes", "balanced_accuracy")
 
 
 @pytest.fixture(scope="module")
@@ -128,24 +126,6 @@ def test_a_folder_without_a_class_is_evaluated(
     found = json_of("evaluate", run_copy / "student", "--data", tmp_path / "own")
     assert [row["images"] for row in found["classes"]] == [0, 0, 0, 3, 0, 0, 0, 6, 0, 0]
     assert {row["recall"] for row in found["classes"] if not row["images"]} == {None}
-
-
-def test_a_report_from_before_the_classes_is_kept_and_shown(
-    run_copy: Path, tiny_recipe: Path, report: dict[str, Any], cli: Cli
-) -> None:
-    old = {
-        name: {k: v for k, v in part.items() if k not in LATER}
-        if name in ("teacher", "student") else part
-        for name, part in report.items()
-    }  # fmt: skip
-    (run_copy / "report.json").write_text(json.dumps(old))
-    edit_json(run_copy / "run.json", lambda document: document.update(report=None, digest=None))
-    for role in ("teacher", "student"):
-        (run_copy / role / "evaluation/test/confusion.png").unlink()
-    code, out, err = cli("run", tiny_recipe, "--out", run_copy)
-    assert (code, err.count("nothing has changed, kept")) == (0, 4), err
-    assert "weakest" not in out
-    assert json.loads((run_copy / "report.json").read_text()) == old
 
 
 @pytest.mark.parametrize(

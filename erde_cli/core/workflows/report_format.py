@@ -48,7 +48,7 @@ class _Evaluation(_Document):
     split: str
     images: Annotated[int, Field(ge=0)]
     accuracy: _Share
-    balanced_accuracy: _Share | None = None  # reports before it had neither this ...
+    balanced_accuracy: _Share
     full_accuracy: _Share
     agreement: _Share
     expected_macs: _Macs
@@ -58,8 +58,8 @@ class _Evaluation(_Document):
     certified: bool
     drift: JsonValue
     exits: Annotated[list[_Exit], Field(min_length=1)]
-    classes: list[_Class] | None = None  # ... nor these ...
-    entropy_gaps: list[_EntropyGap] | None = None  # ... nor these
+    classes: list[_Class]
+    entropy_gaps: list[_EntropyGap] | None
 
 
 class _Report(_Document):
@@ -71,7 +71,7 @@ class _Report(_Document):
     accuracy_drop: float
     accuracy_drop_interval: Annotated[list[float], Field(min_length=2, max_length=2)]
     seconds: dict[str, float]
-    data: JsonValue = None  # reports before it had none
+    data: JsonValue
 
 
 def is_report(document: Any) -> bool:
@@ -86,11 +86,7 @@ def is_report(document: Any) -> bool:
 def _fits(one: _Evaluation) -> bool:
     """Whether an evaluation has all that is shown of it."""
     early = len(one.exits) - 1
-    return (
-        (one.thresholds is None or len(one.thresholds) == early)
-        and (one.classes is None) == (one.balanced_accuracy is None)
-        and not any(
-            row.images and None in (row.recall, row.exit_rates, row.expected_macs)
-            for row in one.classes or []
-        )
+    return (one.thresholds is None or len(one.thresholds) == early) and not any(
+        row.images and None in (row.recall, row.exit_rates, row.expected_macs)
+        for row in one.classes
     )

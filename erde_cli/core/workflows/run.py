@@ -185,7 +185,7 @@ class _Phases:
         digest = evaluated_digest(teacher, student)
         report = _written_report(run / REPORT, journal.report)
         if journal.evaluated == digest and report is not None:
-            pictures = _has_pictures(run, report)
+            pictures = _has_pictures(run)
             if pictures or not journal.drawn:
                 self._keep_evaluation(student, pictures=pictures)
                 return report
@@ -232,10 +232,10 @@ def _evaluation_of(run: Path, role: Role) -> Path:
     return run / role / "evaluation" / "test"
 
 
-def _has_pictures(run: Path, report: Json) -> bool:
-    """Whether every picture of a report is there; reports before the classes had one less."""
-    drawn = (TRADE_OFF, CONFUSION) if "classes" in report["student"] else (TRADE_OFF,)
-    return all((_evaluation_of(run, role) / name).is_file() for role in ROLES for name in drawn)
+def _has_pictures(run: Path) -> bool:
+    """Whether every picture of a report is there."""
+    folders = [_evaluation_of(run, role) for role in ROLES]
+    return all((one / name).is_file() for one in folders for name in (TRADE_OFF, CONFUSION))
 
 
 def _written_report(path: Path, digest: str | None) -> Json | None:
@@ -244,7 +244,7 @@ def _written_report(path: Path, digest: str | None) -> Json | None:
         report = read_json(path) if path.is_file() else None
     except InputError:
         return None
-    return report if is_report(report) and digest in (None, digest_of(report)) else None
+    return report if is_report(report) and digest == digest_of(report) else None
 
 
 def compare(teacher: Evaluation, student: Evaluation, seconds: dict[str, float]) -> Json:
