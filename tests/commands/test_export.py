@@ -481,7 +481,7 @@ def test_a_file_that_erde_did_not_write_is_one_sentence(
     assert told in lines[1]
     for command in ("evaluate", "profile"):
         code, _, err = cli(command, tmp_path / "other.onnx")
-        assert (code, "is no bundle" in err) == (2, True)
+        assert (code, "is not a bundle" in err) == (2, True)
 
 
 def test_stages_take_any_batch(exported: Path, pixels: NDArray[np.uint8]) -> None:

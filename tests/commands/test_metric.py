@@ -156,7 +156,7 @@ def test_another_metric_calibrates_and_evaluates_again_and_trains_nothing(
 
 
 ASKED = {"kind": "max_drop", "value": 2, "unit": "points", "how": "searched"}
-WITHOUT = "balanced accuracies without their metric"
+WITHOUT = "balanced accuracies must be present"
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ def test_a_bundle_without_its_record_promises_nothing(messy: Path, bundle: Path,
     code, _, err = cli("evaluate", bundle, "--data", messy / "photos/test")
     assert code == 0
     assert "Warning: " in err
-    assert "nobody knows what the network was trained on" in err
+    assert "images the network was trained on are unknown" in err
     assert cli("predict", bundle, messy / "photos/test")[0] == 0  # which has no use for it
 
 

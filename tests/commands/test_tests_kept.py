@@ -144,7 +144,7 @@ def test_without_a_record_that_can_be_read_nothing_is_promised(
     code, _, err = cli("calibrate", student, "--max-risk", 0.5)
     assert code == 2
     assert f"{path} is not what erde wrote" in err
-    assert "put the file back" in err
+    assert "restore the file" in err
     assert "pydantic" not in err
     assert (student / "thresholds.json").read_bytes() == before
     for command in (["--max-drop", 1], ["--pick", "max-macs=0.7"], ["--threshold", "never"]):

@@ -131,7 +131,8 @@ def _tests(weights_digest: str) -> dict[str, Any]:
         device="cpu", temperatures=[1.0, 2.0], criterion="entropy", risk="disagreement",
         epsilon=0.05, confidence=0.9,
     )  # fmt: skip
-    content = {"format": 1, "tests": [one.model_dump(), {**one.model_dump(), "epsilon": 0.1}]}
+    tests = [one.model_dump(), {**one.model_dump(), "epsilon": 0.1}]
+    content = {"format": 1, "tests": tests, "images": {}}
     return {**content, "seal": digest_of(content)}
 
 

@@ -1,4 +1,4 @@
-"""What `bundle.json` holds, validated when it is written and when it is read."""
+"""Content of `bundle.json`, validated when it is written and when it is read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class _Normalisation(_Document):
 
 
 class PixelsDocument(_Document):
-    """How files become pixels, in the words of a recipe."""
+    """How files become pixels, under the keys of a recipe's data section."""
 
     transparent: Literal["white", "black", "ignore"]
     bit_depth: int | None = Field(ge=8, le=16)
@@ -57,12 +57,12 @@ class PixelsDocument(_Document):
 
     @property
     def rules(self) -> PixelRules:
-        """The same, as decoding takes it."""
+        """The same rules in the form that decoding takes."""
         return PixelRules(**self.model_dump())
 
 
 class TrainedOnDocument(_Document):
-    """`trained_on.bin`: how many files it speaks of, and its digest."""
+    """Number of files in `trained_on.bin`, and its digest."""
 
     files: int = Field(ge=1)
     digest: str
@@ -77,15 +77,15 @@ class _Input(_Document):
 
 
 def _named(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe of another version may hold anything, but its name is shown and names folders."""
+    """Check the name alone: it is shown, and it names folders."""
     name = recipe.get("name")
     if not isinstance(name, str) or len(name) > LONGEST_NAME or not NAME.fullmatch(name):
-        raise ValueError("recipe.name is no name of a recipe")
+        raise ValueError("recipe.name is not a valid name")
     return recipe
 
 
 class BundleDocument(_Document):
-    """What `bundle.json` holds."""
+    """Content of `bundle.json`."""
 
     format: Literal[1]
     role: Role
@@ -125,16 +125,16 @@ def read_bundle_document(path: Path) -> BundleDocument:
     """
     if not (path / DOCUMENT).is_file():
         raise BundleError(
-            f"{path} is no bundle.",
-            got=_found(path),
+            f"{path} is not a bundle.",
+            got=_kind_of(path),
             expected=f"a folder with {DOCUMENT} and {WEIGHTS}",
             hint=_hint(path),
         )
     content = _read(path / DOCUMENT, _HINT)
-    found = content.get("format") if isinstance(content, dict) else None
+    stored_format = content.get("format") if isinstance(content, dict) else None
     require_format(
         path / DOCUMENT,
-        found,
+        stored_format,
         FORMAT,
         BundleError,
         "use the version of erde that wrote it, or train again",
@@ -152,20 +152,20 @@ def read_bundle_document(path: Path) -> BundleDocument:
     if len(document.class_names) != document.architecture.classes:
         raise BundleError(
             f"{path / DOCUMENT} names {len(document.class_names)} classes.",
-            expected=f"{document.architecture.classes}, as its architecture has",
+            expected=f"{document.architecture.classes}, the number in its architecture",
             hint=_HINT,
         )
     return document
 
 
-def _found(path: Path) -> str:
+def _kind_of(path: Path) -> str:
     if path.is_dir():
         return f"a folder without {DOCUMENT}"
     return "a file" if path.exists() else "no such folder"
 
 
 def _hint(path: Path) -> str:
-    """The bundles in a folder that is a run; else how to make one."""
+    """Name the bundles inside a run folder, or the command that makes one."""
     inside = [path / role for role in ("student", "teacher") if (path / role / DOCUMENT).is_file()]
     if inside:
         return f"did you mean {' or '.join(map(str, inside))}?"

@@ -1,7 +1,7 @@
 """`trained_on.bin` of a bundle: which files its network was trained on, by their content.
 
-The sorted first 8 bytes of the SHA-256 of each file, little-endian. Whoever holds a file can tell
-whether it was among them; what was in them, nobody can (SECURITY.md).
+It holds the first 8 bytes of each file's SHA-256, sorted, little-endian. They show whether a given
+file was used for training, and nothing about the content of other files (SECURITY.md).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BYTES = 8  # of each file
 
 
 def write_trained_on(folder: Path, digests: ShortDigests) -> dict[str, Any]:
-    """Write the file into a bundle that is being made; return what `bundle.json` says of it."""
+    """Write the file into a new bundle; return its entry in `bundle.json`."""
     content = np.unique(digests).astype("<u8").tobytes()
     write_file(folder / TRAINED_ON, lambda beside: beside.write_bytes(content))
     return {"files": len(content) // _BYTES, "digest": hashlib.sha256(content).hexdigest()}
@@ -32,11 +32,11 @@ def write_trained_on(folder: Path, digests: ShortDigests) -> dict[str, Any]:
 def trained_on_again(
     bundle: Path, document: TrainedOnDocument | None, digests: ShortDigests
 ) -> NDArray[np.bool_] | None:
-    """Which of some files a network was trained on, bool [files]; None: its bundle says nothing.
+    """Which of some files a network was trained on, bool [files]; None: on no files.
 
     Args:
         bundle: its folder.
-        document: what its `bundle.json` says of the file.
+        document: the entry of the file in `bundle.json`.
         digests: of the files, uint64 [files].
 
     Raises:
@@ -50,7 +50,7 @@ def trained_on_again(
         content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != document.digest:
         raise BundleError(
-            f"{path} is missing or damaged, so nobody knows what the network was trained on.",
+            f"{path} is missing or damaged, so the images the network was trained on are unknown.",
             expected=f"digest {document.digest[:12]}",
             hint="copy the folder again, or train it again",
         )

@@ -1,4 +1,4 @@
-"""What `thresholds.json` holds, validated when it is written and when it is read."""
+"""Content of `thresholds.json`, validated when it is written and when it is read."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class _Document(BaseModel):
 
 
 class FiguresDocument(_Document):
-    """What thresholds give on a set of images; accuracies are null without labels.
+    """Accuracy and cost of thresholds on a set of images; accuracies are null without labels.
 
-    Balanced ones are null unless the thresholds were chosen by balanced accuracy.
+    Balanced accuracies are null unless the thresholds were chosen by balanced accuracy.
     """
 
     accuracy: Share | None
@@ -48,12 +48,12 @@ class FiguresDocument(_Document):
 
     @property
     def by_metric(self) -> float | None:
-        """What the thresholds were chosen by; None without labels."""
+        """Accuracy by the metric that chose the thresholds; None without labels."""
         return self.accuracy if self.balanced_accuracy is None else self.balanced_accuracy
 
     @property
     def full_by_metric(self) -> float | None:
-        """The same of the last exit, for every image."""
+        """Accuracy of the last exit on all images, by the same metric; None without labels."""
         return self.full_accuracy if self.balanced_accuracy is None else self.full_balanced_accuracy
 
     def bound(self, risk: Risk) -> float | None:
@@ -62,14 +62,14 @@ class FiguresDocument(_Document):
 
     @property
     def figures(self) -> FiguresDocument:
-        """The figures alone, without what a larger document has besides."""
+        """The figures without the other keys of a larger document."""
         return FiguresDocument(
             **{name: getattr(self, name) for name in FiguresDocument.model_fields}
         )
 
 
 class BoundsDocument(_Document):
-    """Upper bounds of the risks, valid for all candidates of a chain together."""
+    """Upper bounds of the risks, valid simultaneously for all candidates of a chain."""
 
     disagreement: Share
     accuracy_gap: Annotated[float, Field(ge=-1, le=1)] | None
@@ -78,7 +78,7 @@ class BoundsDocument(_Document):
 class PointDocument(FiguresDocument):
     """Thresholds that can be picked later without images.
 
-    held_out: null in a chain, whose figures come from images that chose nothing.
+    held_out: null in a chain, whose own figures come from the test half.
     """
 
     thresholds: list[WrittenThreshold]
@@ -96,7 +96,7 @@ class PointDocument(FiguresDocument):
 
 
 class EarlierDocument(_Document):
-    """What half B was tested for before."""
+    """An earlier test on the same test half."""
 
     risk: Risk
     epsilon: float
@@ -104,9 +104,10 @@ class EarlierDocument(_Document):
 
 
 class CertificateDocument(EarlierDocument):
-    """What was tested on half B, and what is promised of the thresholds in force, or why nothing.
+    """The test on the test half, and the promise for the thresholds in force, if there is one.
 
-    promised: by a test of the ε named, or by bounds for all candidates; None: nothing is.
+    basis: of the promise: the test of its ε, or the bounds for all candidates. promised: ε that is
+    promised; None: nothing is promised, and the statement gives the reason.
     """
 
     images: int
@@ -122,7 +123,7 @@ class CertificateDocument(EarlierDocument):
 
 
 class TargetDocument(_Document):
-    """What thresholds were chosen for, and how; settings that a target has none of are left out."""
+    """Target that thresholds were chosen for, and how; keys the target lacks are left out."""
 
     metric: Metric | None = None
     kind: str
@@ -138,7 +139,7 @@ class TargetDocument(_Document):
         words = {"always": math.inf, "never": 0.0}
         value = words[self.value] if isinstance(self.value, str) else self.value
         if known is None or not known.allows(value):
-            raise ValueError("a target that erde calibrate knows, and a value within its bounds")
+            raise ValueError("must be a target of erde calibrate, with a value within its bounds")
         return self
 
     @classmethod
@@ -153,7 +154,7 @@ class TargetDocument(_Document):
         )  # fmt: skip
 
     def read(self) -> Target:
-        """The target itself."""
+        """Return the target itself."""
         return make_target(
             self.kind, read_threshold(self.value),
             risk=self.risk, confidence=self.confidence, metric=self.metric,
@@ -166,7 +167,7 @@ class TargetDocument(_Document):
 
 
 class LatencyDocument(_Document):
-    """Measured ms of leaving at each exit, and on what."""
+    """Measured latency of each exit in ms, and the setting it was measured in."""
 
     ms: list[float]
     batch: int
@@ -175,9 +176,9 @@ class LatencyDocument(_Document):
 
 
 class ThresholdsDocument(FiguresDocument):
-    """What `thresholds.json` holds; "never" is a threshold of 0, and "always" infinite.
+    """Content of `thresholds.json`; "never" is a threshold of 0, "always" one of infinity.
 
-    criterion, unit: name and unit of the score that the thresholds are compared with.
+    criterion, unit: name and unit of the score that is compared with the thresholds.
     """
 
     format: Literal[3]
@@ -207,34 +208,34 @@ class ThresholdsDocument(FiguresDocument):
     @model_validator(mode="after")
     def _score_is_known(self) -> Self:
         if self.criterion not in SCORES or self.unit != self.score.unit:
-            raise ValueError(f"{self.criterion} in {self.unit} is no score of erde's")
+            raise ValueError(f"{self.criterion} in {self.unit} is not a score of erde")
         return self
 
     @model_validator(mode="after")
-    def _balanced_where_that_is_the_metric(self) -> Self:
+    def _balanced_only_by_that_metric(self) -> Self:
         figures: list[FiguresDocument] = [self, self.held_out, *self.frontier]
         figures += [point.held_out for point in self.frontier if point.held_out is not None]
-        there = {
+        present = {
             share is not None
             for one in figures
             for share in (one.balanced_accuracy, one.full_balanced_accuracy)
         } | {self.exit_balanced_accuracy is not None}
-        if there != {self.metric == "balanced_accuracy"}:
-            raise ValueError("balanced accuracies without their metric, or it without them")
+        if present != {self.metric == "balanced_accuracy"}:
+            raise ValueError("balanced accuracies must be present exactly if they are the metric")
         return self
 
     @property
     def score(self) -> Score:
-        """What the thresholds are compared with."""
+        """Score that is compared with the thresholds."""
         return SCORES[self.criterion]
 
     @property
     def metric(self) -> Metric:
-        """What the frontier was made by, and the thresholds chosen by, if their target has one."""
+        """Metric of the frontier, and of the thresholds if their target has one."""
         return self.target.metric or "accuracy"
 
     def certified_on(self, device: str) -> bool:
-        """Whether a promise covers the thresholds on a kind of device; scores differ on another."""
+        """Whether a promise holds on a kind of device; scores differ between devices."""
         return self.certified and device == self.device
 
     @property

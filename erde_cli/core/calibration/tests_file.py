@@ -1,8 +1,8 @@
-"""`tests.json` of a bundle: every test that half B of some images was used for.
+"""`tests.json` of a bundle: every test that was made on a test half.
 
-What was tested belongs to the images, not to the thresholds in force: it is only ever added to, and
-outlives `thresholds.json` and the weights. Files are known again by their content, in whatever
-folder they lie then.
+The record belongs to the images, not to the thresholds in force. Tests are added and never removed,
+and they outlive `thresholds.json` and the weights. Image files are recognised by their content, in
+any folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BYTES = 8  # of a short digest
 
 
 class Tested(BaseModel):
-    """One test: on the half B of which images, of which scores, and what for."""
+    """One test: its images, what decides their scores, and the risk tested."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -50,8 +50,8 @@ class Tested(BaseModel):
     confidence: float
 
     @property
-    def asked(self) -> EarlierDocument:
-        """What was tested for, whatever the scores were."""
+    def level(self) -> EarlierDocument:
+        """Risk, ε and confidence of the test."""
         return EarlierDocument(risk=self.risk, epsilon=self.epsilon, confidence=self.confidence)
 
 
@@ -65,27 +65,28 @@ _Digests = Annotated[Base64Bytes, AfterValidator(_eights)]
 
 
 class TestsDocument(BaseModel):
-    """What `tests.json` holds; the first test first.
+    """Content of `tests.json`, the oldest test first.
 
-    images: of each split fingerprint whose images are files, the short digests of half B.
+    images: short digests of the files in the test half, by split fingerprint; only for images that
+    are files.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1]
     tests: list[Tested]
-    images: dict[str, _Digests] = {}
+    images: dict[str, _Digests]
     seal: str
 
 
 def test_of(document: ThresholdsDocument) -> Tested | None:
-    """The test that the certificate of a calibration speaks of; None without a certificate."""
+    """The test behind the certificate of a calibration; None without a certificate."""
     certificate = document.certificate
     if certificate is None:
         return None
-    asked = {name: getattr(certificate, name) for name in EarlierDocument.model_fields}
-    names = set(Tested.model_fields) - set(asked)
-    return Tested(**document.model_dump(include=names), **asked)
+    level = {name: getattr(certificate, name) for name in EarlierDocument.model_fields}
+    names = set(Tested.model_fields) - set(level)
+    return Tested(**document.model_dump(include=names), **level)
 
 
 def read_tests(bundle: Path) -> list[Tested]:
@@ -94,7 +95,7 @@ def read_tests(bundle: Path) -> list[Tested]:
     The certificate names no others unless the record was lost, or replaced by an older one.
 
     Raises:
-        BundleError: the record cannot be read, so it is not known what was tested.
+        BundleError: the record cannot be read.
     """
     tests = _recorded(bundle)
     thresholds = written_thresholds(bundle)
@@ -102,22 +103,22 @@ def read_tests(bundle: Path) -> list[Tested]:
     if thresholds is None or thresholds.certificate is None or last is None:
         return tests
     images = last.split_fingerprint
-    known = [one.asked for one in tests if one.split_fingerprint == images]
-    told = [
+    recorded = [one.level for one in tests if one.split_fingerprint == images]
+    unrecorded = [
         last.model_copy(update=one.model_dump())
         for one in thresholds.certificate.earlier
-        if one not in [*known, last.asked]
+        if one not in [*recorded, last.level]
     ]
-    return [*told, *tests, *([] if last in tests else [last])]
+    return [*unrecorded, *tests, *([] if last in tests else [last])]
 
 
 def earlier_tests(bundle: Path, this: Tested, half_b: ShortDigests | None) -> list[EarlierDocument]:
-    """What images of this half B were tested for, each once, other than by this very test.
+    """Levels of all other tests on images of this test half, without duplicates.
 
     Args:
-        bundle: whose record is read.
-        this: the test.
-        half_b: short digests of the files, uint64 [images]; None where they are no files.
+        bundle: folder with the record.
+        this: the test that is being made.
+        half_b: short digests of the files in the test half, uint64 [images]; None: not files.
     """
     same = {this.split_fingerprint}
     if half_b is not None:
@@ -127,26 +128,25 @@ def earlier_tests(bundle: Path, this: Tested, half_b: ShortDigests | None) -> li
             if np.isin(np.frombuffer(content, "<u8"), half_b).any()
         }
     tests = read_tests(bundle)
-    others = (one.asked for one in tests if one.split_fingerprint in same and one != this)
-    found: list[EarlierDocument] = []
-    for one in others:
-        if one not in found:
-            found.append(one)
-    return found
+    earlier: list[EarlierDocument] = []
+    for one in tests:
+        if one.split_fingerprint in same and one != this and one.level not in earlier:
+            earlier.append(one.level)
+    return earlier
 
 
 def write_tests(
     bundle: Path, tests: Sequence[Tested], images: Mapping[str, bytes] | None = None
 ) -> None:
-    """Write `tests.json` into a bundle, whole or not at all, unless it says that already.
+    """Write `tests.json` into a bundle, whole or not at all, if it changes.
 
     Args:
         bundle: its folder.
-        tests: all of them.
-        images: digests of half B by split fingerprint, added to those that are known.
+        tests: all tests.
+        images: short digests of test halves by split fingerprint, added to the recorded ones.
 
     Raises:
-        BundleError: the record that is there cannot be read.
+        BundleError: the present record cannot be read.
     """
     known = _images(bundle)
     every = {**known, **(images or {})}
@@ -164,7 +164,7 @@ def add_test(bundle: Path, this: Tested, half_b: ShortDigests | None) -> None:
     """Add a test to the record, and the images that it was made on.
 
     Raises:
-        BundleError: the record that is there cannot be read.
+        BundleError: the present record cannot be read.
     """
     tests = read_tests(bundle)
     images = {}
@@ -183,7 +183,7 @@ def keep_tests(bundle: Path) -> None:
 
 
 def carry_tests(old: Path, new: Path) -> None:
-    """Give a new bundle the tests of the one whose place it takes; what is damaged stays so."""
+    """Copy the tests of a bundle into its replacement; a damaged record is copied unchanged."""
     try:
         write_tests(new, read_tests(old), _images(old))
     except BundleError:
@@ -192,7 +192,7 @@ def carry_tests(old: Path, new: Path) -> None:
 
 
 def check_carried(bundle: Path) -> None:
-    """Check that the record of a bundle can be carried over, before hours are spent.
+    """Check, before a long training, that the record of a bundle can be carried over.
 
     Raises:
         BundleError: it cannot.
@@ -200,10 +200,10 @@ def check_carried(bundle: Path) -> None:
     path = bundle / TESTS
     if path.exists() and not (path.is_file() and os.access(path, os.R_OK)):
         raise BundleError(
-            f"{path} cannot be read, so a bundle in the place of this one would lose it.",
-            got="a file that may not be read" if path.is_file() else "no file",
+            f"{path} cannot be read, so a bundle that replaces this one would lose it.",
+            got="a file without read permission" if path.is_file() else "not a file",
             expected="the tests that its images were used for, as erde calibrate wrote them",
-            hint="put the file back as it was, or give another folder with --out",
+            hint="restore the file, or name another folder with --out",
         )
 
 
@@ -218,7 +218,7 @@ def _images(bundle: Path) -> dict[str, bytes]:
 
 
 def _document(bundle: Path) -> TestsDocument | None:
-    """The record; None where there is none.
+    """The record; None without one.
 
     Raises:
         BundleError: it cannot be read.
@@ -230,25 +230,25 @@ def _document(bundle: Path) -> TestsDocument | None:
         content = read_json(path)
     except InputError as error:
         raise _unknown(path, error.message) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    if found != FORMAT:
-        raise _unknown(path, f"format {found}")
+    stored_format = content.get("format") if isinstance(content, dict) else None
+    if stored_format != FORMAT:
+        raise _unknown(path, f"format {stored_format}")
     try:
         document = TestsDocument.model_validate(content)
     except ValidationError as error:
         raise _unknown(path, first_reason(error)) from error
     rest = {name: value for name, value in content.items() if name != "seal"}
     if document.seal != digest_of(rest):
-        raise _unknown(path, "another digest than that of what it holds")
+        raise _unknown(path, "a digest that does not match the content")
     return document
 
 
 def _unknown(path: Path, got: str) -> BundleError:
     return BundleError(
-        f"{path} is not what erde wrote, so nobody knows what these images were tested for, and "
-        "nothing can be promised.",
+        f"{path} is not what erde wrote. Earlier tests on these images are unknown, so nothing can "
+        "be promised.",
         got=got,
         expected="every test that erde calibrate --max-risk made",
-        hint="put the file back as it was; where it is lost, move it away and give images that no "
-        "test has seen: --data FOLDER or --images FOLDER",
+        hint="restore the file; if it is lost, move it away and give images that no test has used: "
+        "--data FOLDER or --images FOLDER",
     )

@@ -41,11 +41,11 @@ __all__ = [
 
 THRESHOLDS = "thresholds.json"
 
-Stamp = tuple[int, int, int]  # changes when the file is written again
+Stamp = tuple[int, int, int]  # time of the last change in ns, size in bytes, inode
 
 
 def thresholds_stamp(bundle: Path) -> Stamp | None:
-    """What tells one state of a bundle's `thresholds.json` from the next; None without any."""
+    """Changes whenever a bundle's `thresholds.json` is written; None without the file."""
     try:
         status = (bundle / THRESHOLDS).stat()
     except FileNotFoundError:
@@ -74,7 +74,7 @@ def read_thresholds(bundle: Path, weights_digest: str, exits: int) -> Thresholds
 
 
 def written_thresholds(bundle: Path) -> ThresholdsDocument | None:
-    """Thresholds as they were written, of whatever weights; None where there are none to read."""
+    """The thresholds in the file, for any weights; None if it is missing or cannot be read."""
     path = bundle / THRESHOLDS
     try:
         document = _read(path, "")
@@ -85,10 +85,10 @@ def written_thresholds(bundle: Path) -> ThresholdsDocument | None:
 
 
 def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: str) -> None:
-    """Check that a calibration fits a number of exits, and is the one that was written.
+    """Check that a calibration fits a number of exits and is unchanged since it was written.
 
     Raises:
-        BundleError: it does not, or it is not.
+        BundleError: it is not.
     """
     _check_lengths(document, path, exits, hint)
     if document.seal != _seal(document.model_dump()):
@@ -101,12 +101,12 @@ def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: s
 
 
 def thresholds_document(content: dict[str, Any]) -> ThresholdsDocument:
-    """What `thresholds.json` is to hold, validated and sealed."""
+    """Validate and seal the content of a new `thresholds.json`."""
     return sealed(ThresholdsDocument.model_validate({**content, "format": FORMAT, "seal": ""}))
 
 
 def sealed(document: ThresholdsDocument) -> ThresholdsDocument:
-    """The same document with the digest of all the rest."""
+    """The same document with the digest of its content."""
     return document.model_copy(update={"seal": _seal(document.model_dump())})
 
 
@@ -142,14 +142,14 @@ def _check_lengths(document: ThresholdsDocument, path: Path, exits: int, hint: s
     if not points or sum(document.half_b_exits) <= 0:
         raise BundleError(
             f"{path} is not what erde writes.",
-            got="no frontier, or no image in half B",
+            got="no frontier, or no image in the test half",
             hint=hint,
             expected="what erde calibrate writes",
         )
 
 
 def _seal(content: dict[str, Any]) -> str:
-    """Digest of all the rest."""
+    """Digest of all other keys."""
     return digest_of({name: value for name, value in content.items() if name != "seal"})
 
 
@@ -158,8 +158,8 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
         content = read_json(path)
     except InputError as error:
         raise BundleError(error.message, expected=error.expected, hint=hint) from error
-    found = content.get("format") if isinstance(content, dict) else None
-    require_format(path, found, FORMAT, BundleError, hint)
+    stored_format = content.get("format") if isinstance(content, dict) else None
+    require_format(path, stored_format, FORMAT, BundleError, hint)
     try:
         document = ThresholdsDocument.model_validate(content)
         _ = document.values

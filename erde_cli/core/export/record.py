@@ -1,7 +1,7 @@
-"""What an exported network says of itself, and the form of its answers.
+"""Metadata stored in an export, and the form of its answers.
 
-The record lies in the metadata of an ONNX file (one entry a field, each as JSON), in the manifest
-of a folder of stages, and in `erde.json` inside a `.pt2` file.
+An ONNX file holds the record in its metadata (one JSON text per field), a folder of stages in its
+manifest, and a `.pt2` file in an `erde.json` inside.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ PREFIX = "erde."  # of the keys in an ONNX file's metadata
 class ExportedAnswers:
     """labels: int64 [images]. exits: int64 [images]. probabilities: float32 [images, classes].
 
-    Probabilities are those of the exit taken, at its temperature where it has one; so are scores,
-    float32 [images], of what tells them.
+    scores: float32 [images]; None: the export does not return them. Probabilities and scores are
+    those of the exit taken, at its temperature if it has one.
     """
 
     labels: NDArray[np.int64]
@@ -61,10 +61,10 @@ class NormalisationRecord(BaseModel):
 class ExportRecord(BaseModel):
     """Metadata of an exported network.
 
-    pixels: how files become the images that it takes, uint8 [batch, height, width, 3].
-    preprocessing: it normalises them itself.
+    pixels: how files become its input images, uint8 [batch, height, width, 3].
+    preprocessing: whether the network itself normalises them.
     cumulative_macs: multiply-adds of leaving at each exit.
-    calibration: what `thresholds.json` held.
+    calibration: content of `thresholds.json`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -98,12 +98,12 @@ class ExportRecord(BaseModel):
 
     @property
     def rules(self) -> PixelRules:
-        """How files become the images that it takes."""
+        """How files become its input images."""
         return self.pixels.rules
 
     @property
     def score(self) -> Score:
-        """What its stages compute and compare with the thresholds."""
+        """Score that is compared with the thresholds."""
         return self.calibration.score
 
     @property
@@ -113,24 +113,24 @@ class ExportRecord(BaseModel):
 
     @property
     def temperatures(self) -> list[float] | None:
-        """Temperature of every exit, where there are any."""
+        """Temperature of every exit; None: not scaled."""
         return self.calibration.temperatures
 
     @property
     def temperature_of_exits(self) -> list[float | None]:
-        """The same, with None for every exit where there are none."""
+        """Temperature of every exit; None for an exit that is not scaled."""
         return [*self.temperatures] if self.temperatures else [None] * self.exit_count
 
     @property
     def measured_normalisation(self) -> Normalisation:
-        """Mean and standard deviation as the data room knows them."""
+        """Mean and standard deviation, in the form that `Normaliser` takes."""
         return Normalisation.from_json(self.normalisation.model_dump())
 
     def inputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """What the network takes, of uint8 images [images, height, width, 3] of its size."""
+        """Input of the network, from uint8 images [images, height, width, 3] of its size."""
         if self.preprocessing:
             return pixels
-        # Not a choice of the caller's: an exported network takes its planes in this order.
+        # The memory format of an exported network is fixed: contiguous.
         context = Context(torch.device("cpu"), "float32", torch.get_num_threads())
         normalise = Normaliser(self.measured_normalisation, self.image_size, context)
         planes: NDArray[np.float32] = normalise(torch.from_numpy(pixels)).numpy()
@@ -143,11 +143,11 @@ class ExportRecord(BaseModel):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> ExportRecord:
-        """Read `to_metadata`; what else there is in the metadata is left alone.
+        """Read the result of `to_metadata`; entries of other programs are ignored.
 
         Raises:
             ValidationError: it is not what erde writes.
-            JsonError: an entry of erde's is no JSON.
+            JsonError: an entry of erde is not JSON.
         """
         known = {name: text for name, text in metadata.items() if name.startswith(PREFIX)}
         return cls.model_validate(
@@ -156,9 +156,10 @@ class ExportRecord(BaseModel):
 
 
 def float32_thresholds(values: Sequence[float]) -> NDArray[np.float32]:
-    """Thresholds that decide on float32 scores as the float64 ones do, float32 [exits - 1].
+    """Thresholds that decide on float32 scores as float64 ones would, float32 [exits - 1].
 
-    They are rounded up: a score is below θ exactly if it is below the next float32 from θ on.
+    They are rounded up: a float32 score is below θ exactly if it is below the smallest float32 that
+    is at least θ.
     """
     exact = np.array(values, dtype=np.float64)
     rounded = exact.astype(np.float32)
@@ -170,13 +171,13 @@ class StageRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # A name and no path: nothing outside of the folder is ever opened.
+    # A name, not a path: nothing outside the folder is ever opened.
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.onnx$")]
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Quantisation(BaseModel):
-    """How stages were quantised, and on how many images the ranges of activations were measured."""
+    """How stages were quantised, and on how many images activation ranges were measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -187,16 +188,16 @@ class Quantisation(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a folder of stages holds, and the metadata of the network.
+    """Files of a folder of stages, and the metadata of the network.
 
-    quantisation: None where all is float32.
+    quantisation: None: everything is float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stages: list[StageRecord]
     network: ExportRecord
-    quantisation: Quantisation | None = None
+    quantisation: Quantisation | None
 
     @model_validator(mode="after")
     def _a_stage_for_each_exit(self) -> Self:
@@ -208,14 +209,14 @@ class Manifest(BaseModel):
 def write_manifest(
     folder: Path, files: list[str], record: ExportRecord, quantisation: Quantisation | None = None
 ) -> None:
-    """Write the manifest of files that are there already."""
+    """Write the manifest of files that were written before."""
     stages = [StageRecord(file=name, digest=digest_of_file(folder / name)) for name in files]
     manifest = Manifest(stages=stages, network=record, quantisation=quantisation)
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest, and see that its files are there and as they were.
+    """Read the manifest, and check that its files are present and unchanged.
 
     Raises:
         BundleError: a file is missing or damaged, or the manifest is not what erde writes.
@@ -228,7 +229,7 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} is not what erde writes.",
             got=first_reason(error) if isinstance(error, ValidationError) else error.message,
             hint=_AGAIN,
-            expected="a manifest as erde export writes it",
+            expected="a manifest written by erde export",
         ) from error
     for stage in manifest.stages:
         file = folder / stage.file

@@ -49,7 +49,7 @@ def inputs_digest(recipe: Recipe, role: Role, fingerprint: str, teacher: str | N
 
 
 def _decisive(recipe: Recipe) -> Recipe:
-    """The same recipe, with every key that decides no pixel at its default."""
+    """The same recipe, with the keys of `data` that decide no pixel at their defaults."""
     data = recipe.data
     same = [key for key, value in _SAME_AS_NULL.items() if getattr(data, key) == value]
     defaults = {key: Data.model_fields[key].default for key in (*WHEREABOUTS, *same)}

@@ -127,7 +127,7 @@ def require_format(
     """Check that a file has the format that this version reads.
 
     Raises:
-        InputError: it has another; an error of the kind asked for.
+        InputError: it has another format; the error is of class `kind`.
     """
     if found != known:
         raise kind(

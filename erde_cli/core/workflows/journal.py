@@ -1,4 +1,4 @@
-"""What a run folder remembers: the recipe that made it, and the seconds each phase took."""
+"""`run.json` of a run folder: the recipe that made it, and the seconds each phase took."""
 
 from __future__ import annotations
 
@@ -35,29 +35,28 @@ class _Document(BaseModel):
 class Journal:
     """`run.json`, written after every finished phase, so that a failed start leaves no trace.
 
-    evaluated: digest of what was evaluated. report: digest of what that came to. drawn: whether its
-    pictures could be drawn: one that is missing is drawn again, unless that failed.
+    evaluated: digest of the evaluated networks and thresholds. report: digest of `report.json`.
+    drawn: whether its pictures could be drawn. A missing picture is drawn again unless that failed.
     """
 
     def __init__(self, run: Path, recipe: Recipe) -> None:
         self.run = run
-        found = _read(run / RUN_FILE)
-        self._old_recipe: Json = found.recipe if found else {}
-        self.seconds: dict[str, float] = dict(found.seconds) if found else {}
-        self.evaluated: str | None = found.evaluated if found else None
-        self.report: str | None = found.report if found else None
-        self.drawn = found.drawn if found else True
+        stored = _read(run / RUN_FILE)
+        self._old_recipe: Json = stored.recipe if stored else {}
+        self.seconds: dict[str, float] = dict(stored.seconds) if stored else {}
+        self.evaluated: str | None = stored.evaluated if stored else None
+        self.report: str | None = stored.report if stored else None
+        self.drawn = stored.drawn if stored else True
         self._recipe = recipe
         self.kept: list[str] = []
 
     def refuse_other_recipe(self) -> None:
-        """Check that the folder was made from this recipe, if anything was made at all.
+        """Check that the networks in the folder, if there are any, were made from this recipe.
 
-        Where the images lie, how they got there, and what the recipe is called make no other
-        recipe.
+        The recipe's name, and where the images are, make no difference.
 
         Raises:
-            RunError: it was made from another; the differences are named.
+            RunError: they were made from another recipe. The message lists the differences.
         """
         roles = [r for r in ROLES if (self.run / r / DOCUMENT).is_file()]
         lines: list[str] = []
@@ -79,13 +78,13 @@ class Journal:
             )
 
     def keep(self, phase: str, options: Options) -> None:
-        """Note that a phase need not be done again."""
+        """Note that the result of an earlier start is kept."""
         self.kept.append(phase)
         self.seconds.setdefault(phase, 0.0)
         options.observer.note(f"{phase}: nothing has changed, kept")
 
     def begin(self) -> float:
-        """Note that a phase is done again: what was concluded from it no longer holds."""
+        """Note that a phase is done again, and drop the evaluation that depends on it."""
         self.evaluated = None
         (self.run / REPORT).unlink(missing_ok=True)
         return perf_counter()
@@ -116,15 +115,15 @@ def _read(path: Path) -> _Document | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    found = content.get("format") if isinstance(content, dict) else None
+    stored_format = content.get("format") if isinstance(content, dict) else None
     require_format(
         path,
-        found,
+        stored_format,
         FORMAT,
         RunError,
         "use the version of erde that wrote it, or name another folder with --out",
     )
-    hint = "remove it; finished phases are found again by their bundles"
+    hint = "remove it; finished phases are recognised by their bundles"
     try:
         document = _Document.model_validate(content)
     except ValidationError as error:

@@ -120,5 +120,5 @@ def test_no_code_compares_the_name_of_a_target() -> None:
     ("kind", "value"), [("max_last_exit", 0.3), ("max_latency", 0.0), ("max_drop", "always")]
 )
 def test_a_target_that_nobody_could_name_is_not_read(kind: str, value: float | str) -> None:
-    with pytest.raises(ValueError, match="that erde calibrate knows"):
+    with pytest.raises(ValueError, match="must be a target of erde calibrate"):
         TargetDocument(kind=kind, value=value, unit="ms", how="searched")  # type: ignore[arg-type]

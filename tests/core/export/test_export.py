@@ -156,7 +156,7 @@ def test_an_export_leaves_by_the_score_of_its_calibration(
 def test_a_calibration_of_an_unknown_score_or_unit_is_refused() -> None:
     content = record_of([0.5]).calibration.model_dump()
     for changed in ({"criterion": "margin"}, {"unit": "bits"}):
-        with pytest.raises(ValidationError, match="is no score of erde's"):
+        with pytest.raises(ValidationError, match="is not a score of erde"):
             ThresholdsDocument.model_validate({**content, **changed})
 
 
