@@ -108,7 +108,7 @@ def test_the_same_promise_of_another_score_is_another_test(student: Path, score:
         ("disagreement", 0.3)
     ]
     tests = json.loads((student / "tests.json").read_text())["tests"]
-    assert [one.get("criterion") for one in tests] == [None, score.name]
+    assert [one["criterion"] for one in tests] == ["entropy", score.name]
 
 
 def test_a_promise_is_tested_on_its_scores(student: Path, score: Score) -> None:
