@@ -158,8 +158,7 @@ class ExportRecord(BaseModel):
 def float32_thresholds(values: Sequence[float]) -> NDArray[np.float32]:
     """Thresholds that decide on float32 scores as float64 ones would, float32 [exits - 1].
 
-    They are rounded up: a float32 score is below θ exactly if it is below the smallest float32 that
-    is at least θ.
+    Rounding up to the next float32 keeps every float32 score on the same side of its threshold.
     """
     exact = np.array(values, dtype=np.float64)
     rounded = exact.astype(np.float32)
