@@ -26,7 +26,7 @@ from erde_cli.core.events import Observer
 from erde_cli.core.images.class_names import one_form
 from erde_cli.core.images.listing import class_names_in, list_classes, list_images
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import NEW_RULES, PixelRules, doubts
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, doubts
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests
@@ -77,7 +77,7 @@ class Dataset:
     @property
     def rules(self) -> PixelRules:
         """How its files become pixels."""
-        return self.source.rules if isinstance(self.source, FolderSource) else NEW_RULES
+        return self.source.rules if isinstance(self.source, FolderSource) else DEFAULT_RULES
 
     def short_digests(self, store: ImageStore) -> ShortDigests | None:
         """Of the files of some images, uint64 [images]; None where they are no files."""

@@ -22,7 +22,7 @@ from erde_cli.core.images.listing import (
     list_classes,
 )
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import NEW_RULES, PixelRules
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
 
 CALIBRATION_FOLDERS = ("calibration", "valid", "val", "validation")
 _SPLIT_FOLDERS = ("train", "test", *CALIBRATION_FOLDERS)
@@ -30,7 +30,7 @@ _LISTED = 10  # names in a message
 
 
 def folder_source(
-    root: Path, *, skip_unreadable: bool = False, rules: PixelRules = NEW_RULES
+    root: Path, *, skip_unreadable: bool = False, rules: PixelRules = DEFAULT_RULES
 ) -> FolderSource:
     """List `root/train/<class>/*` and, where they exist, those of `root/valid` and `root/test`.
 

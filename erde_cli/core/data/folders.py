@@ -23,7 +23,7 @@ from erde_cli.core.images.decoders import decode_in_order
 from erde_cli.core.images.image_cache import decoded_images
 from erde_cli.core.images.image_files import cannot_open, start_below
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import NEW_RULES, PixelRules
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.short_digests import ShortDigests, first_of_each, short_digests
 
@@ -68,7 +68,7 @@ class FolderSource:
     labels: IntArray
     is_test: NDArray[np.bool_] | None
     skip_unreadable: bool = False
-    rules: PixelRules = NEW_RULES
+    rules: PixelRules = DEFAULT_RULES
     calibration: GivenSplit | None = None
     passed_over: PassedOver = field(default_factory=PassedOver)
     skipped: list[Path] = field(default_factory=list)

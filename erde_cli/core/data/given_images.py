@@ -27,7 +27,7 @@ from erde_cli.core.images.decoding import (
     strict_about_bombs,
 )
 from erde_cli.core.images.orientation import upright_given
-from erde_cli.core.images.pixels import NEW_RULES, PixelRules
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
 
 
 class BinaryFile(Protocol):
@@ -59,7 +59,7 @@ def pixels_of(
     images: GivenImage | Iterable[GivenImage],
     size: int,
     at_once: int,
-    rules: PixelRules = NEW_RULES,
+    rules: PixelRules = DEFAULT_RULES,
 ) -> Iterator[Tensor]:
     """Bring images to size x size, as everywhere in erde: uint8 [up to at_once, size, size, 3].
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from erde_cli.core.arrays import ImageArray, IntArray
-from erde_cli.core.images.pixels import NEW_RULES, PixelRules, to_rgb
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, to_rgb
 
 Progress = Callable[[int, int], None]
 
@@ -43,6 +43,6 @@ class ImageSource(Protocol):
         ...
 
 
-def to_array(image: Image.Image, size: int, rules: PixelRules = NEW_RULES) -> ImageArray:
+def to_array(image: Image.Image, size: int, rules: PixelRules = DEFAULT_RULES) -> ImageArray:
     """Turn any image into RGB, uint8 [size, size, 3]; the whole image is kept, and squashed."""
     return np.asarray(to_rgb(image, size, rules)[0])

@@ -17,7 +17,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError, __version__
 
 from erde_cli.core.images.bare_images import without_metadata
 from erde_cli.core.images.orientation import upright
-from erde_cli.core.images.pixels import NEW_RULES, PixelRules, RefusedError, Traits, to_rgb
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, RefusedError, Traits, to_rgb
 
 VERSION = 3  # raised when the same file would become other pixels
 
@@ -57,7 +57,7 @@ class Decoded(NamedTuple):
     traits: Traits = Traits()
 
 
-def decode_files(paths: Sequence[str], size: int, rules: PixelRules = NEW_RULES) -> Decoded:
+def decode_files(paths: Sequence[str], size: int, rules: PixelRules = DEFAULT_RULES) -> Decoded:
     """Read every file once: digest and pixels."""
     traits = Traits()
     digests: list[str] = []

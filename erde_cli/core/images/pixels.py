@@ -33,7 +33,7 @@ class PixelRules(NamedTuple):
         return [self.transparent, self.bit_depth or 16, self.frames == "refuse"]
 
 
-NEW_RULES = PixelRules()  # where a recipe says nothing else
+DEFAULT_RULES = PixelRules()  # where a recipe says nothing else
 
 
 class Traits(NamedTuple):

@@ -16,7 +16,7 @@ from erde_cli.core.data.splits import carve as carve_splits
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.listing import list_images
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import NEW_RULES
+from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.sections.data import Data
 
@@ -267,7 +267,7 @@ def test_labelled_images_may_lie_in_the_folder_or_in_its_test_folder(
     make_images: MakeFolder, below: str
 ) -> None:
     root = make_images({below: {"b": 2, "c": 1}})
-    dataset = open_labelled_folder(root, ("a", "b", "c"), Reading(8, NEW_RULES))
+    dataset = open_labelled_folder(root, ("a", "b", "c"), Reading(8, DEFAULT_RULES))
     store = dataset.load("test")
     assert dataset.class_names == ("a", "b", "c")
     assert store.labels.tolist() == [1, 1, 2]
@@ -281,13 +281,13 @@ def test_labelled_images_have_the_fingerprint_of_their_bytes(
     root = make_images({"": {"a": 2, "b": 2}})
     shutil.copytree(root, tmp_path / "copy")
     first, copy = (
-        open_labelled_folder(path, ("a", "b"), Reading(8, NEW_RULES))
+        open_labelled_folder(path, ("a", "b"), Reading(8, DEFAULT_RULES))
         for path in (root, tmp_path / "copy")
     )
     assert first.fingerprint == copy.fingerprint
     (root / "a" / "000.png").write_bytes(b"other")
     assert (
-        open_labelled_folder(root, ("a", "b"), Reading(8, NEW_RULES)).fingerprint
+        open_labelled_folder(root, ("a", "b"), Reading(8, DEFAULT_RULES)).fingerprint
         != first.fingerprint
     )
 
@@ -304,7 +304,7 @@ def test_fingerprints_and_labels_rest_on_names_in_the_order_of_their_letters(
             (train / name / f"frame{number}.ppm").write_bytes(b"P6 8 8 255\n" + pixels)
     names = [f"frame{number}.ppm" for number in (1, 10, 100, 2, 9)]
     assert [Path(path).name for path in list_images(train, PassedOver())] == names * 3
-    dataset = open_labelled_folder(train, ("a", "b10", "b2"), Reading(8, NEW_RULES))
+    dataset = open_labelled_folder(train, ("a", "b10", "b2"), Reading(8, DEFAULT_RULES))
     assert dataset.load("test").images[:5, 0, 0, 0].tolist() == [1, 10, 100, 2, 9]
     assert dataset.fingerprint == "371ff0ba093a0d1a411538c296c35f0b559335989d0f9c245452ab1bd7749e94"
     dataset = open_dataset(settings_for(tmp_path))
@@ -315,7 +315,7 @@ def test_fingerprints_and_labels_rest_on_names_in_the_order_of_their_letters(
 def test_classes_that_a_model_does_not_know_are_refused_by_name(make_images: MakeFolder) -> None:
     root = make_images({"": {"a": 1, "x": 1, "y": 1}})
     with pytest.raises(DataError, match="not the model's classes") as caught:
-        open_labelled_folder(root, ("a", "b"), Reading(8, NEW_RULES))
+        open_labelled_folder(root, ("a", "b"), Reading(8, DEFAULT_RULES))
     assert caught.value.got == "'x', 'y'"
     assert "a, b" in caught.value.expected
 
@@ -324,10 +324,10 @@ def test_a_folder_without_labelled_images_is_refused(
     make_images: MakeFolder, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="There is no folder") as caught:
-        open_labelled_folder(tmp_path / "nowhere", ("a", "b"), Reading(8, NEW_RULES))
+        open_labelled_folder(tmp_path / "nowhere", ("a", "b"), Reading(8, DEFAULT_RULES))
     assert "--data" in caught.value.hint
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match="not the model's classes"):
-        open_labelled_folder(tmp_path / "nothing", ("a", "b"), Reading(8, NEW_RULES))
+        open_labelled_folder(tmp_path / "nothing", ("a", "b"), Reading(8, DEFAULT_RULES))
     with pytest.raises(DataError, match="There are no images"):
-        open_labelled_folder(make_images({"": {"a": 0}}), ("a", "b"), Reading(8, NEW_RULES))
+        open_labelled_folder(make_images({"": {"a": 0}}), ("a", "b"), Reading(8, DEFAULT_RULES))

@@ -12,7 +12,7 @@ from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.named_paths import named_images
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import NEW_RULES
+from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.recipe.sections.data import Data
 
 MakeFolder = Callable[..., Path]
@@ -152,7 +152,7 @@ def test_classes_meet_whatever_the_unicode_form_of_their_folders(
     assert source.class_names == (NFC, "tea")
     assert source.labels.tolist() == [0] * 4 + [1] * 4 + [0] * 2 + [1] * 2
     for names in ((NFC, "tea"), (NFD, "tea")):
-        opened = open_labelled_folder(root / "test", names, Reading(8, NEW_RULES))
+        opened = open_labelled_folder(root / "test", names, Reading(8, DEFAULT_RULES))
         assert opened.source.labels.tolist() == [0] * 2 + [1] * 2
 
 
@@ -197,7 +197,7 @@ def test_a_folder_that_is_nearly_right_is_answered_with_what_to_do(
 
 def test_a_users_folder_may_hold_the_split_under_any_of_its_names(make_images: MakeFolder) -> None:
     root = make_images({"val": {"a": 2, "b": 2}})
-    opened = open_labelled_folder(root, ("a", "b"), Reading(8, NEW_RULES), split="calibration")
+    opened = open_labelled_folder(root, ("a", "b"), Reading(8, DEFAULT_RULES), split="calibration")
     assert len(opened.splits["calibration"]) == 4
 
 

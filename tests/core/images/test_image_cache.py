@@ -24,7 +24,7 @@ from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.errors import DataError, ErdeError
 from erde_cli.core.events import Observer
 from erde_cli.core.images import decoders, image_cache, image_files
-from erde_cli.core.images.pixels import NEW_RULES
+from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import digest_of
 
@@ -349,11 +349,13 @@ def test_a_folder_that_is_evaluated_has_a_cache_too(make_images: MakeFolder) -> 
     root = make_images({"": {"a": 2, "b": 3}})
     for times in range(2):
         listener = Listener()
-        dataset = open_labelled_folder(root, ("a", "b"), Reading(8, NEW_RULES), observer=listener)
+        dataset = open_labelled_folder(
+            root, ("a", "b"), Reading(8, DEFAULT_RULES), observer=listener
+        )
         assert bool(listener.decoded) == (times == 0)
         assert dataset.load("test").labels.tolist() == [0, 0, 1, 1, 1]
     # The same files under another list of classes are another source.
-    other = open_labelled_folder(root, ("a", "b", "c"), Reading(8, NEW_RULES))
+    other = open_labelled_folder(root, ("a", "b", "c"), Reading(8, DEFAULT_RULES))
     assert other.source.digest() != dataset.source.digest()
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.images.bare_images import without_metadata
 from erde_cli.core.images.decoding import decode_files
-from erde_cli.core.images.pixels import NEW_RULES, to_rgb
+from erde_cli.core.images.pixels import DEFAULT_RULES, to_rgb
 from tests.core.images.odd_metadata import (
     BLOCKS,
     FILES,
@@ -99,7 +99,7 @@ def test_an_ordinary_photo_is_turned_as_by_pillow(
     tags[0x010F] = "a make"
     Image.fromarray(noise).save(tmp_path / "a", kind, exif=tags)
     with Image.open(tmp_path / "a") as image:
-        right = np.asarray(to_rgb(ImageOps.exif_transpose(image), SIZE, NEW_RULES)[0])
+        right = np.asarray(to_rgb(ImageOps.exif_transpose(image), SIZE, DEFAULT_RULES)[0])
     np.testing.assert_array_equal(decoded(tmp_path / "a"), right)
     with Image.open(tmp_path / "a") as image:
         np.testing.assert_array_equal(given(image), right)

@@ -19,7 +19,7 @@ from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.data.sources import to_array
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import BundleError, DataError, InputError
-from erde_cli.core.images.pixels import NEW_RULES
+from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.inference.answers import ready, route_all
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.prediction import Prediction, Predictor
@@ -119,7 +119,7 @@ def test_the_label_is_that_of_the_logits_also_where_a_temperature_makes_two_equa
     network = EarlyExitNet([torch.nn.Identity()], [_Fixed([float(low), float(high)])], 2).eval()
     context = make_context("cpu", "float32")
     normalise = Normaliser(Normalisation((0, 0, 0), (1, 1, 1)), 8, context)
-    predictor = Predictor(network, normalise, context, ("a", "b"), 8, NEW_RULES, (1,))
+    predictor = Predictor(network, normalise, context, ("a", "b"), 8, DEFAULT_RULES, (1,))
     for count in (1, 3):
         images = torch.zeros(count, 8, 8, 3, dtype=torch.uint8)
         found = predictor.answer(images, ExitRule((), (float(temperature),)))

@@ -17,6 +17,7 @@ NAMES = {
     "digits",
     "cifar10",
     "cifar10-cpu",
+    "cifar10-evidence",
     "cifar100",
     "cifar100-resnet",
     "cifar100-wrn",
