@@ -111,7 +111,7 @@ def peaks(path: Path, place: Place, steps: int, threads: int) -> dict[str, float
     torch.set_num_threads(threads)
     with Peak() as normalisation:
         store = open_store(path, place)
-        Normalisation.of(store.images)
+        Normalisation.of(store)
     with Peak() as training, suppress(EnoughError):
         our_loop(NETWORK, store, FewSteps(steps))()
     return {"normalisation": normalisation.value, "training": training.value}

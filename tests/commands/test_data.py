@@ -247,7 +247,7 @@ def test_a_variable_that_names_a_file_is_told_in_one_sentence(
     root.write_text("")
     code, out, err = cli(*arguments)
     assert (code, out) == (2, "")
-    assert err.startswith(f"Error: {root} is a file, and no folder for data sets.\n")
+    assert err.startswith(f"Error: {root} is a file, not a folder.\n")
     assert "ERDE_DATA" in err
 
 
@@ -342,7 +342,7 @@ def test_a_run_downloads_what_its_recipe_asks_for(
     arguments = [command, recipe, "--out", tmp_path / "run", "--threads", "1"]
     code, _, err = cli(*arguments)
     assert code == 2
-    assert "cifar10 is not whole" in err
+    assert "Files of cifar10 are missing" in err
     assert server.asked == []
     assert not (tmp_path / "run").exists()
     code, _, err = cli(*arguments, "--set", "data.download=true")
@@ -357,7 +357,7 @@ def test_a_bundle_never_downloads_and_says_how_to_fetch(
     change_data(run_copy / "student", download=True)
     code, _, err = cli("evaluate", run_copy / "student")
     assert code == 2
-    assert "cifar10 is not whole" in err
+    assert "Files of cifar10 are missing" in err
     assert "erde data fetch cifar10, or" in err
     assert f"erde evaluate {run_copy / 'student'} --data FOLDER" in err
     assert server.asked == []
@@ -371,7 +371,7 @@ def test_a_bundle_from_another_machine_finds_the_users_own_files(
     (tmp_path / "of another machine").mkdir()  # it is there: it is what the recipe means
     code, _, err = cli("evaluate", run_copy / "student")
     assert code == 2
-    assert f"cifar10 is not whole in {tmp_path / 'of another machine'}" in err
+    assert f"missing or corrupt in {tmp_path / 'of another machine'}" in err
 
 
 def change_data(bundle: Path, **settings: object) -> None:

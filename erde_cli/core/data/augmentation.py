@@ -1,6 +1,6 @@
-"""Random crop, mirror image and cutout of a whole batch at once, on uint8 images.
+"""Random crop, mirror image and cutout of a whole batch of uint8 images.
 
-What happens to image n in view v is a pure function of (seed, n, v).
+The augmentation of image n in view v is a pure function of (seed, n, v).
 """
 
 from __future__ import annotations
@@ -10,17 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from erde_cli.core.arrays import IntArray
+from erde_cli.core.arrays import ImageArray, IntArray
 from erde_cli.core.randomness import integers_per_image
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """What was drawn for a batch: int64 [batch] each, None where it does not happen."""
+    """Random numbers of a batch, int64 [batch] each; None where an augmentation is off."""
 
     top: IntArray | None
     left: IntArray | None
@@ -31,24 +30,32 @@ class _Draws:
 
 @dataclass(frozen=True)
 class AugmentationPlan:
-    """What may happen to a training image; sizes in pixels, 0 for none."""
+    """Augmentations of a training image; sizes in pixels, 0 for none.
+
+    crop: border of zeros around the image, from which a window of its size is cut. flip: mirror
+    half of the images. cutout: side of the square that is filled. fill: its colour, 0 to 255.
+
+    Source: crop and flip: He et al., "Deep residual learning for image recognition", CVPR 2016,
+    section 4.2; cutout: DeVries and Taylor, "Improved regularization of convolutional neural
+    networks with cutout", 2017, arXiv 1708.04552.
+    """
 
     crop: int
     flip: bool
     cutout: int
-    fill: tuple[int, int, int] = (0, 0, 0)  # colour of the cutout, 0 to 255
+    fill: tuple[int, int, int] = (0, 0, 0)
 
     def __call__(
         self, images: Tensor, rows: Tensor, numbers: IntArray, seed: int, view: int
     ) -> Tensor:
-        """Take one augmented batch, uint8 [batch, height, width, 3].
+        """Augmented images of one batch, uint8 [batch, height, width, 3].
 
         Args:
             images: the whole store, uint8 [n, height, width, 3]; it is not changed.
-            rows: places of the batch's images in the store, int64 [batch], on the same device.
+            rows: positions of the batch's images in the store, int64 [batch], on the same device.
             numbers: the images' numbers in their source, int64 [batch].
             seed: the run's seed.
-            view: the same view of an image is always the same.
+            view: number of the view; equal views of an image have equal pixels.
         """
         draws = self._draw(numbers, images.shape[1], images.shape[2], seed, view)
         if images.device.type == "cpu":
@@ -57,8 +64,8 @@ class AugmentationPlan:
         return self._by_index(images[rows], draws)
 
     def _draw(self, numbers: IntArray, height: int, width: int, seed: int, view: int) -> _Draws:
-        def draw(happens: bool, purpose: str, below: int) -> IntArray | None:
-            if not happens:
+        def draw(enabled: bool, purpose: str, below: int) -> IntArray | None:
+            if not enabled:
                 return None
             return integers_per_image(numbers, below, seed, f"augmentation/{purpose}", view)
 
@@ -71,8 +78,8 @@ class AugmentationPlan:
             draw(holes, "cutout/x", width),
         )
 
-    def _by_copies(self, batch: NDArray[np.uint8], draws: _Draws) -> NDArray[np.uint8]:
-        """Copy windows row by row: on a CPU many times as fast as an index for every pixel."""
+    def _by_copies(self, batch: ImageArray, draws: _Draws) -> ImageArray:
+        """Copy whole rows of pixels: much faster on a CPU than indexing every pixel."""
         count, height, width, _ = batch.shape
         if draws.top is not None and draws.left is not None:
             border = self.crop
@@ -92,25 +99,27 @@ class AugmentationPlan:
         return batch
 
     def _by_index(self, batch: Tensor, draws: _Draws) -> Tensor:
-        """Gather every pixel by its index: what an accelerator is good at, without any waiting."""
+        """Gather every pixel by its index: fast on an accelerator, and never waits for it."""
         device = batch.device
         count, height, width, _ = batch.shape
 
-        def there(drawn: IntArray) -> Tensor:
+        def on_device(drawn: IntArray) -> Tensor:
             return torch.from_numpy(drawn).to(device, non_blocking=True)
 
         lines = torch.arange(height, device=device).expand(count, height)
         columns = torch.arange(width, device=device).expand(count, width)
         if draws.mirrored is not None:
-            columns = torch.where(there(draws.mirrored).bool()[:, None], columns.flip(1), columns)
+            mirrored = on_device(draws.mirrored).bool()[:, None]
+            columns = torch.where(mirrored, columns.flip(1), columns)
         if draws.top is not None and draws.left is not None:
             batch = F.pad(batch, (0, 0, self.crop, self.crop, self.crop, self.crop))
-            lines, columns = lines + there(draws.top)[:, None], columns + there(draws.left)[:, None]
+            lines = lines + on_device(draws.top)[:, None]
+            columns = columns + on_device(draws.left)[:, None]
         image = torch.arange(count, device=device)[:, None, None]
         batch = batch[image, lines[:, :, None], columns[:, None, :]]
         if draws.hole_y is not None and draws.hole_x is not None:
-            hole_rows = _inside(there(draws.hole_y), height, self.cutout)
-            hole_columns = _inside(there(draws.hole_x), width, self.cutout)
+            hole_rows = _inside(on_device(draws.hole_y), height, self.cutout)
+            hole_columns = _inside(on_device(draws.hole_x), width, self.cutout)
             hole = (hole_rows[:, :, None] & hole_columns[:, None, :])[..., None]
             fill = torch.tensor(self.fill, dtype=torch.uint8).to(device, non_blocking=True)
             batch = torch.where(hole, fill, batch)

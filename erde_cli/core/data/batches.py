@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.data.store import ImageStore
@@ -22,20 +22,20 @@ from erde_cli.core.randomness import permutation
 class Batch:
     """images: normalised [batch, 3, height, width]. labels: int64 [batch].
 
-    rows: the images' places in the store, int64 [batch]. view: which augmentation they had.
+    rows: positions of the images in the store, int64 [batch]. view: number of their augmentation.
     """
 
     images: Tensor
     labels: Tensor
-    rows: NDArray[np.int64]
+    rows: IntArray
     view: int = 0
 
 
 class Batches:
-    """Augmented training batches of one epoch after the other; the images lie on the device.
+    """Augmented training batches, epoch by epoch. The images lie on the device.
 
-    The images that do not fill a last batch are left out of that epoch: another order leaves out
-    others, and a batch of one has no batch statistics.
+    Images that do not fill a last batch are left out of that epoch. Each epoch has its own order,
+    so each leaves out other images; a batch of one would have no batch statistics.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Batches:
         context: Context,
         views: int | None = None,
     ) -> None:
-        """Epoch e shows view e of every image, or view e mod `views`."""
+        """Take view e of every image in epoch e, or view e mod `views`."""
         self._store = store.on(context)
         self._views = views
-        # On a CPU the model has all cores already: a thread beside it cost ResNet-8 a fifth.
+        # On a CPU the model uses all cores: one more thread made ResNet-8 a fifth slower.
         self._ahead = context.device.type != "cpu"
         self._augment = augmentation
         self.normalisation = normalisation
@@ -60,15 +60,15 @@ class Batches:
         self.batch_size = min(batch_size, len(store))
 
     @property
-    def numbers(self) -> NDArray[np.int64]:
-        """Each image's number in its source, in the order of the store, int64 [images]."""
+    def numbers(self) -> IntArray:
+        """Number of each image in its source, in the order of the store, int64 [images]."""
         return self._store.numbers
 
     def __len__(self) -> int:
         return len(self._store) // self.batch_size
 
     def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """Give the batches of an epoch, from number `first` on."""
+        """Yield the batches of an epoch, starting with number `first`."""
         order = permutation(len(self._store), self._seed, "order", epoch)
         view = epoch if self._views is None else epoch % self._views
         size = self.batch_size
@@ -79,32 +79,32 @@ class Batches:
         for part in parts:
             yield self._batch(part, view)
 
-    def _prepared_ahead(self, parts: list[NDArray[np.int64]], view: int) -> Iterator[Batch]:
+    def _prepared_ahead(self, parts: list[IntArray], view: int) -> Iterator[Batch]:
         """Prepare the next batch while the model works on this one."""
         if not parts:
             return
-        with ThreadPoolExecutor(1, "next batch") as beside:
-            coming = beside.submit(self._batch, parts[0], view)
+        with ThreadPoolExecutor(1, "next batch") as pool:
+            upcoming = pool.submit(self._batch, parts[0], view)
             for part in parts[1:]:
-                batch, coming = coming.result(), beside.submit(self._batch, part, view)
+                batch, upcoming = upcoming.result(), pool.submit(self._batch, part, view)
                 yield batch
-            yield coming.result()
+            yield upcoming.result()
 
     def in_order(self, view: int, batch_size: int) -> Iterator[Batch]:
-        """Give one view of every image once, in the order of the store."""
-        everything = np.arange(len(self._store))
-        for start in range(0, len(everything), batch_size):
-            yield self._batch(everything[start : start + batch_size], view)
+        """Yield one view of every image once, in the order of the store."""
+        positions = np.arange(len(self._store))
+        for start in range(0, len(positions), batch_size):
+            yield self._batch(positions[start : start + batch_size], view)
 
-    def _batch(self, places: NDArray[np.int64], view: int) -> Batch:
+    def _batch(self, positions: IntArray, view: int) -> Batch:
         store = self._store
         device = store.labels.device
-        # A copy that blocks would wait for all that the device has been given to do.
-        rows = torch.from_numpy(store.places(places)).to(device, non_blocking=True)
-        images = self._augment(store.images, rows, store.numbers[places], self._seed, view)
+        # A blocking copy would wait for all work that is queued on the device.
+        rows = torch.from_numpy(store.rows_at(positions)).to(device, non_blocking=True)
+        images = self._augment(store.images, rows, store.numbers[positions], self._seed, view)
         store.release()
-        labels = store.labels[torch.from_numpy(places).to(device, non_blocking=True)]
-        return Batch(self._normalise(images), labels, places, view)
+        labels = store.labels[torch.from_numpy(positions).to(device, non_blocking=True)]
+        return Batch(self._normalise(images), labels, positions, view)
 
 
 def evaluation_batches(
@@ -113,11 +113,18 @@ def evaluation_batches(
     context: Context,
     batch_size: int | None = None,
 ) -> Iterator[Batch]:
-    """All images of a store once, in order, never augmented; as many at once as suit the device."""
+    """Yield every image of a store once, in order, without augmentation.
+
+    Args:
+        store: images and labels.
+        normalisation: of the images.
+        context: where the network runs.
+        batch_size: images per batch; None: a size that suits the device.
+    """
     batch_size = batch_size or images_at_once(store.images.shape[2], context.device)
     normalise = Normaliser(normalisation, store.images.shape[2], context)
-    everything = np.arange(len(store))
+    positions = np.arange(len(store))
     for start in range(0, len(store), batch_size):
         part = slice(start, start + batch_size)
         images = context.to_device(store.part(start, batch_size))
-        yield Batch(normalise(images), context.to_device(store.labels[part]), everything[part])
+        yield Batch(normalise(images), context.to_device(store.labels[part]), positions[part])

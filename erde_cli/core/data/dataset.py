@@ -1,4 +1,4 @@
-"""A source of images with its three splits: train, calibration and test, provably disjoint."""
+"""A source of images and its three disjoint splits: train, calibration and test."""
 
 from __future__ import annotations
 
@@ -31,33 +31,31 @@ from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests
 
-_CHECKED_AT_ONCE = 1024  # images
-_HELD = 2000  # MB of decoded images held in memory where nothing else is said
+_MEMORY_LIMIT = 2000  # MB of decoded images held in memory by default
 
 
 class Reading(NamedTuple):
-    """How files of one's own become images: their side in pixels, rules, and what may be left out.
+    """How a user's files become images: side in pixels, pixel rules, whether files can be skipped.
 
-    memory_limit: MB; more stay in the mapped file of the cache.
+    memory_limit: MB; larger data sets stay in the memory-mapped file of the cache.
     """
 
     image_size: int
     rules: PixelRules
     skip_unreadable: bool = False
-    memory_limit: int = _HELD
+    memory_limit: int = _MEMORY_LIMIT
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source, and which of its images belong to which split; decodes what it is asked for."""
+    """A source and the numbers of the images in each split. `load` gives the pixels of a split."""
 
     source: ImageSource
     splits: dict[Split, IntArray]
     image_size: int
     fingerprint: str
-    memory_limit: int = _HELD  # MB; more stay in the mapped file of the cache
-    _decoded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
-    _checked: set[Split] = field(default_factory=set, repr=False)
+    memory_limit: int = _MEMORY_LIMIT  # as in `Reading`
+    _loaded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -66,113 +64,95 @@ class Dataset:
 
     @property
     def skipped(self) -> list[Path]:
-        """Files that could not be read so far, where the recipe says to skip them."""
+        """Unreadable files met so far that the recipe says to skip."""
         return self.source.skipped if isinstance(self.source, FolderSource) else []
 
     @cached_property
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation of the train split."""
-        return Normalisation.of_split(self.load("train"))
+        return Normalisation.of(self.load("train"))
 
     @property
     def rules(self) -> PixelRules:
-        """How its files become pixels."""
+        """How the files become pixels."""
         return self.source.rules if isinstance(self.source, FolderSource) else DEFAULT_RULES
 
     def short_digests(self, store: ImageStore) -> ShortDigests | None:
-        """Of the files of some images, uint64 [images]; None where they are no files."""
+        """Digest of each image's file, uint64 [images]; None if the images are not files."""
         source = self.source
         return source.short_digests[store.numbers] if isinstance(source, FolderSource) else None
 
     def load(self, split: Split, progress: Progress | None = None) -> ImageStore:
-        """Decode one split into memory, once, or find it in the cache.
+        """Images and labels of one split; later calls return the same store.
 
         Raises:
-            DataError: files cannot be read, or nothing is left.
+            DataError: files cannot be read, or no image is left.
         """
-        if split in self._decoded:
-            return self._decoded[split]
+        if split in self._loaded:
+            return self._loaded[split]
         source, numbers = self.source, self.splits[split]
-        shared = source.shared(self.memory_limit) if isinstance(source, FolderSource) else None
-        if shared is not None and isinstance(source, FolderSource):
-            images, numbers = shared.images, source.readable(numbers)
-            shared.check(numbers)
+        rows, mapping = None, None
+        if isinstance(source, FolderSource) and source.is_shared(self.memory_limit):
+            rows = numbers = source.readable(numbers)
+            source.decoded.check(numbers)
+            images, mapping = source.decoded.images, source.decoded.mapping
         else:
             images, numbers = source.read(numbers, self.image_size, progress)
         if len(numbers) == 0:
             raise DataError(
                 f"The {split} split has no readable image.",
-                expected="one image that can be decoded, or more",
-                hint="mend the files, or give other images",
+                expected="at least one image that can be decoded",
+                hint="repair the files, or give other images",
             )
-        labels = torch.from_numpy(self.source.labels[numbers])
-        lost = set(self.source.labels[self.splits[split]]) - set(labels.tolist())
+        labels = torch.from_numpy(source.labels[numbers])
+        lost = set(source.labels[self.splits[split]]) - set(labels.tolist())
         if split == "train" and lost:
             names = [self.class_names[label] for label in sorted(lost)][:10]
             raise DataError(
                 "A class has no readable training image.",
                 got=", ".join(map(repr, names)),
-                expected="one that can be decoded, or more, in each class",
-                hint="mend the files, or remove the folders of those classes",
+                expected="at least one image of each class that can be decoded",
+                hint="repair the files, or remove the folders of those classes",
             )
         pixels = torch.from_numpy(np.ascontiguousarray(images))
-        rows, mapping = (None, None) if shared is None else (numbers, shared.mapping)
-        self._decoded[split] = ImageStore(pixels, labels, numbers, rows, mapping)
-        return self._decoded[split]
+        self._loaded[split] = ImageStore(pixels, labels, numbers, rows, mapping)
+        return self._loaded[split]
 
-    def check(self, split: Split, progress: Progress | None = None) -> None:
-        """Check that one split can be decoded, once, and keep nothing of it.
+    def check(self, split: Split) -> None:
+        """Check that all files of one split can be decoded.
 
         Raises:
-            DataError: files cannot be read, and they are not to be skipped.
+            DataError: files cannot be read, and are not to be skipped.
         """
-        if split in self._checked:
-            return
-        numbers = self.splits[split]
-        if isinstance(self.source, FolderSource) and self.source.decoded is not None:
-            self.source.readable(numbers)
-            if progress is not None:
-                progress(len(numbers), len(numbers))
-            return
-        for start in range(0, len(numbers), _CHECKED_AT_ONCE):
-            self.source.read(numbers[start : start + _CHECKED_AT_ONCE], self.image_size)
-            if progress is not None:
-                progress(min(start + _CHECKED_AT_ONCE, len(numbers)), len(numbers))
-        self._checked.add(split)
-
-
-def rules_of(settings: Data) -> PixelRules:
-    """How a recipe's files become pixels."""
-    return PixelRules(settings.transparent, settings.bit_depth, settings.frames)
+        if isinstance(self.source, FolderSource):
+            self.source.readable(self.splits[split])
 
 
 def open_dataset(
     settings: Data, observer: Observer | None = None, rules: PixelRules | None = None
 ) -> Dataset:
-    """List a recipe's images and carve their splits.
+    """Open a recipe's images and carve out their splits.
 
-    A published data set is downloaded where it is missing, if the recipe says so. A folder's images
-    are decoded, all at once, unless the cache has them. The observer receives the progress.
+    A missing published data set is downloaded if the recipe says so. All images of a folder are
+    decoded, unless the cache has them.
 
-    The splits depend on the images, the fractions and `split_seed`, not on the run's seed: runs
-    with other seeds share them, so one teacher can serve them all.
+    The splits depend on the images, the fractions and `split_seed`, not on the run's seed. Runs
+    with different seeds share them, so one teacher can serve them all.
 
     Args:
-        settings: the section of the recipe.
-        observer: of downloads and decoding.
-        rules: how files become pixels, where a bundle says it.
+        settings: the data section of the recipe.
+        observer: receives the progress of downloads and decoding.
+        rules: how files become pixels; None: as the recipe says.
 
     Raises:
         DataError: images are missing, or a class has too few to be split.
         DownloadError: they cannot be downloaded.
     """
-    source = _open_source(settings, observer or Observer(), rules or rules_of(settings))
+    rules = rules or PixelRules(settings.transparent, settings.bit_depth, settings.frames)
+    source = _open_source(settings, observer or Observer(), rules)
     splits = carve(source, settings)
-    described = {
-        "images": source.digest(),
-        "splits": {name: numbers.tolist() for name, numbers in splits.items()},
-    }
-    fingerprint = digest_of(described)
+    lists = {name: numbers.tolist() for name, numbers in splits.items()}
+    fingerprint = digest_of({"images": source.digest(), "splits": lists})
     return Dataset(source, splits, settings.image_size, fingerprint, settings.memory_limit)
 
 
@@ -198,13 +178,13 @@ def open_labelled_folder(
     split: Split = "test",
     observer: Observer | None = None,
 ) -> Dataset:
-    """Open a user's own images for one split: `root/<split>/<class>/*`, or `root/<class>/*`.
+    """Open a user's labelled images for one split: `root/<split>/<class>/*`, or `root/<class>/*`.
 
     Raises:
         DataError: the folder has no images, or classes that the model does not know.
     """
-    named = CALIBRATION_FOLDERS if split == "calibration" else (split,)
-    inside = [name for name in named if name not in class_names and (root / name).is_dir()]
+    split_names = CALIBRATION_FOLDERS if split == "calibration" else (split,)
+    inside = [name for name in split_names if name not in class_names and (root / name).is_dir()]
     folder = root / inside[0] if inside else root
     if not folder.is_dir():
         raise DataError(
@@ -212,15 +192,15 @@ def open_labelled_folder(
             hint="give an existing one with --data",
             expected="a folder of images, one subfolder per class",
         )
-    there = class_names_in(folder)
-    unknown = sorted(set(there) - {one_form(name) for name in class_names})
-    if unknown or not there:
+    folders = class_names_in(folder)
+    unknown = sorted(set(folders) - {one_form(name) for name in class_names})
+    if unknown or not folders:
         raise DataError(
             f"The folders in {folder} are not the model's classes.",
             got=some_names(unknown) or "no folders",
             expected=f"one folder per class: {', '.join(class_names[:10])}",
-            hint="rename the folders, or give other images with --data; for images without labels: "
-            "erde predict BUNDLE FOLDER",
+            hint="rename the folders, or give other images with --data; to classify images without "
+            "labels, type erde predict BUNDLE FOLDER",
         )
     passed = PassedOver()
     listed = list_classes(folder, class_names, passed, may_lack=True)
@@ -232,10 +212,10 @@ def open_labelled_folder(
 def open_unlabelled_folder(
     root: Path, reading: Reading, *, split: Split, observer: Observer | None = None
 ) -> Dataset:
-    """Open every image below a folder for one split; all labels are 0 and mean nothing.
+    """Open every image below a folder for one split. All labels are 0 and have no meaning.
 
     Raises:
-        DataError: there is no such folder, or no image in it.
+        DataError: the folder does not exist, or contains no image.
     """
     if not root.is_dir():
         raise DataError(
@@ -257,7 +237,6 @@ def _as_one_split(
     observer = observer or Observer()
     source.passed_over.show(observer)
     source.decode(reading.image_size, observer)
-    assert source.decoded is not None  # noqa: S101
     for doubt in doubts(source.decoded.traits, source.rules):
         observer.warning(doubt)
     numbers = np.arange(len(source.paths), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Downloads of the published data sets: whole and verified files appear, or none."""
+"""Downloads of the published data sets. Only complete and verified files appear."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import socket
 import tarfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPException
@@ -18,7 +18,6 @@ from urllib.error import HTTPError, URLError
 
 from erde_cli.core.data.published_files import (
     Archive,
-    BadFile,
     addresses,
     archives_of,
     bad_files,
@@ -36,38 +35,47 @@ _UNPACKING = (tarfile.TarError, zlib.error, EOFError)
 
 
 def fetch(name: str, root: Path, observer: Observer, *, extra: bool = False) -> list[str]:
-    """Download and verify what is missing or corrupt; return the archives that were needed.
+    """Download and verify the archives whose files are missing or corrupt; return their names.
 
-    Files are made in a folder of their own below the root and are put in their places when their
-    checksums fit: what is stopped half-way leaves nothing behind.
+    Files are written to a temporary folder below the root, and moved once their checksums are
+    right. An interrupted download leaves nothing behind.
 
     Args:
         name: cifar10, cifar100 or svhn.
         root: folder of the published files.
         observer: receives the number of bytes downloaded.
-        extra: the extra images of svhn as well.
+        extra: include the extra images of svhn.
 
     Raises:
         DataError: the folder cannot be made or written to.
-        DownloadError: no network, a wrong checksum, a full disk.
+        DownloadError: no network, a wrong checksum, or a full disk.
     """
     archives = archives_of(name, extra=extra)
-    wanted = [(archive, bad_files(root, [archive])) for archive in archives]
-    wanted = [(archive, bad) for archive, bad in wanted if bad]
-    for done, (archive, bad) in enumerate(wanted):
+    needed = [(archive, bad_files(root, [archive])) for archive in archives]
+    needed = [(archive, bad) for archive, bad in needed if bad]
+    for done, (archive, bad) in enumerate(needed):
         try:
-            with _workplace(root) as workplace:
-                _make(archive, root, workplace, observer)
-                _put(bad, workplace, root)
+            with _temporary_folder(root) as folder:
+                _make(archive, root, folder, observer)
+                for problem in bad:
+                    path = root / problem.file.path
+                    path.parent.mkdir(exist_ok=True)
+                    (folder / problem.file.path).replace(path)
         except (OSError, HTTPException, RuntimeError, ValueError, *_UNPACKING) as error:
-            left = [archive for archive, _ in wanted[done:]]
-            raise _failed(name, root, left, _reason(error), extra=extra) from error
-    return [archive.name for archive, _ in wanted]
+            left = [archive for archive, _ in needed[done:]]
+            raise DownloadError(
+                f"{name} cannot be downloaded into {root}.",
+                got=_reason(error),
+                expected=addresses(name, left),
+                hint=f"solve that, then type {fetch_command(name, root, extra=extra)}; "
+                f"{by_hand(root, left)}",
+            ) from error
+    return [archive.name for archive, _ in needed]
 
 
 @contextmanager
-def _workplace(root: Path) -> Iterator[Path]:
-    """A folder on the disk of the root, which goes away at the end."""
+def _temporary_folder(root: Path) -> Iterator[Path]:
+    """A folder on the same disk as the root, removed at the end."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         made = TemporaryDirectory(dir=root, prefix=".erde-", ignore_cleanup_errors=True)
@@ -76,55 +84,44 @@ def _workplace(root: Path) -> Iterator[Path]:
             raise
         raise DataError(
             f"Cannot write into {root}: {error.strerror or error}.",
-            hint="name another folder, as data.root in the recipe, with --root, or in ERDE_DATA",
-            expected="a folder that may be written to",
+            hint="name another folder as data.root in the recipe, with --root, or in ERDE_DATA",
+            expected="a writable folder",
         ) from error
     with made as folder:
         yield Path(folder)
 
 
-def _make(archive: Archive, root: Path, workplace: Path, observer: Observer) -> None:
-    """Make an archive's files in the workplace, and see that they are whole."""
+def _make(archive: Archive, root: Path, folder: Path, observer: Observer) -> None:
+    """Write the verified files of an archive to a folder."""
     utils = torchvision_datasets().utils
-    path = root / archive.name  # it may lie there already, put there by hand or by torchvision
+    path = root / archive.name  # may exist already, put there by the user or by torchvision
     if md5_of(path) != archive.md5:
-        path = workplace / archive.name
+        path = folder / archive.name
         observer.note(f"Downloading {archive.url} into {root}")
-        with _reporting(observer, f"Downloading {archive.name}"), _impatient():
+        with _reporting(observer, f"Downloading {archive.name}"), _timeout():
             try:
-                utils.download_url(archive.url, workplace, archive.name, archive.md5)
-            except RuntimeError as error:  # of torchvision; does not say what came instead
-                raise RuntimeError(_compare(path, archive.md5) or str(error)) from error
+                utils.download_url(archive.url, folder, archive.name, archive.md5)
+            except RuntimeError as error:  # torchvision's does not describe the downloaded file
+                raise RuntimeError(_wrong_checksum(path, archive.md5) or str(error)) from error
     if archive.packed:
-        _unpack(path, archive, workplace)
-    bad = bad_files(workplace, [archive])
+        _unpack(path, archive, folder)
+    bad = bad_files(folder, [archive])
     if bad:
-        raise RuntimeError("the archive does not hold what it should: " + "; ".join(map(str, bad)))
+        raise RuntimeError("the archive has wrong contents: " + "; ".join(map(str, bad)))
 
 
-def _unpack(path: Path, archive: Archive, workplace: Path) -> None:
-    """Take the files that are wanted out of an archive, and nothing else, whatever it holds."""
-    wanted = {file.path for file in archive.files}
+def _unpack(path: Path, archive: Archive, folder: Path) -> None:
+    """Extract the archive's listed files to a folder, and no others."""
+    names = {file.path for file in archive.files}
     with tarfile.open(path) as packed:
         for member in packed:
-            content = (
-                packed.extractfile(member) if member.name in wanted and member.isreg() else None
-            )
-            if content is not None:
-                place = workplace / member.name
-                place.parent.mkdir(exist_ok=True)
-                with place.open("wb") as handle:
+            if member.name in names and member.isreg() and (content := packed.extractfile(member)):
+                (folder / member.name).parent.mkdir(exist_ok=True)
+                with (folder / member.name).open("wb") as handle:
                     copyfileobj(content, handle)
 
 
-def _put(bad: Sequence[BadFile], workplace: Path, root: Path) -> None:
-    for one in bad:
-        place = root / one.file.path
-        place.parent.mkdir(exist_ok=True)
-        (workplace / one.file.path).replace(place)
-
-
-def _compare(path: Path, expected: str) -> str | None:
+def _wrong_checksum(path: Path, expected: str) -> str | None:
     found = md5_of(path)
     return found and f"{path.stat().st_size:,} bytes with md5 {found}, expected md5 {expected}"
 
@@ -137,26 +134,14 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-def _failed(
-    name: str, root: Path, archives: Sequence[Archive], reason: str, *, extra: bool
-) -> DownloadError:
-    return DownloadError(
-        f"{name} cannot be downloaded into {root}.",
-        got=reason,
-        expected=addresses(name, archives),
-        hint=f"once that is mended: {fetch_command(name, root, extra=extra)}; "
-        f"{by_hand(root, archives)}",
-    )
-
-
 class _Bar:
-    """Takes the place of torchvision's own bar, which a live display would tear to pieces."""
+    """Replaces torchvision's progress bar, which would break a live display."""
 
     def __init__(
         self, observer: Observer, title: str, *, total: int | None = None, **options: Any
     ) -> None:
         del options
-        self._tell = partial(observer.progress, title)
+        self._report = partial(observer.progress, title)
         self._total = total
         self._done = 0
 
@@ -170,12 +155,12 @@ class _Bar:
         """Count bytes."""
         self._done += count
         if self._total:
-            self._tell(self._done, self._total)
+            self._report(self._done, self._total)
 
 
 @contextmanager
 def _reporting(observer: Observer, title: str) -> Iterator[None]:
-    """Send an observer what torchvision would show in a bar on stderr."""
+    """Send torchvision's progress to an observer instead of stderr."""
     utils = torchvision_datasets().utils
     bar = utils.tqdm
     utils.tqdm = partial(_Bar, observer, title)
@@ -186,8 +171,8 @@ def _reporting(observer: Observer, title: str) -> Iterator[None]:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Give up on a server that falls silent; torchvision would wait for ever."""
+def _timeout() -> Iterator[None]:
+    """Give up on a server that falls silent; torchvision would wait forever."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_SILENCE)
     try:

@@ -1,6 +1,6 @@
-"""Which split the images of a folder belong to: train/, and valid/ and test/ where they exist.
+"""The splits of a folder of images: train/, and valid/ and test/ if they exist.
 
-A folder of classes without any of these is all train; calibration and test are carved out of it.
+A folder of classes without these is all train; calibration and test are drawn from it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _LISTED = 10  # names in a message
 def folder_source(
     root: Path, *, skip_unreadable: bool = False, rules: PixelRules = DEFAULT_RULES
 ) -> FolderSource:
-    """List `root/train/<class>/*` and, where they exist, those of `root/valid` and `root/test`.
+    """List `root/train/<class>/*`, and the same in `root/valid` and `root/test` if they exist.
 
-    Where there is no train/, the classes may lie in the root itself: `root/<class>/*`.
+    Without train/, the classes can lie in the root itself: `root/<class>/*`.
 
     Raises:
-        DataError: a folder is missing or closed, there are fewer than two classes, a class is
-            empty, or images are in no folder of a class.
+        DataError: a folder is missing or cannot be read, there are fewer than two classes, a class
+            is empty, or images are not in class folders.
     """
     train = train_folder(root)
     names = class_names_in(train)
@@ -54,12 +54,13 @@ def folder_source(
         )
     held_out = _calibration_folder(root)
     folders = [root / held_out] if held_out else []
-    folders += [root / "test"] if _is_there(root / "test") else []
+    has_test = _exists(root / "test")
+    folders += [root / "test"] if has_test else []
     for folder in folders:
-        parts.append(_own_split(folder, train, names, passed))
+        parts.append(_split_folder(folder, train, names, passed))
     count_next_to(root, ("train", "test", held_out), passed)
     part = np.repeat(np.arange(len(parts)), [len(files) for files, _ in parts])
-    is_test = part == len(parts) - 1 if _is_there(root / "test") else None
+    is_test = part == len(parts) - 1 if has_test else None
     return FolderSource(
         root,
         names,
@@ -74,10 +75,10 @@ def folder_source(
 
 
 def train_folder(root: Path) -> Path:
-    """The folder that holds a folder for each class of the training images: train/, or the root.
+    """The folder that contains the class folders of the training images: train/, or the root.
 
     Raises:
-        DataError: neither does.
+        DataError: neither contains any.
     """
     train = root / "train"
     if is_folder(train):
@@ -92,78 +93,80 @@ def train_folder(root: Path) -> Path:
 
 
 def _too_few_classes(train: Path, names: Sequence[str]) -> DataError:
-    loose = count_loose_images(train)
-    if not names and loose:
-        return DataError(
-            f"The images in {train} are in no folder of a class, so nothing says what they show.",
-            got=f"{loose:,} images without labels",
-            expected=f"{train.name}/<class>/*, two classes or more",
-            hint="make a folder for each class, and put its images there",
-        )
     hint = "make a folder for each class, and put its images there"
+    if not names and (loose := count_loose_images(train)):
+        return _unlabelled(train, loose, f"{train.name}/<class>/*, two classes or more", hint)
     inside = train / names[0] if names else train
     if names and len(class_names_in(inside)) > 1:
-        hint = f"where the classes are those in {inside}, name that folder; else {hint}"
+        hint = f"if the classes are the folders in {inside}, name that folder; otherwise {hint}"
     return DataError(
         f"A classifier needs two classes or more; {train} has {len(names)}.",
-        got=some_names(names) or "no folder of a class",
-        expected="one folder per class in it",
+        got=some_names(names) or "no class folders",
+        expected="one folder per class",
         hint=hint,
     )
 
 
-def _is_there(folder: Path) -> bool:
-    """Whether a split has a folder of its own.
+def _unlabelled(folder: Path, count: int, expected: str, hint: str) -> DataError:
+    return DataError(
+        f"The images in {folder} have no labels, because they are not in class folders.",
+        got=f"{count:,} images without labels",
+        expected=expected,
+        hint=hint,
+    )
+
+
+def _exists(folder: Path) -> bool:
+    """Whether a split has its own folder.
 
     Raises:
-        DataError: something else has its name.
+        DataError: the path is not a folder.
     """
     if not is_folder(folder) and os.path.lexists(folder):
         raise DataError(
-            f"{folder} is no folder.",
-            got="a file, or a link that leads nowhere",
-            expected=f"{folder.name}/<class>/*, or nothing of that name",
+            f"{folder} is not a folder.",
+            got="a file or a broken link",
+            expected=f"{folder.name}/<class>/*, or nothing with that name",
             hint=f"remove {folder}, or make it a folder of images",
         )
     return is_folder(folder)
 
 
 def _calibration_folder(root: Path) -> str:
-    """Name of the folder that is the calibration split; empty where there is none.
+    """Name of the folder with the calibration split; empty if there is none.
 
     Raises:
         DataError: there are several.
     """
-    there = [name for name in CALIBRATION_FOLDERS if _is_there(root / name)]
-    if len(there) > 1:
+    candidates = [name for name in CALIBRATION_FOLDERS if _exists(root / name)]
+    if len(candidates) > 1:
         raise DataError(
             f"Several folders in {root} could be the calibration split.",
-            got=", ".join(there),
-            expected=f"one of {', '.join(CALIBRATION_FOLDERS)}, or none",
+            got=", ".join(candidates),
+            expected=f"at most one of {', '.join(CALIBRATION_FOLDERS)}",
             hint="put their images into one of them, or move the others elsewhere",
         )
-    return there[0] if there else ""
+    return candidates[0] if candidates else ""
 
 
-def _own_split(
+def _split_folder(
     folder: Path, train: Path, names: Sequence[str], passed: PassedOver
 ) -> tuple[list[str], IntArray]:
-    """List a split that has a folder of its own.
+    """List a split that has its own folder: paths, and labels int64 [files].
 
     Raises:
-        DataError: it has no folder per class, or classes that train lacks.
+        DataError: it has no class folders, or classes that train lacks.
     """
-    there = class_names_in(folder)
-    loose = 0 if there else count_loose_images(folder)
-    if loose:
-        raise DataError(
-            f"The images in {folder} are in no folder of a class, so nothing says what they show.",
-            got=f"{loose:,} images without labels",
-            expected=f"{folder.name}/<class>/*, with the classes of {train}",
-            hint=f"move {folder} elsewhere; once a network is trained, classify its images with: "
+    classes = class_names_in(folder)
+    if not classes and (loose := count_loose_images(folder)):
+        raise _unlabelled(
+            folder,
+            loose,
+            f"{folder.name}/<class>/*, with the classes of {train}",
+            f"move {folder} elsewhere; a trained network classifies its images with: "
             "erde predict BUNDLE FOLDER",
         )
-    unknown = sorted(set(there) - set(names))
+    unknown = sorted(set(classes) - set(names))
     if unknown:
         raise DataError(
             f"The {folder.name} split has classes that train lacks: {some_names(unknown)}.",
@@ -174,7 +177,7 @@ def _own_split(
 
 
 def _refuse_other_case(root: Path) -> None:
-    """Check that no split is overlooked for a capital letter.
+    """Check that no split folder would be ignored because of a capital letter.
 
     Raises:
         DataError: one would be.
@@ -183,7 +186,7 @@ def _refuse_other_case(root: Path) -> None:
         name = path.name.lower()
         if name in _SPLIT_FOLDERS and name != path.name and not (root / name).exists():
             raise DataError(
-                f"{path} would not be read: folders of splits have small letters.",
+                f"{path} would be ignored: names of split folders are lowercase.",
                 got=path.name,
                 expected=name,
                 hint=f"rename it: mv {path} {root / name}",
@@ -191,29 +194,29 @@ def _refuse_other_case(root: Path) -> None:
 
 
 def _no_train(root: Path, train: Path) -> DataError:
-    """Say what there is in the place of training images."""
+    """The error of a folder without training images, with what it contains instead."""
     got, hint = f"no folder {train}", ""
     inside = class_names_in(root) if is_folder(root) else ()
-    alike = [name for name in inside if name.lower() in ("train", "training")]
+    similar = [name for name in inside if name.lower() in ("train", "training")]
     if not is_folder(root):
         got = "a file" if os.path.isfile(root) else "no such folder"  # noqa: PTH113 (long names)
         hint = "unpack it, and " if got == "a file" else ""
-    elif alike:
-        got += f", but {alike[0]!r}"
-        hint = f"rename it: mv {root / alike[0]} {train}; or "
+    elif similar:
+        got += f", but {similar[0]!r}"
+        hint = f"rename it: mv {root / similar[0]} {train}; or "
     elif inside:
         got += f", but {some_names(inside)}"
         hint = "put the classes to train on into a folder train; or "
     return DataError(
         f"There are no training images in {root}.",
         got=got,
-        expected="train/<class>/*.png (or another image format) in it, or <class>/*.png",
+        expected="train/<class>/*.png or <class>/*.png in it, in any image format",
         hint=f"{hint}name your folder as data.root in the recipe, or with erde run RECIPE "
         "--set data.root=FOLDER",
     )
 
 
 def some_names(names: Sequence[str]) -> str:
-    """The first of some names, quoted, and how many more there are."""
+    """The first names, quoted, and the number of the others, for a message."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(repr(name) for name in names[:_LISTED]) + more

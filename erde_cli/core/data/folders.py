@@ -5,34 +5,30 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from erde_cli.core.arrays import ImageArray, IntArray
+from erde_cli.core.arrays import BoolArray, ImageArray, IntArray
 from erde_cli.core.data.sources import Progress
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.images.decoded import DecodedImages
-from erde_cli.core.images.decoders import decode_in_order
 from erde_cli.core.images.image_cache import decoded_images
-from erde_cli.core.images.image_files import cannot_open, start_below
+from erde_cli.core.images.image_files import start_below
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
-from erde_cli.core.storage.files import digest_of_file
-from erde_cli.core.storage.short_digests import ShortDigests, first_of_each, short_digests
+from erde_cli.core.storage.short_digests import ShortDigests, first_of_each
 
 _LISTED = 10  # unreadable files named in a message
 _MEGABYTE = 1_000_000
 
 
 class UnreadableError(DataError):
-    """Files that are no readable image; `problems` holds each with its reason."""
+    """Files that cannot be read as images; `problems` holds each with its reason."""
 
     def __init__(self, root: Path, problems: list[tuple[Path, str]]) -> None:
         several = len(problems) > 1
@@ -40,95 +36,97 @@ class UnreadableError(DataError):
             f"{len(problems)} file{'s' * several} under {root} cannot be read as "
             f"{'images' if several else 'an image'}:\n"
             + _listing([f"{path}: {reason}" for path, reason in problems]),
-            expected="whole image files of a format that Pillow reads",
-            hint="mend or remove them, or put unreadable: skip into the recipe's data section",
+            expected="complete image files in a format that Pillow reads",
+            hint="repair or remove them, or put unreadable: skip into the recipe's data section",
         )
         self.root = root
         self.problems = problems
 
 
 class GivenSplit(NamedTuple):
-    """A split that has a folder of its own, such as valid/: its name, and which files lie there."""
+    """A split with its own folder, such as valid/: the folder's name, and a mask of its files.
+
+    files: bool [files of the source].
+    """
 
     folder: str
-    files: NDArray[np.bool_]
+    files: BoolArray
 
 
 @dataclass
 class FolderSource:
-    """Files in folders, one folder a class.
+    """Files in folders, one folder per class. They are listed first, and read by `decode`.
 
-    is_test, calibration: what lies in folders of its own. rules: how files become pixels.
-    passed_over: what was left out when they were listed.
+    paths: of every file. labels: int64 [files]. is_test: bool [files]; None without a test folder.
+    skip_unreadable: leave out files that are not readable images instead of raising an error.
+    rules: how files become pixels. calibration: the calibration folder, if there is one.
+    passed_over: files that the listing left out. skipped: unreadable files met so far.
+    decoded: all images; set by `decode`.
     """
 
     root: Path
     class_names: tuple[str, ...]
     paths: list[str]
     labels: IntArray
-    is_test: NDArray[np.bool_] | None
+    is_test: BoolArray | None
     skip_unreadable: bool = False
     rules: PixelRules = DEFAULT_RULES
     calibration: GivenSplit | None = None
     passed_over: PassedOver = field(default_factory=PassedOver)
     skipped: list[Path] = field(default_factory=list)
-    decoded: DecodedImages | None = None
+    decoded: DecodedImages = field(init=False, repr=False)
 
     @cached_property
     def files(self) -> list[Path]:
-        """Every file; made of `paths` when it is wanted, which takes longer than to list them."""
+        """Path of every file. Making them from `paths` takes longer than listing the folder."""
         return [Path(path) for path in self.paths]
 
     @property
-    def is_calibration(self) -> NDArray[np.bool_] | None:
-        """Which files are the calibration split's, bool [files]; None: it is carved from train."""
+    def is_calibration(self) -> BoolArray | None:
+        """Mask of the calibration files, bool [files]; None: they are drawn from train."""
         return None if self.calibration is None else self.calibration.files
 
-    @cached_property
+    @property
     def short_digests(self) -> ShortDigests:
-        """Of the content of every file, uint64 [files]."""
-        if self.decoded is not None:
-            return self.decoded.files
-        return short_digests([_digest(path) for path in self.files])
+        """Digest of the content of every file, uint64 [files]."""
+        return self.decoded.files
 
     @cached_property
     def first_same(self) -> IntArray:
-        """Number of the first file with the same content, int64 [files]; of images alone."""
+        """Number of the first file with the same content, int64 [files].
+
+        An unreadable file counts as its own first.
+        """
         first = first_of_each(self.short_digests)
-        bad = np.array([*self.decoded.unreadable] if self.decoded else [], dtype=np.int64)
-        first[bad] = bad
+        unreadable = np.array([*self.decoded.unreadable], dtype=np.int64)
+        first[unreadable] = unreadable
         return first
 
     def decode(self, size: int, observer: Observer) -> None:
-        """Have all images at hand at one size, from the cache if they are there.
+        """Decode all images at size x size pixels, or take them from the cache.
 
         Raises:
             DataError: a file cannot be opened, or changes meanwhile.
         """
         self.decoded = decoded_images(
-            self.root, self.paths, (size, self.rules), self._total, observer
+            self.root, self.paths, (size, self.rules), self._digest_of, observer
         )
 
-    def shared(self, limit: int) -> DecodedImages | None:
-        """All images, where they are to stay where they are: those of a split are no copies.
+    def is_shared(self, limit: int) -> bool:
+        """Whether all splits use the decoded images in place, without copies.
 
         Args:
-            limit: of what is copied from the cache into memory, in MB.
+            limit: largest size in MB that is copied from the cache's file into memory.
         """
-        if self.decoded is None or (
-            self.decoded.mapping is not None and self.decoded.images.nbytes <= limit * _MEGABYTE
-        ):
-            return None
-        return self.decoded
+        in_memory = self.decoded.mapping is None
+        return in_memory or self.decoded.images.nbytes > limit * _MEGABYTE
 
     def digest(self) -> str:
         """SHA-256 of the path (below the root), label and bytes of every file."""
-        if self.decoded is not None:
-            return self.decoded.digest
-        return self._total([_digest(path) for path in self.files])
+        return self.decoded.digest
 
-    def _total(self, digests: Sequence[str]) -> str:
-        """Digest of the source, from the SHA-256 of each file; without any, of the classes."""
+    def _digest_of(self, digests: Sequence[str]) -> str:
+        """Digest of the source from the SHA-256 of each file; of the classes alone without any."""
         total = hashlib.sha256("\0".join(self.class_names).encode())
         start = start_below(self.root)
         for path, digest in zip(self.paths, digests, strict=False):
@@ -138,57 +136,28 @@ class FolderSource:
     def read(
         self, numbers: IntArray, size: int, progress: Progress | None = None
     ) -> tuple[ImageArray, IntArray]:
-        """Decode images: uint8 [n, size, size, 3], and the numbers that could be read [n].
+        """Copy decoded images, uint8 [n, size, size, 3], and the numbers of those readable [n].
 
         Raises:
-            DataError: files cannot be read, and they are not to be skipped.
+            DataError: files cannot be read, and are not to be skipped.
         """
-        if self.decoded is not None and self.decoded.images.shape[1] == size:
-            numbers = self.readable(numbers)
-            return self.decoded.take(numbers), numbers
-        images = np.empty((len(numbers), size, size, 3), dtype=np.uint8)
-        readable = np.ones(len(numbers), dtype=bool)
-        problems: list[tuple[Path, str]] = []
-        files = [self.files[number] for number in numbers]
-        content = sum(path.stat().st_size for path in files if path.exists())
-        with closing(
-            decode_in_order([str(path) for path in files], (size, self.rules), content)
-        ) as chunks:
-            for start, found in chunks:
-                done = start + len(found.digests)
-                pixels = np.frombuffer(found.pixels, np.uint8)
-                images[start:done] = pixels.reshape(-1, size, size, 3)
-                for place, reason in {**found.unreadable, **found.unopened}.items():
-                    readable[start + place] = False
-                    problems.append((files[start + place], reason))
-                if progress is not None:
-                    progress(done, len(numbers))
-        self._tell(problems)
-        return (images if readable.all() else images[readable]), numbers[readable]
+        del size, progress  # `decode` has read them all at one size
+        numbers = self.readable(numbers)
+        return self.decoded.take(numbers), numbers
 
     def readable(self, numbers: IntArray) -> IntArray:
-        """Those of some images that could be decoded, where all have been.
+        """Numbers of those images that could be decoded, in the same order.
 
         Raises:
-            DataError: some could not, and they are not to be skipped.
+            DataError: some could not, and are not to be skipped.
         """
-        lost = self.decoded.unreadable if self.decoded is not None else {}
-        bad = [int(number) for number in numbers if int(number) in lost] if lost else []
-        self._tell([(self.files[number], lost[number]) for number in bad])
-        return numbers[~np.isin(numbers, bad)] if bad else numbers
-
-    def _tell(self, problems: list[tuple[Path, str]]) -> None:
-        if problems and not self.skip_unreadable:
-            raise UnreadableError(self.root, problems)
+        reasons = self.decoded.unreadable
+        bad = [int(number) for number in numbers if int(number) in reasons] if reasons else []
+        if bad and not self.skip_unreadable:
+            raise UnreadableError(self.root, [(self.files[n], reasons[n]) for n in bad])
         known = set(self.skipped)
-        self.skipped += [path for path, _ in problems if path not in known]
-
-
-def _digest(path: Path) -> str:
-    try:
-        return digest_of_file(path)
-    except OSError as error:
-        raise cannot_open(path, error.strerror or str(error)) from error
+        self.skipped += [self.files[n] for n in bad if self.files[n] not in known]
+        return numbers[~np.isin(numbers, bad)] if bad else numbers
 
 
 def _listing(lines: list[str]) -> str:

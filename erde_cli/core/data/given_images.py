@@ -1,4 +1,4 @@
-"""Images in any form that a caller may hold, as pixels of one size."""
+"""Images in any form that a caller can pass, as pixels of one size."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
 
 
 class BinaryFile(Protocol):
-    """A file object that is open in binary mode, or what reads like one."""
+    """A file object in binary mode, or any object with the same `read`."""
 
     def read(self, size: int = ..., /) -> bytes:
-        """Give the next bytes, none at the end."""
+        """Return the next bytes, none at the end."""
         ...
 
 
@@ -50,8 +50,8 @@ _EXPECTED = (
 _SINGLE = (str, os.PathLike, Encoded, Image.Image)
 _BLOCK = 1_000_000  # bytes read at once
 
-# Filters of warnings belong to the whole process: two threads that set them at once would put back
-# what the other one had set.
+# Warning filters belong to the process: threads that change them at the same time would restore
+# each other's filters.
 _filters = Lock()
 
 
@@ -61,19 +61,24 @@ def pixels_of(
     at_once: int,
     rules: PixelRules = DEFAULT_RULES,
 ) -> Iterator[Tensor]:
-    """Bring images to size x size, as everywhere in erde: uint8 [up to at_once, size, size, 3].
+    """Pixels of images, resized to size x size, in batches: uint8 [batch, size, size, 3].
+
+    Args:
+        images: one image, several, or an array with four dimensions.
+        size: side in pixels.
+        at_once: images per batch; the last batch can be smaller.
+        rules: how images become RGB.
 
     Raises:
-        DataError: something is no image.
+        DataError: an object is not an image, or cannot be read.
     """
-    rest = enumerate(_each(images))
-    while some := list(islice(rest, at_once)):
-        arrays = [_pixels(image, size, rules, position) for position, image in some]
+    numbered = enumerate(_each(images))
+    while batch := list(islice(numbered, at_once)):
+        arrays = [_pixels(image, size, rules, position) for position, image in batch]
         yield torch.from_numpy(np.stack(arrays))
 
 
 def _each(images: GivenImage | Iterable[GivenImage]) -> Iterator[GivenImage]:
-    """One image by itself; of an array with four dimensions, each of its images."""
     if isinstance(images, _SINGLE) or _is_file(images):
         return iter([images])
     if isinstance(images, np.ndarray | Tensor):
@@ -88,7 +93,7 @@ def _each_of(images: np.ndarray[Any, Any] | Tensor) -> Iterator[GivenImage]:
         return iter([images])
     try:
         return iter(images)
-    except Exception as error:  # a sparse tensor has no images one after the other
+    except Exception as error:  # a sparse tensor cannot be iterated
         raise _refused(images, "") from error
 
 
@@ -113,12 +118,12 @@ def _pixels(image: GivenImage, size: int, rules: PixelRules, position: int) -> I
 
 
 def _array(image: object, where: str) -> ImageArray:
-    """An array, or a tensor as one; of a type and a shape that images have."""
+    """The image as an array, uint8 [height, width, 3] or [height, width]."""
     array = image
     if isinstance(image, Tensor):
         try:
             array = image.detach().cpu().numpy()
-        except Exception as error:  # sparse ones, bfloat16, those without a value
+        except Exception as error:  # sparse tensors, bfloat16, tensors without a value
             raise _refused(image, where) from error
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or not _has_shape(array):
         raise _refused(image, where)
@@ -132,22 +137,25 @@ def _has_shape(image: np.ndarray[Any, Any]) -> bool:
 def _of_path(image: str | os.PathLike[str], size: int, rules: PixelRules, where: str) -> ImageArray:
     try:
         path = os.fsdecode(image)
-    except Exception as error:  # it names no path
+    except Exception as error:  # not a path
         raise _refused(image, where) from error
     with _filters:
-        found = decode_files([path], size, rules)
-    if found.unreadable:
-        reason = {**found.unreadable, **found.unopened}[0]
+        decoded = decode_files([path], size, rules)
+    if decoded.unreadable:
+        reason = {**decoded.unreadable, **decoded.unopened}[0]
         raise DataError(
             f"{path} cannot be read as an image: {reason}.",
             expected="an image file that Pillow reads",
-            hint="mend the file, or leave it out",
+            hint="repair the file, or leave it out",
         )
-    return np.frombuffer(found.pixels, np.uint8).reshape(size, size, 3)
+    return np.frombuffer(decoded.pixels, np.uint8).reshape(size, size, 3)
 
 
 def _read(file: BinaryFile, where: str) -> bytes | None:
-    """All bytes of a file object from where it stands, which stays open; None of a giant."""
+    """All bytes of a file object from its position; None if they are more than LARGEST_FILE.
+
+    The file object stays open.
+    """
     parts: list[bytes] = []
     left = LARGEST_FILE
     try:
@@ -156,12 +164,12 @@ def _read(file: BinaryFile, where: str) -> bytes | None:
             left -= len(part)
             if left < 0:
                 return None
-    except Exception as error:  # it is closed, or not what it seems
+    except Exception as error:  # closed, or not a file object
         raise DataError(
             f"A file object{where} cannot be read: {brief(reason_of(error))}.",
             got=type(file).__name__,
-            expected="a file object whose read() gives bytes",
-            hint="open it by open(path, 'rb') and give it before it is closed, or give its bytes",
+            expected="a file object whose read() returns bytes",
+            hint="open it with open(path, 'rb') and pass it before it is closed, or pass its bytes",
         ) from error
     return b"".join(parts)
 
@@ -169,7 +177,7 @@ def _read(file: BinaryFile, where: str) -> bytes | None:
 def _parts(file: Any) -> Iterator[Any]:
     try:
         part = file.read(_BLOCK)
-    except TypeError:  # it takes no size
+    except TypeError:  # read() takes no size
         yield file.read()
         return
     while part:
@@ -181,9 +189,9 @@ def _required_bytes(part: object) -> bytes:
     if isinstance(part, bytes | bytearray):
         return bytes(part)
     if inspect.iscoroutine(part):
-        part.close()  # nobody will await it
-        raise TypeError("read() has to be awaited")
-    raise TypeError(f"read() gives {type(part).__name__} in the place of bytes")
+        part.close()  # it will never be awaited
+        raise TypeError("read() must be awaited")
+    raise TypeError(f"read() returns {type(part).__name__}, not bytes")
 
 
 def _of_bytes(content: Encoded | None, size: int, rules: PixelRules, where: str) -> ImageArray:
@@ -194,13 +202,13 @@ def _of_bytes(content: Encoded | None, size: int, rules: PixelRules, where: str)
         whole = bytes(content) if content is not None and count <= LARGEST_FILE else None
         with _filters, strict_about_bombs():
             return np.asarray(decode(whole, size, rules)[0])
-    except Exception as error:  # decoders raise anything on bad bytes
+    except Exception as error:  # decoders raise any exception on bad bytes
         raise DataError(
             f"The bytes{where} cannot be read as an image: {brief(reason_of(error))}.",
             got=f"{count:,} bytes" + " or more" * (content is None),
             expected="all bytes of an image file that Pillow reads",
-            hint="see that all of it has arrived; a file object is read from where it stands, so "
-            "that file.seek(0) may be missing",
+            hint="check that the bytes are complete; a file object is read from its position, so "
+            "call file.seek(0) first",
         ) from error
 
 
@@ -215,7 +223,7 @@ def _converted(image: Image.Image, size: int, rules: PixelRules, where: str) -> 
         raise DataError(
             f"An image{where} cannot be used: {brief(reason_of(error))}.",
             expected=_EXPECTED,
-            hint="give it before it is closed, and convert it with image.convert('RGB') first",
+            hint="pass it before it is closed, and convert it with image.convert('RGB') first",
         ) from error
 
 
@@ -225,9 +233,9 @@ def _refused(image: object, where: str) -> DataError:
         with suppress(Exception):  # a nested tensor has no shape
             got += f" of {image.dtype}, {list(image.shape)}"
     return DataError(
-        f"This is no image{where}.",
+        f"This is not an image{where}.",
         got=got,
         expected=_EXPECTED,
-        hint="values from 0 to 1 become pixels by (255 * image).round(), channels go last by "
-        "permute(1, 2, 0)",
+        hint="scale values from 0 to 1 with (255 * image).round(), and move channels to the end "
+        "with permute(1, 2, 0)",
     )

@@ -1,7 +1,7 @@
-"""The files of the published data sets: which they are, where they lie, whether they are whole.
+"""The files of the published data sets: names, location and checksums.
 
-File names, checksums and addresses are those of torchvision's classes; here are no copies. Files
-lie as torchvision lays them, so that a folder it has filled serves erde as well.
+File names, checksums and URLs come from torchvision's classes. Files lie where torchvision puts
+them, so erde can use a folder that torchvision has filled.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SVHN_PAGE = "http://ufldl.stanford.edu/housenumbers/"
 
 @dataclass(frozen=True)
 class Published:
-    """Plain facts of a published data set, as its page tells them."""
+    """Facts about a published data set, from its web page."""
 
     name: str
     classes: int
@@ -45,7 +45,7 @@ PUBLISHED = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file: its path below the root, and its MD5."""
+    """A file: its path below the root, and its MD5 in hexadecimal digits."""
 
     path: str
     md5: str
@@ -53,7 +53,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Archive:
-    """What is downloaded in one piece, and the files that it holds."""
+    """A download, and the files that it contains."""
 
     url: str
     name: str
@@ -62,19 +62,19 @@ class Archive:
 
     @property
     def packed(self) -> bool:
-        """Whether it is to be unpacked; otherwise it is the file itself."""
+        """Whether it must be unpacked; otherwise it is the file itself."""
         return self.files != (DataFile(self.name, self.md5),)
 
 
 @dataclass(frozen=True)
 class BadFile:
-    """A file that is missing (`found` is None), or whose MD5 is another (`found`)."""
+    """A file that is missing (`found` is None), or has the wrong MD5 (`found`)."""
 
     file: DataFile
     found: str | None
 
     def __str__(self) -> str:
-        """Return what is wrong in one line."""
+        """Describe the problem in one line."""
         if self.found is None:
             return f"{self.file.path}: missing"
         return f"{self.file.path}: corrupt, got md5 {self.found}, expected md5 {self.file.md5}"
@@ -84,32 +84,29 @@ def data_root(given: str | None = None) -> Path:
     """Folder of the published files: the given one, else $ERDE_DATA, else one in the user's cache.
 
     Raises:
-        DataError: something that is no folder is there.
+        DataError: the path is not a folder, or there is no home folder.
     """
-    hint = f"export {ROOT_VARIABLE}=FOLDER, or name it as data.root in the recipe or with --root"
+    hint = f"type export {ROOT_VARIABLE}=FOLDER, or set data.root in the recipe, or give --root"
     try:
         root = Path(given or os.environ.get(ROOT_VARIABLE) or user_cache() / "erde" / "data")
         root = root.expanduser().absolute()
     except RuntimeError as error:  # there is no home folder
         raise DataError(
-            "There is no folder for data sets.",
-            got=str(error),
-            hint=hint,
-            expected="a folder that can be found",
+            "There is no folder for data sets.", got=str(error), expected="a folder", hint=hint
         ) from error
     if root.exists() and not root.is_dir():
         raise DataError(
-            f"{root} is a file, and no folder for data sets.", hint=hint, expected="a folder"
+            f"{root} is a file, not a folder.", expected="a folder for data sets", hint=hint
         )
     return root
 
 
 def archives_of(name: str, *, extra: bool = False) -> list[Archive]:
-    """Everything that a data set is made of, as torchvision has it.
+    """All archives of a data set, as torchvision lists them.
 
     Args:
         name: cifar10, cifar100 or svhn.
-        extra: the extra images of svhn as well.
+        extra: include the extra images of svhn.
     """
     kind = getattr(torchvision_datasets(), name.upper())
     if name == "svhn":
@@ -121,12 +118,12 @@ def archives_of(name: str, *, extra: bool = False) -> list[Archive]:
 
 
 def published_splits(*, extra: bool) -> tuple[str, ...]:
-    """The splits of a data set, by torchvision's names for those of svhn."""
+    """Names of a data set's splits, as torchvision names those of svhn."""
     return ("train", "test", "extra") if extra else ("train", "test")
 
 
 def bad_files(root: Path, archives: Sequence[Archive]) -> list[BadFile]:
-    """The files that are missing or corrupt, by their MD5 alone; none of them is unpickled.
+    """The files that are missing or corrupt, by MD5. No file is unpickled.
 
     Raises:
         DataError: a file cannot be read.
@@ -139,7 +136,7 @@ def md5_of(path: Path) -> str | None:
     """MD5 of a file, 32 hexadecimal digits, or None if it is missing.
 
     Raises:
-        DataError: it cannot be read.
+        DataError: the file cannot be read.
     """
     try:
         if not path.is_file():
@@ -148,49 +145,50 @@ def md5_of(path: Path) -> str | None:
     except OSError as error:
         raise DataError(
             f"Cannot read {path}: {error.strerror or error}.",
-            expected="a file that may be opened",
-            hint="let yourself read it, or remove it and download it again",
+            expected="a readable file",
+            hint="change its permissions, or remove it and download it again",
         ) from error
     return md5
 
 
 def require_whole(name: str, root: Path, *, extra: bool = False) -> None:
-    """Check that every file of a data set is there and whole.
+    """Check that every file of a data set exists and has the right checksum.
 
     Raises:
-        DataError: some are not; it names each of them, and says how to get it.
+        DataError: some do not; the message names each of them and how to get it.
     """
     archives = archives_of(name, extra=extra)
     bad = bad_files(root, archives)
     if not bad:
         return
-    missing = sum(one.found is None for one in bad)
+    missing = sum(problem.found is None for problem in bad)
     total = sum(len(archive.files) for archive in archives)
-    wanted = {one.file for one in bad}
-    archives = [archive for archive in archives if wanted & set(archive.files)]
+    files = {problem.file for problem in bad}
+    archives = [archive for archive in archives if files & set(archive.files)]
     raise DataError(
-        f"{name} is not whole in {root}:\n" + "\n".join(f"  {one}" for one in bad),
+        f"Files of {name} are missing or corrupt in {root}:\n"
+        + "\n".join(f"  {problem}" for problem in bad),
         got=f"{missing} missing and {len(bad) - missing} corrupt of {total} files",
         expected=addresses(name, archives),
-        hint=f"{fetch_command(name, root, extra=extra)}, or type --set data.download=true with "
+        hint=f"{fetch_command(name, root, extra=extra)}, or add --set data.download=true to "
         f"erde run; {by_hand(root, archives)}",
     )
 
 
 def addresses(name: str, archives: Sequence[Archive]) -> str:
-    """Where archives are found, and their checksums."""
+    """URLs and checksums of archives, for a message."""
     listed = ", ".join(f"{archive.url} (md5 {archive.md5})" for archive in archives)
     return f"the files of {listed}; see {PUBLISHED[name].page}"
 
 
 def fetch_command(name: str, root: Path, *, extra: bool) -> str:
     """The command that downloads a data set into a folder."""
-    where = "" if root == data_root() else f" --root {quote(str(root))}"
-    return f"erde data fetch {name}{where}{' --extra' if extra else ''}"
+    option = "" if root == data_root() else f" --root {quote(str(root))}"
+    return f"erde data fetch {name}{option}{' --extra' if extra else ''}"
 
 
 def by_hand(root: Path, archives: Sequence[Archive]) -> str:
-    """How to do without erde's download."""
+    """How to install archives without erde's download, for a message."""
     folder = quote(str(root))
     put = f"by hand: put {' and '.join(archive.name for archive in archives)} into {folder}"
     unpack = [

@@ -1,13 +1,12 @@
-"""Which images belong to train, calibration and test: disjoint, and a function of the images."""
+"""The images of train, calibration and test: disjoint, and a function of the images."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from erde_cli.core.arrays import IntArray
+from erde_cli.core.arrays import BoolArray, IntArray
 from erde_cli.core.data.sources import ImageSource
 from erde_cli.core.errors import DataError
 from erde_cli.core.randomness import permutation
@@ -16,19 +15,19 @@ from erde_cli.core.recipe.sections.data import Data
 Split = Literal["train", "calibration", "test"]
 SPLITS: tuple[Split, ...] = ("train", "calibration", "test")
 
-_LARGE_TRAIN = 10_000  # images in train from which calibration has at least ...
+_LARGE_TRAIN = 10_000  # with as many images in train, calibration has at least ...
 _LEAST_CALIBRATION = 1_000  # ... this many
 
 
 def carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:
-    """Numbers of the images of each split.
+    """Numbers of the images of each split, int64 [images of the split].
 
-    A split that has a folder of its own is what lies there; of the calibration split, files that
-    lie in train as well are left out. What is carved out is drawn from one of each identical
-    images, and takes the others along, so that no file is in two splits.
+    A split with its own folder consists of the files there. Calibration files that also lie in
+    train or test are left out. Other splits are drawn at random; copies of an image are drawn
+    together, so that no image is in two splits.
 
     Raises:
-        DataError: a class has too few images.
+        DataError: a class has too few images, or no image is left for calibration.
     """
     every = np.arange(len(source.labels), dtype=np.int64)
     first = every if source.first_same is None else source.first_same
@@ -44,22 +43,22 @@ def carve(source: ImageSource, settings: Data) -> dict[Split, IntArray]:
         train, calibration = rest[~given], rest[given]
         taken = np.isin(first[calibration], first[np.concatenate([train, test])])
         if taken.all():
-            raise _no_calibration("all of its images are in train or test as well")
+            raise _no_calibration("all of its images are also in train or test")
         return {"train": train, "calibration": calibration[~taken], "test": test}
     count = round(settings.calibration_fraction * len(rest))
     if len(rest) >= _LARGE_TRAIN:
         count = max(count, _LEAST_CALIBRATION)
     train, calibration = _drawn(rest, first, source, count, settings.split_seed, "calibration")
     if not len(calibration):
-        raise _no_calibration("what could be drawn lies in the folders of two classes")
+        raise _no_calibration("all images that could be drawn are in the folders of two classes")
     return {"train": train, "calibration": calibration, "test": test}
 
 
 def _no_calibration(got: str) -> DataError:
     return DataError(
-        "No image is left for the calibration split, since copies are kept in one split.",
+        "No image is left for the calibration split, because copies are kept in one split.",
         got=got,
-        expected="images of each class that lie nowhere else",
+        expected="images of each class that are in no other folder",
         hint="remove the copies, or add images",
     )
 
@@ -67,33 +66,32 @@ def _no_calibration(got: str) -> DataError:
 def _drawn(
     numbers: IntArray, first: IntArray, source: ImageSource, count: int, seed: int, purpose: str
 ) -> tuple[IntArray, IntArray]:
-    """Split off about `count` images, identical ones together: (what stays, what is split off).
+    """Draw about `count` images, copies together; return the images left and those drawn.
 
     Raises:
-        DataError: a class has too few images, or all of them are the same.
+        DataError: a class has too few images, or only copies of one.
     """
     labels, sizes = source.labels[numbers], _sizes(numbers, source)
-    poor = [source.class_names[label] for label in np.flatnonzero(sizes < 2)]
-    # One of each content in each class: as many images as there are, where no file is a copy.
+    small = [source.class_names[label] for label in np.flatnonzero(sizes < 2)]
+    # One image per content and class; without copies these are all images.
     _, places = np.unique(first[numbers] * len(sizes) + labels, return_index=True)
-    units = numbers[np.sort(places)]
-    if poor or not (_sizes(units, source) > 1).any():
-        raise _too_few(poor or list(source.class_names), len(sizes), purpose)
-    wanted = round(count * len(units) / len(numbers))
-    drawn = _stratified(units, source, wanted, seed, purpose)
-    # What is in two classes is split off if all of it was drawn.
-    contents = np.setdiff1d(first[units[drawn]], first[units[~drawn]])
+    distinct = numbers[np.sort(places)]
+    if small or not (_sizes(distinct, source) > 1).any():
+        raise _too_few(small or list(source.class_names), len(sizes), purpose)
+    count = round(count * len(distinct) / len(numbers))
+    drawn = _stratified(distinct, source, count, seed, purpose)
+    # A content that is in two classes leaves only if it was drawn in both.
+    contents = np.setdiff1d(first[distinct[drawn]], first[distinct[~drawn]])
     chosen = np.isin(first[numbers], contents)
     return numbers[~chosen], numbers[chosen]
 
 
 def _too_few(names: list[str], classes: int, purpose: str) -> DataError:
-    """Nothing can be split off of some classes."""
     others = classes - len(names)
     return DataError(
-        f"Too few images to split off a {purpose} split.",
-        got=f"one image or none is left, copies not counted, in {', '.join(map(repr, names[:10]))}",
-        expected="three images or more of every class, one for each split; ten to be of use",
+        f"Too few images for a {purpose} split.",
+        got=f"at most one image, copies not counted, in {', '.join(map(repr, names[:10]))}",
+        expected="at least three images per class, one for each split; ten or more to be useful",
         hint="add images of those classes" + ", or remove their folders" * (others > 1),
     )
 
@@ -106,11 +104,11 @@ def _sizes(numbers: IntArray, source: ImageSource) -> IntArray:
 
 def _stratified(
     numbers: IntArray, source: ImageSource, count: int, seed: int, purpose: str
-) -> NDArray[np.bool_]:
-    """Which of some images are split off, bool [images]: of each class its share.
+) -> BoolArray:
+    """Mask of the images drawn, bool [images]: the same share of every class.
 
-    Largest remainders fill up to `count`; every class that has two images gives at least one, and
-    keeps one.
+    Largest remainders fill up to `count`. Of a class with two images or more, at least one is drawn
+    and at least one is left.
     """
     labels = source.labels[numbers]
     sizes = _sizes(numbers, source)

@@ -1,4 +1,4 @@
-"""Decoded images, as uint8, and how they become the input of a network."""
+"""Decoded images of a split, as uint8."""
 
 from __future__ import annotations
 
@@ -7,62 +7,63 @@ from mmap import mmap
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.device import Context
 from erde_cli.core.images.decoded import release
 
-_IMAGES_AT_ONCE = 512  # these two keep copies small, in float64 as well
-_PIXELS_AT_ONCE = _IMAGES_AT_ONCE * 32 * 32
+_IMAGES_AT_ONCE = 512  # keeps copies small
 
 
 @dataclass(frozen=True)
 class ImageStore:
-    """One split: labels, and images of its own, or rows of what it shares with other splits.
+    """One split of n images: its labels, and its own images or rows of shared ones.
 
-    images: uint8 [m, height, width, 3]. labels: int64 [n]. numbers: int64 [n], each image's number
-    in its source; randomness is drawn by it, so it stays the same however the split is cut.
-    rows: int64 [n], places of the split's images in `images`; None: they are all its own, in order.
-    mapping: the file that is mapped into memory for `images`, if there is one.
+    images: uint8 [m, height, width, 3], m ≥ n. labels: int64 [n].
+    numbers: number of each image in its source, int64 [n]. Randomness is drawn by it, so that it
+    does not depend on how the split is cut.
+    rows: row of each image in `images`, int64 [n]; None: image k of the split is row k.
+    mapping: the memory-mapped file that holds `images`, if there is one.
     """
 
     images: Tensor
     labels: Tensor
-    numbers: NDArray[np.int64]
-    rows: NDArray[np.int64] | None = None
+    numbers: IntArray
+    rows: IntArray | None = None
     mapping: mmap | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def places(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Rows of `images` at some places of the split."""
-        return places if self.rows is None else self.rows[places]
+    def rows_at(self, positions: IntArray) -> IntArray:
+        """Rows in `images`, int64 [batch], of the images at these positions of the split."""
+        return positions if self.rows is None else self.rows[positions]
 
-    def only(self, places: NDArray[np.int64]) -> ImageStore:
-        """Some images of the split, by their places in it; the pixels are not copied."""
-        labels = self.labels[torch.from_numpy(places)]
-        return replace(self, labels=labels, numbers=self.numbers[places], rows=self.places(places))
+    def only(self, positions: IntArray) -> ImageStore:
+        """A store of the images at positions int64 [k] of the split; the pixels are not copied."""
+        labels = self.labels[torch.from_numpy(positions)]
+        rows = self.rows_at(positions)
+        return replace(self, labels=labels, numbers=self.numbers[positions], rows=rows)
 
     def part(self, start: int, count: int) -> Tensor:
-        """Images of the split in order, uint8 [batch, height, width, 3]."""
+        """Up to `count` images of the split in order, uint8 [batch, height, width, 3]."""
         if self.rows is None:
             return self.images[start : start + count]
-        return self.take(self.rows[start : start + count])
+        return self.take(np.arange(start, min(start + count, len(self))))
 
-    def take(self, rows: NDArray[np.int64]) -> Tensor:
-        """Copy rows of `images`."""
-        taken = torch.from_numpy(self.images.numpy()[rows])
+    def take(self, positions: IntArray) -> Tensor:
+        """Copy of the images at positions int64 [batch], uint8 [batch, height, width, 3]."""
+        taken = torch.from_numpy(self.images.numpy()[self.rows_at(positions)])
         self.release()
         return taken
 
     def release(self) -> None:
-        """Give back what was looked at of a mapped file: it need not stay in this process."""
+        """Release the pages of the mapped file that were read."""
         release(self.mapping)
 
     def on(self, context: Context) -> ImageStore:
-        """The split for training on a device; an accelerator gets no other split's images."""
+        """The store on a device; only the split's own images are copied to an accelerator."""
         labels = context.to_device(self.labels)
         if self.rows is None or context.device.type == "cpu":
             return replace(self, images=context.to_device(self.images), labels=labels)

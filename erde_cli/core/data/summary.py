@@ -1,4 +1,4 @@
-"""Which images a training uses and where they come from, before it starts."""
+"""Summary of a recipe's images, shown before training: classes, splits, copies, odd files."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from erde_cli.core.events import Table
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import doubts
 
-_SHOWN = 20  # classes; of more, the largest and the smallest
-_FEW = 3  # of each of those
-_NAMED = 3  # files in a warning
+_SHOWN = 20  # classes in the table; of more, only the largest and the smallest
+_FEW = 3  # largest and smallest classes shown
+_NAMED = 3  # files named in a warning
 
 Examples = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Repeats:
-    """Files with the same content as another one.
+    """Numbers of files with the same content as another one.
 
-    files: all further copies. in_test: files of test/ that repeat one of train or calibration.
-    in_calibration: files of a folder of its own that are left out, since train has them.
-    between_classes: files that repeat one of another class. The last two name some, each with the
-    file that it repeats.
+    files: copies that are not counted below. in_test: test files that are also in train or
+    calibration. in_calibration: files of the calibration folder that are left out because train or
+    test has them. between_classes: files that are also in the folder of another class.
+    test_examples, class_examples: paths of some of them, each with that of the copied file.
     """
 
     files: int = 0
@@ -45,9 +45,11 @@ class Repeats:
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The images of a recipe: for each class how many are in each split, int64 [classes, 3].
+    """The images of a recipe.
 
-    origins: where each split comes from. unreadable: files that are left out or refused.
+    counts: images of each class in each split, int64 [classes, 3]. origins: where calibration and
+    test come from. unreadable: number of files that cannot be decoded. doubts: warnings about the
+    pixels of files.
     """
 
     class_names: tuple[str, ...]
@@ -59,7 +61,7 @@ class DataSummary:
     doubts: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """What stands under `data` in `--json`."""
+        """The object `data` of `--json`."""
         rows = zip(self.class_names, self.counts.tolist(), strict=True)
         return {
             "classes": [
@@ -72,30 +74,30 @@ class DataSummary:
         }
 
     def table(self) -> Table:
-        """The same, to be shown."""
-        names, counts = [*self.class_names], self.counts
-        rows = [(name, *map(_number, row)) for name, row in zip(names, counts, strict=True)]
+        """The summary as a table: images per class and split."""
+        counts, number = self.counts, "{:,}".format
+        rows = [(n, *map(number, row)) for n, row in zip(self.class_names, counts, strict=True)]
         if len(rows) > _SHOWN:
             order = np.argsort(-counts.sum(axis=1), kind="stable")
             middle = (f"{len(rows) - 2 * _FEW} more classes", "…", "…", "…")
             first, last = ([rows[i] for i in part] for part in (order[:_FEW], order[-_FEW:]))
             rows = [*first, middle, *last]
-        total = ("all", *map(_number, counts.sum(axis=0)))
+        total = ("all", *map(number, counts.sum(axis=0)))
         origins = [f"{split}: {origin}" for split, origin in self.origins.items()]
         return Table("Images", ("class", *SPLITS), (*rows, total), (*origins, *self._lines()))
 
     def warnings(self) -> list[str]:
-        """What the user should look into before a training."""
+        """What the user should check before training."""
         repeats = self.repeats
         lines = self._odd_classes()
         if repeats.in_test:
             lines.append(
-                f"Test images that train or calibration has as well: {repeats.in_test:,}. "
+                f"Test images that are also in train or calibration: {repeats.in_test:,}. "
                 f"Accuracies on them are too high.{_named(repeats.test_examples)}"
             )
         if repeats.between_classes:
             lines.append(
-                f"Images that lie in the folder of another class as well: "
+                f"Images that are also in the folder of another class: "
                 f"{repeats.between_classes:,}. One of the labels is wrong."
                 f"{_named(repeats.class_examples)}"
             )
@@ -106,11 +108,11 @@ class DataSummary:
         for split, column in zip(SPLITS, self.counts.T, strict=True):
             empty = [self.class_names[label] for label in np.flatnonzero(column == 0)]
             if empty:
-                lines.append(f"Classes without an image in {split}: {some_names(empty)}.")
+                lines.append(f"Classes without images in {split}: {some_names(empty)}.")
         folded = Counter(name.casefold() for name in self.class_names)
-        alike = [name for name in self.class_names if folded[name.casefold()] > 1]
-        if alike:
-            lines.append(f"Classes that differ by capital letters alone: {some_names(alike)}.")
+        similar = [name for name in self.class_names if folded[name.casefold()] > 1]
+        if similar:
+            lines.append(f"Classes whose names differ only in case: {some_names(similar)}.")
         return lines
 
     def _lines(self) -> list[str]:
@@ -119,24 +121,23 @@ class DataSummary:
         if repeats.files:
             lines.append(f"copies of other files, kept in one split: {repeats.files:,}")
         if repeats.in_calibration:
-            lines.append(
-                f"left out of calibration, since train or test has them: {repeats.in_calibration:,}"
-            )
+            left_out = repeats.in_calibration
+            lines.append(f"left out of calibration, because also in train or test: {left_out:,}")
         if repeats.in_test:
-            lines.append(f"in test, though train or calibration has them: {repeats.in_test:,}")
+            lines.append(f"in test, but also in train or calibration: {repeats.in_test:,}")
         if self.unreadable:
             lines.append(f"unreadable: {self.unreadable:,}")
         return lines + self.passed_over.lines()
 
 
 def summarise(dataset: Dataset) -> DataSummary:
-    """Count what a recipe's images are."""
+    """Count the images of a data set by class and split, and find copies and odd files."""
     source = dataset.source
-    decoded = source.decoded if isinstance(source, FolderSource) else None
-    lost = np.array(sorted(decoded.unreadable) if decoded else [], dtype=np.int64)
+    folder = source if isinstance(source, FolderSource) else None
+    unreadable = np.array(sorted(folder.decoded.unreadable) if folder else [], dtype=np.int64)
     counts = [
         np.bincount(
-            source.labels[np.setdiff1d(dataset.splits[split], lost)],
+            source.labels[np.setdiff1d(dataset.splits[split], unreadable)],
             minlength=len(source.class_names),
         )
         for split in SPLITS
@@ -145,10 +146,10 @@ def summarise(dataset: Dataset) -> DataSummary:
         dataset.class_names,
         np.stack(counts, axis=1),
         _origins(source),
-        len(lost),
+        len(unreadable),
         _repeats(dataset),
-        source.passed_over if isinstance(source, FolderSource) else PassedOver(),
-        doubts(decoded.traits, dataset.rules) if decoded else [],
+        folder.passed_over if folder else PassedOver(),
+        doubts(folder.decoded.traits, folder.rules) if folder else [],
     )
 
 
@@ -170,15 +171,15 @@ def _repeats(dataset: Dataset) -> Repeats:
     first = source.first_same
     if first is None:
         return Repeats()
-    every = np.arange(len(first))
-    apart = np.concatenate([splits["train"], splits["calibration"]])
-    in_test = splits["test"][np.isin(first[splits["test"]], first[apart])]
-    out = len(every) - sum(len(splits[split]) for split in SPLITS)
+    copies = int((first != np.arange(len(first))).sum())
+    others = np.concatenate([splits["train"], splits["calibration"]])
+    in_test = splits["test"][np.isin(first[splits["test"]], first[others])]
+    left_out = len(first) - sum(len(splits[split]) for split in SPLITS)
     between = np.flatnonzero(source.labels != source.labels[first])
     return Repeats(
-        int((first != every).sum()) - len(in_test) - out,
+        copies - len(in_test) - left_out,
         len(in_test),
-        out,
+        left_out,
         len(between),
         _examples(source, in_test, first),
         _examples(source, between, first),
@@ -186,7 +187,7 @@ def _repeats(dataset: Dataset) -> Repeats:
 
 
 def _examples(source: ImageSource, numbers: IntArray, first: IntArray) -> Examples:
-    """Paths of some files, each with that of the file it repeats."""
+    """Paths of some files, each with that of the first file of the same content."""
     if not isinstance(source, FolderSource):
         return ()
     paths = source.paths
@@ -195,7 +196,3 @@ def _examples(source: ImageSource, numbers: IntArray, first: IntArray) -> Exampl
 
 def _named(examples: Examples) -> str:
     return "".join(f"\n  {path} has the content of {same}" for path, same in examples)
-
-
-def _number(count: int) -> str:
-    return f"{count:,}"

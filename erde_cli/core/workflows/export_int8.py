@@ -208,7 +208,7 @@ def _timed(store: ImageStore, batch: int) -> torch.Tensor:
     """Images of one pass: whole batches, always the same; few images come again."""
     most = min(_TIMED, _PIXELS // store.images.shape[1] ** 2)
     wanted = max(1, most // batch) * batch
-    return store.take(store.places(np.resize(permutation(len(store), 0, "latency"), wanted)))
+    return store.take(np.resize(permutation(len(store), 0, "latency"), wanted))
 
 
 def _answers(

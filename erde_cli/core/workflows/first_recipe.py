@@ -115,7 +115,6 @@ def _pixels(dataset: Dataset) -> dict[str, str | int]:
     """What the recipe has to say of the files: keys of its data section."""
     assert isinstance(dataset.source, FolderSource)  # noqa: S101
     decoded = dataset.source.decoded
-    assert decoded is not None  # noqa: S101
     traits = decoded.traits
     found: dict[str, str | int] = {}
     if decoded.unreadable:

@@ -118,7 +118,7 @@ def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore, I
     for split in SPLITS:
         try:
             if split == "test":
-                dataset.check(split, partial(observer.progress, "Checking test images"))
+                dataset.check(split)
             else:
                 report = partial(observer.progress, f"Decoding {split} images")
                 stores.append(dataset.load(split, report))

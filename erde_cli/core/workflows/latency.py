@@ -166,7 +166,7 @@ def _measure_batch(
     runs = timed.runs(batch)
     options.observer.phase(f"Measuring latency at batch {batch}")
     places = image_places(len(store), store.images.shape[2], batch)
-    images = timed.images(timed.context.to_device(store.take(store.places(places))))
+    images = timed.images(timed.context.to_device(store.take(places)))
     found = measure_runs(
         runs,
         images,

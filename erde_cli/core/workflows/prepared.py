@@ -150,7 +150,7 @@ def _some_images(train: ImageStore, normalisation: Normalisation) -> Tensor:
     most = max(1, _FITTED_ON // (height * width))
     places = np.arange(0, len(train), max(1, math.ceil(len(train) / most)))
     scale, shift = normalisation.scale_and_shift()
-    return (train.take(train.places(places)).float() * scale - shift).permute(0, 3, 1, 2)
+    return (train.take(places).float() * scale - shift).permute(0, 3, 1, 2)
 
 
 def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:

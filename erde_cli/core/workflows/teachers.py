@@ -110,7 +110,7 @@ def _check_pixels(teacher: Bundle, dataset: Dataset) -> None:
         BundleError: it was not.
     """
     source, rules = dataset.source, teacher.document.rules
-    if not isinstance(source, FolderSource) or source.decoded is None:
+    if not isinstance(source, FolderSource):
         return
     traits = source.decoded.traits
     transparent, depth, _ = rules.decisive()

@@ -226,9 +226,7 @@ def test_an_unreadable_test_image_is_found_by_a_check_before_anything_is_trained
     settings = settings_for(make_images(COUNTS))
     [broken] = break_images(open_dataset(settings), "test", 1)
     dataset = open_dataset(settings)
-    told: list[tuple[int, int]] = []
-    dataset.check("train", lambda done, total: told.append((done, total)))
-    assert told == [(27, 27)]
+    dataset.check("train")
     with pytest.raises(DataError, match="1 file ") as caught:
         dataset.check("test")
     assert str(broken) in caught.value.message

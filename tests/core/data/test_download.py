@@ -102,7 +102,7 @@ def test_a_data_set_is_downloaded_where_the_recipe_says_so(
 
 
 def test_nothing_is_downloaded_without_being_asked_for(server: Server, root: Path) -> None:
-    with pytest.raises(DataError, match="not whole"):
+    with pytest.raises(DataError, match="missing or corrupt"):
         open_dataset(settings_for("cifar10", root))
     assert server.asked == []
     assert not root.exists()

@@ -170,17 +170,17 @@ def test_two_unicode_forms_of_a_name_are_one_class(make_images: MakeFolder) -> N
     [
         (lambda root: (root / "train").rename(root / "Train"), "no training images", "mv "),
         (lambda root: (root / "train").rename(root / "training"), "no training images", "mv "),
-        (lambda root: (root / "test").rename(root / "Test"), "would not be read", "mv "),
-        (lambda root: shutil.copytree(root / "test", root / "VAL"), "would not be read", "mv "),
+        (lambda root: (root / "test").rename(root / "Test"), "would be ignored", "mv "),
+        (lambda root: shutil.copytree(root / "test", root / "VAL"), "would be ignored", "mv "),
         (lambda root: [shutil.copytree(root / "test", root / n) for n in ("val", "valid")],
          "could be the calibration split", "one of them"),
-        (lambda root: (root / "val").write_text("x"), "is no folder", "remove"),
+        (lambda root: (root / "val").write_text("x"), "is not a folder", "remove"),
         (lambda root: [shutil.rmtree(root / "test"), (root / "test").mkdir(),
                        shutil.copy(root / "train/a/000.png", root / "test/0.png")],
-         "in no folder of a class", "erde predict"),
+         "not in class folders", "erde predict"),
         (lambda root: [(root / "val").mkdir(),
                        shutil.copy(root / "train/a/000.png", root / "val/0.png")],
-         "in no folder of a class", "erde predict"),
+         "not in class folders", "erde predict"),
         (lambda root: shutil.copytree(root / "test/a", root / "valid/c"),
          "valid split has classes that train lacks", "remove"),
     ],
@@ -208,7 +208,6 @@ def test_the_second_start_knows_copies_without_reading_a_file(
     recipe = Data(dataset="imagefolder", root=str(root), image_size=8)
     first = open_dataset(recipe)
     monkeypatch.setattr("erde_cli.core.images.image_files.decode_in_order", None)
-    monkeypatch.setattr("erde_cli.core.data.folders.digest_of_file", None)
     second = open_dataset(recipe)
     assert first.source.first_same is not None
     assert second.source.first_same is not None

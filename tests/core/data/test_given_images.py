@@ -205,12 +205,12 @@ def tensor(*shape: int, **options: Any) -> torch.Tensor:
 BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "a closed file": (closed_file, "closed file"),
     "a file of text": (text_file, "'rb'"),
-    "a file of text in Latin-1": (lambda: io.StringIO("no image"), "str in the place of bytes"),
+    "a file of text in Latin-1": (lambda: io.StringIO("no image"), "read() returns str, not bytes"),
     "an empty file of text": (lambda: io.StringIO(""), "0 bytes"),
     "a file that fails": (lambda: Reads(raises(OSError(5, "Input/output error"))), "Input/output"),
     "a file that is out of memory": (lambda: Reads(raises(MemoryError())), "MemoryError"),
-    "a file that gives numbers": (lambda: Reads(lambda size: 7), "int in the place of bytes"),
-    "a file that gives lists": (lambda: Reads(lambda size: [1]), "list in the place of bytes"),
+    "a file that gives numbers": (lambda: Reads(lambda size: 7), "read() returns int, not bytes"),
+    "a file that gives lists": (lambda: Reads(lambda size: [1]), "read() returns list, not bytes"),
     "a file that gives nothing": (lambda: Reads(lambda size: None), "0 bytes"),
     "a file that takes a name": (lambda: Reads(lambda name, more: PNG), "TypeError"),
     "a file that is awaited": (lambda: Reads(awaited), "awaited"),
@@ -300,7 +300,7 @@ def test_a_nested_tensor_is_the_images_in_it(bundle: Bundle) -> None:
     images = [torch.ones(8, 8, 3, dtype=torch.uint8), torch.ones(9, 7, 3, dtype=torch.uint8)]
     nested = torch.nested.nested_tensor(images)
     assert bundle.predict(nested) == bundle.predict(images)
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="not an image"):
         bundle.predict([nested])
 
 

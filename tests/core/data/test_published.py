@@ -318,7 +318,7 @@ def test_one_flipped_bit_in_any_file_is_noticed_and_the_file_is_named(
     broken = bytearray(whole)
     broken[len(broken) // 2] ^= 1
     path.write_bytes(broken)
-    with pytest.raises(DataError, match=f"{name} is not whole in {root}") as caught:
+    with pytest.raises(DataError, match=f"{name} are missing or corrupt in {root}") as caught:
         PublishedSource(name, root, extra=file == EXTRA_FILE)
     assert caught.value.exit_code == 2
     assert caught.value.message.splitlines()[1:] == [
@@ -488,11 +488,11 @@ def test_a_file_is_no_folder_for_data_sets(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "file"
     path.write_text("")
     monkeypatch.setenv("ERDE_DATA", str(path))
-    with pytest.raises(DataError, match="is a file, and no folder") as caught:
+    with pytest.raises(DataError, match="is a file, not a folder") as caught:
         open_dataset(Data(dataset="cifar10"))
     assert "ERDE_DATA" in caught.value.hint
     monkeypatch.setenv("ERDE_DATA", str(tmp_path))
-    with pytest.raises(DataError, match="is a file, and no folder"):
+    with pytest.raises(DataError, match="is a file, not a folder"):
         open_dataset(Data(dataset="cifar10", root=str(path)))
 
 

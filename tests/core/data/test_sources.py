@@ -15,6 +15,7 @@ from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.errors import DataError
+from erde_cli.core.events import Observer
 
 MakeFolder = Callable[..., Path]
 RED, GREEN, BLUE, ORANGE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 100, 50)
@@ -31,6 +32,7 @@ def read(tmp_path: Path) -> Callable[..., np.ndarray]:
         (tmp_path / "c").mkdir()
         image.save(tmp_path / "c" / name, **options)
         source = FolderSource(tmp_path, ("c",), [str(tmp_path / "c" / name)], np.array([0]), None)
+        source.decode(size, Observer())
         images, numbers = source.read(np.array([0]), size)
         assert numbers.tolist() == [0]
         assert images.shape == (1, size, size, 3)
@@ -38,6 +40,12 @@ def read(tmp_path: Path) -> Callable[..., np.ndarray]:
         return images[0]
 
     return save_and_read
+
+
+def decoded(root: Path, size: int = 8, *, skip_unreadable: bool = False) -> FolderSource:
+    source = folder_source(root, skip_unreadable=skip_unreadable)
+    source.decode(size, Observer())
+    return source
 
 
 def palette_image() -> Image.Image:
@@ -143,7 +151,7 @@ def test_files_that_cannot_be_read_are_all_named_and_refused(make_images: MakeFo
     root = make_images({"train": {"a": 2, "b": 2}})
     for name, content in BROKEN.items():
         (root / "train" / "a" / name).write_bytes(content)
-    source = folder_source(root)
+    source = decoded(root)
     with pytest.raises(DataError) as caught:
         source.read(np.arange(7), 8)
     assert caught.value.message.startswith(f"3 files under {root} cannot be read")
@@ -157,7 +165,7 @@ def test_a_long_list_of_unreadable_files_is_cut_short(make_images: MakeFolder) -
     for number in range(13):
         (root / "train" / "a" / f"broken{number}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"(?s)13 files .* and 3 more") as caught:
-        folder_source(root).read(np.arange(15), 8)
+        decoded(root).read(np.arange(15), 8)
     assert len(caught.value.message.splitlines()) == 12
 
 
@@ -165,10 +173,10 @@ def test_files_that_cannot_be_read_are_left_out_and_told_once_where_that_is_want
     make_images: MakeFolder,
 ) -> None:
     root = make_images({"train": {"a": 2, "b": 2}})
-    whole, _ = folder_source(root).read(np.arange(4), 8)
+    whole, _ = decoded(root).read(np.arange(4), 8)
     for name, content in BROKEN.items():
         (root / "train" / "a" / name).write_bytes(content)
-    source = folder_source(root, skip_unreadable=True)
+    source = decoded(root, skip_unreadable=True)
     assert source.skipped == []
     for _ in range(2):
         images, numbers = source.read(np.arange(7), 8)
@@ -178,7 +186,7 @@ def test_files_that_cannot_be_read_are_left_out_and_told_once_where_that_is_want
 
 
 def test_the_numbers_that_are_asked_for_are_read_in_their_order(make_images: MakeFolder) -> None:
-    source = folder_source(make_images({"train": {"a": 3, "b": 3}}))
+    source = decoded(make_images({"train": {"a": 3, "b": 3}}), 6)
     everything, _ = source.read(np.arange(6), 6)
     images, numbers = source.read(np.array([4, 0, 3]), 6)
     assert numbers.tolist() == [4, 0, 3]
@@ -186,7 +194,7 @@ def test_the_numbers_that_are_asked_for_are_read_in_their_order(make_images: Mak
 
 
 def test_pixels_and_labels_are_those_of_the_files(make_images: MakeFolder) -> None:
-    source = folder_source(make_images({"train": {"b": 2, "a": 3}, "test": {"b": 1}}))
+    source = decoded(make_images({"train": {"b": 2, "a": 3}, "test": {"b": 1}}), 6)
     images, _ = source.read(np.arange(6), 6)
     assert source.class_names == ("a", "b")
     assert source.labels.tolist() == [0, 0, 0, 1, 1, 1]
@@ -198,18 +206,10 @@ def test_pixels_and_labels_are_those_of_the_files(make_images: MakeFolder) -> No
             np.testing.assert_array_equal(pixels, np.asarray(image))
 
 
-def test_progress_ends_at_the_number_of_images(make_images: MakeFolder) -> None:
-    source = folder_source(make_images({"train": {"a": 150, "b": 150}}, size=(1, 1)))
-    told: list[tuple[int, int]] = []
-    source.read(np.arange(300), 8, lambda done, total: told.append((done, total)))
-    assert told == [(256, 300), (300, 300)]
-
-
 def test_reading_leaves_the_warnings_of_the_process_alone(make_images: MakeFolder) -> None:
-    source = folder_source(make_images({"train": {"a": 20, "b": 20}}))
+    root = make_images({"train": {"a": 20, "b": 20}})
     before = list(warnings.filters)
-    for _ in range(40):
-        source.read(np.arange(40), 8)
+    decoded(root)
     assert warnings.filters == before
 
 
@@ -221,11 +221,11 @@ def test_hidden_files_and_files_that_are_no_image_are_passed_over(
     make_images: MakeFolder, name: str
 ) -> None:
     root = make_images({"train": {"a": 2, "b": 2}})
-    source = folder_source(root)
+    source = decoded(root)
     (root / "train" / "a" / name).write_bytes(b"anything")
     (root / "train" / name).write_bytes(b"anything")
     assert folder_source(root).files == source.files
-    assert folder_source(root).digest() == source.digest()
+    assert decoded(root).digest() == source.digest()
 
 
 @pytest.mark.parametrize("folder", [".thumbnails", "a/.thumbnails", "a/deeper/.thumbnails"])
@@ -257,7 +257,7 @@ def test_images_in_folders_below_a_class_belong_to_it(make_images: MakeFolder) -
 def test_a_class_may_have_a_name_in_any_script(
     make_images: MakeFolder, names: tuple[str, str]
 ) -> None:
-    source = folder_source(make_images({"train": dict.fromkeys(names, 2)}))
+    source = decoded(make_images({"train": dict.fromkeys(names, 2)}))
     assert {unicodedata.normalize("NFC", name) for name in source.class_names} == set(names)
     assert source.class_names == tuple(sorted(source.class_names))
     assert len(source.read(np.arange(4), 8)[1]) == 4
@@ -301,10 +301,10 @@ def test_the_digest_stays_where_the_whole_folder_moves(
     make_images: MakeFolder, tmp_path: Path
 ) -> None:
     root = make_images(COUNTS)
-    digest = folder_source(root).digest()
-    assert folder_source(root).digest() == digest
+    digest = decoded(root).digest()
+    assert decoded(root).digest() == digest
     shutil.copytree(root, tmp_path / "else" / "where")
-    assert folder_source(tmp_path / "else" / "where").digest() == digest
+    assert decoded(tmp_path / "else" / "where").digest() == digest
 
 
 @pytest.mark.parametrize(
@@ -329,16 +329,16 @@ def test_the_digest_changes_with_bytes_labels_and_paths(
     make_images: MakeFolder, change: Callable[[Path], object]
 ) -> None:
     root = make_images(COUNTS)
-    before = folder_source(root).digest()
+    before = decoded(root).digest()
     change(root)
-    assert folder_source(root).digest() != before
+    assert decoded(root).digest() != before
 
 
 def test_a_file_that_goes_away_is_an_error_of_the_data(make_images: MakeFolder) -> None:
     source = folder_source(make_images(COUNTS))
     source.files[0].unlink()
     with pytest.raises(DataError, match="Cannot open"):
-        source.digest()
+        source.decode(8, Observer())
 
 
 def test_the_digits_are_their_grey_values_from_0_to_255() -> None:

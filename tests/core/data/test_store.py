@@ -19,12 +19,16 @@ def noise(count: int, height: int = 5, width: int = 4) -> torch.Tensor:
     return torch.from_numpy(generator.integers(0, 256, (count, height, width, 3), dtype=np.uint8))
 
 
+def normalisation_of(images: torch.Tensor) -> Normalisation:
+    return Normalisation.of(ImageStore(images, torch.empty(len(images)), np.arange(len(images))))
+
+
 @pytest.mark.parametrize("count", [1, 50, 4096, 4097, 9000])
 def test_a_normalisation_has_the_mean_and_deviation_of_all_pixels(count: int) -> None:
     images = noise(count)
     images[..., 1] //= 4
     pixels = images.numpy().astype(np.float64).reshape(-1, 3) / 255
-    found = Normalisation.of(images)
+    found = normalisation_of(images)
     np.testing.assert_allclose(found.mean, pixels.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(found.std, pixels.std(axis=0), atol=1e-6)
 
@@ -33,7 +37,7 @@ def test_a_normalisation_has_the_mean_and_deviation_of_all_pixels(count: int) ->
 def test_a_channel_that_never_changes_is_not_divided_by_0(context: Context, value: int) -> None:
     images = noise(10)
     images[..., 2] = value
-    found = Normalisation.of(images)
+    found = normalisation_of(images)
     assert found.std[2] == pytest.approx(1 / 255, abs=1e-6)
     normalised = Normaliser(found, 4, context)(images)
     assert torch.isfinite(normalised).all()
@@ -42,7 +46,7 @@ def test_a_channel_that_never_changes_is_not_divided_by_0(context: Context, valu
 
 def test_normalised_images_have_mean_0_and_deviation_1(context: Context) -> None:
     images = noise(200)
-    normalised = Normaliser(Normalisation.of(images), 4, context)(images)
+    normalised = Normaliser(normalisation_of(images), 4, context)(images)
     channels = normalised.transpose(0, 1).flatten(1)
     torch.testing.assert_close(channels.mean(dim=1), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(channels.std(dim=1), torch.ones(3), atol=1e-3, rtol=0)
@@ -60,7 +64,7 @@ def test_normalised_values_are_those_worked_out_by_hand(context: Context) -> Non
 
 def test_slices_of_a_store_are_normalised_like_the_whole(context: Context) -> None:
     images = noise(6)
-    normalise = Normaliser(Normalisation.of(images), 4, context)
+    normalise = Normaliser(normalisation_of(images), 4, context)
     torch.testing.assert_close(normalise(images[::2]), normalise(images)[::2], atol=0, rtol=0)
     torch.testing.assert_close(normalise(images.flip(2)), normalise(images).flip(3), atol=0, rtol=0)
 
@@ -68,7 +72,7 @@ def test_slices_of_a_store_are_normalised_like_the_whole(context: Context) -> No
 def test_images_are_not_changed_by_being_normalised(context: Context) -> None:
     images = noise(3)
     before = images.clone()
-    Normaliser(Normalisation.of(images), 4, context)(images)
+    Normaliser(normalisation_of(images), 4, context)(images)
     assert torch.equal(images, before)
 
 
@@ -92,7 +96,7 @@ def test_the_context_decides_number_format_and_memory_layout(
 
 
 def test_a_normalisation_comes_back_from_json() -> None:
-    found = Normalisation.of(noise(7))
+    found = normalisation_of(noise(7))
     assert Normalisation.from_json(json.loads(json.dumps(found.to_json()))) == found
 
 
@@ -116,8 +120,8 @@ def test_rows_name_the_images_of_a_split(rows: ImageStore, context: Context) -> 
     assert torch.equal(rows.part(0, 20), own.images)
     assert torch.equal(rows.part(15, 4096), own.images[15:])
     assert torch.equal(own.part(15, 4096), own.images[15:])
-    assert Normalisation.of_split(rows) == Normalisation.of(own.images)
-    assert Normalisation.of_split(rows) != Normalisation.of(rows.images)
+    assert Normalisation.of(rows) == Normalisation.of(own)
+    assert Normalisation.of(rows) != normalisation_of(rows.images)
 
 
 def test_rows_and_copies_give_the_same_batches(rows: ImageStore, context: Context) -> None:
@@ -155,7 +159,7 @@ def test_pages_of_a_mapped_file_are_given_back(
     monkeypatch.setattr("erde_cli.core.data.store.release", told.append)
     mapped = replace(rows, mapping=object())  # type: ignore[arg-type]
     plan = AugmentationPlan(crop=0, flip=False, cutout=0)
-    normalisation = Normalisation.of_split(mapped)
+    normalisation = Normalisation.of(mapped)
     assert told == [mapped.mapping]
     list(Batches(mapped, normalisation, plan, 5, 1, context).epoch(0))
     assert told == [mapped.mapping] * 5

@@ -26,6 +26,7 @@ from erde_cli.core.events import Observer
 from erde_cli.core.images import decoders, image_cache, image_files
 from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import digest_of
 
 MakeFolder = Callable[..., Path]
@@ -80,6 +81,11 @@ def assert_pixels_are_those_of_the_files(dataset: Dataset) -> None:
             np.testing.assert_array_equal(found, np.asarray(wanted))
 
 
+def digest_by_hashing(root: Path) -> str:
+    source = folder_source(root)
+    return source._digest_of([digest_of_file(path) for path in source.files])
+
+
 def made(cache: Path) -> list[Path]:
     return sorted(cache.iterdir())
 
@@ -107,9 +113,6 @@ def test_a_second_start_opens_no_image(root: Path, monkeypatch: pytest.MonkeyPat
         os, "open", lambda path, *more: (read.append(str(path)), real(path, *more))[1]
     )
     monkeypatch.setattr(Image, "open", lambda *more, **options: pytest.fail("an image is opened"))
-    monkeypatch.setattr(
-        "erde_cli.core.data.folders.digest_of_file", lambda path: pytest.fail("hashed")
-    )
     dataset, _ = opened(root)
     for split in SPLITS:
         dataset.load(split)
@@ -167,7 +170,7 @@ def test_images_are_decoded_anew_when_files_change(
     assert len(told.decoded) > 0
     assert len(made(cache)) == 2
     assert_pixels_are_those_of_the_files(dataset)
-    assert dataset.source.digest() == folder_source(root).digest()
+    assert dataset.source.digest() == digest_by_hashing(root)
 
 
 def test_another_size_is_decoded_apart(root: Path, cache: Path) -> None:
@@ -319,7 +322,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 def _fingerprint_by_hashing(root: Path, dataset: Dataset) -> str:
     """The fingerprint as it was before there was a cache."""
     splits = {name: numbers.tolist() for name, numbers in dataset.splits.items()}
-    described = {"images": folder_source(root).digest(), "splits": splits}
+    described = {"images": digest_by_hashing(root), "splits": splits}
     return digest_of(described)
 
 
@@ -395,7 +398,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processes_find_what_this_one_finds(
-    root: Path, beside: None, monkeypatch: pytest.MonkeyPatch
+    root: Path, beside: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "train/a/broken.png").write_bytes(b"no image")
     odd = root / "train" / "a" / os.fsdecode(b"odd \xff\n name.png")
@@ -404,7 +407,9 @@ def test_processes_find_what_this_one_finds(
     there = folder_source(root, skip_unreadable=True)
     there.decode(8, Observer())
     monkeypatch.undo()
+    monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "other"))
     here = folder_source(root, skip_unreadable=True)
+    here.decode(8, Observer())
     images, numbers = here.read(np.arange(39), 8)
     found, found_numbers = there.read(np.arange(39), 8)
     np.testing.assert_array_equal(found, images)
@@ -418,6 +423,7 @@ def test_pillows_limits_hold_in_processes_as_well(
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 35)
     source = folder_source(root)
+    source.decode(8, Observer())
     with pytest.raises(DataError, match=r"(?s)37 files.*DecompressionBombWarning"):
         source.read(np.arange(37), 8)
 
@@ -452,7 +458,7 @@ def test_a_renamed_folder_of_images_is_a_change(make_images: MakeFolder) -> None
     (root / "train/b/deeper").rename(root / "train/b/000-first")
     dataset, told = opened(root)
     assert told.decoded
-    assert dataset.source.digest() == folder_source(root).digest()
+    assert dataset.source.digest() == digest_by_hashing(root)
     assert_pixels_are_those_of_the_files(dataset)
 
 

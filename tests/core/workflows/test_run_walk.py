@@ -50,7 +50,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
             for name, value in list(vars(module).items()):
                 if value is function:
                     monkeypatch.setattr(module, name, counted(function, function.__name__))
-    for owner, name in ((DigitsSource, "read"), (Normalisation, "of_split")):
+    for owner, name in ((DigitsSource, "read"), (Normalisation, "of")):
         monkeypatch.setattr(owner, name, counted(getattr(owner, name), name))
     return found
 
@@ -67,8 +67,8 @@ def test_each_thing_is_computed_and_loaded_once(
         **{function.__name__: 1 for function in ONCE},
     }
     run_recipe(recipe, tmp_path, Options("cpu", 1, _Watched()))
-    # Train, calibration and test are decoded; test is looked at before the training as well.
-    assert calls == once | {"read": 4, "of_split": 1}
+    # Train, calibration and test are decoded once each.
+    assert calls == once | {"read": 3, "of": 1}
     calls.clear()
     assert len(run_recipe(recipe, tmp_path, Options("cpu", 1, _Watched())).kept) == 4
     assert calls == once
