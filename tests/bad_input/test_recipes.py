@@ -142,9 +142,9 @@ CLASSES = [
          {"mine.yaml": written(recipe({f"training.{role}.class_weights": value}))})
     for role in ("teacher", "student")
     for name, value, *says in (
-        ("other classes", {"cat": 1, "dog": 2}, "no class: 'cat', 'dog'", "missing: '0', '1'"),
+        ("other classes", {"cat": 1, "dog": 2}, "not a class: 'cat', 'dog'", "missing: '0', '1'"),
         ("some", dict.fromkeys("012345678", 1), "got:      missing: '9'\n"),
-        ("more", dict.fromkeys("0123456789x", 1), "got:      no class: 'x'\n"),
+        ("more", dict.fromkeys("0123456789x", 1), "got:      not a class: 'x'\n"),
     )
 ]  # fmt: skip
 

@@ -100,7 +100,7 @@ def test_without_a_word_a_stopped_training_is_neither_lost_nor_taken_up(
     code, _, err = cli("train-teacher", tiny_recipe, "--out", run)
     assert code == 2
     assert "stopped in epoch 2" in err
-    assert "--resume, or begin anew with --no-resume" in err
+    assert "--resume, or start again with --no-resume" in err
     assert sorted((run / "checkpoints/teacher").iterdir()) == before
     code, _, err = cli("train-teacher", tiny_recipe, "--out", run, "--no-resume")
     assert code == 0
@@ -176,7 +176,7 @@ def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(
     assert list(folder.glob("step-*"))
     code, _, err = cli("run", tiny_recipe, "--out", run, "--threads", 1)
     assert code == 0, err
-    assert "going on in epoch" in err
+    assert "continuing in epoch" in err
     assert bytes_of(run) == bytes_of(finished_run)
 
 

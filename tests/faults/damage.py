@@ -92,7 +92,7 @@ def _go_on(
             path.unlink()  # "remove it", "choose them again", "move it away"
     elif process.returncode != 0:
         done.problems.append(f"{path}: exit code {process.returncode}\n{said}")
-    elif "is damaged" in said or "is left out" in said:
+    elif "is damaged" in said or "is ignored" in said:
         answer = "told, made again"
     done.answers[answer] += 1
     line.finish(run, "--force")

@@ -63,7 +63,7 @@ def _killed(line: Line, run: Path, moment: float, done: Killed) -> bool:
         except subprocess.TimeoutExpired:
             process.kill()
         _, said = process.communicate()
-    done.resumed += "going on in epoch" in said
+    done.resumed += "continuing in epoch" in said
     if process.returncode == -signal.SIGKILL:
         done.moments.append(moment)
         return True

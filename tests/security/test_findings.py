@@ -152,4 +152,4 @@ def test_a_saved_state_of_another_shape_is_told_and_left_out(
     command = ["distill", tiny_recipe, "--out", made / "run", "--resume", "-q", *CACHED]
     code, _, err = cli(*command)
     assert (code, "Traceback" in err) == (0, False), err
-    assert err.count("is left out: it is not what erde writes") == len(paths)
+    assert err.count("is ignored: it is not what erde writes") == len(paths)

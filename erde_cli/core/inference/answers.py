@@ -1,4 +1,4 @@
-"""A network's answers for every image of a store: of all exits, or of the one it leaves at."""
+"""Answers of a network for every image of a store: of all exits, or of the exit each leaves at."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from erde_cli.core.arrays import BoolArray, FloatArray, IntArray
 from erde_cli.core.data.batches import evaluation_batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
@@ -22,34 +23,34 @@ from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 @dataclass(frozen=True)
 class Answers:
-    """What every exit says of every image.
+    """Answers of every exit for every image.
 
     correct: bool [images, exits]. scores: in the score's unit, float64 [images, exits].
-    predictions: int64 [images, exits]. logits: float32 [images, exits, classes], where asked for.
-    other_entropies: nats, float64 [images, exits], where the scores are none.
+    predictions: labels, int64 [images, exits]. logits: float32 [images, exits, classes], or None.
+    other_entropies: in nats, float64 [images, exits]; None if the scores are entropies.
     """
 
-    correct: NDArray[np.bool_]
-    scores: NDArray[np.float64]
-    predictions: NDArray[np.int64]
+    correct: BoolArray
+    scores: FloatArray
+    predictions: IntArray
     logits: NDArray[np.float32] | None = None
-    other_entropies: NDArray[np.float64] | None = None
+    other_entropies: FloatArray | None = None
 
     @property
-    def entropies(self) -> NDArray[np.float64]:
-        """Entropy in nats, whatever the score, float64 [images, exits]."""
+    def entropies(self) -> FloatArray:
+        """Entropy in nats for any score, float64 [images, exits]."""
         return self.scores if self.other_entropies is None else self.other_entropies
 
     @property
     def accuracy(self) -> list[float]:
-        """Share of right answers of each exit, over all images."""
+        """Accuracy of each exit on all images, from 0 to 1."""
         return [float(share) for share in self.correct.mean(axis=0)]
 
     def require_finite(self) -> Answers:
-        """The same, of a network that can be used.
+        """These answers, after a check that all scores are finite.
 
         Raises:
-            BundleError: some score is no number, as damaged or made-up weights give.
+            BundleError: a score is not finite, for example because weights are damaged.
         """
         require_finite(self.scores)
         return self
@@ -57,14 +58,14 @@ class Answers:
 
 @dataclass(frozen=True)
 class RoutedAnswers:
-    """What early exit gives for every image: exit and prediction, int64 [images] each."""
+    """Exit and predicted label of every image under early exit, int64 [images] each."""
 
-    exits: NDArray[np.int64]
-    predictions: NDArray[np.int64]
+    exits: IntArray
+    predictions: IntArray
 
 
 def require_finite(scores: NDArray[np.floating]) -> None:
-    """Check that a network's scores are numbers: nothing can be decided or written of others.
+    """Check that all scores of a network, of any shape, are finite.
 
     Raises:
         BundleError: one is not.
@@ -72,18 +73,18 @@ def require_finite(scores: NDArray[np.floating]) -> None:
     bad = int(np.count_nonzero(~np.isfinite(scores)))
     if bad:
         raise BundleError(
-            "The network does not answer with finite numbers.",
-            got=f"{bad:,} of {scores.size:,} scores are none",
-            expected="weights, normalisation and temperatures as they were written",
-            hint="copy the model again, or make it again",
+            "The network's scores are not finite numbers.",
+            got=f"{bad:,} of {scores.size:,} scores are infinite or NaN",
+            expected="unchanged weights, normalisation and temperatures",
+            hint="copy the model again, or train or export it again",
         )
 
 
 def ready(model: EarlyExitNet, context: Context) -> EarlyExitNet:
-    """Copy of a network made ready for inference: norms folded, on the device, in its layout.
+    """Copy of a network for inference: norms folded, on the device, in the context's layout.
 
-    Calibration, evaluation and routing all use this form, so that a threshold is tested on the
-    very scores it was chosen on.
+    Calibration, evaluation and routing all use this form. So thresholds are chosen and tested on
+    the same scores.
     """
     network = folded(model)
     context.place(network)
@@ -101,16 +102,19 @@ def answer_all(
     keep_logits: bool = False,
     score: Score = ENTROPY,
 ) -> Answers:
-    """Run every image through every exit; leaves the model in the mode it was in.
+    """Run every image through every exit. The model's mode does not change.
 
     Args:
         model: network, made `ready`.
         store: images and labels.
         normalisation: of the images.
-        context: where the network lies.
-        temperatures: of every exit; they change scores, never predictions or logits.
-        keep_logits: give the logits as well; fitting temperatures needs them.
+        context: where the network runs.
+        temperatures: of every exit, [exits]; they change scores, never predictions or logits.
+        keep_logits: return the logits too; fitting temperatures needs them.
         score: what the exit rule tests.
+
+    Raises:
+        ValueError: there is not one positive temperature per exit.
     """
     scores, entropies, predictions, kept = [], [], [], []
     with evaluation_mode(model):
@@ -143,9 +147,19 @@ def route_all(
     temperatures: Sequence[float] | None = None,
     score: Score = ENTROPY,
 ) -> RoutedAnswers:
-    """Run every image to the exit it leaves at, under thresholds in the score's unit, no further.
+    """Run every image up to the exit it leaves at.
 
-    Temperatures, one for every exit, change where an image leaves, never what an exit says of it.
+    Args:
+        model: network, made `ready`.
+        store: images.
+        normalisation: of the images.
+        thresholds: θ of the early exits in the score's unit, [exits - 1].
+        context: where the network runs.
+        temperatures: of every exit, [exits]; they change exits, never the prediction of an exit.
+        score: what the exit rule tests.
+
+    Raises:
+        ValueError: the number of thresholds or the temperatures do not fit the network.
     """
     exits, predictions = [], []
     with evaluation_mode(model):

@@ -1,4 +1,4 @@
-"""What is said of each class: recall, precision, where its images leave, what they cost."""
+"""Figures of each class: recall, precision, exit rates and expected MACs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ByClass:
 
     confusion: images by true class (rows) and by answer (columns), int64 [classes, classes].
     left: images by true class and the exit they leave at, int64 [classes, exits].
-    cumulative_macs: cost of leaving at each exit, [exits].
+    cumulative_macs: MACs of an image that leaves at each exit, float64 [exits].
     """
 
     class_names: tuple[str, ...]
@@ -33,12 +33,12 @@ class ByClass:
 
     @property
     def recall(self) -> list[float | None]:
-        """Share of each class's images that are answered right; None where it has none."""
+        """Share of each class's images with the right answer, [classes]; None without images."""
         return _shares(self.confusion.diagonal(), self.images)
 
     @property
     def precision(self) -> list[float | None]:
-        """Share of the answers of each class that are right; None where it is never the answer."""
+        """Share of right answers among the answers of each class, [classes]; None without any."""
         return _shares(self.confusion.diagonal(), self.confusion.sum(axis=0))
 
     @property
@@ -47,10 +47,10 @@ class ByClass:
         return float(np.mean([share for share in self.recall if share is not None]))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One mapping for each class, in the order of the labels, as `--json` prints it."""
+        """One object per class, in the order of the labels, as `--json` prints it."""
         counts = self.images.tolist()
         rates = [
-            [here / count for here in row] if count else None
+            [left / count for left in row] if count else None
             for row, count in zip(self.left.tolist(), counts, strict=True)
         ]
         columns = zip(self.class_names, counts, self.recall, self.precision, rates, strict=True)
@@ -77,11 +77,11 @@ def by_class(
     """Count answers by class.
 
     Args:
-        class_names: of every label.
-        labels: of each image, int64 [images].
-        answers: class that each image is given, int64 [images].
+        class_names: name of each label, [classes].
+        labels: true class of each image, int64 [images].
+        answers: predicted class of each image, int64 [images].
         exits: exit that each image leaves at, int64 [images].
-        cumulative_macs: cost of leaving at each exit, [exits].
+        cumulative_macs: MACs of an image that leaves at each exit, float64 [exits].
     """
     classes = len(class_names)
     return ByClass(

@@ -1,9 +1,9 @@
-"""Whether the entropy term acts: entropy at early exits where the teacher is wrong, and right.
+"""Entropy at early exits on images that the teacher gets wrong, and on those it gets right.
 
-The term is applied only to training images that the teacher's paired exit gets wrong. Whether it
-raises the entropy of such images alone, held-out ones included, is what the gap between both groups
-shows, read next to that of a student trained without the term: an image that is hard for the
-teacher is uncertain for any student.
+The entropy term acts only on training images that the teacher's paired exit gets wrong. The gap
+between both groups shows whether it raises the entropy of such images, held-out ones included.
+Compare the gap with that of a student trained without the term, because images that are hard for
+the teacher have a high entropy in any student.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from erde_cli.core.arrays import BoolArray, FloatArray
 
 @dataclass(frozen=True)
 class EntropyGap:
-    """One early exit (from 0), where the teacher's paired exit is wrong and where it is right.
+    """One early exit (from 0), on images the teacher's paired exit gets wrong and right.
 
-    wrong, right: mean entropy in nats. accuracy_wrong, accuracy_right: of this exit, 0 to 1. All
-    None where there are no such images. share_wrong: of images the teacher gets wrong, 0 to 1.
+    wrong, right: mean entropy in nats. accuracy_wrong, accuracy_right: of this exit, 0 to 1. These
+    are None without such images. share_wrong: share of images the teacher gets wrong, 0 to 1.
     """
 
     exit: int
@@ -32,7 +32,7 @@ class EntropyGap:
 
     @property
     def gap(self) -> float | None:
-        """Entropy where the teacher is wrong less that where it is right, nats."""
+        """Mean entropy where the teacher is wrong minus that where it is right, in nats."""
         return None if self.wrong is None or self.right is None else self.wrong - self.right
 
     def to_json(self) -> dict[str, float | None]:
@@ -43,15 +43,15 @@ class EntropyGap:
 def entropy_gaps(
     scores: FloatArray, correct: BoolArray, teacher_correct: BoolArray
 ) -> list[EntropyGap]:
-    """Entropy and accuracy of every early exit where the teacher is wrong, and where it is right.
+    """Entropy and accuracy of every early exit, by whether the teacher is wrong or right.
 
     Args:
-        scores: entropies of the student's exits in nats, [images, exits].
+        scores: entropies of the student's exits in nats, float64 [images, exits].
         correct: whether the student's exits are right, bool [images, exits].
         teacher_correct: whether the teacher's paired exits are right, bool [images, exits].
 
     Raises:
-        ValueError: the arrays are not of the same images and exits.
+        ValueError: the shapes of the arrays differ.
     """
     if not scores.shape == correct.shape == teacher_correct.shape:
         shapes = f"{scores.shape}, {correct.shape}, {teacher_correct.shape}"

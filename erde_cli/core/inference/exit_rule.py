@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExitRule:
-    """What thresholds decide by, and the precision they belong to.
+    """Thresholds, and the score, temperatures and precision they were chosen with.
 
-    thresholds: θ of the early exits in the score's unit. temperatures: of all exits.
+    thresholds: θ of the early exits in the score's unit, [exits - 1]. temperatures: [exits].
     """
 
     thresholds: tuple[float, ...]

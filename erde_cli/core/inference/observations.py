@@ -1,4 +1,4 @@
-"""What every exit said of a set of images, and what thresholds make of it: pure arrays."""
+"""Scores and answers of every exit on a set of images, and the figures that thresholds give."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from erde_cli.core.arrays import BoolArray, FloatArray, IntArray
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.thresholds.target import Risk
 
-_EXACT = 2**52  # whole numbers up to twice that are exact in float64
+_EXACT = 2**52  # float64 is exact for whole numbers up to twice this
 Z_95 = 1.959963984540054  # 97.5 % quantile of the standard normal
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What thresholds give on a set of images.
+    """Figures of thresholds on a set of images.
 
-    accuracy, full_accuracy: adaptive, and of the last exit; None without labels.
+    accuracy, full_accuracy: with early exit, and of the last exit; None without labels.
     balanced_accuracy, full_balanced_accuracy: the same as means over the classes; None unless
-    thresholds are chosen by it. agreement: share of images answered as the last exit answers.
-    exit_rates: [exits]. expected_macs: MACs per image. expected_latency: ms per image; None where
-    no exit was timed.
+    thresholds are chosen by it. agreement: share of images with the same answer as the last exit.
+    exit_rates: [exits]. expected_macs: MACs per image. expected_latency: ms per image; None if the
+    exits were not timed.
     """
 
     accuracy: float | None
@@ -40,28 +40,29 @@ class Figures:
 
     @property
     def by_metric(self) -> float | None:
-        """What thresholds are chosen by; None without labels."""
+        """Accuracy or balanced accuracy, as thresholds are chosen by; None without labels."""
         return self.accuracy if self.balanced_accuracy is None else self.balanced_accuracy
 
     @property
     def full_by_metric(self) -> float | None:
-        """The same of the last exit, for every image."""
+        """The same metric of the last exit."""
         return self.full_accuracy if self.balanced_accuracy is None else self.full_balanced_accuracy
 
     def bound(self, risk: Risk) -> float | None:
-        """None: a bound comes from a test alone."""
+        """None, because only a test gives a bound."""
         return None
 
 
 @dataclass(frozen=True)
 class Observations:
-    """What every exit said of the calibration images, and what it costs.
+    """Scores and answers of every exit on a set of images, and the cost of each exit.
 
-    scores: smaller is surer, float64 [images, exits]; the last column is not used.
-    correct: bool [images, exits]; of unlabelled images, whether an exit agrees with the last one.
-    cumulative_macs: [exits]. agrees: bool [images, exits]. latencies: ms of leaving, [exits].
-    classes: true class of each image, int64 [images], where thresholds are chosen by balanced
-    accuracy; None where by accuracy.
+    scores: smaller is more certain, float64 [images, exits]; the last column is not used.
+    correct: bool [images, exits]; without labels, whether an exit agrees with the last one.
+    cumulative_macs: float64 [exits]. agrees: with the last exit, bool [images, exits].
+    latencies: of an image that leaves at each exit, in ms, float64 [exits].
+    classes: true class of each image, int64 [images], if thresholds are chosen by balanced
+    accuracy; else None.
     """
 
     scores: FloatArray
@@ -76,7 +77,7 @@ class Observations:
         return len(self.correct)
 
     def only(self, images: BoolArray | IntArray) -> Observations:
-        """The same for some of the images: bool [images], or their numbers."""
+        """Observations of some images, given as a mask bool [images] or as numbers int64 [k]."""
         agrees = None if self.agrees is None else self.agrees[images]
         classes = None if self.classes is None else self.classes[images]
         return Observations(
@@ -85,16 +86,21 @@ class Observations:
         )  # fmt: skip
 
     def exits(self, thresholds: Sequence[float]) -> IntArray:
-        """Exit of each image under thresholds in the score's unit, int64 [images]."""
+        """Exit of each image under thresholds in the score's unit, int64 [images].
+
+        Raises:
+            ValueError: there is not one threshold per early exit.
+        """
         exits: IntArray = first_exit(torch.from_numpy(self.scores), thresholds).numpy()
         return exits
 
     def under(self, thresholds: Sequence[float]) -> Adaptive:
-        """Accuracy, exit rates and expected MACs under thresholds."""
-        return adaptive(self.exits(thresholds), self.correct, self.cumulative_macs)
+        """Accuracy, exit rates and expected MACs under thresholds in the score's unit."""
+        exits = self.exits(thresholds)
+        return adaptive_of(exits, self.correct[np.arange(len(self)), exits], self.cumulative_macs)
 
     def figures(self, exits: IntArray) -> Figures:
-        """What it gives when image n leaves at exit `exits[n]`."""
+        """Figures if image n leaves at exit `exits[n]`, int64 [images]."""
         every = np.arange(len(self))
         rates = exit_rates(exits, len(self.cumulative_macs))
         right = self.correct[every, exits]
@@ -120,37 +126,37 @@ class Observations:
 
     @cached_property
     def weights(self) -> FloatArray:
-        """What a right answer counts by the metric, whole numbers [images].
+        """Weight of each image in the metric, whole numbers, float64 [images].
 
-        They belong to these very images: a part of them has weights of its own.
+        A subset of the images has other weights.
         """
         return np.ones(len(self)) if self.classes is None else balancing(self.classes)
 
     @property
     def full_by_metric(self) -> float:
-        """Accuracy of the last exit, or its balanced accuracy where that is the metric."""
+        """Accuracy of the last exit, or its balanced accuracy if that is the metric."""
         return self._share(self.correct[:, -1])
 
     @property
     def exit_balanced_accuracy(self) -> tuple[float, ...] | None:
-        """Balanced accuracy of every exit on all images; None where it is not the metric."""
+        """Balanced accuracy of every exit, [exits]; None if it is not the metric."""
         return None if self.classes is None else tuple(map(self._share, self.correct.T))
 
     @property
     def exit_accuracy(self) -> tuple[float, ...] | None:
-        """Accuracy of every exit on all images; None without labels."""
+        """Accuracy of every exit, [exits]; None without labels."""
         if not self.labelled:
             return None
         return tuple(float(share) for share in self.correct.mean(axis=0))
 
     def _share(self, right: BoolArray) -> float:
-        """Share of right answers, bool [images], each by its weight."""
+        """Weighted share of right answers, bool [images]."""
         return float(self.weights @ right / self.weights.sum())
 
 
 @dataclass(frozen=True)
 class Adaptive:
-    """An early-exit network on a set of images: accuracy, exit rates [exits], expected MACs."""
+    """Accuracy, exit rates [exits] and expected MACs of early exit on a set of images."""
 
     accuracy: float
     exit_rates: tuple[float, ...]
@@ -163,29 +169,24 @@ def exit_rates(exits: IntArray, exit_count: int) -> tuple[float, ...]:
     return tuple(float(share) for share in counts / len(exits))
 
 
-def adaptive(exits: IntArray, correct: BoolArray, cumulative_macs: FloatArray) -> Adaptive:
-    """Accuracy and cost when image n leaves at exit `exits[n]`.
+def adaptive_of(exits: IntArray, right: BoolArray, cumulative_macs: FloatArray) -> Adaptive:
+    """Accuracy and cost if image n leaves at exit `exits[n]`.
 
     Args:
         exits: exit of each image, int64 [images].
-        correct: whether each exit is right on each image, bool [images, exits].
-        cumulative_macs: cost of leaving at each exit, [exits].
+        right: whether that exit's answer is right, bool [images].
+        cumulative_macs: MACs of an image that leaves at each exit, float64 [exits].
     """
-    return adaptive_of(exits, correct[np.arange(len(exits)), exits], cumulative_macs)
-
-
-def adaptive_of(exits: IntArray, right: BoolArray, cumulative_macs: FloatArray) -> Adaptive:
-    """The same from whether the exit that image n left at was right, bool [images]."""
     rates = exit_rates(exits, len(cumulative_macs))
     return Adaptive(float(right.mean()), rates, float(np.dot(rates, cumulative_macs)))
 
 
 def balancing(classes: IntArray) -> FloatArray:
-    """Weight of each image, [images], by which a share of images becomes a mean over the classes.
+    """Weights, float64 [images], that turn a share of images into a mean over the classes.
 
-    Classes without images do not count. The weights are whole numbers, so that sums of them are
-    exact and equal choices compare as equal: inverse to the number of images of the class, and
-    where that takes too many digits, the nearest ones (off by less than images / 2^52 in all).
+    Classes without images do not count. Each weight is inverse to the number of images of its
+    class. Weights are whole numbers, so that their sums are exact and equal choices compare as
+    equal. If that takes too many digits, they are rounded (error below images / 2^52 in all).
 
     Args:
         classes: true class of each image, int64 [images].

@@ -1,8 +1,7 @@
-"""What a network says of images: a class, how sure it is, and the exit that said so.
+"""Predictions of images: class, confidence, entropy and exit.
 
-The label is the largest of the logits. Confidence and entropy are those of the exit taken, at the
-temperature of that exit where it has one. Where entropy is the score, it is the very number that
-the exit rule tested.
+The label is the largest of the logits. Confidence and entropy are those of the exit taken, at its
+temperature if it has one. If entropy is the score, it is the value that the exit rule tested.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ Images = GivenImage | Iterable[GivenImage]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one image shows.
+    """Prediction of one image.
 
     Attributes:
         label: number of the class, from 0.
         class_name: its name.
         confidence: softmax probability of that class at the exit taken, from 0 to 1.
-        entropy: of the softmax at the exit taken, in nats, whatever the score.
+        entropy: of the softmax at the exit taken, in nats, for any score.
         exit: where the image left, from 0.
         macs: multiply-adds spent on the image: every stage and every head on the way.
     """
@@ -53,7 +52,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Predicted:
-    """The same of many images, on the CPU, [images] each: int64, float32, float32, int64."""
+    """Predictions of many images, on the CPU, [images]: int64, float32, float32, int64."""
 
     labels: Tensor
     confidences: Tensor
@@ -62,7 +61,7 @@ class Predicted:
 
 
 class Answering(Protocol):
-    """What answers decoded images, whatever computes; its arguments are those of `Predictor`."""
+    """The interface of `Predictor`, for any runtime."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -78,38 +77,38 @@ class Answering(Protocol):
 
     @property
     def cumulative_macs(self) -> tuple[int, ...]:
-        """Multiply-adds of leaving at each exit, [exits]."""
+        """MACs of an image that leaves at each exit, [exits]."""
 
     def batch_size(self, batch: int | None) -> int:
-        """How many images the network is given at once."""
+        """Number of images per batch."""
 
     def answer(self, pixels: Tensor, rule: ExitRule, batch: int | None = None) -> Predicted:
-        """Let decoded images leave where the rule says."""
+        """Predict decoded images under an exit rule."""
 
 
-def rows_of(answering: Answering, found: Predicted) -> list[Prediction]:
+def rows_of(answering: Answering, predicted: Predicted) -> list[Prediction]:
     """One object per image.
 
     Raises:
-        BundleError: the network answers with numbers that are none, or with no label or exit of
-            its own.
+        BundleError: a number is not finite, or the network has no such label or exit.
     """
     names, macs = answering.class_names, answering.cumulative_macs
-    require_finite(torch.stack([found.confidences, found.entropies]).numpy())
-    _require_below(found.labels, len(names), "label")
-    _require_below(found.exits, len(macs), "exit")
-    columns = (found.labels, found.confidences, found.entropies, found.exits)
+    require_finite(torch.stack([predicted.confidences, predicted.entropies]).numpy())
+    _require_below(predicted.labels, len(names), "label")
+    _require_below(predicted.exits, len(macs), "exit")
+    columns = (predicted.labels, predicted.confidences, predicted.entropies, predicted.exits)
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return [
-        Prediction(label, names[label], sure, nats, at, macs[at]) for label, sure, nats, at in rows
+        Prediction(label, names[label], confidence, entropy, exit_, macs[exit_])
+        for label, confidence, entropy, exit_ in rows
     ]
 
 
-def _require_below(numbers: Tensor, count: int, what: str) -> None:
-    """Check that labels and exits are those of the network; a foreign file may answer anything."""
+def _require_below(numbers: Tensor, count: int, kind: str) -> None:
+    """Check labels and exits: a foreign file can return any number."""
     if bool(((numbers < 0) | (numbers >= count)).any()):
         raise BundleError(
-            f"The network answers with a {what} that it has not.",
+            f"The network returns a {kind} that does not exist.",
             expected=f"numbers from 0 to {count - 1}",
             hint="export it again: erde export BUNDLE --format onnx --out FILE",
         )
@@ -117,9 +116,9 @@ def _require_below(numbers: Tensor, count: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network made ready on a device, and what it takes to answer decoded images.
+    """A network that is `ready` on a device, and what is needed to predict images with it.
 
-    rules: how files become pixels. cumulative_macs: of leaving at each exit, [exits].
+    rules: how files become pixels. cumulative_macs: of an image that leaves at each exit, [exits].
     """
 
     network: EarlyExitNet
@@ -131,15 +130,15 @@ class Predictor:
     cumulative_macs: tuple[int, ...]
 
     def batch_size(self, batch: int | None) -> int:
-        """How many images the network is given at once."""
+        """Number of images per batch; `batch`, or a size that suits the device."""
         return batch or images_at_once(self.image_size, self.context.device)
 
     def predict(self, images: Images, rule: ExitRule, batch: int | None) -> list[Prediction]:
-        """Predict images in any form, in their order; one batch of them is in memory at a time.
+        """Predict images in any form, in order. Only one batch of them is in memory at a time.
 
         Raises:
-            DataError: something is no image.
-            InputError: the batch is no number of images.
+            DataError: an object is not an image, or cannot be read.
+            InputError: the batch size is below 1.
         """
         if batch is not None and batch < 1:
             raise InputError(
@@ -148,23 +147,26 @@ class Predictor:
                 expected="1 or more",
                 hint="give a number from 1",
             )
-        found: list[Prediction] = []
+        predictions: list[Prediction] = []
         for pixels in pixels_of(images, self.image_size, self.batch_size(batch), self.rules):
-            found += rows_of(self, self.answer(pixels, rule, batch))
-        return found
+            predictions += rows_of(self, self.answer(pixels, rule, batch))
+        return predictions
 
     @torch.inference_mode()
     def answer(self, pixels: Tensor, rule: ExitRule, batch: int | None = None) -> Predicted:
-        """Let decoded images leave where the rule says.
+        """Predict decoded images under an exit rule.
 
         Args:
             pixels: uint8 [images, height, width, 3], at least one image of the network's size.
             rule: score, thresholds and temperatures.
-            batch: how many images the network is given at once; as many as suit it where left out.
+            batch: images per batch; None: a size that suits the device.
+
+        Raises:
+            ValueError: the rule does not fit the number of exits.
         """
         parts = [self._part(part, rule) for part in torch.split(pixels, self.batch_size(batch))]
-        together = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
-        return Predicted(*together)
+        columns = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+        return Predicted(*columns)
 
     def _part(self, pixels: Tensor, rule: ExitRule) -> tuple[Tensor, ...]:
         images = self.normalise(self.context.to_device(pixels))
@@ -178,7 +180,7 @@ class Predictor:
 
 
 def _scaled(routed: Routed, temperatures: Sequence[float] | None) -> Tensor:
-    """Logits of the exit each image took, at its temperature, [images, classes]."""
+    """Logits of the exit that each image took, over its temperature, [images, classes]."""
     if temperatures is None:
         return routed.logits
     by_exit = torch.tensor(temperatures, device=routed.logits.device)
@@ -187,7 +189,7 @@ def _scaled(routed: Routed, temperatures: Sequence[float] | None) -> Tensor:
 
 @dataclass
 class Prepared:
-    """Predictors by where they run, each made once, also where several threads ask at once."""
+    """One predictor of a network per context, made once even if several threads ask for it."""
 
     _made: dict[Context, Predictor] = field(default_factory=dict)
     _lock: Any = field(default_factory=Lock)
@@ -201,7 +203,7 @@ class Prepared:
         image_size: int,
         rules: PixelRules,
     ) -> Predictor:
-        """The predictor of one network; it is the same network at every call."""
+        """The predictor of the network in a context; every call must pass the same network."""
         with self._lock:
             if context not in self._made:
                 costs = tuple(profile_model(model, image_size).cumulative_macs)
@@ -217,5 +219,5 @@ class Prepared:
             return self._made[context]
 
     def __reduce__(self) -> tuple[type[Prepared], tuple[()]]:
-        """A copy in another process makes its own: a lock cannot go there."""
+        """Pickle as empty, because a lock cannot be pickled."""
         return Prepared, ()

@@ -1,9 +1,11 @@
-"""The one exit rule, and the routing of a batch through the stages.
+"""The exit rule, and the routing of a batch through the stages.
 
-An image leaves at the first exit whose score is below that exit's threshold (strictly). The score
-is entropy unless another one is given. The last exit has no threshold. The rule sees logits only:
-labels cannot change an exit. A temperature, where an exit has one, enters its score and nothing
-else.
+An image leaves at the first exit whose score is strictly below the exit's threshold. The score is
+entropy unless another one is given. The last exit has no threshold. The rule sees only logits, so
+labels cannot change an exit. A temperature changes the score of its exit and nothing else.
+
+Source: Teerapittayanon et al., "BranchyNet", ICPR 2016, arXiv 1709.01686 (entropy, a threshold per
+exit).
 """
 
 from __future__ import annotations
@@ -20,12 +22,10 @@ from erde_cli.core.device import images_at_once
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.thresholds.scores import ENTROPY, Score
 
-Scored = Callable[[Tensor], Tensor]  # logits of one exit → their scores
-
 
 @dataclass(frozen=True)
 class Routed:
-    """What left, and where: logits [batch, classes], exit [batch] int64, score [batch] float32."""
+    """Logits float32 [batch, classes], exit int64 [batch] and score float32 [batch] of images."""
 
     logits: Tensor
     exit: Tensor
@@ -36,8 +36,11 @@ def first_exit(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
     """Index of the exit each image leaves at, int64 [batch].
 
     Args:
-        scores: [batch, exits], smaller is surer.
-        thresholds: θ of the early exits, `exits - 1` of them, in their unit; 0 never, inf always.
+        scores: [batch, exits], smaller is more certain.
+        thresholds: θ of the early exits in the score's unit, [exits - 1]; 0: never, inf: always.
+
+    Raises:
+        ValueError: there is not one threshold per early exit.
     """
     if len(thresholds) != scores.shape[1] - 1:
         raise ValueError(f"{scores.shape[1] - 1} thresholds expected, got {len(thresholds)}")
@@ -48,9 +51,10 @@ def first_exit(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
 
 
 def score_of(logits: Tensor, temperature: float | None, score: Score = ENTROPY) -> Tensor:
-    """Score of one exit, of softmax(logits / temperature) in the score's unit, float32 [...].
+    """Score of softmax(logits / temperature), float32 [...], for logits [..., classes].
 
-    Every score comes from here: another way to divide could round to the other side of a threshold.
+    Every score is computed here: another way to divide could round to the other side of a
+    threshold.
     """
     return score.value(logits if temperature is None else logits / temperature)
 
@@ -58,7 +62,11 @@ def score_of(logits: Tensor, temperature: float | None, score: Score = ENTROPY) 
 def all_scores(
     logits: Tensor, temperatures: Sequence[float] | None = None, score: Score = ENTROPY
 ) -> Tensor:
-    """Scores of every exit, float32 [batch, exits], of logits [batch, exits, classes]."""
+    """Score of every exit, float32 [batch, exits], for logits [batch, exits, classes].
+
+    Raises:
+        ValueError: there is not one positive temperature per exit.
+    """
     if temperatures is None:
         return score.value(logits)
     check_temperatures(temperatures, logits.shape[1])
@@ -67,10 +75,10 @@ def all_scores(
 
 
 def check_temperatures(temperatures: Sequence[float] | None, exit_count: int) -> None:
-    """Check that there is one temperature for every exit, the last one included.
+    """Check that every exit, including the last, has a temperature.
 
     Raises:
-        ValueError: there are fewer or more, or one is not a positive number.
+        ValueError: the number of temperatures is wrong, or one is not positive and finite.
     """
     if temperatures is None:
         return
@@ -88,26 +96,29 @@ def route(
     temperatures: Sequence[float] | None = None,
     score: Score = ENTROPY,
 ) -> Routed:
-    """Run a batch stage by stage, and drop the images that have left.
+    """Run a batch stage by stage, and drop images once they have left.
 
-    Equal to `first_exit` on the full forward pass, at the cost of the stages that are needed.
+    The result equals `first_exit` on the full forward pass.
 
     Args:
         model: network in evaluation mode; `folded` makes it faster.
         images: normalised, [batch, 3, height, width].
-        thresholds: θ of the early exits, in the score's unit.
-        temperatures: of every exit; they change scores, never the logits that are given back.
+        thresholds: θ of the early exits in the score's unit, [exits - 1].
+        temperatures: of every exit, [exits]; they change scores, never the returned logits.
         score: what is compared with the thresholds.
+
+    Raises:
+        ValueError: the number of thresholds or the temperatures do not fit the network.
     """
     if len(thresholds) != model.exit_count - 1:
         raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
     check_temperatures(temperatures, model.exit_count)
     by_exit = (None,) * model.exit_count if temperatures is None else tuple(temperatures)
-    scored = [partial(score_of, temperature=one, score=score) for one in by_exit]
+    score_at = [partial(score_of, temperature=value, score=score) for value in by_exit]
     if len(images) == 1:
-        return _route_one(model, images, thresholds, scored)
+        return _route_one(model, images, thresholds, score_at)
     parts = [
-        _route_batch(model, part, thresholds, scored)
+        _route_batch(model, part, thresholds, score_at)
         for part in torch.split(images, images_at_once(images.shape[-1], images.device))
     ]
     return Routed(
@@ -121,15 +132,15 @@ def _route_batch(
     model: EarlyExitNet,
     images: Tensor,
     thresholds: Sequence[float],
-    scored: Sequence[Scored],
+    score_at: Sequence[Callable[[Tensor], Tensor]],  # logits of an exit → scores
 ) -> Routed:
     waiting = torch.arange(len(images), device=images.device)
-    left: list[tuple[Tensor, Tensor, Tensor]] = []  # places, logits, scores; one entry an exit
+    left: list[tuple[Tensor, Tensor, Tensor]] = []  # per exit: positions, logits, scores
     features = images
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
-        scores = scored[index](logits)
+        scores = score_at[index](logits)
         if index == model.exit_count - 1:
             left.append((waiting, logits, scores))
             break
@@ -147,29 +158,29 @@ def _route_one(
     model: EarlyExitNet,
     image: Tensor,
     thresholds: Sequence[float],
-    scored: Sequence[Scored],
+    score_at: Sequence[Callable[[Tensor], Tensor]],
 ) -> Routed:
-    """`route` for one image, without any bookkeeping: there it would cost as much as a stage."""
+    """`route` for one image, without the bookkeeping, which would cost as much as a stage."""
     features = image
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
-        score = scored[index](logits)
+        score = score_at[index](logits)
         if index == model.exit_count - 1 or score.item() < thresholds[index]:
             break
     return Routed(logits, torch.full((1,), index, device=image.device), score)
 
 
 def _rows(features: Tensor, rows: Tensor) -> Tensor:
-    """Some images of a batch, in the batch's own memory layout (plain indexing would change it)."""
+    """Rows of a batch, in the batch's memory layout, which plain indexing would change."""
     if features.is_contiguous(memory_format=torch.channels_last):
         return features.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
     return features.index_select(0, rows)
 
 
 def _in_order(left: list[tuple[Tensor, Tensor, Tensor]]) -> Routed:
-    """Put what left at each exit back into the order of the batch."""
-    places, logits, scores = (torch.cat(parts) for parts in zip(*left, strict=True))
+    """Sort the images that left at each exit back into the order of the batch."""
+    positions, logits, scores = (torch.cat(parts) for parts in zip(*left, strict=True))
     exits = torch.cat([torch.full_like(part[0], index) for index, part in enumerate(left)])
-    order = places.argsort()
+    order = positions.argsort()
     return Routed(logits[order], exits[order], scores[order])

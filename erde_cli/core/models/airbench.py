@@ -1,4 +1,4 @@
-"""The network of airbench for small images, as a list of blocks that can be cut anywhere."""
+"""The airbench network for small images, as a list of blocks that can be cut after each."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from erde_cli.core.models.backbone import Backbone, initialise, normalised, pool
 
 _SIDE = 2  # of the patches that are whitened
 _FILTERS = 2 * 3 * _SIDE**2  # each direction, and its negative for the ReLU
-_LEAST_VARIANCE = 5e-4  # added to each direction's, so that empty ones are not blown up
+_LEAST_VARIANCE = 5e-4  # added to each direction's variance, so that empty ones are not amplified
 _PATCHES_AT_ONCE = 2**20
 
 
 class Whitening(nn.Conv2d):
-    """A 2x2 convolution whose weights whiten the patches of the train images, and stay as they are.
+    """A 2x2 convolution whose fixed weights whiten the patches of the train images.
 
-    Only its bias is trained. Without `fit` its weights are random, as any convolution's.
+    Only its bias is trained. Its weights are random until `fit`.
     """
 
     def __init__(self) -> None:
@@ -25,19 +25,19 @@ class Whitening(nn.Conv2d):
 
     @torch.no_grad()
     def fit(self, images: Tensor) -> None:
-        """Take the directions of the patches' covariance, each over its standard deviation.
+        """Set the weights to the patches' principal directions over their standard deviations.
 
         Args:
             images: normalised, float32 [n, 3, height, width], on the CPU.
         """
         values, directions = torch.linalg.eigh(_covariance(images))
-        scaled = (directions / (values + _LEAST_VARIANCE).sqrt()).T.flip(0)  # the strongest first
+        scaled = (directions / (values + _LEAST_VARIANCE).sqrt()).T.flip(0)  # strongest first
         filters = scaled.reshape(-1, 3, _SIDE, _SIDE)
         self.weight.copy_(torch.cat([filters, -filters]))
 
 
 def _covariance(images: Tensor) -> Tensor:
-    """Mean of the products of all patches' values, float64 [12, 12]."""
+    """Mean products of the values of all patches, float64 [12, 12]."""
     total, count = torch.zeros(_FILTERS // 2, _FILTERS // 2, dtype=torch.float64), 0
     at_once = max(1, _PATCHES_AT_ONCE // (images.shape[2] * images.shape[3]))
     for start in range(0, len(images), at_once):
@@ -50,14 +50,15 @@ def _covariance(images: Tensor) -> Tensor:
 
 
 def airbench(depth: int, width: int, classes: int) -> Backbone:
-    """A whitening layer in the first block, then three groups of `width`, 2 and 4 times it.
+    """A whitening layer, then three groups of blocks with `width`, 2 and 4 times `width` channels.
 
-    A block is one 3x3 convolution with norm and ReLU; the first of each group takes the maximum of
-    2x2 before its norm. With depth 8 it is the network of airbench94, but for the ReLU, the mean in
-    the place of the last maximum, and channels 1 : 2 : 4 (there 1 : 4 : 4).
+    A block is a 3x3 convolution with norm and ReLU. The first block of a group pools the maximum
+    of 2x2 before its norm; the first block of all contains the whitening layer. Depth 8 is the
+    network of airbench94, except that it has ReLUs, a mean instead of the last maximum, and
+    channels 1 : 2 : 4 (airbench94: 1 : 4 : 4).
 
     Args:
-        depth: 6n + 2, whitening and linear layer included.
+        depth: 6n + 2, including the whitening and the linear layer.
         width: channels of the first group.
         classes: number of classes.
 

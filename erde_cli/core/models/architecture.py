@@ -1,4 +1,4 @@
-"""From a description of a network to the network itself, always in the same way."""
+"""The description of a network, and the network built from it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from erde_cli.core.recipe.backbones import FAMILIES
 from erde_cli.core.recipe.heads import HEADS
 from erde_cli.core.recipe.sections.network import Network
 
-_LARGEST_FEATURES = 2**28  # numbers of one image after the first convolution; a gigabyte
+_LARGEST_FEATURES = 2**28  # values per image after the first convolution; a gigabyte
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Everything that decides a network but its weights; as in a recipe, with nothing left open.
+    """Everything that determines a network except its weights. Keys are those of a recipe.
 
-    `cuts` are block numbers from 1; `stem` None stands for `width`.
+    cuts: numbers of the blocks before the early exits, from 1. stem: None means `width`.
     """
 
     backbone: str
@@ -59,7 +59,7 @@ class Architecture:
 
 
 def resolve_architecture(network: Network, classes: int, image_size: int) -> Architecture:
-    """Describe the network of a recipe; a number of exits becomes cuts evenly spaced in MACs."""
+    """Describe the network of a recipe. A number of exits becomes cuts evenly spaced in MACs."""
     cuts = network.exits
     uncut = Architecture(
         backbone=network.backbone,
@@ -81,10 +81,10 @@ def resolve_architecture(network: Network, classes: int, image_size: int) -> Arc
 
 
 def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
-    """Build a network with fresh weights, which `seed` alone decides.
+    """Build a network with new weights that depend on `seed` only.
 
     Raises:
-        InputError: there is no such backbone or head, a cut lies outside the backbone, a head does
+        InputError: the backbone or head is unknown, a cut lies outside the backbone, a head does
             not fit, or the features of one image would fill the memory.
     """
     _refuse_giants(architecture)
@@ -94,14 +94,13 @@ def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
 
 
 def _refuse_giants(architecture: Architecture) -> None:
-    """A stem has few weights, however many channels: a small file could ask for any memory."""
+    """A stem has few weights for its features, so a small bundle could require any memory."""
     channels = max(architecture.stem or 1, architecture.width * architecture.widening)
-    numbers = channels * architecture.image_size**2
-    if numbers > _LARGEST_FEATURES:
+    if channels * architecture.image_size**2 > _LARGEST_FEATURES:
         raise InputError(
             "The features of a single image would fill the memory.",
             got=f"{channels:,} channels of {architecture.image_size} x {architecture.image_size}",
-            expected=f"at most {_LARGEST_FEATURES:,} numbers",
+            expected=f"at most {_LARGEST_FEATURES:,} values",
             hint="use a smaller image_size, width, widening or stem",
         )
 
@@ -112,7 +111,7 @@ def _build(architecture: Architecture) -> EarlyExitNet:
             f"This version of erde has no backbone {architecture.backbone!r} "
             f"with heads {architecture.head!r}.",
             expected=f"backbones {', '.join(FAMILIES)}; heads {', '.join(HEADS)}",
-            hint="name one of those",
+            hint="name one of these",
         )
     backbone = _build_backbone(architecture)
     bounds = [0, *architecture.cuts, len(backbone.blocks)]
@@ -140,7 +139,7 @@ def _build_backbone(architecture: Architecture) -> Backbone:
         raise InputError(
             f"There is no {architecture.backbone} of depth {depth}.",
             expected=f"a depth of {family.depths_near(depth)}",
-            hint="name one of those",
+            hint="name one of these",
         )
     options = {
         "stem": architecture.stem or architecture.width,
@@ -164,22 +163,22 @@ def _build_head(architecture: Architecture, output: StageOutput) -> nn.Module:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    """A builder by its name in a row, "module:function"."""
+    """The builder named "module:function"."""
     module, function = name.split(":")
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+    builder: Callable[..., Any] = getattr(import_module(module), function)
+    return builder
 
 
 @torch.no_grad()
 def _features(stage: nn.Module, features: torch.Tensor) -> torch.Tensor:
-    """Output of a stage, without touching the statistics of its norms."""
+    """Output of a stage; the statistics of its norms do not change."""
     with evaluation_mode(stage):
         output: torch.Tensor = stage(features)
     return output
 
 
 def _even_cuts(uncut: Architecture, exits: int) -> list[int]:
-    """Cut after the blocks whose cumulative MACs lie nearest to 1/n, 2/n, ... of the whole."""
+    """Numbers of the blocks whose cumulative MACs are nearest to 1/n, 2/n, ... of all MACs."""
     with torch.random.fork_rng(devices=[]):
         blocks = _build_backbone(uncut).blocks
     image_size = uncut.image_size
@@ -191,7 +190,7 @@ def _even_cuts(uncut: Architecture, exits: int) -> list[int]:
     cuts: list[int] = []
     for exit_ in range(1, exits):
         first = cuts[-1] + 1 if cuts else 1
-        last = len(blocks) - (exits - exit_)  # leaves a block for each exit to come
+        last = len(blocks) - (exits - exit_)  # leaves a block for each later exit
         goal = spent * exit_ / exits
         cuts.append(min(range(first, last + 1), key=lambda n: abs(cumulative[n - 1] - goal)))
     return cuts

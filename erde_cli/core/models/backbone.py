@@ -1,4 +1,4 @@
-"""What every backbone is made of, and how its weights begin."""
+"""The parts that all backbones share, and the initial weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Backbone:
-    """Blocks in a row, which can be cut after each of them, and the network's own classifier.
+    """A chain of blocks that can be cut after each, and the network's last classifier.
 
-    What leaves a block is [batch, channels, side, side]. `preactivated` says that blocks end before
-    a norm and a ReLU, so a head must begin with them.
+    A block's output is [batch, channels, side, side]. preactivated: blocks end before a norm and a
+    ReLU, so that a head must begin with them.
     """
 
     blocks: list[nn.Module]
@@ -23,10 +23,10 @@ class Backbone:
 
 @runtime_checkable
 class Fitted(Protocol):
-    """A layer that is fitted to train images before the first step, as one that whitens them."""
+    """A layer that is fitted to train images before the first step, such as a whitening layer."""
 
     def fit(self, images: Tensor) -> None:
-        """Choose its weights by normalised images, float32 [n, 3, height, width], on the CPU."""
+        """Set its weights from normalised images, float32 [n, 3, height, width], on the CPU."""
 
 
 def fitted_layers(model: nn.Module) -> list[Fitted]:
@@ -40,14 +40,17 @@ def pooled_classifier(channels: int, classes: int) -> nn.Sequential:
 
 
 def normalised(channels: int) -> list[nn.Module]:
-    """The norm and the ReLU that a preactivated backbone leaves to whatever comes next."""
+    """A norm and a ReLU."""
     return [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
 
 
 def initialise(modules: list[nn.Module]) -> None:
-    """Draw the convolutions as He et al. (ICCV 2015, fan out) do; their biases begin at 0."""
+    """Draw the weights of convolutions at random, with variance 2 / fan out; set biases to 0.
+
+    Source: He et al., "Delving deep into rectifiers", ICCV 2015, section 2.2, backward case.
+    """
     for module in nn.ModuleList(modules).modules():
-        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # those hold no numbers
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # meta has no values
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)

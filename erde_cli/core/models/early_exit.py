@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from torch import nn
-
 
 class EarlyExitNet(nn.Module):
-    """Stages in a row, a head after each; exit i is stage i's output through head i."""
+    """A chain of stages with a head after each; exit i is the output of stage i and head i.
+
+    Source: Teerapittayanon et al., "BranchyNet", ICPR 2016, arXiv 1709.01686.
+    """
 
     def __init__(self, stages: Sequence[nn.Module], heads: Sequence[nn.Module], classes: int):
         super().__init__()
-        if len(stages) != len(heads):
-            raise ValueError(f"{len(stages)} stages but {len(heads)} heads")
         self.stages = nn.ModuleList(stages)
         self.heads = nn.ModuleList(heads)
         self.classes = classes
@@ -30,7 +27,7 @@ class EarlyExitNet(nn.Module):
         return len(self.stages)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of every exit, [batch, exits, classes], of images [batch, 3, height, width]."""
+        """Logits of every exit, [batch, exits, classes], for images [batch, 3, height, width]."""
         logits = []
         features = images
         for stage, head in zip(self.stages, self.heads, strict=True):
@@ -41,7 +38,7 @@ class EarlyExitNet(nn.Module):
 
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module into evaluation mode; frozen submodules stay frozen afterwards."""
+    """Put a module into evaluation mode, and restore the mode of every submodule afterwards."""
     modes = [(inner, inner.training) for inner in module.modules()]
     module.eval()
     try:

@@ -1,4 +1,4 @@
-"""A network made ready for inference: norms that follow a convolution become part of it."""
+"""Folding of norms into the convolutions before them, for inference."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 
 
 def folded(model: EarlyExitNet) -> EarlyExitNet:
-    """Copy of a network, in evaluation mode, with the same answers up to rounding and fewer steps.
+    """Copy of a network in evaluation mode, with fewer layers and equal logits up to rounding.
 
-    Only norms right after a convolution can be folded; those that begin a head or a preactivation
-    block stay.
+    Only a norm directly after a convolution can be folded. Norms that begin a head or a
+    preactivation block stay.
     """
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):
@@ -27,9 +27,9 @@ def folded(model: EarlyExitNet) -> EarlyExitNet:
 
 
 def _pairs(module: nn.Module) -> list[tuple[str, str]]:
-    """Names of the convolutions in a module, each with that of the norm which follows it.
+    """Names of each convolution of a module and the norm that follows it.
 
-    A block with a forward pass of its own names them in its attribute `folds`.
+    A block with its own forward pass names them in its attribute `folds`.
     """
     if not isinstance(module, nn.Sequential):
         return list(getattr(module, "folds", ()))

@@ -13,9 +13,9 @@ from erde_cli.core.models.layers import Dropout, HalvingPool
 
 @dataclass(frozen=True)
 class StageOutput:
-    """Features as a stage puts them out, [batch, channels, side, side].
+    """Shape of a stage's output, [batch, channels, side, side].
 
-    `preactivated` says that a norm and a ReLU are still due, with which a head must begin.
+    preactivated: a norm and a ReLU are still missing, so that a head must begin with them.
     """
 
     channels: int
@@ -26,15 +26,17 @@ class StageOutput:
 def erde_head(features: StageOutput, classes: int, dropout: float) -> nn.Module:
     """Head of the paper: BatchNorm, ReLU, 2x2 average pooling, dropout, one linear layer.
 
-    It suits preactivated backbones as it is, since it begins with the norm they leave out.
+    It begins with the norm that preactivated backbones leave out.
 
     Args:
-        features: of a side of 2 or more.
+        features: shape of the stage's output, with a side of 2 or more.
         classes: number of classes.
         dropout: share of features dropped in training; 0.5 in the paper.
 
     Raises:
         InputError: the features are too small to pool.
+
+    Source: arXiv 2510.04856, according to summaries of it (docs/method.md).
     """
     if features.side < 2:
         raise InputError(
@@ -52,6 +54,6 @@ def erde_head(features: StageOutput, classes: int, dropout: float) -> nn.Module:
 
 
 def gap_head(features: StageOutput, classes: int) -> nn.Module:
-    """Global average pooling and one linear layer, after norm and ReLU where they are still due."""
-    due = normalised(features.channels) if features.preactivated else []
-    return nn.Sequential(*due, *pooled_classifier(features.channels, classes))
+    """Global average pooling and one linear layer; norm and ReLU first if they are missing."""
+    missing = normalised(features.channels) if features.preactivated else []
+    return nn.Sequential(*missing, *pooled_classifier(features.channels, classes))

@@ -1,8 +1,8 @@
-"""Layers of the heads that train faster on a CPU than torch's own, with the same meaning.
+"""Layers of the heads that compute the same as torch's, and train faster on a CPU.
 
-In a ResNet-8 with two early exits, torch's dropout (which draws one number after the other) and the
-backward pass of its average pooling (which is slow where its gradient comes in another memory
-layout) took a fifth of a training step.
+In a ResNet-8 with two early exits, torch's layers took a fifth of a training step: its dropout
+draws numbers one by one, and the backward pass of its average pooling is slow if the gradient has
+another memory layout.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-_LEVELS = 256  # one random byte decides on a feature
+_LEVELS = 256  # one random byte per feature
 
 
 class Dropout(nn.Module):
-    """Zero a share of the features in training and scale up the rest, as `torch.nn.Dropout` does.
+    """Zero a share of the features in training and scale up the others, as `torch.nn.Dropout`.
 
-    The share is rounded to 1/256. One draw from torch's generator decides the whole mask. A
-    compiled network draws its masks by torch's own dropout, which is compiled with the rest.
+    The share is rounded to 1/256. One draw from torch's generator seeds the whole mask. A compiled
+    network uses torch's dropout, which is compiled with it.
     """
 
     def __init__(self, share: float) -> None:
@@ -31,13 +31,12 @@ class Dropout(nn.Module):
         self.p = self._dropped / _LEVELS
 
     def extra_repr(self) -> str:
-        """Show the share."""
+        """Share of dropped features, for printing."""
         return f"p={self.p}"
 
     def forward(self, features: Tensor) -> Tensor:
-        """Any shape, the same shape."""
-        ours = features.device.type == "cpu" and not torch.compiler.is_compiling()
-        if not (self.training and ours):
+        """Features of any shape → the same shape."""
+        if not (self.training and _on_cpu(features)):
             return F.dropout(features, self.p, self.training)
         generator = np.random.Generator(np.random.SFC64(int(torch.randint(2**62, ()))))
         draws = np.frombuffer(generator.bytes(features.numel()), dtype=np.uint8)
@@ -46,18 +45,21 @@ class Dropout(nn.Module):
 
 
 class HalvingPool(nn.Module):
-    """Means of 2x2 pixels, as `torch.nn.AvgPool2d(2)`; an odd last line or column is left out."""
+    """Mean of 2x2 pixels, as `torch.nn.AvgPool2d(2)`. An odd last row or column is left out."""
 
     def forward(self, features: Tensor) -> Tensor:
         """[batch, channels, h, w] → [batch, channels, h // 2, w // 2]."""
         learns = features.requires_grad and torch.is_grad_enabled()
         even = features.shape[2] % 2 == 0 and features.shape[3] % 2 == 0
         last = features.is_contiguous(memory_format=torch.channels_last)
-        ours = features.device.type == "cpu" and not torch.compiler.is_compiling()
-        if learns and even and last and ours:
+        if learns and even and last and _on_cpu(features):
             pooled: Tensor = _HalveChannelsLast.apply(features)  # type: ignore[no-untyped-call]
             return pooled
         return F.avg_pool2d(features, 2)
+
+
+def _on_cpu(features: Tensor) -> bool:
+    return features.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 class _HalveChannelsLast(torch.autograd.Function):
@@ -68,7 +70,7 @@ class _HalveChannelsLast(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, gradient: Tensor) -> Tensor:
-        """Give each pixel a quarter: first side by side, then whole lines under each other."""
+        """Give each of 4 pixels a quarter of the gradient: repeat columns first, then rows."""
         quarter = (gradient * 0.25).permute(0, 2, 3, 1)
         pairs = torch.cat([quarter, quarter], dim=3)
         batch, height, width, channels = pairs.shape

@@ -1,8 +1,8 @@
-"""Multiply-adds (MACs) of a module: the one function that every figure in erde comes from.
+"""Multiply-adds (MACs) of a module. All MACs in erde come from `count_macs`.
 
-Counted: convolution, linear, matrix products and attention. Norm, pooling, activation and
-element-wise operators count as zero, by name. Any operator that is in neither list is an error:
-an operator silently counted as zero is how published early-exit figures come out too low.
+Convolutions, linear layers, matrix products and attention are counted. Norms, pooling, activations
+and element-wise operators count as zero, by name. Any other operator is an error: published figures
+of early exits are too low where an operator was silently counted as zero.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _Handler = Callable[[Sequence[Any], Sequence[Any]], int]
 
 
 def _shape(value: Any) -> list[int]:
-    """Shape of a value of a traced graph."""
+    """Shape of a value in a traced graph."""
     sizes: list[int] = value.type().sizes()
     return sizes
 
 
 def _convolution(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Products of one filter, times the places it is put: batch · positions · filters."""
+    """MACs of one position, times batch and positions."""
     weight = _shape(inputs[1])
     transposed = inputs[6].toIValue() if len(inputs) > 6 else False
-    places = _shape(inputs[0]) if transposed else _shape(outputs[0])
-    return places[0] * prod(places[2:]) * prod(weight)
+    positions = _shape(inputs[0]) if transposed else _shape(outputs[0])
+    return positions[0] * prod(positions[2:]) * prod(weight)
 
 
 def _linear(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
@@ -45,7 +45,7 @@ def _addmm(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
 
 
 def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """Products of queries with keys, and of the attention weights with the values."""
+    """MACs of queries times keys, and of attention weights times values."""
     query, key, value = (_shape(item) for item in inputs[:3])
     return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
@@ -81,14 +81,14 @@ _ZERO = [
 
 
 def count_macs(module: nn.Module, inputs: Tensor) -> int:
-    """Multiply-adds of one forward pass of `module`, in evaluation mode.
+    """Multiply-adds of one forward pass of a module, in evaluation mode.
 
     Args:
         module: any module that takes one tensor.
-        inputs: one batch, [batch, ...]; the count grows with the batch.
+        inputs: one batch, [batch, ...]; the count is for the whole batch.
 
     Raises:
-        UnsupportedOperatorError: an operator is neither counted nor known to cost nothing.
+        UnsupportedOperatorError: an operator is in neither list.
     """
     from fvcore.nn import FlopCountAnalysis
 
@@ -105,6 +105,6 @@ def count_macs(module: nn.Module, inputs: Tensor) -> int:
         raise UnsupportedOperatorError(
             f"Cannot count the multiply-adds of {', '.join(unknown)}.",
             expected="operators listed in erde_cli/core/models/macs.py",
-            hint="add a handler there, or name the operator as free of multiply-adds",
+            hint="add a handler there, or list the operator as free of multiply-adds",
         )
     return total

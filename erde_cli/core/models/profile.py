@@ -1,4 +1,4 @@
-"""What every exit costs: parameters and multiply-adds."""
+"""Parameters and multiply-adds of every exit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _LEAST_SAVING = 0.05  # share of the full MACs
 
 @dataclass(frozen=True)
 class ExitProfile:
-    """One exit (from 0): parameters of its stage and head, MACs for one image."""
+    """One exit (from 0): parameters of its stage and head, and MACs per image.
+
+    cumulative_macs: every stage and head up to and including this exit.
+    """
 
     exit: int
     parameters: int
@@ -28,7 +31,7 @@ class ExitProfile:
 
 @dataclass(frozen=True)
 class Profile:
-    """A network for one image of `input_shape` (channels, height, width)."""
+    """Costs of a network per image of `input_shape` (channels, height, width)."""
 
     input_shape: tuple[int, int, int]
     parameters: int
@@ -46,7 +49,7 @@ class Profile:
 
     @property
     def static_macs_of_exits(self) -> list[int]:
-        """MACs of each exit as a network of its own: its stages and its head, no earlier head."""
+        """MACs of each exit as a separate network: its stages and its head, no earlier head."""
         heads = [0, *accumulate(exit_.head_macs for exit_ in self.exits[:-1])]
         return [
             exit_.cumulative_macs - early for exit_, early in zip(self.exits, heads, strict=True)
@@ -54,7 +57,7 @@ class Profile:
 
     @property
     def cumulative_macs(self) -> list[int]:
-        """MACs of leaving at each exit."""
+        """MACs of an image that leaves at each exit."""
         return [exit_.cumulative_macs for exit_ in self.exits]
 
     @property
@@ -77,10 +80,10 @@ class Profile:
 
 @torch.no_grad()
 def profile_model(model: EarlyExitNet, image_size: int) -> Profile:
-    """Count parameters and multiply-adds of every stage and head, for one image.
+    """Parameters and multiply-adds per image of every stage and head.
 
     Raises:
-        UnsupportedOperatorError: an operator whose multiply-adds are not known.
+        UnsupportedOperatorError: the multiply-adds of an operator are not known.
     """
     device = next(model.parameters()).device
     features = torch.zeros(1, 3, image_size, image_size, device=device)

@@ -1,4 +1,4 @@
-"""Residual networks for small images, as a list of blocks that can be cut anywhere."""
+"""Residual networks for small images, as a list of blocks that can be cut after each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from erde_cli.core.models.backbone import Backbone, initialise, normalised, pool
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut (a 1x1 convolution where the shape changes)."""
+    """Two 3x3 convolutions with a shortcut, which is a 1x1 convolution if the shape changes."""
 
     folds = (("conv1", "norm1"), ("conv2", "norm2"))
 
@@ -33,18 +33,20 @@ class BasicBlock(nn.Module):
 
 
 def resnet(depth: int, width: int, classes: int, stem: int, stem_stride: int = 1) -> Backbone:
-    """ResNet-(6n+2): a stem in the first block, then 3n blocks of `width`, 2 and 4 times it.
+    """ResNet-(6n+2): 3n blocks with `width`, 2 and 4 times `width` channels.
+
+    The first block contains the stem.
 
     Args:
         depth: 6n + 2.
         width: channels of the first third of the blocks.
         classes: number of classes.
         stem: channels of the first convolution; `width` in the paper, half of it in the resnet8x4
-            and resnet32x4 of the literature on distillation.
-        stem_stride: of the first convolution, 1 in the paper; 2 halves the side of all features.
+            and resnet32x4 of papers on distillation.
+        stem_stride: of the first convolution; 1 in the paper, 2 halves the side of all features.
 
     Source: He et al., "Deep residual learning for image recognition", CVPR 2016, section 4.2;
-    shortcuts with a 1x1 convolution (option B), as in the literature on distillation.
+    shortcuts with a 1x1 convolution (option B), as in papers on distillation.
     """
     blocks: list[nn.Module] = []
     inputs = stem

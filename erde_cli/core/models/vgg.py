@@ -1,4 +1,4 @@
-"""VGG with BatchNorm for small images, as a list of blocks that can be cut anywhere."""
+"""VGG with BatchNorm for small images, as a list of blocks that can be cut after each."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from torch import nn
 from erde_cli.core.models.backbone import Backbone, initialise, normalised, pooled_classifier
 
 _CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  # in each group
-_POOLED = 3  # groups that end in a pooling; with more, nothing is left of 32 pixels
+_POOLED = 3  # groups that end in pooling; more would shrink 32 pixels too far
 
 
 def vgg(depth: int, width: int, classes: int) -> Backbone:
     """VGG-8, 13 or 16: five groups of convolutions with 1, 2, 4, 8 and 8 times `width` channels.
 
-    A block is one convolution with norm and ReLU; the last of the first three groups ends in a 2x2
-    maximum. One linear layer takes the place of the three of the paper. That is the layout, and
-    with the convolutions' biases the very number of parameters, of the literature on distillation.
+    A block is one convolution with norm and ReLU. The last block of each of the first three groups
+    ends with 2x2 maximum pooling. One linear layer replaces the three of the paper. Layout and
+    number of parameters are those of papers on distillation, whose convolutions have biases.
 
-    Source: Simonyan and Zisserman, ICLR 2015, table 1 (B, D); Tian et al., "Contrastive
-    representation distillation", ICLR 2020.
+    Source: Simonyan and Zisserman, "Very deep convolutional networks for large-scale image
+    recognition", ICLR 2015, table 1 (B, D); Tian et al., "Contrastive representation
+    distillation", ICLR 2020.
     """
     blocks: list[nn.Module] = []
     inputs = 3

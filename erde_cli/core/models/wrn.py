@@ -1,4 +1,4 @@
-"""Wide residual networks for small images, as a list of blocks that can be cut anywhere."""
+"""Wide residual networks for small images, as a list of blocks that can be cut after each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from erde_cli.core.models.backbone import Backbone, initialise, normalised, pool
 class PreactivationBlock(nn.Module):
     """Norm, ReLU and 3x3 convolution, twice, with a shortcut and no ReLU at the end.
 
-    Where the shape changes, the shortcut is a 1x1 convolution of the activated features.
+    If the shape changes, the shortcut is a 1x1 convolution of the activated features.
     """
 
     folds = (("conv1", "norm2"),)
@@ -38,13 +38,13 @@ class PreactivationBlock(nn.Module):
 
 
 def wrn(depth: int, width: int, classes: int, stem: int, dropout: float) -> Backbone:
-    """WRN-d-k: a stem in the first block, then blocks of `width`, 2 and 4 times it.
+    """WRN-d-k: blocks with `width`, 2 and 4 times `width` channels.
 
-    The norm and the ReLU that end the network stand in its classifier; an exit before it needs a
-    norm and a ReLU of its own.
+    The first block contains the stem. The last norm and ReLU are part of the classifier, so each
+    earlier exit needs its own.
 
     Args:
-        depth: d = 6n + 4 (the two convolutions more than in a ResNet are shortcuts).
+        depth: d = 6n + 4; two more than in a ResNet, because shortcuts count.
         width: channels of the first third of the blocks, 16 k in the paper.
         classes: number of classes.
         stem: channels of the first convolution, 16 in the paper.

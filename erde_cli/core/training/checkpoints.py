@@ -1,7 +1,7 @@
-"""States of a training on disk, to go on from: whole or not at all, known by their digest.
+"""Checkpoints: saved states of a training, from which it can continue.
 
-A name holds the step and the digest of the bytes, so that a damaged file is noticed before it is
-read. Reading runs no code: torch's restricted reader takes tensors, numbers and texts only.
+A file name contains the step and the digest of the bytes, so that damage is noticed before a file
+is read. Reading runs no code: torch's restricted reader accepts only tensors, numbers and strings.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import torch
 from erde_cli.core.storage.files import write_file
 
 _FORMAT = 2
-_KEPT = 2  # if the newest is damaged, the one before it serves
+_KEPT = 2  # if the newest is damaged, the one before it is used
 _KEYS = {"format", "inputs_digest", "made_by", "state", "metrics", "timings"}
-_DIGITS = 16  # of the digest, in a name
+_DIGITS = 16  # of the digest in a file name
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a training was when it was saved.
+    """The content of a checkpoint.
 
     made_by: device, precision, threads and versions. state: of `TrainState`. metrics, timings: the
     rows of finished epochs.
@@ -39,35 +39,35 @@ class Saved:
 
 
 class Checkpoints:
-    """Checkpoints of one network in a run folder; those of other inputs are not its own."""
+    """Checkpoints of one network in a run folder. Those of other inputs are ignored."""
 
     def __init__(self, folder: Path, inputs_digest: str) -> None:
         self.folder = folder
         self._inputs_digest = inputs_digest
 
     def save(self, step: int, saved: Saved) -> None:
-        """Write a state, then drop all but it and the one before it.
+        """Write a state, then delete all but it and the one before.
 
         Raises:
-            ErdeError: it cannot be written; the ones before it stay.
+            ErdeError: it cannot be written; earlier ones are kept.
         """
         document = {"format": _FORMAT, "inputs_digest": self._inputs_digest, **vars(saved)}
         stream = io.BytesIO()
         torch.save(document, stream)
         content = stream.getvalue()
         path = self.folder / f"step-{step:09}-{_digest(content)}.pt"
-        write_file(path, lambda beside: beside.write_bytes(content))
+        write_file(path, lambda temporary: temporary.write_bytes(content))
         for older in self._paths()[_KEPT:]:
             older.unlink(missing_ok=True)
 
     def latest(
         self, warn: Callable[[str], object], mismatch: Callable[[Saved], str] = lambda saved: ""
     ) -> Saved | None:
-        """The newest state of these inputs that is whole; None where there is none.
+        """The newest undamaged state of these inputs; None if there is none.
 
         Args:
-            warn: receives a message for every file that is damaged.
-            mismatch: says why a state is none of this training; nothing where it is.
+            warn: receives a message for every damaged file.
+            mismatch: the reason why a state is not of this training; empty if it is.
         """
         for path in self._paths():
             saved = self._read(path)
@@ -76,11 +76,11 @@ class Checkpoints:
             if isinstance(saved, Saved):
                 return saved
             if saved:
-                warn(f"{path} is left out: {saved}.")
+                warn(f"{path} is ignored: {saved}.")
         return None
 
     def clear(self) -> None:
-        """Remove them all: the network is finished, or is begun anew."""
+        """Delete all checkpoints, because the network is finished or starts again."""
         for path in self._paths():
             path.unlink(missing_ok=True)
         for folder in (self.folder, self.folder.parent):
@@ -92,7 +92,7 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def _read(self, path: Path) -> Saved | str:
-        """The state, or what is wrong with the file; nothing is where it has other inputs."""
+        """The state, or what is wrong with the file; empty for a state of other inputs."""
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -102,22 +102,22 @@ class Checkpoints:
         try:
             _require_plain(content)
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # noqa: BLE001 (bytes that anyone made may raise anything)
+        except Exception as error:  # noqa: BLE001 (untrusted bytes can raise any exception)
             return f"it is not what erde writes ({(str(error).splitlines() or [repr(error)])[0]})"
         if not isinstance(found, dict) or set(found) != _KEYS or found["format"] != _FORMAT:
-            return "it is of another version of erde"
+            return "it was written by another version of erde"
         if found["inputs_digest"] != self._inputs_digest:
             return ""
         return Saved(**{name: found[name] for name in Saved.__dataclass_fields__})
 
 
 def _require_plain(content: bytes) -> None:
-    """Check that an archive is what torch writes: nothing in it is packed, so nothing unfolds."""
+    """Check that no part of an archive is compressed, so that reading needs no more memory."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = archive.infolist()
     packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
     if packed or sum(entry.file_size for entry in entries) > len(content):
-        raise ValueError("its parts are packed")
+        raise ValueError("its parts are compressed")
 
 
 def _digest(content: bytes) -> str:

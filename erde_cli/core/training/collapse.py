@@ -1,4 +1,4 @@
-"""Exits that have collapsed: one constant answer, or no better than chance."""
+"""Warnings about collapsed exits, which give one constant answer or are no better than chance."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import math
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
 
-_LEAST_PER_CLASS = 10  # calibration images per class from which a collapse can be told
+_LEAST_PER_CLASS = 10  # calibration images per class needed to tell chance from a poor exit
 
 
 def warn_of_collapsed(answers: Answers, classes: int, observer: Observer) -> list[int]:
-    """Exits (from 0) that give one constant answer, or are right no more often than by chance."""
+    """Warn of collapsed exits, and return their numbers from 0.
+
+    An exit is at chance level if its accuracy is within two standard errors of 1 / classes.
+    """
     images, exits = answers.correct.shape
     if images < _LEAST_PER_CLASS * classes:
-        return []  # too few images to tell chance from a poor exit
+        return []
     chance = 1 / classes
     limit = chance + 2 * math.sqrt(chance * (1 - chance) / images)
     collapsed = []
@@ -24,8 +27,8 @@ def warn_of_collapsed(answers: Answers, classes: int, observer: Observer) -> lis
             what = "gives one constant answer" if constant else "is at chance level"
             observer.warning(
                 f"Exit {exit_ + 1} of {exits} {what} on the calibration split "
-                f"({100 * answers.accuracy[exit_]:.1f} % right). If this lasts, lower the learning "
-                "rate or distillation.temperature, or set gradient_clipping."
+                f"({100 * answers.accuracy[exit_]:.1f} % right). If this continues, lower the "
+                "learning rate or distillation.temperature, or set gradient_clipping."
             )
             collapsed.append(exit_)
     return collapsed

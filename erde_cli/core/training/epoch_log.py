@@ -1,4 +1,4 @@
-"""What the steps of an epoch come to: running means that a checkpoint can hold."""
+"""Running means of the loss and its terms over an epoch, which a checkpoint can hold."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from torch import Tensor
 
 from erde_cli.core.events import StepEvent
 
-_FINITE, _SKIPPED = "finite steps", "skipped steps"  # counted beside the terms
+_FINITE, _SKIPPED = "finite steps", "skipped steps"  # counted next to the terms
 
 
 class EpochLog:
-    """Running means of the loss and its terms over an epoch; reads the device only when asked."""
+    """Running means of the loss and its terms over an epoch. Only `step_event` reads the device."""
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
-        self._before = 0.0  # seconds, until it was saved
+        self._before = 0.0  # seconds before the log was saved
         self._start = self._last = perf_counter()
         self._steps = 0
         self._recent_steps = 0
         self._total: dict[str, Tensor] = {}
         self._recent: dict[str, Tensor] = {}
-        self.finite = 0  # steps that count in the means, up to the last event
-        self.skipped = 0  # steps that were not taken, up to the last event
+        self.finite = 0  # steps in the means, up to the last event
+        self.skipped = 0  # skipped steps, up to the last event
         self.loss = math.nan
 
     @property
     def images(self) -> int:
-        """Images seen, up to the last event."""
+        """Number of training images, up to the last event."""
         return self._steps * self._batch_size
 
     @property
     def seconds(self) -> float:
-        """Seconds of training, pauses left out."""
+        """Seconds of training, without pauses."""
         return self._before + perf_counter() - self._start
 
     def resume(self) -> None:
-        """Let the clock go on, after however long a pause."""
+        """Restart the clock after a pause."""
         self._start = self._last = perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on."""
+        """Everything needed to continue."""
         return {
             "batch_size": self._batch_size, "seconds": self.seconds, "steps": self._steps,
             "recent_steps": self._recent_steps, "total": dict(self._total),
@@ -53,7 +53,7 @@ class EpochLog:
 
     @classmethod
     def from_state(cls, state: dict[str, Any], device: torch.device) -> EpochLog:
-        """Go on from a state."""
+        """Restore a log from its state."""
         log = cls(state["batch_size"])
         log._before, log._steps = state["seconds"], state["steps"]
         log._recent_steps = state["recent_steps"]
@@ -63,10 +63,12 @@ class EpochLog:
         return log
 
     def add(self, loss: Tensor, terms: dict[str, Tensor], taken: Tensor) -> None:
-        """Count a step: its loss, a scalar, its terms, [exits] each, and whether it was taken.
+        """Count a step. A step whose loss or terms are not finite is left out of the means.
 
-        What is not finite counts in no mean; a step can be skipped with a finite loss, where only
-        its gradients overflow.
+        Args:
+            loss: a scalar.
+            terms: of the loss, [exits] each.
+            taken: bool []; False if the step was skipped, even with a finite loss.
         """
         self._recent_steps += 1
         values = {"loss": loss, **terms}
@@ -77,8 +79,8 @@ class EpochLog:
             self._recent[name] = self._recent[name] + value if name in self._recent else value
 
     def step_event(self, epoch: int, epochs: int, step: int, steps: int) -> StepEvent:
-        """Means since the last event; NaN where no step was finite."""
-        # All in one tensor: the device is waited for once.
+        """Means since the last event; NaN if no step was finite."""
+        # One tensor for all: the device is waited for only once.
         totals = torch.stack([total.mean() for total in self._recent.values()]).tolist()
         means = dict(zip(self._recent, totals, strict=True))
         now = perf_counter()
@@ -96,7 +98,7 @@ class EpochLog:
         return StepEvent(epoch, epochs, step, steps, loss, means, speed)
 
     def means(self) -> dict[str, list[float]]:
-        """Means over the epoch's finite steps, one number per exit; sets `loss`."""
+        """Means over the finite steps of the epoch, [exits] each; sets `loss`."""
         means = {name: (total / self.finite).tolist() for name, total in self._total.items()}
         self.loss = float(self._total["loss"]) / self.finite
         del means["loss"]

@@ -1,4 +1,4 @@
-"""The epochs of one training: its logs, its checkpoints, and the way on where it was stopped."""
+"""The epochs of one training, with its logs, its checkpoints, and resuming."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from erde_cli.core.training.loop import EpochRecord, Epochs, train_epoch
 from erde_cli.core.training.resume_state import mismatch
 from erde_cli.core.training.state import TrainState
 
-_SECONDS = 300.0  # between checkpoints inside an epoch; each epoch ends with one
+_SECONDS = 300.0  # between checkpoints within an epoch; each epoch ends with one
 _VARIABLE = "ERDE_CHECKPOINT_SECONDS"
 _DECIDES_BYTES = ("device", "precision", "memory_format", "threads", "world_size", "torch")
 
 
 class TrainingRecorder:
-    """Keeps what a training came to: log files for people, checkpoints to go on from."""
+    """Writes the log files and checkpoints of a training."""
 
     def __init__(
         self,
@@ -50,34 +50,34 @@ class TrainingRecorder:
         self.request = StopRequest()
 
     def begin(self, state: TrainState) -> None:
-        """Take up what was saved, and write the logs as they were then.
+        """Restore a saved state if `resume` is set, and write the logs up to it.
 
         Raises:
-            InputError: there is a state to go on from, and nobody said whether to.
+            InputError: there is a saved state, and `resume` is None.
         """
         saved = self._checkpoints.latest(
             self._observer.warning, partial(mismatch, own=state.state_dict())
         )
         if saved is not None and self._resume is None:
             raise InputError(
-                f"{self._checkpoints.folder} holds the state of this very training, stopped in "
-                f"epoch {saved.state['epoch'] + 1}.",
-                hint="go on with --resume, or begin anew with --no-resume",
+                f"{self._checkpoints.folder} contains a saved state of this training, which "
+                f"stopped in epoch {saved.state['epoch'] + 1}.",
+                hint="continue with --resume, or start again with --no-resume",
                 expected="--resume or --no-resume",
             )
         if saved is None or not self._resume:
             self._checkpoints.clear()
         else:
-            self._take_up(state, saved)
+            self._restore(state, saved)
         make_folder(self._logs)
         write_json(self._logs / "context.json", self._context)
         self._write_logs()
 
     def after_step(self, state: TrainState) -> None:
-        """Save where it is time to, and stop where that was asked for.
+        """Save the state when it is time, and stop after Ctrl-C or SIGTERM.
 
         Raises:
-            StoppedError: Ctrl-C or SIGTERM came; the state is saved.
+            StoppedError: Ctrl-C or SIGTERM was received; the state is saved.
         """
         if self.request.number is None and monotonic() - self._saved_at < self._seconds:
             return
@@ -92,7 +92,7 @@ class TrainingRecorder:
             )
 
     def add(self, record: EpochRecord, state: TrainState) -> None:
-        """Keep a finished epoch."""
+        """Log a finished epoch, and save the state."""
         for name, row in (("metrics", record.metrics), ("timings", record.timings)):
             self._rows[name].append(row)
         self._write_logs()
@@ -105,82 +105,90 @@ class TrainingRecorder:
         self._saved_at = monotonic()
 
     def finish(self) -> None:
-        """Drop the checkpoints: the bundle is there."""
+        """Delete the checkpoints, once the bundle is written."""
         self._checkpoints.clear()
 
     def with_last_state(self, error: TrainingError) -> TrainingError:
-        """The error, and where the last state lies that was saved before it."""
+        """The error, extended by the location of the last saved state."""
         saved = self._checkpoints.latest(self._observer.warning)
-        kept = "nothing was saved before that"
+        got = "no saved state"
         if saved is not None:
-            kept = f"the last state before that, of step {saved.state['step']} of the training, "
-            kept += f"was saved in {self._checkpoints.folder}"
-        return TrainingError(error.message, got=kept, expected=error.expected, hint=error.hint)
+            step, folder = saved.state["step"], self._checkpoints.folder
+            got = f"the last saved state is of step {step} of the training, in {folder}"
+        return TrainingError(error.message, got=got, expected=error.expected, hint=error.hint)
 
     @property
     def images_per_second(self) -> float:
-        """Over all epochs, looking at the calibration split left out."""
+        """Training speed over all epochs, without the evaluation after each."""
         rows = self._rows["timings"]
         return float(sum(row["images"] for row in rows) / sum(row["seconds"] for row in rows))
 
     def _write_logs(self) -> None:
-        """Write them whole: a line that was appended could be half a line."""
+        """Write whole files, because an appended line could be incomplete."""
         for name, rows in self._rows.items():
             text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
             write_text(self._logs / f"{name}.jsonl", text)
 
-    def _take_up(self, state: TrainState, saved: Saved) -> None:
+    def _restore(self, state: TrainState, saved: Saved) -> None:
         state.load_state_dict(saved.state)
         self._rows = {"metrics": list(saved.metrics), "timings": list(saved.timings)}
         self._observer.note(
-            f"going on in epoch {state.epoch + 1}, after step {state.step} of the training"
+            f"continuing in epoch {state.epoch + 1}, after step {state.step} of the training"
         )
-        other = [
-            f"{name} {saved.made_by.get(name)} there, {self._made_by[name]} here"
+        changes = [
+            f"{name} was {saved.made_by.get(name)}, is {self._made_by[name]}"
             for name in _DECIDES_BYTES
             if saved.made_by.get(name) != self._made_by[name]
         ]
-        if other:
+        if changes:
             self._observer.warning(
-                f"The training goes on differently than it began ({'; '.join(other)}): it is "
-                "valid, but not the network that an uninterrupted run gives, to the bit."
+                f"The training continues under other conditions ({'; '.join(changes)}). The "
+                "network is valid, but not bit-identical to that of an uninterrupted run."
             )
 
 
 def train_epochs(
     state: TrainState,
-    wanted: Epochs,
-    keeper: TrainingRecorder,
+    plan: Epochs,
+    recorder: TrainingRecorder,
     after_first: Callable[[EpochRecord], object],
     observer: Observer,
     role: Role,
 ) -> float:
-    """Train what is left of the epochs; images per second of all of them.
+    """Train the remaining epochs; return the images per second of all epochs.
+
+    Args:
+        state: of the network; a saved state is restored into it.
+        plan: what every epoch is trained with.
+        recorder: of logs and checkpoints.
+        after_first: called after the first epoch of the training.
+        observer: receives steps, epochs and metrics.
+        role: of the network, for the observer.
 
     Raises:
-        StoppedError: Ctrl-C or SIGTERM came; the state is saved.
-        TrainingError: it cannot go on; the last state that was saved is named.
+        StoppedError: Ctrl-C or SIGTERM was received; the state is saved.
+        TrainingError: training cannot continue; the message names the last saved state.
     """
-    keeper.begin(state)
+    recorder.begin(state)
     observer.training_started(role, state.epoch)
-    with stop_requests() as keeper.request:
-        while state.epoch < wanted.settings.epochs:
+    with stop_requests() as recorder.request:
+        while state.epoch < plan.settings.epochs:
             try:
-                record = train_epoch(state, wanted, observer, keeper.after_step)
+                record = train_epoch(state, plan, observer, recorder.after_step)
             except TrainingError as error:
-                raise keeper.with_last_state(error) from error
-            keeper.add(record, state)
+                raise recorder.with_last_state(error) from error
+            recorder.add(record, state)
             observer.metrics(role, record.metrics)
             if state.epoch == 1:
                 after_first(record)
-    return keeper.images_per_second
+    return recorder.images_per_second
 
 
 def _seconds() -> float:
-    """Seconds between checkpoints inside an epoch.
+    """Seconds between checkpoints within an epoch.
 
     Raises:
-        InputError: the variable that says so holds something else.
+        InputError: the environment variable is not a number of seconds.
     """
     text = os.environ.get(_VARIABLE, "")
     try:
@@ -189,9 +197,9 @@ def _seconds() -> float:
         seconds = math.nan
     if not seconds >= 0:
         raise InputError(
-            f"${_VARIABLE} is no number of seconds.",
+            f"${_VARIABLE} is not a number of seconds.",
             got=text,
-            expected=f"such as {_SECONDS:g}",
-            hint="unset it to have erde decide",
+            expected=f"0 or more, such as {_SECONDS:g}",
+            hint="unset it to use the default",
         )
     return seconds

@@ -1,7 +1,7 @@
-"""The loop that trains teacher and student alike: it is given an objective, and knows no loss.
+"""The training loop of teacher and student. The loss comes from an objective.
 
-All that changes during training lives in `TrainState`; everything else is a pure function of the
-settings, the seed and the step.
+Everything that changes during training is in `TrainState`. Everything else is a pure function of
+the settings, the seed and the step.
 """
 
 from __future__ import annotations
@@ -29,20 +29,26 @@ from erde_cli.core.training.guard import not_finite
 from erde_cli.core.training.schedule import learning_rate
 from erde_cli.core.training.state import TrainState
 
-_LEAST_SCALE = 2.0**-16  # of gradients in float16; 32 skipped steps below where it begins
-_STEPS_PER_EVENT = 10  # reading a loss makes the device wait; so not every step
+_LEAST_SCALE = 2.0**-16  # of gradients in float16; 32 skipped steps below the initial scale
+_STEPS_PER_EVENT = 10  # not every step, because reading a loss waits for the device
 
 
 class Objective(Protocol):
-    """What a network is trained for."""
+    """The loss of a network."""
 
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss (a scalar) and what to log: means over the batch, [exits] each."""
+        """Loss, a scalar, and values to log: means over the batch, [exits] each.
+
+        Args:
+            logits: float32 [batch, exits, classes].
+            batch: images and labels.
+            step: of the training, from 0.
+        """
         ...
 
 
 class Step(NamedTuple):
-    """A training step: its loss, a scalar, what to log of it, and whether it was taken, bool []."""
+    """A training step: its loss, a scalar; its terms, [exits] each; whether taken, bool []."""
 
     loss: Tensor
     terms: dict[str, Tensor]
@@ -51,7 +57,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What an epoch gave: `metrics` is reproducible, `timings` is not."""
+    """The log rows of an epoch: `metrics` is reproducible, `timings` is not."""
 
     metrics: dict[str, Any]
     timings: dict[str, Any]
@@ -59,11 +65,12 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Epochs:
-    """What the epochs of one network are trained with; `seed` is the network's own.
+    """Everything the epochs of one network are trained with.
 
-    look: answers the images that are looked at after every epoch (shown, never selected on).
-    teacher_correct: where the teacher is right on these images, bool [images, exits]; with it, mean
-        entropies where it is wrong and where it is right are logged. None: no teacher.
+    seed: of this network. evaluate: answers of the images that are evaluated after every epoch.
+    They are logged; nothing is selected by them.
+    teacher_correct: whether the teacher's exits are right on these images, bool [images, exits].
+    With it, mean entropies by the teacher's correctness are logged. None: no teacher.
     """
 
     settings: Training
@@ -71,58 +78,59 @@ class Epochs:
     objective: Objective
     seed: int
     context: Context
-    look: Callable[[EarlyExitNet], Answers]
+    evaluate: Callable[[EarlyExitNet], Answers]
     teacher_correct: BoolArray | None = None
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step of the training, from 0."""
+        """Learning rate of a training step, counted from 0."""
         return learning_rate(self.settings, step, len(self.batches))
 
 
 def train_epoch(
     state: TrainState,
-    wanted: Epochs,
+    plan: Epochs,
     observer: Observer,
     after_step: Callable[[TrainState], object] = lambda state: None,
 ) -> EpochRecord:
-    """Train to the end of an epoch, then look at the calibration split; its numbers.
+    """Train to the end of an epoch, evaluate the network, and return the rows to log.
 
-    `after_step` may save the state, and end it all by an exception: the next call goes on there.
+    `after_step` can save the state and raise an exception; the next call continues there.
 
     Raises:
-        TrainingError: too many steps one after the other were not finite, or all of an epoch;
-            or float16 cannot hold the gradients.
+        TrainingError: too many consecutive steps, or all steps of an epoch, were not finite, or
+            float16 cannot hold the gradients.
     """
-    steps, settings = len(wanted.batches), wanted.settings
-    log = state.log = state.log or EpochLog(wanted.batches.batch_size)
+    steps, settings = len(plan.batches), plan.settings
+    log = state.log = state.log or EpochLog(plan.batches.batch_size)
     log.resume()
     state.model.train()
     first = state.step - state.epoch * steps
     with torch.random.fork_rng(devices=[]):
-        for batch in wanted.batches.epoch(state.epoch, first):
-            # Dropout draws from the global generator: set anew, it depends on the step alone.
-            torch.manual_seed(derive_seed(wanted.seed, "dropout", state.step, wanted.context.rank))
-            rate = wanted.rate(state.step)
-            log.add(*train_step(state, batch, wanted.objective, settings, rate, wanted.context))
+        for batch in plan.batches.epoch(state.epoch, first):
+            # Dropout draws from the global generator, whose seed must depend on the step alone.
+            torch.manual_seed(derive_seed(plan.seed, "dropout", state.step, plan.context.rank))
+            rate = plan.rate(state.step)
+            log.add(*train_step(state, batch, plan.objective, settings, rate, plan.context))
             state.step += 1
             done = state.step - state.epoch * steps
             if done % _STEPS_PER_EVENT == 0 or done == steps:
                 observer.step(log.step_event(state.epoch + 1, settings.epochs, done, steps))
-                _check_steps(state, rate, done, steps)
+                where = f"epoch {state.epoch + 1}, step {done} of {steps}"
+                state.guard.check(where, rate, half=state.scaler.is_enabled())
             after_step(state)
     state.epoch, state.log = state.epoch + 1, None
-    return _finished(state, wanted, log, observer)
+    return _finished(state, plan, log, observer)
 
 
-def _finished(state: TrainState, wanted: Epochs, log: EpochLog, observer: Observer) -> EpochRecord:
-    """What an epoch gave, after its last step."""
-    rate = wanted.rate(state.step - 1)
+def _finished(state: TrainState, plan: Epochs, log: EpochLog, observer: Observer) -> EpochRecord:
+    """Evaluate the network after the last step of an epoch."""
+    rate = plan.rate(state.step - 1)
     _check_scale(state)
-    _tell_skipped(state, log, rate, observer)
+    _report_skipped(state, log, rate, observer)
     seconds = log.seconds
     means = log.means()
-    answers = wanted.look(state.model)
-    gaps = _gaps(answers, wanted.teacher_correct)
+    answers = plan.evaluate(state.model)
+    gaps = _gaps(answers, plan.teacher_correct)
     record = EpochRecord(
         {
             "epoch": state.epoch,
@@ -144,13 +152,13 @@ def _finished(state: TrainState, wanted: Epochs, log: EpochLog, observer: Observ
     observer.epoch(
         EpochEvent(
             state.epoch,
-            wanted.settings.epochs,
+            plan.settings.epochs,
             log.loss,
             means,
             answers.accuracy,
             log.images / seconds,
             seconds,
-            [one.gap for one in gaps],
+            [gap.gap for gap in gaps],
         )
     )
     return record
@@ -164,10 +172,10 @@ def train_step(
     rate: float,
     context: Context,
 ) -> Step:
-    """One step of training.
+    """Train one step.
 
-    A step whose loss or gradients are not finite changes nothing; in float16, whose first steps may
-    overflow, it lowers the gradient scale.
+    A step whose loss or gradients are not finite changes nothing, except that it lowers the
+    gradient scale in float16, whose first steps can overflow.
     """
     for group in state.optimizer.param_groups:
         group["lr"] = rate
@@ -185,28 +193,23 @@ def train_step(
 
 
 def _gaps(answers: Answers, teacher_correct: BoolArray | None) -> list[EntropyGap]:
-    """Of every early exit; none without a teacher."""
+    """Entropy gaps of all early exits; none without a teacher."""
     if teacher_correct is None:
         return []
     return entropy_gaps(answers.entropies, answers.correct, teacher_correct)
 
 
 def _entropies(gaps: list[EntropyGap]) -> dict[str, list[float | None]]:
-    """What is logged of them: mean entropies in nats, one number for every early exit."""
+    """Columns of metrics.jsonl: mean entropies in nats, [early exits] each."""
     if not gaps:
         return {}
     return {
-        "entropy_teacher_wrong": [one.wrong for one in gaps],
-        "entropy_teacher_right": [one.right for one in gaps],
+        "entropy_teacher_wrong": [gap.wrong for gap in gaps],
+        "entropy_teacher_right": [gap.right for gap in gaps],
     }
 
 
-def _check_steps(state: TrainState, rate: float, done: int, steps: int) -> None:
-    where = f"epoch {state.epoch + 1}, step {done} of {steps}"
-    state.guard.check(where, rate, half=state.scaler.is_enabled())
-
-
-def _tell_skipped(state: TrainState, log: EpochLog, rate: float, observer: Observer) -> None:
+def _report_skipped(state: TrainState, log: EpochLog, rate: float, observer: Observer) -> None:
     """Warn of skipped steps.
 
     Raises:
@@ -219,24 +222,24 @@ def _tell_skipped(state: TrainState, log: EpochLog, rate: float, observer: Obser
     if log.skipped and half:
         observer.note(
             f"{log.skipped} steps of epoch {state.epoch} were skipped: gradients did not fit into "
-            "float16, as is usual in the beginning."
+            "float16. This is usual at the beginning of a training."
         )
     elif log.skipped:
         observer.warning(
             f"{log.skipped} steps of epoch {state.epoch} were skipped: loss or gradients were not "
-            "finite. If it happens again, lower the learning rate or set gradient_clipping."
+            "finite. If this happens again, lower the learning rate or set gradient_clipping."
         )
 
 
 def _check_scale(state: TrainState) -> None:
-    """Check that steps are still taken: each that overflows halves the scale.
+    """Check the gradient scale, which every step that overflows halves.
 
     Raises:
-        TrainingError: no gradient is finite, however small the scale.
+        TrainingError: gradients overflow at any scale.
     """
     if state.scaler.get_scale() < _LEAST_SCALE:
         raise TrainingError(
-            f"float16 cannot hold the gradients of epoch {state.epoch}, however they are scaled.",
+            f"float16 cannot hold the gradients of epoch {state.epoch} at any scale.",
             expected="finite gradients",
             hint="put precision: bfloat16 or float32 into the recipe",
         )

@@ -1,10 +1,10 @@
-"""The terms of the loss: what each says of an image at an exit, its weight, and where it acts.
+"""The terms of the loss: value, weight and mask of each.
 
-Symbols, as in docs/method.md: per image and exit, p_S is the softmax of the student, p_T of the
-teacher, y the label, K the number of classes, t the temperature, m = 1 where the teacher's exit
-is wrong. Every term is per image and exit, [batch, exits]; `combine` divides by the whole batch,
-never by the number of masked images, so that the loss stays additive over processes and one wrong
-image keeps one image's weight.
+Symbols, as in docs/method.md: for an image at an exit, p_S is the softmax of the student, p_T that
+of the teacher, y the label, K the number of classes, t the temperature, and m = 1 if the teacher's
+exit is wrong. Every term is float32 [batch, exits]. `combine` divides by the batch size, never by
+the number of masked images: so the loss is additive over processes, and a masked image has the
+weight of one image.
 
 Source: arXiv 2510.04856 for the idea; which terms stay where the teacher is wrong is our reading.
 """
@@ -26,12 +26,10 @@ from erde_cli.core.thresholds.scores import ENTROPY
 
 @dataclass(frozen=True)
 class ExitLogits:
-    """What the exits of student and teacher say about a batch.
+    """Logits of student and teacher for a batch.
 
-    student: logits, [batch, exits, classes].
-    teacher: logits of the paired exits, same shape, without gradient; empty without a teacher.
-    labels: [batch] int64.
-    step: of the training, from 0.
+    student: float32 [batch, exits, classes]. teacher: of the paired exits, same shape, without
+    gradient; empty without a teacher. labels: int64 [batch]. step: of the training, from 0.
     """
 
     student: Tensor
@@ -42,26 +40,25 @@ class ExitLogits:
 
     @cached_property
     def teacher_correct(self) -> Tensor:
-        """Whether the teacher's own exit is right on an image, bool [batch, exits]."""
+        """Whether the teacher's paired exits are right, bool [batch, exits]."""
         return self.teacher.argmax(dim=-1) == self.labels[:, None]
 
     def where(self, mask: Mask) -> Tensor:
-        """A mask of this batch, bool [batch, exits]; computed once for all terms."""
+        """A mask of this batch, bool [batch, exits], computed once for all terms."""
         if mask not in self._masks:
             self._masks[mask] = mask(self)
         return self._masks[mask]
 
 
-Mask = Callable[[ExitLogits], Tensor]  # on which images and exits: bool [batch, exits]
+Mask = Callable[[ExitLogits], Tensor]  # bool [batch, exits]: the images and exits a term acts on
 
 
 @dataclass(frozen=True)
 class LossTerm:
     """One summand of the loss: weight · mask · value.
 
-    name: its column in metrics.jsonl; `LABELS` has the short one of progress lines.
-    value: of each image at each exit, float32 [batch, exits].
-    mask: on which images and exits it acts; None: on all.
+    name: its column in metrics.jsonl; `LABELS` has the short name for progress lines.
+    value: gives float32 [batch, exits]. mask: None means all images and exits.
     """
 
     name: str
@@ -70,7 +67,7 @@ class LossTerm:
     mask: Mask | None = None
 
     def __call__(self, exits: ExitLogits) -> Tensor:
-        """The term, weighted and masked, float32 [batch, exits]."""
+        """Weight · mask · value, float32 [batch, exits]."""
         factor = self.weight if self.mask is None else self.weight * exits.where(self.mask)
         return factor * self.value(exits)
 
@@ -85,17 +82,17 @@ def label_terms(label_smoothing: float = 0.0) -> tuple[LossTerm, ...]:
 def distillation_terms(
     settings: Distillation, label_smoothing: float = 0.0, *, seed: int = 0, rank: int = 0
 ) -> tuple[LossTerm, ...]:
-    """Terms of `kd` and `erde`, from a recipe's section.
+    """Terms of `kd` and `erde`.
 
-    `kd`: w_ce·CE + w_kd·KD. `erde`, early exits: (1-m)·(w_ce·CE + w_kd·KD) + m·w_entropy·E, or
-    w_ce·CE + w_kd·KD + m·w_entropy·E in the form `add`; the last exit uses `kd` unless
-    `entropy_at_last_exit`, since no deeper exit can help there.
+    `kd`: w_ce·CE + w_kd·KD. `erde` at early exits: (1-m)·(w_ce·CE + w_kd·KD) + m·w_entropy·E, or
+    w_ce·CE + w_kd·KD + m·w_entropy·E in the form `add`. The last exit uses `kd` unless
+    `entropy_at_last_exit`, because no deeper exit can help there.
 
     Args:
-        settings: weights, temperature, and where E acts.
-        label_smoothing: of CE.
-        seed: of the network; with `rank` of the process it decides what is shuffled.
-        rank: of the process.
+        settings: the recipe's section: weights, temperature, and where E acts.
+        label_smoothing: of CE, from 0 to 1.
+        seed: of the network, for the mask `shuffled`.
+        rank: of the process, for the mask `shuffled`.
     """
     weights = settings.weights
     on = entropy_mask(settings, seed, rank)
@@ -123,8 +120,8 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
 
     Args:
         logits: [batch, exits, classes].
-        labels: [batch] int64.
-        label_smoothing: share of the target spread over all classes.
+        labels: int64 [batch].
+        label_smoothing: share of the target that is spread over all classes.
     """
     by_class = logits.float().transpose(1, 2)
     targets = labels[:, None].expand(-1, logits.shape[1])
@@ -139,7 +136,8 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
         teacher: logits of the paired exits, same shape.
         temperature: t > 0; t² keeps the size of the gradient.
 
-    Source: Hinton et al., "Distilling the knowledge in a neural network", 2015, section 2.
+    Source: Hinton et al., "Distilling the knowledge in a neural network", 2015, arXiv 1503.02531,
+    section 2.
     """
     log_student = torch.log_softmax(student.float() / temperature, dim=-1)
     log_teacher = torch.log_softmax(teacher.float() / temperature, dim=-1)
@@ -148,15 +146,18 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """E = 1 - H(p)/ln K at temperature 1, float32 [batch, exits]: 0 fully unsure, 1 fully sure.
+    """E = 1 - H(p) / ln K at temperature 1, float32 [batch, exits]: 0 uniform, 1 certain.
 
-    The entropy, whatever score the exits decide by: minimising E makes the student unsure.
+    Minimising E makes the student uncertain. E uses entropy for any score of the exit rule.
+
+    Args:
+        logits: [batch, exits, classes].
     """
     return 1 - ENTROPY.value(logits) / ENTROPY.largest(logits.shape[-1])
 
 
 def entropy_mask(settings: Distillation, seed: int = 0, rank: int = 0) -> Mask:
-    """On which images and exits E acts; arguments as of `distillation_terms`."""
+    """The mask of E; arguments as in `distillation_terms`."""
     if settings.method != "erde":
         return nowhere
     masks: dict[EntropyOn, Mask] = {
@@ -171,52 +172,52 @@ def entropy_mask(settings: Distillation, seed: int = 0, rank: int = 0) -> Mask:
 
 
 def teacher_wrong(exits: ExitLogits) -> Tensor:
-    """Where the teacher's exit is wrong, bool [batch, exits]; so all masks."""
+    """Mask of teacher exits that are wrong, bool [batch, exits], as of all masks below."""
     return ~exits.teacher_correct
 
 
 def wrong_or_unsure(exits: ExitLogits, unsure_above: float) -> Tensor:
-    """Where it is wrong, or its entropy is above a share of ln K."""
+    """Mask of teacher exits that are wrong, or whose entropy is above a share of ln K."""
     return teacher_wrong(exits) | (confidence(exits.teacher) < 1 - unsure_above)
 
 
 def wrong_then_right(exits: ExitLogits) -> Tensor:
-    """Where it is wrong and the teacher's last paired exit is right."""
+    """Mask of teacher exits that are wrong while the teacher's last paired exit is right."""
     return teacher_wrong(exits) & exits.teacher_correct[:, -1:]
 
 
 def shuffled(exits: ExitLogits, seed: int, rank: int) -> Tensor:
-    """Where it is wrong on another image of the batch: the same share at random, a control."""
+    """`teacher_wrong` of a random other image of the batch, as a control with the same share."""
     order = permutation(len(exits.labels), seed, "entropy/shuffled", exits.step, rank)
-    places = torch.from_numpy(order).to(exits.labels.device, non_blocking=True)
-    return teacher_wrong(exits)[places]
+    rows = torch.from_numpy(order).to(exits.labels.device, non_blocking=True)
+    return teacher_wrong(exits)[rows]
 
 
 def everywhere(exits: ExitLogits) -> Tensor:
-    """On every image at every exit, a control."""
+    """Mask of all images and exits, as a control."""
     return torch.ones_like(exits.student[..., 0], dtype=torch.bool)
 
 
 def nowhere(exits: ExitLogits) -> Tensor:
-    """On no image: the term is logged as 0."""
+    """Empty mask: the term is logged as 0."""
     return torch.zeros_like(exits.student[..., 0], dtype=torch.bool)
 
 
 def at_early_exits(exits: ExitLogits, mask: Mask) -> Tensor:
-    """Where a mask is, but for the last exit."""
+    """A mask without the last exit."""
     return F.pad(mask(exits)[:, :-1], (0, 1))
 
 
 def outside(exits: ExitLogits, mask: Mask) -> Tensor:
-    """Where a mask is not."""
+    """The inverse of a mask."""
     return ~exits.where(mask)
 
 
 def combine(losses: Tensor, exit_weights: Tensor) -> Tensor:
-    """Mean over the whole batch of the weighted mean over exits, a scalar.
+    """Mean over the batch of the weighted mean over exits, a scalar.
 
     Args:
-        losses: [batch, exits].
-        exit_weights: [exits], non-negative; normalised to sum 1 here.
+        losses: float32 [batch, exits].
+        exit_weights: float32 [exits], non-negative; normalised here to a sum of 1.
     """
     return (losses.mean(dim=0) * exit_weights).sum() / exit_weights.sum()

@@ -1,4 +1,4 @@
-"""What a network is trained for: a sum of loss terms, of labels or of labels and a teacher."""
+"""The objective of a training: a sum of loss terms, with or without a teacher."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SumOfTerms:
     Args:
         terms: from `label_terms` or `distillation_terms`.
         exit_weights: float32 [exits].
-        teacher: gives a teacher's logits for a batch, float32 [batch, its exits, classes]; None:
-            there is no teacher, and no term that asks it.
-        pairing: teacher exit for each exit.
-        class_weights: float32 [classes]; they multiply every term of an image.
+        teacher: returns the teacher's logits of a batch, float32 [batch, teacher exits, classes];
+            None: no term uses a teacher.
+        pairing: teacher exit for each exit, [exits].
+        class_weights: float32 [classes]; they multiply every term of an image. None: all 1.
     """
 
     def __init__(
@@ -39,12 +39,15 @@ class SumOfTerms:
         self._class_weights = class_weights
 
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of logits [batch, exits, classes], a scalar, and its terms per exit."""
+        """Loss, a scalar, and its terms, [exits] each, for logits float32 [batch, exits, classes].
+
+        With a teacher, the share of images that each paired exit gets wrong is one of the terms.
+        """
         if self._teacher is None:
-            answers = logits.new_empty(0)
+            teacher_logits = logits.new_empty(0)
         else:
-            answers = self._teacher(batch)[:, self._pairing]
-        exits = ExitLogits(logits, answers, batch.labels, step)
+            teacher_logits = self._teacher(batch)[:, self._pairing]
+        exits = ExitLogits(logits, teacher_logits, batch.labels, step)
         terms = {term.name: term(exits) for term in self._terms}
         if self._class_weights is not None:
             weights = self._class_weights[batch.labels][:, None]

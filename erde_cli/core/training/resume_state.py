@@ -1,6 +1,6 @@
-"""Whether a saved state is one of this very training, part by part, before any of it is used.
+"""Check that a saved state belongs to this training, before any part of it is used.
 
-torch's restricted reader runs no code, but gives whatever numbers, texts and tensors a file holds.
+torch's restricted reader runs no code, but the values in a file are untrusted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from erde_cli.core.errors import first_reason
 from erde_cli.core.training.checkpoints import Saved
 
-_MOST = 10_000  # numbers in a running mean; there is one for each exit
+_MOST = 10_000  # values in a running mean, which has one per exit
 
 
 class _Log(BaseModel):
@@ -41,7 +41,12 @@ _MADE_BY = TypeAdapter(dict[str, JsonValue])
 
 
 def mismatch(saved: Saved, own: dict[str, Any]) -> str:
-    """What is not as in the training's own state, in a few words; nothing where all is."""
+    """The first difference in form from the training's current state; empty without any.
+
+    Args:
+        saved: a checkpoint.
+        own: `TrainState.state_dict()` of the training.
+    """
     try:
         for adapter, value in ((_ROWS, saved.metrics), (_ROWS, saved.timings)):
             adapter.validate_python(value)
@@ -61,7 +66,7 @@ class _UnlikeError(Exception):
 
 def _check_state(found: Any, own: dict[str, Any]) -> None:
     if not isinstance(found, dict) or set(found) != set(own):
-        raise _UnlikeError("other parts than a state has")
+        raise _UnlikeError("the state has other keys")
     for name, value in own.items():
         if name == "log":
             _check_log(found[name])
@@ -76,34 +81,34 @@ def _check_log(found: Any) -> None:
         return
     log = _Log.model_validate(found)
     if any(mean.numel() > _MOST for means in (log.total, log.recent) for mean in means.values()):
-        raise _UnlikeError("log: a mean of more numbers than there are exits")
+        raise _UnlikeError("log: a mean has more values than there are exits")
 
 
 def _check_optimizer(found: Any, own: dict[str, Any], weights: list[Tensor]) -> None:
-    """Its groups are its own; momentum is there after a step, or from the beginning."""
+    """Compare parameter groups and momentum. The momentum can be missing before the first step."""
     if (
         not isinstance(found, dict)
         or set(found) != set(own)
         or not isinstance(found["state"], dict)
     ):
-        raise _UnlikeError("optimizer: other parts than it has")
+        raise _UnlikeError("optimizer has other keys")
     for name, value in own.items():
         if name != "state":
             _check_alike(found[name], value, f"optimizer.{name}")
     shapes = {weight.shape for weight in weights}
     numbers = {number for group in own["param_groups"] for number in group["params"]}
-    for number, kept in found["state"].items():
-        if number not in numbers or not isinstance(kept, dict):
+    for number, values in found["state"].items():
+        if number not in numbers or not isinstance(values, dict):
             raise _UnlikeError(f"optimizer.state.{number}")
-        like = own["state"].get(number)
-        if like is not None:
-            _check_alike(kept, like, f"optimizer.state.{number}")
-        elif any(isinstance(one, Tensor) and one.shape not in shapes for one in kept.values()):
+        current = own["state"].get(number)
+        if current is not None:
+            _check_alike(values, current, f"optimizer.state.{number}")
+        elif any(isinstance(part, Tensor) and part.shape not in shapes for part in values.values()):
             raise _UnlikeError(f"optimizer.state.{number}: a shape that no weight has")
 
 
 def _check_alike(found: Any, own: Any, where: str) -> None:
-    """The same kind of value: of tensors, shape and number format; of numbers, finite ones."""
+    """Check for the same type, the same shape and number format of tensors, and finite numbers."""
     if isinstance(own, Tensor):
         alike = isinstance(found, Tensor) and (found.shape, found.dtype) == (own.shape, own.dtype)
     elif isinstance(own, dict):
@@ -115,7 +120,7 @@ def _check_alike(found: Any, own: Any, where: str) -> None:
     else:
         alike = type(found) is type(own)
     if not alike:
-        raise _UnlikeError(f"{where} is another")
+        raise _UnlikeError(f"{where} differs in form")
     if isinstance(own, dict):
         for name, value in own.items():
             _check_alike(found[name], value, f"{where}.{name}")

@@ -1,4 +1,4 @@
-"""Learning rate as a pure function of the step: there is no scheduler state to lose."""
+"""Learning rate as a pure function of the step, so that there is no scheduler state to save."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import math
 
 from erde_cli.core.recipe.sections.training import Training
 
-_ONE_CYCLE_START = 0.04  # share of the largest learning rate that the first steps rise from
+_ONE_CYCLE_START = 0.04  # initial learning rate, as a share of the largest
 
 
 def learning_rate(settings: Training, step: int, steps_per_epoch: int) -> float:
     """Learning rate of a step, counted from 0 over the whole training.
 
-    cosine: rises from 0 over the warm-up, then half a cosine down to 0. one_cycle: rises from
-    1/25 of the largest rate over the warm-up, then falls in a straight line to 0. step: rises like
-    cosine, then stays, but for a factor at every milestone that has been passed.
+    cosine: linear from 0 over the warm-up, then half a cosine down to 0. one_cycle: linear from
+    1/25 of the largest rate over the warm-up, then linear down to 0. step: warm-up as in cosine,
+    then constant, multiplied by `fall` at every milestone.
+
+    Source: cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, arXiv 1608.03983, equation 5, without
+    restarts; one_cycle: Smith and Topin, "Super-convergence", arXiv 1708.07120, with constant
+    momentum; step: He et al., "Deep residual learning for image recognition", CVPR 2016, section
+    4.2; warm-up: Goyal et al., "Accurate, large minibatch SGD", arXiv 1706.02677, section 2.2.
     """
     total = settings.epochs * steps_per_epoch
     warmup = settings.warmup * steps_per_epoch

@@ -1,4 +1,4 @@
-"""A teacher's logits for the student's batches: computed each time, or kept from view to view."""
+"""The teacher's logits for the student's batches: computed each time, or cached by view."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from erde_cli.core.storage.cache import make_room
 from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
 
-Logits = NDArray[np.float16]
+HalfArray = NDArray[np.float16]
 
 _KEY = "key.json"
 _LARGEST = float(np.finfo(np.float16).max)
-_AT_ONCE = 256  # images; fixed, so that what is stored does not depend on the student's batches
+_AT_ONCE = 256  # images; fixed, so that stored logits do not depend on the student's batch size
 
 
 class ComputedLogits:
@@ -41,7 +41,7 @@ class ComputedLogits:
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits of every exit, float32 [batch, exits, classes]."""
+        """Logits of every teacher exit, float32 [batch, teacher exits, classes]."""
         with self._context.autocast():
             logits: Tensor = self._teacher(batch.images)
         return logits.float()
@@ -49,11 +49,11 @@ class ComputedLogits:
 
 @dataclass(frozen=True)
 class LogitsCache:
-    """Logits on disk, one file a view, float16 [images, exits, classes], mapped into memory.
+    """Logits on disk, one memory-mapped file per view, float16 [images, teacher exits, classes].
 
-    A view's file appears whole or not at all, so that a stopped run leaves only whole views; its
-    name holds its checksum. The folder's name is the digest of `key`, all that the logits depend
-    on: other images, another teacher or another augmentation have another folder.
+    A file appears whole or not at all, so that an interrupted run leaves only complete views. Its
+    name contains its checksum. The folder's name is the digest of `key`, which contains everything
+    that the logits depend on, such as images, teacher and augmentation.
     """
 
     folder: Path
@@ -62,7 +62,7 @@ class LogitsCache:
 
     @classmethod
     def at(cls, root: Path, key: dict[str, Any], shape: tuple[int, int, int]) -> LogitsCache:
-        """The cache for a key, in a folder of its own below `root`."""
+        """The cache for a key, in its folder below `root`."""
         document = {"format": 1, "shape": list(shape), **key}
         return cls(root / digest_of(document)[:32], document, shape)
 
@@ -72,14 +72,14 @@ class LogitsCache:
         return 2 * int(np.prod(self.shape))
 
     def missing(self, views: int) -> int:
-        """How many of the first `views` views are not there."""
+        """Number of the first `views` views that have no file."""
         return sum(not self.files(view) for view in range(views))
 
     def open(self, bytes_to_come: int) -> None:
-        """Make the folder, and see that it is this key's and that the disk has room.
+        """Make the folder, and check that it belongs to this key and that the disk has room.
 
         Raises:
-            InputError: the disk is full, or the folder belongs to something else.
+            InputError: the disk is full, or the folder belongs to another key.
         """
         make_room(self.folder, bytes_to_come)
         path = self.folder / _KEY
@@ -87,22 +87,22 @@ class LogitsCache:
             write_json(path, self.key)
         elif read_json(path) != self.key:
             raise InputError(
-                f"{self.folder} is no cache of this teacher on these images.",
-                got=f"another {_KEY}",
-                hint="remove the folder; it is made again",
-                expected="what erde wrote there",
+                f"{self.folder} is not a cache of this teacher on these images.",
+                got=f"a different {_KEY}",
+                hint="remove the folder; erde makes it again",
+                expected="an unchanged folder",
             )
 
-    def read(self, view: int) -> Logits | None:
-        """Map a view into memory; None where it is missing or damaged."""
+    def read(self, view: int) -> HalfArray | None:
+        """Map a view into memory; None if it is missing or damaged."""
         for path in self.files(view):
             logits = self._mapped(path)
             if logits is not None and path == self._path(view, logits):
                 return logits
         return None
 
-    def _mapped(self, path: Path) -> Logits | None:
-        """A file of exactly these many numbers; its header is compared, and never interpreted."""
+    def _mapped(self, path: Path) -> HalfArray | None:
+        """Map a file of the right size. Its header is only compared with the expected one."""
         header = io.BytesIO()
         described = {"descr": "<f2", "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(header, described)
@@ -116,8 +116,8 @@ class LogitsCache:
         except (OSError, ValueError):
             return None
 
-    def write(self, view: int, logits: Logits) -> None:
-        """Store a view, whole or not at all, in the place of damaged ones."""
+    def write(self, view: int, logits: HalfArray) -> None:
+        """Store a view, whole or not at all, and remove damaged files of it."""
         damaged = self.files(view)
         path = self._path(view, logits)
         write_file(path, lambda temporary: _save(temporary, logits))
@@ -125,20 +125,20 @@ class LogitsCache:
             if other != path:
                 other.unlink(missing_ok=True)
 
-    def _path(self, view: int, logits: Logits) -> Path:
+    def _path(self, view: int, logits: HalfArray) -> Path:
         return self.folder / f"view-{view:05}-{zlib.crc32(logits.data):08x}.npy"
 
     def files(self, view: int) -> list[Path]:
-        """What is there of a view; read, it may turn out to be damaged."""
+        """Files of a view, which can be damaged."""
         return sorted(self.folder.glob(f"view-{view:05}-*.npy"))
 
 
 class CachedLogits:
-    """Reads the teacher's logits; a view that is missing is computed once, for all images.
+    """Reads the teacher's logits from a cache; a missing view is computed once, for all images.
 
-    The student sees the stored values, float16, also in the epoch that fills a view: a run is the
-    same whether it fills or reads. A view is computed in the order of the store, in batches of
-    fixed size, so it does not depend on who fills it.
+    The student gets the stored float16 values even in the epoch that fills a view, so that a run
+    does not depend on the cache. A view is computed in the order of the store, in batches of fixed
+    size, so that it does not depend on the run that fills it.
     """
 
     def __init__(
@@ -151,39 +151,37 @@ class CachedLogits:
         self._context = context
         self._observer = observer
         self._view = -1
-        self._logits: Logits = np.empty(0, np.float16)
+        self._logits: HalfArray = np.empty(0, np.float16)
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits of every exit, float32 [batch, exits, classes]."""
+        """Logits of every teacher exit, float32 [batch, teacher exits, classes]."""
         if batch.view != self._view:
             self._logits, self._view = self._get(batch.view), batch.view
         stored = torch.from_numpy(self._logits[batch.rows])
         return self._context.to_device(stored).float()
 
-    def _get(self, view: int) -> Logits:
+    def _get(self, view: int) -> HalfArray:
         stored = self._cache.read(view)
         if stored is None:
             for damaged in self._cache.files(view):
-                self._observer.warning(f"{damaged} is damaged: it is made again.")
+                self._observer.warning(f"{damaged} is damaged. It is computed again.")
             self._cache.write(view, self._fill(view))
             stored = self._cache.read(view)
         if stored is None:
-            raise ErdeError(
-                f"What was written to {self._cache.folder} reads back as something else."
-            )
+            raise ErdeError(f"A file in {self._cache.folder} differs from what was written to it.")
         return stored
 
-    def _fill(self, view: int) -> Logits:
+    def _fill(self, view: int) -> HalfArray:
         logits = np.empty(self._cache.shape, np.float16)
         done = 0
         for batch in self._batches.in_order(view, _AT_ONCE):
-            found = self._compute(batch).clamp(-_LARGEST, _LARGEST).half().cpu().numpy()
-            logits[done : done + len(found)] = found
-            done += len(found)
+            part = self._compute(batch).clamp(-_LARGEST, _LARGEST).half().cpu().numpy()
+            logits[done : done + len(part)] = part
+            done += len(part)
             self._observer.progress(f"Teacher's logits, view {view + 1}", done, len(logits))
         return logits
 
 
-def _save(path: Path, logits: Logits) -> None:
+def _save(path: Path, logits: HalfArray) -> None:
     with path.open("wb") as handle:
         np.save(handle, logits)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from erde_cli.core.inference.by_class import ByClass, by_class
-from erde_cli.core.inference.observations import adaptive
+from erde_cli.core.inference.observations import adaptive_of
 
 MACS = np.array([10.0, 30.0])
 LABELS = np.array([0, 0, 0, 0, 1, 1])
@@ -46,7 +46,7 @@ def test_a_class_that_is_never_the_answer_has_no_precision() -> None:
 
 
 def test_the_classes_make_up_the_whole(found: ByClass) -> None:
-    whole = adaptive(EXITS, (ANSWERS == LABELS)[:, None].repeat(2, axis=1), MACS)
+    whole = adaptive_of(EXITS, ANSWERS == LABELS, MACS)
     rows = [row for row in found.rows() if row["images"]]
     counts = np.array([row["images"] for row in rows]) / len(LABELS)
     assert counts @ [row["recall"] for row in rows] == pytest.approx(whole.accuracy)

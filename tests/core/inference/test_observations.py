@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from erde_cli.core.comparison.paired import paired_drop_interval
-from erde_cli.core.inference.observations import adaptive, exit_rates
+from erde_cli.core.inference.observations import adaptive_of, exit_rates
 
 BoolArray = NDArray[np.bool_]
 
@@ -37,7 +37,8 @@ def test_exit_rates_sum_to_1(exits: list[int]) -> None:
 
 def test_accuracy_and_expected_macs_are_those_of_the_exit_each_image_leaves_at() -> None:
     correct = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]], dtype=bool)
-    result = adaptive(np.array([0, 1, 2, 2]), correct, np.array([100.0, 300.0, 1000.0]))
+    exits = np.array([0, 1, 2, 2])
+    result = adaptive_of(exits, correct[range(4), exits], np.array([100.0, 300.0, 1000.0]))
     assert result.accuracy == 0.75
     assert result.exit_rates == (0.25, 0.25, 0.5)
     assert result.expected_macs == pytest.approx(0.25 * 100 + 0.25 * 300 + 0.5 * 1000)
@@ -46,7 +47,7 @@ def test_accuracy_and_expected_macs_are_those_of_the_exit_each_image_leaves_at()
 @pytest.mark.parametrize(("exit_", "macs"), [(0, 10.0), (1, 25.0)])
 def test_leaving_at_one_exit_costs_that_exit(exit_: int, macs: float) -> None:
     correct = np.array([[1, 0], [1, 1], [0, 1]], dtype=bool)
-    result = adaptive(np.full(3, exit_), correct, np.array([10.0, 25.0]))
+    result = adaptive_of(np.full(3, exit_), correct[:, exit_], np.array([10.0, 25.0]))
     assert result.expected_macs == macs
     assert result.accuracy == correct[:, exit_].mean()
 

@@ -201,7 +201,7 @@ def test_images_are_taken_a_batch_at_a_time(bundle: Bundle) -> None:
     ],
 )
 def test_what_is_no_image_is_refused(bundle: Bundle, image: object, got: str) -> None:
-    with pytest.raises(DataError, match="no image") as caught:
+    with pytest.raises(DataError, match="not an image") as caught:
         bundle.predict(image)  # type: ignore[arg-type]
     assert got in caught.value.got
     assert "uint8" in caught.value.expected

@@ -8,7 +8,6 @@ from torch import nn
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
-from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import StageOutput, erde_head, gap_head
 from erde_cli.core.models.layers import Dropout, HalvingPool
 from erde_cli.core.models.resnet import resnet
@@ -72,11 +71,6 @@ def test_an_early_exit_hangs_on_its_own_head_and_no_deeper_stage(exit_: int) -> 
         for parts in (model.stages, model.heads)
     ]
     assert used == [[index <= exit_ for index in range(3)], [index == exit_ for index in range(3)]]
-
-
-def test_as_many_heads_as_stages_are_needed() -> None:
-    with pytest.raises(ValueError, match="2 stages but 1 heads"):
-        EarlyExitNet([nn.Identity(), nn.Identity()], [nn.Identity()], 5)
 
 
 def test_the_head_of_the_paper_has_the_layers_of_the_paper() -> None:

@@ -45,9 +45,9 @@ def test_names_are_text_even_where_yaml_sees_numbers_or_bools() -> None:
 @pytest.mark.parametrize(
     ("names", "says"),
     [
-        (("no",), "no class: '1'"),
+        (("no",), "not a class: '1'"),
         (("1", "no", "yes"), "missing: 'yes'"),
-        (("1", "False"), "missing: 'False'; no class: 'no'"),
+        (("1", "False"), "missing: 'False'; not a class: 'no'"),
     ],
 )
 def test_names_that_are_not_the_classes_are_refused(names: tuple[str, ...], says: str) -> None:

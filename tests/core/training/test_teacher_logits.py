@@ -163,7 +163,7 @@ def test_a_damaged_view_is_noticed_and_made_again(
     counter = Counter()
     after = [logits for _, logits in run(counter)]
     assert counter.views == ["Teacher's logits, view 1"]
-    assert counter.warnings == [f"{path} is damaged: it is made again."]
+    assert counter.warnings == [f"{path} is damaged. It is computed again."]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert len(list(cache_at(tmp_path).folder.glob("view-*.npy"))) == VIEWS
 
@@ -174,7 +174,7 @@ def test_another_key_has_another_folder_and_a_foreign_one_is_refused(tmp_path: P
     one.write(0, np.zeros(SHAPE, np.float16))
     assert other.read(0) is None
     (other.folder / "key.json").write_bytes((one.folder / "key.json").read_bytes())
-    with pytest.raises(InputError, match="no cache of this teacher"):
+    with pytest.raises(InputError, match="not a cache of this teacher"):
         cache_at(tmp_path, "b")
 
 
