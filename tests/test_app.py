@@ -76,5 +76,5 @@ def test_a_failure_of_the_machine_is_exit_code_1(
     assert code == 1
     assert json.loads(out)["error"]["type"] == "TrainingError"
     assert "loss or gradients were not finite (epoch 2, step 10 of 20, learning rate 9" in err
-    assert f"was saved in {tmp_path / 'run/checkpoints/teacher'}" in err
+    assert f"in {tmp_path / 'run/checkpoints/teacher'}" in err
     assert not (tmp_path / "run" / "teacher").exists()

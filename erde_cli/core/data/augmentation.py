@@ -33,7 +33,7 @@ class AugmentationPlan:
     """Augmentations of a training image; sizes in pixels, 0 for none.
 
     crop: border of zeros around the image, from which a window of its size is cut. flip: mirror
-    half of the images. cutout: side of the square that is filled. fill: its colour, 0 to 255.
+    an image with probability 1/2. cutout: side of the square that is filled. fill: its colour.
 
     Source: crop and flip: He et al., "Deep residual learning for image recognition", CVPR 2016,
     section 4.2; cutout: DeVries and Taylor, "Improved regularization of convolutional neural

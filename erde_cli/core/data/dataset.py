@@ -64,7 +64,7 @@ class Dataset:
 
     @property
     def skipped(self) -> list[Path]:
-        """Unreadable files met so far that the recipe says to skip."""
+        """Unreadable files skipped so far."""
         return self.source.skipped if isinstance(self.source, FolderSource) else []
 
     @cached_property
@@ -133,7 +133,7 @@ def open_dataset(
 ) -> Dataset:
     """Open a recipe's images and carve out their splits.
 
-    A missing published data set is downloaded if the recipe says so. All images of a folder are
+    A missing published data set is downloaded if the recipe allows it. All images of a folder are
     decoded, unless the cache has them.
 
     The splits depend on the images, the fractions and `split_seed`, not on the run's seed. Runs
@@ -142,7 +142,7 @@ def open_dataset(
     Args:
         settings: the data section of the recipe.
         observer: receives the progress of downloads and decoding.
-        rules: how files become pixels; None: as the recipe says.
+        rules: how files become pixels; None: as in the recipe.
 
     Raises:
         DataError: images are missing, or a class has too few to be split.

@@ -25,7 +25,6 @@ _SVHN_PAGE = "http://ufldl.stanford.edu/housenumbers/"
 class Published:
     """Facts about a published data set, from its web page."""
 
-    name: str
     classes: int
     train_images: int
     test_images: int
@@ -34,12 +33,9 @@ class Published:
 
 
 PUBLISHED = {
-    facts.name: facts
-    for facts in (
-        Published("cifar10", 10, 50_000, 10_000, _CIFAR_PAGE),
-        Published("cifar100", 100, 50_000, 10_000, _CIFAR_PAGE),
-        Published("svhn", 10, 73_257, 26_032, _SVHN_PAGE, 531_131),
-    )
+    "cifar10": Published(10, 50_000, 10_000, _CIFAR_PAGE),
+    "cifar100": Published(100, 50_000, 10_000, _CIFAR_PAGE),
+    "svhn": Published(10, 73_257, 26_032, _SVHN_PAGE, 531_131),
 }
 
 

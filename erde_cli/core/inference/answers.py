@@ -107,8 +107,8 @@ def answer_all(
     Args:
         model: network, made `ready`.
         store: images and labels.
-        normalisation: of the images.
-        context: where the network runs.
+        normalisation: of the network's input.
+        context: the one of `ready`.
         temperatures: of every exit, [exits]; they change scores, never predictions or logits.
         keep_logits: return the logits too; fitting temperatures needs them.
         score: what the exit rule tests.
@@ -147,16 +147,9 @@ def route_all(
     temperatures: Sequence[float] | None = None,
     score: Score = ENTROPY,
 ) -> RoutedAnswers:
-    """Run every image up to the exit it leaves at.
+    """Run every image up to the exit it leaves at, under thresholds in the score's unit.
 
-    Args:
-        model: network, made `ready`.
-        store: images.
-        normalisation: of the images.
-        thresholds: θ of the early exits in the score's unit, [exits - 1].
-        context: where the network runs.
-        temperatures: of every exit, [exits]; they change exits, never the prediction of an exit.
-        score: what the exit rule tests.
+    Arguments are as in `answer_all`. Temperatures change exits, never the prediction of an exit.
 
     Raises:
         ValueError: the number of thresholds or the temperatures do not fit the network.

@@ -1,9 +1,8 @@
 """Entropy at early exits on images that the teacher gets wrong, and on those it gets right.
 
-The entropy term acts only on training images that the teacher's paired exit gets wrong. The gap
-between both groups shows whether it raises the entropy of such images, held-out ones included.
-Compare the gap with that of a student trained without the term, because images that are hard for
-the teacher have a high entropy in any student.
+The gap between both groups shows whether the entropy term raises the entropy of the former alone.
+Compare it with that of a student trained without the term, because images that are hard for the
+teacher have a high entropy in any student.
 """
 
 from __future__ import annotations

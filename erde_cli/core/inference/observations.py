@@ -106,6 +106,7 @@ class Observations:
         right = self.correct[every, exits]
         balanced = self.classes is not None
         agreement = None if self.agrees is None else float(self.agrees[every, exits].mean())
+        latency = None if self.latencies is None else float(np.dot(rates, self.latencies))
         return Figures(
             accuracy=float(right.mean()) if self.labelled else None,
             full_accuracy=self.full_accuracy if self.labelled else None,
@@ -114,9 +115,7 @@ class Observations:
             agreement=agreement,
             exit_rates=rates,
             expected_macs=float(np.dot(rates, self.cumulative_macs)),
-            expected_latency=(
-                None if self.latencies is None else float(np.dot(rates, self.latencies))
-            ),
+            expected_latency=latency,
         )
 
     @property
@@ -145,9 +144,7 @@ class Observations:
     @property
     def exit_accuracy(self) -> tuple[float, ...] | None:
         """Accuracy of every exit, [exits]; None without labels."""
-        if not self.labelled:
-            return None
-        return tuple(float(share) for share in self.correct.mean(axis=0))
+        return tuple(map(float, self.correct.mean(axis=0))) if self.labelled else None
 
     def _share(self, right: BoolArray) -> float:
         """Weighted share of right answers, bool [images]."""

@@ -61,29 +61,18 @@ class Predicted:
 
 
 class Answering(Protocol):
-    """The interface of `Predictor`, for any runtime."""
+    """The interface of `Predictor`, which documents it, for any runtime."""
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Name of each class."""
-
+    def class_names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
-    def image_size(self) -> int:
-        """Side of the network's input in pixels."""
-
+    def image_size(self) -> int: ...  # noqa: D102
     @property
-    def rules(self) -> PixelRules:
-        """How files become pixels."""
-
+    def rules(self) -> PixelRules: ...  # noqa: D102
     @property
-    def cumulative_macs(self) -> tuple[int, ...]:
-        """MACs of an image that leaves at each exit, [exits]."""
-
-    def batch_size(self, batch: int | None) -> int:
-        """Number of images per batch."""
-
-    def answer(self, pixels: Tensor, rule: ExitRule, batch: int | None = None) -> Predicted:
-        """Predict decoded images under an exit rule."""
+    def cumulative_macs(self) -> tuple[int, ...]: ...  # noqa: D102
+    def batch_size(self, batch: int | None) -> int: ...  # noqa: D102
+    def answer(self, pixels: Tensor, rule: ExitRule, batch: int | None) -> Predicted: ...  # noqa: D102
 
 
 def rows_of(answering: Answering, predicted: Predicted) -> list[Prediction]:
@@ -118,7 +107,8 @@ def _require_below(numbers: Tensor, count: int, kind: str) -> None:
 class Predictor:
     """A network that is `ready` on a device, and what is needed to predict images with it.
 
-    rules: how files become pixels. cumulative_macs: of an image that leaves at each exit, [exits].
+    class_names: [classes]. image_size: side in pixels. rules: how files become pixels.
+    cumulative_macs: of an image that leaves at each exit, [exits].
     """
 
     network: EarlyExitNet
@@ -208,14 +198,9 @@ class Prepared:
             if context not in self._made:
                 costs = tuple(profile_model(model, image_size).cumulative_macs)
                 self._made[context] = Predictor(
-                    ready(model, context),
-                    Normaliser(normalisation, image_size, context),
-                    context,
-                    class_names,
-                    image_size,
-                    rules,
-                    costs,
-                )
+                    ready(model, context), Normaliser(normalisation, image_size, context),
+                    context, class_names, image_size, rules, costs,
+                )  # fmt: skip
             return self._made[context]
 
     def __reduce__(self) -> tuple[type[Prepared], tuple[()]]:

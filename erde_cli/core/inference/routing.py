@@ -4,8 +4,7 @@ An image leaves at the first exit whose score is strictly below the exit's thres
 entropy unless another one is given. The last exit has no threshold. The rule sees only logits, so
 labels cannot change an exit. A temperature changes the score of its exit and nothing else.
 
-Source: Teerapittayanon et al., "BranchyNet", ICPR 2016, arXiv 1709.01686 (entropy, a threshold per
-exit).
+Source: Teerapittayanon et al., "BranchyNet", ICPR 2016, arXiv 1709.01686.
 """
 
 from __future__ import annotations
@@ -51,10 +50,9 @@ def first_exit(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
 
 
 def score_of(logits: Tensor, temperature: float | None, score: Score = ENTROPY) -> Tensor:
-    """Score of softmax(logits / temperature), float32 [...], for logits [..., classes].
+    """Score of softmax(logits / temperature) in its unit, float32 [...]; logits are [..., classes].
 
-    Every score is computed here: another way to divide could round to the other side of a
-    threshold.
+    Every score is computed here, because other divisions could round across a threshold.
     """
     return score.value(logits if temperature is None else logits / temperature)
 
@@ -74,14 +72,12 @@ def all_scores(
     return torch.stack([score_of(at_exit, value, score) for at_exit, value in by_exit], dim=1)
 
 
-def check_temperatures(temperatures: Sequence[float] | None, exit_count: int) -> None:
+def check_temperatures(temperatures: Sequence[float], exit_count: int) -> None:
     """Check that every exit, including the last, has a temperature.
 
     Raises:
         ValueError: the number of temperatures is wrong, or one is not positive and finite.
     """
-    if temperatures is None:
-        return
     if len(temperatures) != exit_count:
         raise ValueError(f"{exit_count} temperatures expected, got {len(temperatures)}")
     if not all(0 < value < math.inf for value in temperatures):
@@ -112,8 +108,9 @@ def route(
     """
     if len(thresholds) != model.exit_count - 1:
         raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
-    check_temperatures(temperatures, model.exit_count)
-    by_exit = (None,) * model.exit_count if temperatures is None else tuple(temperatures)
+    if temperatures is not None:
+        check_temperatures(temperatures, model.exit_count)
+    by_exit = [None] * model.exit_count if temperatures is None else temperatures
     score_at = [partial(score_of, temperature=value, score=score) for value in by_exit]
     if len(images) == 1:
         return _route_one(model, images, thresholds, score_at)

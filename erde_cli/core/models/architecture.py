@@ -62,19 +62,11 @@ def resolve_architecture(network: Network, classes: int, image_size: int) -> Arc
     """Describe the network of a recipe. A number of exits becomes cuts evenly spaced in MACs."""
     cuts = network.exits
     uncut = Architecture(
-        backbone=network.backbone,
-        depth=network.depth,
-        width=network.channels,
-        cuts=(),
-        head=network.head,
-        classes=classes,
-        image_size=image_size,
-        widening=network.widening,
-        stem=network.stem,
-        dropout=network.dropout,
-        stem_stride=network.stem_stride,
+        backbone=network.backbone, depth=network.depth, width=network.channels, cuts=(),
+        head=network.head, classes=classes, image_size=image_size, widening=network.widening,
+        stem=network.stem, dropout=network.dropout, stem_stride=network.stem_stride,
         head_dropout=network.head_dropout,
-    )
+    )  # fmt: skip
     if isinstance(cuts, int):
         cuts = _even_cuts(uncut, cuts)
     return replace(uncut, cuts=tuple(cuts))

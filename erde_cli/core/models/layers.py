@@ -30,10 +30,6 @@ class Dropout(nn.Module):
         self._dropped = round(share * _LEVELS)
         self.p = self._dropped / _LEVELS
 
-    def extra_repr(self) -> str:
-        """Share of dropped features, for printing."""
-        return f"p={self.p}"
-
     def forward(self, features: Tensor) -> Tensor:
         """Features of any shape → the same shape."""
         if not (self.training and _on_cpu(features)):

@@ -1,8 +1,8 @@
 """Multiply-adds (MACs) of a module. All MACs in erde come from `count_macs`.
 
-Convolutions, linear layers, matrix products and attention are counted. Norms, pooling, activations
-and element-wise operators count as zero, by name. Any other operator is an error: published figures
-of early exits are too low where an operator was silently counted as zero.
+Convolutions, linear layers and matrix products are counted. Norms, pooling, activations and
+element-wise operators count as zero, by name. Any other operator is an error: published figures of
+early exits are too low where an operator was silently counted as zero.
 """
 
 from __future__ import annotations
@@ -44,12 +44,6 @@ def _addmm(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     return prod(_shape(outputs[0])) * _shape(inputs[1])[-1]
 
 
-def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
-    """MACs of queries times keys, and of attention weights times values."""
-    query, key, value = (_shape(item) for item in inputs[:3])
-    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
-
-
 _COUNTED: dict[str, _Handler] = {
     "aten::_convolution": _convolution,
     "aten::convolution": _convolution,
@@ -58,7 +52,6 @@ _COUNTED: dict[str, _Handler] = {
     "aten::mm": _linear,
     "aten::matmul": _linear,
     "aten::bmm": _linear,
-    "aten::scaled_dot_product_attention": _attention,
 }
 
 _ZERO = [

@@ -157,13 +157,7 @@ def train_epochs(
 ) -> float:
     """Train the remaining epochs; return the images per second of all epochs.
 
-    Args:
-        state: of the network; a saved state is restored into it.
-        plan: what every epoch is trained with.
-        recorder: of logs and checkpoints.
-        after_first: called after the first epoch of the training.
-        observer: receives steps, epochs and metrics.
-        role: of the network, for the observer.
+    `after_first` is called after the first epoch of the training.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM was received; the state is saved.

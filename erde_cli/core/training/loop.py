@@ -37,13 +37,7 @@ class Objective(Protocol):
     """The loss of a network."""
 
     def __call__(self, logits: Tensor, batch: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss, a scalar, and values to log: means over the batch, [exits] each.
-
-        Args:
-            logits: float32 [batch, exits, classes].
-            batch: images and labels.
-            step: of the training, from 0.
-        """
+        """Loss, a scalar, of logits float32 [batch, exits, classes], and means to log, [exits]."""
         ...
 
 
@@ -127,41 +121,32 @@ def _finished(state: TrainState, plan: Epochs, log: EpochLog, observer: Observer
     rate = plan.rate(state.step - 1)
     _check_scale(state)
     _report_skipped(state, log, rate, observer)
-    seconds = log.seconds
-    means = log.means()
+    epoch, seconds, means = state.epoch, log.seconds, log.means()
+    speed = log.images / seconds
     answers = plan.evaluate(state.model)
-    gaps = _gaps(answers, plan.teacher_correct)
-    record = EpochRecord(
-        {
-            "epoch": state.epoch,
-            "learning_rate": rate,
-            "loss": log.loss,
-            **means,
-            "skipped_steps": log.skipped,
-            "accuracy_calibration": answers.accuracy,
-            **_entropies(gaps),
-            "collapsed": warn_of_collapsed(answers, state.model.classes, observer),
-        },
-        {
-            "epoch": state.epoch,
-            "seconds": seconds,
-            "images": log.images,
-            "images_per_second": log.images / seconds,
-        },
-    )
+    gaps: list[EntropyGap] = []
+    if plan.teacher_correct is not None:
+        gaps = entropy_gaps(answers.entropies, answers.correct, plan.teacher_correct)
+    metrics = {
+        "epoch": epoch,
+        "learning_rate": rate,
+        "loss": log.loss,
+        **means,
+        "skipped_steps": log.skipped,
+        "accuracy_calibration": answers.accuracy,
+        **_entropies(gaps),
+        "collapsed": warn_of_collapsed(answers, state.model.classes, observer),
+    }
+    timings = {
+        "epoch": epoch, "seconds": seconds, "images": log.images, "images_per_second": speed,
+    }  # fmt: skip
     observer.epoch(
         EpochEvent(
-            state.epoch,
-            plan.settings.epochs,
-            log.loss,
-            means,
-            answers.accuracy,
-            log.images / seconds,
-            seconds,
+            epoch, plan.settings.epochs, log.loss, means, answers.accuracy, speed, seconds,
             [gap.gap for gap in gaps],
         )
-    )
-    return record
+    )  # fmt: skip
+    return EpochRecord(metrics, timings)
 
 
 def train_step(
@@ -190,13 +175,6 @@ def train_step(
     state.guard.step(taken)
     state.scaler.update()
     return Step(loss.detach(), {name: term.detach() for name, term in terms.items()}, taken)
-
-
-def _gaps(answers: Answers, teacher_correct: BoolArray | None) -> list[EntropyGap]:
-    """Entropy gaps of all early exits; none without a teacher."""
-    if teacher_correct is None:
-        return []
-    return entropy_gaps(answers.entropies, answers.correct, teacher_correct)
 
 
 def _entropies(gaps: list[EntropyGap]) -> dict[str, list[float | None]]:

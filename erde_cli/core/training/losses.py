@@ -146,12 +146,10 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor
 
 
 def confidence(logits: Tensor) -> Tensor:
-    """E = 1 - H(p) / ln K at temperature 1, float32 [batch, exits]: 0 uniform, 1 certain.
+    """E = 1 - H(p) / ln K, float32 [batch, exits], of logits [batch, exits, classes].
 
-    Minimising E makes the student uncertain. E uses entropy for any score of the exit rule.
-
-    Args:
-        logits: [batch, exits, classes].
+    E is 0 for equal probabilities and 1 for a certain answer, so that minimising E makes the
+    student uncertain. E uses entropy for any score of the exit rule.
     """
     return 1 - ENTROPY.value(logits) / ENTROPY.largest(logits.shape[-1])
 

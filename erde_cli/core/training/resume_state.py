@@ -41,12 +41,7 @@ _MADE_BY = TypeAdapter(dict[str, JsonValue])
 
 
 def mismatch(saved: Saved, own: dict[str, Any]) -> str:
-    """The first difference in form from the training's current state; empty without any.
-
-    Args:
-        saved: a checkpoint.
-        own: `TrainState.state_dict()` of the training.
-    """
+    """The first difference in form from `own`, the training's current state; empty without any."""
     try:
         for adapter, value in ((_ROWS, saved.metrics), (_ROWS, saved.timings)):
             adapter.validate_python(value)
@@ -121,9 +116,7 @@ def _check_alike(found: Any, own: Any, where: str) -> None:
         alike = type(found) is type(own)
     if not alike:
         raise _UnlikeError(f"{where} differs in form")
-    if isinstance(own, dict):
-        for name, value in own.items():
-            _check_alike(found[name], value, f"{where}.{name}")
-    elif isinstance(own, list | tuple):
-        for place, value in enumerate(own):
-            _check_alike(found[place], value, f"{where}.{place}")
+    is_list = isinstance(own, list | tuple)
+    parts = own.items() if isinstance(own, dict) else enumerate(own) if is_list else ()
+    for name, value in parts:
+        _check_alike(found[name], value, f"{where}.{name}")

@@ -135,7 +135,7 @@ def test_batches_are_normalised(store: ImageStore, context: Context) -> None:
 def test_batches_prepared_ahead_are_the_same(
     store: ImageStore, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on an accelerator: the next one is begun before this one is asked for."""
+    """On an accelerator, preparing the next batch starts before this one is used."""
     plan = AugmentationPlan(crop=2, flip=True, cutout=3)
     batches = Batches(store, PIXELS, plan, 5, 7, context)
     expected = list(batches.epoch(3))

@@ -36,8 +36,8 @@ ASKED = {
 }
 
 
-class Told(Observer):
-    """Keeps what it is told."""
+class Recorder(Observer):
+    """Records all events."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -85,16 +85,16 @@ def files_below(root: Path) -> list[str]:
 def test_a_data_set_is_downloaded_where_the_recipe_says_so(
     server: Server, origin: Path, root: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    told = Told()
-    dataset = open_dataset(settings_for(name, root, download=True), told)
+    recorder = Recorder()
+    dataset = open_dataset(settings_for(name, root, download=True), recorder)
     assert list(dict.fromkeys(server.asked)) == ASKED[name]
     assert files_below(root) == sorted(FILES[name])
     for file in FILES[name]:
         assert (root / file).read_bytes() == (origin / file).read_bytes()
     assert dataset.fingerprint == open_dataset(settings_for(name, origin)).fingerprint
-    assert len(told.notes) == len(ASKED[name])
-    assert server.address in told.notes[0]
-    last = {title: (done, total) for title, done, total in told.steps}
+    assert len(recorder.notes) == len(ASKED[name])
+    assert server.address in recorder.notes[0]
+    last = {title: (done, total) for title, done, total in recorder.steps}
     for path in ASKED[name]:
         size = len(server.content[path])
         assert last[f"Downloading {path[1:]}"] == (size, size)

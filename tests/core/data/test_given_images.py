@@ -51,7 +51,7 @@ def opened(content: bytes) -> Image.Image:
 
 
 class Reads:
-    """Something that reads as it is told to."""
+    """A file object with the given `read`."""
 
     def __init__(self, read: Callable[..., Any]) -> None:
         self.read = read
@@ -152,7 +152,7 @@ BAD_BYTES = {
 
 @pytest.mark.parametrize("name", BAD_BYTES)
 def test_bytes_that_are_no_image_are_refused_however_they_come(bundle: Bundle, name: str) -> None:
-    content, told = BAD_BYTES[name]
+    content, reason = BAD_BYTES[name]
     forms: list[Any] = [
         content, bytearray(content), memoryview(content), io.BytesIO(content),
         [content], [io.BytesIO(PNG), io.BytesIO(content)],
@@ -160,7 +160,7 @@ def test_bytes_that_are_no_image_are_refused_however_they_come(bundle: Bundle, n
     for form in forms:
         with pytest.raises(DataError, match="cannot be read as an image") as caught:
             bundle.predict(form)
-        assert told in str(caught.value)
+        assert reason in str(caught.value)
         assert caught.value.got.endswith(" bytes")
         assert caught.value.hint
     assert "number 1, from 0" in caught.value.message
@@ -282,14 +282,12 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_whatever_is_wrong_with_an_image_is_an_error_of_erdes_own(
-    bundle: Bundle, name: str
-) -> None:
-    make, told = BAD[name]
-    for given, says in ((make, told), (lambda: [PNG, make()], "")):
+def test_any_problem_with_an_image_is_a_data_error(bundle: Bundle, name: str) -> None:
+    make, reason = BAD[name]
+    for given, expected in ((make, reason), (lambda: [PNG, make()], "")):
         with pytest.raises(ErdeError) as caught:
             bundle.predict(given())
-        assert says in str(caught.value)
+        assert expected in str(caught.value)
         assert caught.value.expected
         assert caught.value.hint
         assert len(str(caught.value)) < 6000

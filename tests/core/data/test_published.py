@@ -180,13 +180,13 @@ def test_images_come_in_the_order_that_is_asked_for_from_every_part(
     monkeypatch.setattr(published, "_AT_ONCE", at_once)
     source = PublishedSource("svhn", root, extra=True)
     whole = everything(source)
-    asked = np.array([59, 0, 31, 29, 50, 30, 3, 49, 3])
-    told: list[tuple[int, int]] = []
-    images, numbers = source.read(asked, 32, lambda done, total: told.append((done, total)))
-    assert numbers.tolist() == asked.tolist()
-    np.testing.assert_array_equal(images, whole[asked])
-    assert told[-1] == (9, 9)
-    assert source.read(asked[:0], 32)[0].shape == (0, 32, 32, 3)
+    chosen = np.array([59, 0, 31, 29, 50, 30, 3, 49, 3])
+    progress: list[tuple[int, int]] = []
+    images, numbers = source.read(chosen, 32, lambda done, total: progress.append((done, total)))
+    assert numbers.tolist() == chosen.tolist()
+    np.testing.assert_array_equal(images, whole[chosen])
+    assert progress[-1] == (9, 9)
+    assert source.read(chosen[:0], 32)[0].shape == (0, 32, 32, 3)
 
 
 @pytest.mark.parametrize("size", [16, 48])

@@ -1,4 +1,4 @@
-"""Copies of an image are in one split, whatever the images are called."""
+"""Copies of an image are in one split, whatever their names."""
 
 import shutil
 from collections.abc import Callable

@@ -109,7 +109,7 @@ def rows() -> ImageStore:
 
 
 def copied(store: ImageStore) -> ImageStore:
-    """The same split with images of its own."""
+    """The same split with its own copies of the images."""
     assert store.rows is not None
     return ImageStore(store.images[torch.from_numpy(store.rows)], store.labels, store.numbers)
 
@@ -155,13 +155,13 @@ def test_an_accelerator_gets_the_images_of_the_split_alone(rows: ImageStore) -> 
 def test_pages_of_a_mapped_file_are_given_back(
     rows: ImageStore, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[object] = []
-    monkeypatch.setattr("erde_cli.core.data.store.release", told.append)
+    released: list[object] = []
+    monkeypatch.setattr("erde_cli.core.data.store.release", released.append)
     mapped = replace(rows, mapping=object())  # type: ignore[arg-type]
     plan = AugmentationPlan(crop=0, flip=False, cutout=0)
     normalisation = Normalisation.of(mapped)
-    assert told == [mapped.mapping]
+    assert released == [mapped.mapping]
     list(Batches(mapped, normalisation, plan, 5, 1, context).epoch(0))
-    assert told == [mapped.mapping] * 5
+    assert released == [mapped.mapping] * 5
     list(evaluation_batches(mapped, normalisation, context, 10))
-    assert told == [mapped.mapping] * 7
+    assert released == [mapped.mapping] * 7

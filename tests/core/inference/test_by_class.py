@@ -1,4 +1,4 @@
-"""What is said of each class, counted by hand."""
+"""Figures of each class, counted by hand."""
 
 import numpy as np
 import pytest

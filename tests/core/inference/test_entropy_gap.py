@@ -1,4 +1,4 @@
-"""Entropy where the teacher is wrong and right, by hand."""
+"""Entropy where the teacher is wrong and right, computed by hand."""
 
 import numpy as np
 import pytest

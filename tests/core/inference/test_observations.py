@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import BoolArray
 from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.inference.observations import adaptive_of, exit_rates
-
-BoolArray = NDArray[np.bool_]
 
 
 def pair(both: int, lost: int, gained: int, neither: int) -> tuple[BoolArray, BoolArray]:

@@ -1,4 +1,4 @@
-"""Predictions from Python: the same answers as evaluation, whatever form the images have."""
+"""Predictions from Python: the same answers as evaluation, for images in any form."""
 
 import dataclasses
 import math
@@ -42,7 +42,7 @@ def calibrated(run: Path, **changes: object) -> Bundle:
 
 @pytest.fixture
 def bundle(run_copy: Path) -> Bundle:
-    """A student whose images leave at every exit, with a temperature of its own at each."""
+    """A student whose images leave at every exit, with a different temperature at each."""
     bundle = calibrated(run_copy, temperatures=TEMPERATURES)
     context = make_context("cpu", "float32")
     images = torch.from_numpy(digits(bundle)[0])

@@ -232,7 +232,7 @@ def test_images_that_have_left_are_not_computed_any_further() -> None:
     ("thresholds", "called"),
     [([INF, 0.0], [0]), ([0.0, INF], [0, 1]), ([0.0, 0.0], [0, 1, 2])],
 )
-def test_deeper_stages_are_not_called_when_nobody_is_left(
+def test_deeper_stages_are_not_called_when_no_image_is_left(
     thresholds: list[float], called: list[int]
 ) -> None:
     model = make_model()
@@ -349,7 +349,7 @@ def test_a_temperature_leaves_the_logits_as_they_are(count: int) -> None:
 
 
 class Told(nn.Module):
-    """A head that gives the logits it was told, for any image."""
+    """A head that returns the given logits for any image."""
 
     def __init__(self, logits: list[float]) -> None:
         super().__init__()

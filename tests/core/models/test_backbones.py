@@ -1,4 +1,4 @@
-"""Every backbone beside the sizes of the literature, and what tells the families apart."""
+"""Backbones have the sizes of published ones, and the properties of their families."""
 
 from __future__ import annotations
 

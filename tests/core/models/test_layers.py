@@ -1,4 +1,4 @@
-"""The layers made for speed, beside torch's own."""
+"""The fast layers give the results of torch's."""
 
 from __future__ import annotations
 

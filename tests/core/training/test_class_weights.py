@@ -43,17 +43,17 @@ def test_names_are_text_even_where_yaml_sees_numbers_or_bools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "says"),
+    ("names", "problem"),
     [
         (("no",), "not a class: '1'"),
         (("1", "no", "yes"), "missing: 'yes'"),
         (("1", "False"), "missing: 'False'; not a class: 'no'"),
     ],
 )
-def test_names_that_are_not_the_classes_are_refused(names: tuple[str, ...], says: str) -> None:
+def test_names_that_are_not_the_classes_are_refused(names: tuple[str, ...], problem: str) -> None:
     with pytest.raises(InputError, match=r"training\.student\.class_weights") as caught:
         check_class_weights(weighed("={no: 2, 1: 3}"), names)
-    assert caught.value.got == says
+    assert caught.value.got == problem
 
 
 def test_a_name_in_two_forms_stands_twice() -> None:

@@ -153,10 +153,10 @@ def test_skipped_steps_are_counted_told_and_in_no_mean(how: str) -> None:
     assert metrics["skipped_steps"] == 2
     assert metrics["loss"] == pytest.approx(np.mean(metrics["cross_entropy"]), rel=1e-5)
     assert 0.5 < metrics["loss"] < 3  # over the steps that count
-    told = [text for text in recorder.warnings if "skipped" in text]
-    assert len(told) == 1
-    assert told[0].startswith("2 steps of epoch 1 were skipped")
-    assert "lower the learning rate" in told[0]
+    skipped_warnings = [text for text in recorder.warnings if "skipped" in text]
+    assert len(skipped_warnings) == 1
+    assert skipped_warnings[0].startswith("2 steps of epoch 1 were skipped")
+    assert "lower the learning rate" in skipped_warnings[0]
 
 
 def test_healthy_steps_are_not_skipped() -> None:

@@ -32,7 +32,7 @@ NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 class Recorder(Observer):
-    """Keeps what it is told."""
+    """Records all events."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []

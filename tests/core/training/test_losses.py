@@ -49,7 +49,7 @@ def random_logits(seed: int, scale: float = 2.0) -> Tensor:
 
 
 def teacher_logits(correct: Tensor, seed: int = 1, scale: float = 2.0) -> Tensor:
-    """Logits of a teacher that is right exactly where `correct` says so."""
+    """Logits of a teacher that is right exactly where `correct` is true."""
     logits = random_logits(seed, scale)
     largest, smallest = logits.amax(-1) + 1, logits.amin(-1) - 1
     wanted = torch.where(correct, largest, smallest)[..., None]
@@ -194,7 +194,7 @@ def test_the_entropy_acts_where_the_recipe_says(
     entropy_on: EntropyOn, expected: list[list[int]]
 ) -> None:
     teacher = teacher_logits(MIXED, scale=0.2)
-    teacher[:, :, :] *= 20  # sure of everything, but for the first exit on the first image
+    teacher[:, :, :] *= 20  # certain of everything except the first exit on the first image
     teacher[0, 0] /= 40
     exits = ExitLogits(random_logits(0), teacher, LABELS)
     settings = changed(entropy_on=entropy_on, unsure_above=0.9, entropy_at_last_exit=True)

@@ -44,11 +44,11 @@ def make_teacher() -> EarlyExitNet:
 
 
 def make_batch() -> Batch:
-    """Half of the labels are what the teacher says at its first exit, so that it is half right."""
+    """Half of the labels are the teacher's answers at its first exit, so that it is half right."""
     images = torch.randn(IMAGES, 3, 8, 8, generator=generator(1))
     with torch.no_grad():
-        says = make_teacher().eval()(images)[:, 0].argmax(dim=-1)
-    labels = torch.where(torch.arange(IMAGES) % 2 == 0, says, (says + 1) % CLASSES)
+        answers = make_teacher().eval()(images)[:, 0].argmax(dim=-1)
+    labels = torch.where(torch.arange(IMAGES) % 2 == 0, answers, (answers + 1) % CLASSES)
     return Batch(images, labels, np.arange(IMAGES))
 
 
@@ -84,14 +84,14 @@ def sum_of(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum(dim=0)
 
 
-def test_a_term_that_nobody_knows_is_added_and_logged_under_its_name() -> None:
+def test_an_unknown_term_is_added_and_logged_under_its_name() -> None:
     """The objective knows no term by name: it takes what it is given, each with its own mask."""
 
     def last_exit(exits: ExitLogits) -> Tensor:
-        asked.append(exits.step)
+        mask_steps.append(exits.step)
         return torch.tensor([False, False, True]).expand(exits.student.shape[:2])
 
-    asked: list[int] = []
+    mask_steps: list[int] = []
     logits, batch = student_logits(), make_batch()
     pulls = [
         LossTerm("pull", lambda at: (at.student - at.teacher).square().sum(-1), 0.5, last_exit),
@@ -104,7 +104,7 @@ def test_a_term_that_nobody_knows_is_added_and_logged_under_its_name() -> None:
     assert logged["pull"].tolist() == [0, 0, pytest.approx(apart.item(), rel=1e-5)]
     size = 2 * logits[:, 2].square().sum(-1).mean()
     torch.testing.assert_close(loss, (apart + size) / 3)
-    assert asked == [4]  # a mask that terms share is made once
+    assert mask_steps == [4]  # a mask that terms share is made once
 
 
 def test_the_label_objective_is_the_mean_cross_entropy() -> None:
