@@ -5,17 +5,16 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from erde_cli.core.arrays import ImageArray
 from erde_cli.core.data.augmentation import AugmentationPlan
 
 HEIGHT, WIDTH, COUNT = 10, 7, 400
 FILL = (1, 2, 3)
 NUMBERS = np.arange(1000, 1000 + COUNT, dtype=np.int64)
 
-Images = NDArray[np.uint8]
-
 
 @pytest.fixture(scope="module")
-def images() -> Images:
+def images() -> ImageArray:
     """Noise without the colour of the cutout, so that each slice of it is another."""
     generator = np.random.default_rng(0)
     return generator.integers(10, 256, (COUNT, HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -23,12 +22,12 @@ def images() -> Images:
 
 def augmented(
     plan: AugmentationPlan,
-    images: Images,
+    images: ImageArray,
     *,
     seed: int = 0,
     epoch: int = 0,
     rows: NDArray[np.int64] | None = None,
-) -> Images:
+) -> ImageArray:
     rows = np.arange(len(images)) if rows is None else rows
     taken = plan(torch.from_numpy(images), torch.from_numpy(rows), NUMBERS[rows], seed, epoch)
     assert taken.dtype == torch.uint8
@@ -36,7 +35,7 @@ def augmented(
     return taken.numpy()
 
 
-def places_of(crop: Images, image: Images, margin: int) -> list[tuple[int, int]]:
+def places_of(crop: ImageArray, image: ImageArray, margin: int) -> list[tuple[int, int]]:
     """Where in the padded image the crop is found."""
     padded = np.pad(image, ((margin, margin), (margin, margin), (0, 0)))
     sides = range(2 * margin + 1)
@@ -48,7 +47,7 @@ def places_of(crop: Images, image: Images, margin: int) -> list[tuple[int, int]]
     ]
 
 
-def test_without_crop_mirror_and_cutout_nothing_changes(images: Images) -> None:
+def test_without_crop_mirror_and_cutout_nothing_changes(images: ImageArray) -> None:
     plan = AugmentationPlan(crop=0, flip=False, cutout=0)
     np.testing.assert_array_equal(augmented(plan, images), images)
     rows = np.array([5, 3, 3, 0])
@@ -57,7 +56,7 @@ def test_without_crop_mirror_and_cutout_nothing_changes(images: Images) -> None:
 
 @pytest.mark.parametrize("margin", [1, 3])
 def test_a_crop_is_a_slice_of_the_padded_image_and_every_place_comes_up(
-    images: Images, margin: int
+    images: ImageArray, margin: int
 ) -> None:
     plan = AugmentationPlan(crop=margin, flip=False, cutout=0)
     found = [
@@ -73,7 +72,7 @@ def test_a_crop_is_a_slice_of_the_padded_image_and_every_place_comes_up(
     assert abs(np.corrcoef(tops, lefts)[0, 1]) < 0.15
 
 
-def test_about_half_of_the_images_are_mirrored_and_the_others_stay(images: Images) -> None:
+def test_about_half_of_the_images_are_mirrored_and_the_others_stay(images: ImageArray) -> None:
     result = augmented(AugmentationPlan(crop=0, flip=True, cutout=0), images)
     mirrored = np.array(
         [np.array_equal(a, b[:, ::-1]) for a, b in zip(result, images, strict=True)]
@@ -83,7 +82,7 @@ def test_about_half_of_the_images_are_mirrored_and_the_others_stay(images: Image
     assert 0.4 < mirrored.mean() < 0.6
 
 
-def test_a_crop_may_be_mirrored_as_well(images: Images) -> None:
+def test_a_crop_may_be_mirrored_as_well(images: ImageArray) -> None:
     crops = augmented(AugmentationPlan(crop=2, flip=False, cutout=0), images)
     both = augmented(AugmentationPlan(crop=2, flip=True, cutout=0), images)
     mirrored = [
@@ -97,7 +96,7 @@ def test_a_crop_may_be_mirrored_as_well(images: Images) -> None:
 
 @pytest.mark.parametrize("side", [1, 2, 3, 4, 7])
 def test_a_cutout_is_a_square_of_the_colour_cut_off_at_the_border(
-    images: Images, side: int
+    images: ImageArray, side: int
 ) -> None:
     result = augmented(AugmentationPlan(crop=0, flip=False, cutout=side, fill=FILL), images)
     holes = (result == FILL).all(axis=3)
@@ -116,7 +115,7 @@ def test_a_cutout_is_a_square_of_the_colour_cut_off_at_the_border(
     assert side > 1 or whole == COUNT
 
 
-def test_a_cutout_is_centred_on_every_pixel(images: Images) -> None:
+def test_a_cutout_is_centred_on_every_pixel(images: ImageArray) -> None:
     result = augmented(AugmentationPlan(crop=0, flip=False, cutout=1, fill=FILL), images)
     covered = (result == FILL).all(axis=3).sum(axis=0)
     assert covered.shape == (HEIGHT, WIDTH)
@@ -128,7 +127,7 @@ def test_a_cutout_is_centred_on_every_pixel(images: Images) -> None:
 PLAN = AugmentationPlan(crop=2, flip=True, cutout=3, fill=FILL)
 
 
-def test_what_happens_to_an_image_does_not_depend_on_its_batch(images: Images) -> None:
+def test_what_happens_to_an_image_does_not_depend_on_its_batch(images: ImageArray) -> None:
     everything = augmented(PLAN, images, seed=4, epoch=2)
     order = np.random.default_rng(1).permutation(COUNT)
     np.testing.assert_array_equal(
@@ -141,7 +140,7 @@ def test_what_happens_to_an_image_does_not_depend_on_its_batch(images: Images) -
 
 
 def test_what_happens_to_an_image_does_not_depend_on_its_place_in_the_store(
-    images: Images,
+    images: ImageArray,
 ) -> None:
     kept = np.array([3, 11, 200])
     alone = PLAN(torch.from_numpy(images[kept]), torch.arange(3), NUMBERS[kept], 4, 2).numpy()
@@ -149,14 +148,14 @@ def test_what_happens_to_an_image_does_not_depend_on_its_place_in_the_store(
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 1), (1, 0), (0, 1000)])
-def test_other_epochs_and_seeds_give_other_views(images: Images, seed: int, epoch: int) -> None:
+def test_other_epochs_and_seeds_give_other_views(images: ImageArray, seed: int, epoch: int) -> None:
     one, other = augmented(PLAN, images), augmented(PLAN, images, seed=seed, epoch=epoch)
     same = (one == other).all(axis=(1, 2, 3)).mean()
     assert same < 0.05
     np.testing.assert_array_equal(other, augmented(PLAN, images, seed=seed, epoch=epoch))
 
 
-def test_the_store_is_not_changed(images: Images) -> None:
+def test_the_store_is_not_changed(images: ImageArray) -> None:
     before = images.copy()
     augmented(PLAN, images)
     np.testing.assert_array_equal(images, before)
@@ -166,7 +165,7 @@ def test_the_store_is_not_changed(images: Images) -> None:
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize("cutout", [0, 3])
 def test_an_accelerator_would_give_the_same_bytes(
-    images: Images, crop: int, flip: bool, cutout: int
+    images: ImageArray, crop: int, flip: bool, cutout: int
 ) -> None:
     plan = AugmentationPlan(crop, flip, cutout, FILL)
     draws = plan._draw(NUMBERS, HEIGHT, WIDTH, 4, 2)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import entropy
 from torch import Tensor
 from torch.nn import functional as F
 
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.randomness import permutation
 from erde_cli.core.recipe.sections.distillation import LABELS as SHORT_NAMES
 from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn, Weights
@@ -39,8 +39,6 @@ MIXED = torch.tensor(
 ALL_RIGHT, ALL_WRONG = torch.ones_like(MIXED), torch.zeros_like(MIXED)
 SETTINGS = Distillation(weights=Weights(cross_entropy=0.7, distillation=1.3, entropy=0.4))
 TERMS = ("cross_entropy", "distillation", "entropy")
-
-Array = NDArray[np.float64]
 
 
 def random_logits(seed: int, scale: float = 2.0) -> Tensor:
@@ -84,18 +82,18 @@ def gradient(student: Tensor, teacher: Tensor, settings: Distillation) -> Tensor
     return leaf.grad
 
 
-def ce_by_hand(student: Tensor) -> Array:
+def ce_by_hand(student: Tensor) -> FloatArray:
     logs = log_softmax(student.double().numpy(), axis=-1)
     return np.array([[-logs[n, e, LABELS[n]] for e in range(EXITS)] for n in range(BATCH)])
 
 
-def kd_by_hand(student: Tensor, teacher: Tensor, temperature: float) -> Array:
+def kd_by_hand(student: Tensor, teacher: Tensor, temperature: float) -> FloatArray:
     p_s = softmax(student.double().numpy() / temperature, axis=-1)
     p_t = softmax(teacher.double().numpy() / temperature, axis=-1)
     return np.asarray(temperature**2 * rel_entr(p_t, p_s).sum(axis=-1))
 
 
-def e_by_hand(student: Tensor) -> Array:
+def e_by_hand(student: Tensor) -> FloatArray:
     probabilities = softmax(student.double().numpy(), axis=-1)
     return np.asarray(1 - entropy(probabilities, axis=-1) / math.log(CLASSES))
 
