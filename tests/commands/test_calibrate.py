@@ -442,7 +442,7 @@ def test_other_images_than_those_calibrated_on_are_told(
     assert moved["drifted"] is True
     assert moved["p_value"] < 0.01
     assert moved["total_variation"] > 0.02
-    assert "not like the calibration images" in err
+    assert "differ from the calibration images" in err
     assert f"leave at exit {moved['exit'] + 1}" in err or "reach the last exit" in err
 
 

@@ -388,7 +388,7 @@ def test_a_failure_leaves_what_was_there(
         monkeypatch.setattr(
             export_int8, "write_manifest", lambda at, files, _, how: write(at, files, wrong, how)
         )
-        said = "do not leave and answer as their own scores say"
+        said = "do not exit or answer as their scores require"
     code, _, err = cli(
         "export", exported.student, "--format", "onnx-staged", "--int8", "--out", out, "-q"
     )

@@ -13,7 +13,7 @@ import pytest
 
 from erde_cli import load
 from erde_cli.core.data.dataset import open_dataset
-from erde_cli.core.workflows import calibration_picture as module
+from erde_cli.core.workflows import calibrate as module
 
 from ..conftest import Cli
 from ..edited import update_json

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -163,31 +162,6 @@ def test_a_kept_student_learns_that_it_was_tuned_on_all(
     code, _, err = cli("calibrate", run_copy / "student", "--max-risk", 0.3)
     assert code == 2
     assert "was tuned on all" in err
-
-
-def test_images_that_were_trained_on_promise_nothing(
-    student: Path, tmp_path: Path, cli: Cli
-) -> None:
-    for part in ("train", "other"):
-        for name in map(str, range(10)):
-            (tmp_path / part / name).mkdir(parents=True)
-            pixels = np.full((8, 8, 3), 20 * int(name), np.uint8)
-            for number in range(4):
-                Image.fromarray(pixels + number).save(tmp_path / part / name / f"{number}.png")
-    edit_json(
-        student / "bundle.json",
-        lambda d: d["recipe"]["data"].update(dataset="imagefolder", root=str(tmp_path)),
-    )
-    for option in ("--data", "--images"):
-        code, _, err = cli("calibrate", student, "--max-risk", 0.3, option, tmp_path / "train")
-        assert code == 2
-        assert "was trained on images of" in err
-    code, _, err = cli("calibrate", student, "--max-macs", 0.7, "--data", tmp_path / "train")
-    assert code == 0
-    assert "was trained on images of" in err
-    code, _, err = cli("calibrate", student, "--max-risk", 0.3, "--data", tmp_path / "other")
-    assert code == 0
-    assert "was trained on" not in err
 
 
 @pytest.mark.parametrize("options", [["--max-drop", 1, "--temperature"], ["--max-risk", 0.3]])

@@ -286,10 +286,10 @@ def test_unreadable_files_of_all_splits_are_named_at_once(
     change = ("--set", "data.unreadable=skip")
     code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run", *change)
     assert code == 0
-    assert "2 unreadable files left out" in err
+    assert "2 unreadable files skipped" in err
     code, _, err = cli("evaluate", tmp_path / "run/student", "--data", folder)
     assert code == 0  # the bundle's setting holds for other folders as well
-    assert "1 unreadable files left out" in err
+    assert "1 unreadable file skipped" in err
 
 
 def test_a_class_with_nothing_readable_is_refused(

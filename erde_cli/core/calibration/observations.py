@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from erde_cli.core.arrays import IntArray
 from erde_cli.core.calibration.temperature import TemperatureReport
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.models.profile import Profile
 from erde_cli.core.storage.short_digests import ShortDigests
 
 
@@ -26,5 +25,4 @@ class CalibrationObservations:
     reports: tuple[TemperatureReport, ...]
     half_a: IntArray
     half_b: IntArray
-    profile: Profile
     tested: ShortDigests | None

@@ -1,7 +1,8 @@
-"""`erde calibrate`: choose the thresholds of a bundle, and keep what else could be chosen."""
+"""`erde calibrate`: choose a bundle's thresholds, and store and draw the alternatives."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle, opened
 from erde_cli.core.calibration.certificate import certified, recorded
 from erde_cli.core.calibration.document import StoredPrecision
 from erde_cli.core.calibration.estimate import Calibrated, calibrate, estimated
+from erde_cli.core.calibration.frontier_plot import Curve, Dot, FrontierPicture, draw_frontier
 from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.pick import choose_point, with_point
 from erde_cli.core.calibration.result import (
@@ -25,24 +27,25 @@ from erde_cli.core.calibration.thresholds_file import (
     write_thresholds,
 )
 from erde_cli.core.errors import BundleError
-from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.models.profile import Profile
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.thresholds.named_target import one_target
 from erde_cli.core.thresholds.scores import ENTROPY, Score
-from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.target import Figures, Target
 from erde_cli.core.thresholds.targets import TARGETS, MaxRisk
 from erde_cli.core.workflows.calibration_images import Source, observe, refuse_tuned_on_all
-from erde_cli.core.workflows.calibration_picture import draw_calibration
 from erde_cli.core.workflows.options import Options
+
+PICTURE = "frontier.png"
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Chosen thresholds as they stand in the bundle, and what the exits cost.
+    """A bundle's thresholds and the cost of its exits.
 
-    temperature: what temperature scaling did, and the choice without it; None where not asked.
-    picture: the frontier; None where it could not be drawn.
+    temperature: effect of temperature scaling, and the choice without it; None if it is off.
+    picture: the frontier; None if it could not be drawn.
     """
 
     bundle: Bundle
@@ -52,23 +55,21 @@ class Thresholds:
     picture: Path | None = None
 
     def to_json(self) -> Json:
-        """The object that `--json` prints: `thresholds.json`, and what temperatures did."""
+        """The object that `--json` prints: `thresholds.json` and the effect of temperatures."""
         effect = None if self.temperature is None else self.temperature.to_json()
         return {**self.document.model_dump(), "temperature": effect}
 
     def written(self, options: Options) -> Thresholds:
-        """The same, drawn and written into the bundle."""
-        full = float(self.profile.full_macs)
-        picture = draw_calibration(
-            self.bundle, self.document, full, self.temperature, options.observer
-        )
+        """Write the picture and the thresholds into the bundle; a copy that names the picture."""
+        path = self.bundle.path / PICTURE
+        picture = draw_frontier(path, _frontier_picture(self), options.observer)
         write_thresholds(self.bundle.path, self.document)
         options.observer.artifact(self.bundle.path / THRESHOLDS, "thresholds")
         return replace(self, picture=picture)
 
 
 def target_of(settings: Calibration) -> Target:
-    """The target that a recipe's calibration section names."""
+    """Calibration target of a recipe."""
     return one_target(
         settings.model_dump(include=set(TARGETS)),
         risk=settings.risk, confidence=settings.confidence, metric=settings.metric,
@@ -88,17 +89,17 @@ def calibrate_bundle(
     """Choose thresholds for a target and write them into the bundle.
 
     Args:
-        bundle: the bundle, or where it is.
-        target: what they are chosen for.
+        bundle: the bundle, or its path.
+        target: requirement that the thresholds must meet.
         options: device, threads, observer.
         precision: of inference.
-        source: other images than the bundle's calibration split.
+        source: images to calibrate on; None: the bundle's calibration split.
         temperature: fit one temperature per exit first.
-        score: what the thresholds are to be compared with.
+        score: score that is compared with the thresholds.
 
     Raises:
-        BundleError: the bundle is unusable, or its images are no longer the same.
-        DataError: its images are missing.
+        BundleError: the bundle is unusable, or its images have changed.
+        DataError: the images are missing.
         InputError: the target or its metric needs labels and the images have none.
     """
     source = source or Source()
@@ -106,60 +107,84 @@ def calibrate_bundle(
     bundle = opened(bundle)
     if target.promises:
         refuse_tuned_on_all(bundle, source)
-        read_tests(bundle.path)  # a damaged record is told now, not after the images were looked at
+        read_tests(bundle.path)  # a damaged record fails before the images are run
     options.observer.phase("Calibrating thresholds")
     context = options.inference_context(precision)
-    seen = observe(bundle, source, context, options, target, temperature=temperature, score=score)
-    result, without = _chosen(seen, target)
+    observed = observe(
+        bundle, source, context, options, target, temperature=temperature, score=score
+    )
+    result, without = _choose(observed, target)
     device = context.device.type
     basis = Basis(
-        source.kind, seen.fingerprint, bundle.document.weights_digest, precision, device,
-        seen.temperatures, latency_document(seen.observations, context.threads, device),
+        source.kind, observed.fingerprint, bundle.document.weights_digest, precision, device,
+        observed.temperatures, latency_document(observed.observations, context.threads, device),
         score.name, score.unit,
     )  # fmt: skip
     document = document_of(result, basis)
-    document = recorded(document, bundle.path, seen.tested, options.observer)
-    effect = None if seen.temperatures is None else TemperatureEffect(seen.reports, without)
-    return Thresholds(bundle, document, seen.profile, effect).written(options)
+    document = recorded(document, bundle.path, observed.tested, options.observer)
+    scaled = observed.temperatures is not None
+    effect = TemperatureEffect(observed.reports, without) if scaled else None
+    return Thresholds(bundle, document, bundle.profile, effect).written(options)
 
 
-def _chosen(
-    seen: CalibrationObservations, target: Target
+def _choose(
+    observed: CalibrationObservations, target: Target
 ) -> tuple[CalibrationResult, Calibrated | None]:
-    """The choice, and, where temperatures were fitted and it is an estimate, that without them."""
+    """The choice, and the one without temperatures if they were fitted and it is an estimate."""
     if isinstance(target, MaxRisk):
-        return certified(seen, target), None
-    result = estimated(calibrate(seen.observations, target), seen.observations, seen.half_b)
-    return result, None if seen.temperatures is None else calibrate(seen.plain, target)
+        return certified(observed, target), None
+    chosen = calibrate(observed.observations, target)
+    result = estimated(chosen, observed.observations, observed.half_b)
+    return result, None if observed.temperatures is None else calibrate(observed.plain, target)
 
 
 def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
-    """Choose among the stored points for another target, and keep the choice in the bundle.
+    """Choose among the stored points for another target, and store the choice in the bundle.
 
-    Points that a promise covers come first; where none of them meets the target, the choice is
-    among all, and no longer certified.
-
-    Raises:
-        BundleError: it has not been calibrated, or what the target needs was not measured.
-    """
-    found = stored(path)
-    full = float(found.profile.full_macs)
-    picked = choose_point(path, found.document, target, full, options.observer)
-    return replace(found, document=with_point(found.document, picked)).written(options)
-
-
-def stored(path: Path) -> Thresholds:
-    """What a bundle's last calibration left.
+    Certified points come first. If none of them meets the target, every point is a candidate and
+    the choice is not certified.
 
     Raises:
-        BundleError: it has not been calibrated.
+        BundleError: the bundle is not calibrated, or lacks a measurement that the target needs.
     """
     bundle = load_bundle(path)
     document = bundle.thresholds()
     if document is None:
         raise BundleError(
-            f"{bundle.path} has no thresholds, so there is nothing to pick from.",
-            hint=f"calibrate it first, for instance: erde calibrate {bundle.path} --max-drop 1",
+            f"{bundle.path} has no thresholds to pick from.",
+            hint=f"calibrate it first, for example: erde calibrate {bundle.path} --max-drop 1",
             expected="a calibrated bundle",
         )
-    return Thresholds(bundle, document, profile_model(bundle.model, bundle.image_size), None)
+    full = float(bundle.profile.full_macs)
+    picked = choose_point(path, document, target, full, options.observer)
+    chosen = with_point(document, picked)
+    return Thresholds(bundle, chosen, bundle.profile, None).written(options)
+
+
+def _frontier_picture(thresholds: Thresholds) -> FrontierPicture:
+    document, effect = thresholds.document, thresholds.temperature
+    points, certificate = document.frontier, document.certificate
+    label = "on the images that chose them" if certificate is None else "on the test half"
+    curves = [Curve(label, _dots(points))]
+    if certificate is None:
+        held_out = [point.held_out for point in points if point.held_out is not None]
+        curves.append(Curve("held out", _dots(held_out)))
+    if effect is not None and effect.without is not None:
+        dots = _dots(point.held_out for point in effect.without.frontier)
+        curves.append(Curve("held out, without temperatures", dots))
+    labelled = document.accuracy is not None
+    name = thresholds.bundle.document.recipe.get("name", "")
+    return FrontierPicture(
+        title=f"{name}: {document.images:,} images ({document.source})",
+        measure=document.metric.replace("_", " ") if labelled else "agreement with the last exit",
+        curves=curves,
+        certified=_dots(point for point in points if point.certified and certificate is not None),
+        chosen=_dots([document])[0],
+        last_exit=(float(thresholds.profile.full_macs), document.full_by_metric or 1.0),
+    )
+
+
+def _dots(points: Iterable[Figures]) -> list[Dot]:
+    """Expected MACs, and accuracy by the metric (agreement if there are no labels)."""
+    shares = ((one, one.agreement if one.by_metric is None else one.by_metric) for one in points)
+    return [(one.expected_macs, share or 0.0) for one, share in shares]

@@ -1,4 +1,4 @@
-"""The images that thresholds are chosen on, and what every exit of a bundle says of them."""
+"""The images that thresholds are chosen on, and the answers of every exit to them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on, warn_of_copies
 
-_TIMED = 256  # images of which each exit's latency is measured
+_TIMED = 256  # images on which the latency of each exit is measured
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the images come from: the bundle's calibration split, or one of two folders.
+    """Where the images come from: a labelled folder, an unlabelled one, or the bundle's split.
 
-    dataset: the bundle's own, where it is open already.
+    dataset: the bundle's data set, if it is already open.
     """
 
     data: Path | None = None
@@ -45,22 +45,22 @@ class Source:
 
     @property
     def kind(self) -> ImageSource:
-        """How it stands in `thresholds.json`."""
+        """The value in `thresholds.json`."""
         if self.data is not None:
             return "labelled folder"
         return "calibration split" if self.images is None else "unlabelled folder"
 
     def check(self, target: Target, *, temperature: bool) -> None:
-        """Check that a target can be chosen on such images.
+        """Check that these images suffice for a target.
 
         Raises:
-            InputError: both folders are named, or labels are needed and there are none.
+            InputError: both folders are given, or labels are needed and there are none.
         """
         if self.data is not None and self.images is not None:
             raise InputError(
-                "Thresholds are chosen on one set of images.",
+                "--data and --images cannot be combined.",
                 got=f"--data {self.data} and --images {self.images}",
-                expected="one of them: --data has a folder per class, --images no labels",
+                expected="--data FOLDER (one subfolder per class), or --images FOLDER (no labels)",
                 hint="leave one of them out",
             )
         if self.images is None:
@@ -68,7 +68,7 @@ class Source:
         option = target.needs_labels or ("--temperature" if temperature else None)
         if option is not None:
             raise InputError(
-                f"{option} needs labels, and the images of --images have none.",
+                f"{option} needs labels, but the images of --images have none.",
                 got=f"--images {self.images}",
                 expected="--max-risk EPS --risk disagreement, --max-macs, --max-latency or "
                 "--threshold",
@@ -86,7 +86,16 @@ def observe(
     temperature: bool,
     score: Score = ENTROPY,
 ) -> CalibrationObservations:
-    """Run the images through every exit; fit temperatures (on half A), time exits where asked.
+    """Run the images through every exit; fit temperatures (on the tuning half); time the exits.
+
+    Args:
+        bundle: the bundle.
+        source: where the images come from.
+        context: device and precision.
+        options: threads, observer.
+        target: decides whether latencies are measured.
+        temperature: fit one temperature per exit.
+        score: score that is compared with the thresholds.
 
     Raises:
         BundleError: as `open_source`.
@@ -97,23 +106,26 @@ def observe(
     if target.promises:
         warn_of_copies(dataset, options)
     store = load_split(dataset, "calibration", options)
-    require_several(store, "Thresholds are chosen on some images and scored on others.")
+    require_several(
+        store, "Thresholds are chosen on one half of the images and tested on the other."
+    )
     model = ready(bundle.model, context)
     answers = answer_all(
         model, store, bundle.normalisation, context, keep_logits=temperature, score=score
     ).require_finite()
     half_a, half_b = halves(len(store), dataset.fingerprint)
     digests = dataset.short_digests(store)
-    reports = _reports(answers, store, half_a)
+    reports: tuple[TemperatureReport, ...] = ()
+    if answers.logits is not None:
+        reports = temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])
     temperatures = [report.temperature for report in reports] or None
-    profile = bundle.profile
     latencies = None
     if target.needs == "latencies":
         runs = TorchRuns(model, temperatures, context.autocast, score)
-        latencies = _latencies(runs, bundle, store, context, options)
+        latencies = _exit_latencies(runs, bundle, store, context, options)
     plain = replace(
         observations_of(
-            answers, np.array(profile.cumulative_macs, dtype=np.float64),
+            answers, np.array(bundle.profile.cumulative_macs, dtype=np.float64),
             None if source.images is not None else store.labels.numpy(), target.metric,
         ),
         latencies=latencies,
@@ -126,7 +138,6 @@ def observe(
         reports,
         half_a,
         half_b,
-        profile,
         None if digests is None else digests[half_b],
     )
 
@@ -134,13 +145,13 @@ def observe(
 def observations_of(
     answers: Answers, macs: FloatArray, labels: IntArray | None, metric: Metric
 ) -> Observations:
-    """What every exit said, in the form that thresholds are chosen from.
+    """Answers of every exit in the form from which thresholds are chosen.
 
     Args:
         answers: of every exit.
-        macs: cumulative, [exits].
-        labels: int64 [images]; None: answers count as right where they are the last exit's.
-        metric: what thresholds are chosen by.
+        macs: cumulative MACs, float64 [exits].
+        labels: int64 [images]; None: an answer is right if it agrees with the last exit.
+        metric: accuracy that the thresholds are chosen by.
     """
     agrees = answers.predictions == answers.predictions[:, -1:]
     return Observations(
@@ -150,27 +161,18 @@ def observations_of(
 
 
 def require_several(store: ImageStore, why: str) -> None:
-    """Check that there are two images or more.
+    """Check that there are at least two images.
 
     Raises:
-        InputError: there are not.
+        InputError: there is only one; the message begins with `why`.
     """
     if len(store) < 2:
         raise InputError(
             why,
             got="one image",
-            expected="two at the very least; some hundreds to be of use",
-            hint="put more images there, or give another folder",
+            expected="at least two; several hundred for useful results",
+            hint="add images, or give another folder",
         )
-
-
-def _reports(
-    answers: Answers, store: ImageStore, half_a: IntArray
-) -> tuple[TemperatureReport, ...]:
-    """Temperature of each exit, fitted on half A; none where no logits were kept."""
-    if answers.logits is None:
-        return ()
-    return temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])
 
 
 def _at_temperatures(
@@ -183,28 +185,34 @@ def _at_temperatures(
 
 
 def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
-    """Check that half B of the calibration split chose nothing about this bundle.
+    """Check that the test half of the calibration split was not used to tune the recipe.
 
     Raises:
-        BundleError: its recipe says that its values were chosen on all of the split.
+        BundleError: the recipe was tuned on the whole split.
     """
     if source.kind == "calibration split" and bundle.recipe.calibration.tuned_on == "all":
         raise BundleError(
-            f"{bundle.path} was tuned on all of its calibration images, so none are left that a "
-            "promise could rest on.",
+            f"The recipe of {bundle.path} was tuned on all calibration images. None are left to "
+            "test a promise on.",
             got="calibration.tuned_on: all",
             expected="half A",
-            hint="give images that chose nothing: --data FOLDER or --images FOLDER",
+            hint="give images that tuned nothing: --data FOLDER or --images FOLDER",
         )
 
 
 def open_source(bundle: Bundle, source: Source, options: Options, *, promise: bool) -> Dataset:
-    """Open the images, or check those that are open already.
+    """Open the images; if the bundle's data set is already open, check it.
+
+    Args:
+        bundle: the bundle.
+        source: where the images come from.
+        options: observer.
+        promise: whether a promise will rest on these images.
 
     Raises:
-        BundleError: the bundle's own have changed; or a folder has images that the network was
-            trained on, and a promise is asked for.
-        DataError: they are missing, or a folder is not of the right form.
+        BundleError: the bundle's images have changed; or, with `promise`, the network was trained
+            on images of the folder.
+        DataError: images are missing, or a folder has the wrong layout.
     """
     reading, observer = bundle.reading, options.observer
     if source.data is not None:
@@ -221,12 +229,12 @@ def open_source(bundle: Bundle, source: Source, options: Options, *, promise: bo
     return dataset
 
 
-def _latencies(
+def _exit_latencies(
     runs: TorchRuns, bundle: Bundle, store: ImageStore, context: Context, options: Options
 ) -> FloatArray:
     options.observer.phase("Timing every exit, one image at a time")
     few = store.only(np.arange(min(_TIMED, len(store))))
     batches = evaluation_batches(few, bundle.normalisation, context)
     images = torch.cat([batch.images for batch in batches])
-    found = exit_latencies(runs, images, autocast=context.autocast)
-    return np.array(found, dtype=np.float64)
+    milliseconds = exit_latencies(runs, images, autocast=context.autocast)
+    return np.array(milliseconds, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""`erde data`: which data sets there are, and how they get here."""
+"""`erde data`: list, verify and download data sets."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from erde_cli.core.events import Observer
 from erde_cli.core.storage.json_files import Json
 
 _OWN = {
-    "digits": ("digits is built in: there is nothing to download.", "erde run digits"),
+    "digits": ("digits is built in. There is nothing to download.", "erde run digits"),
     "imagefolder": (
-        "imagefolder stands for your own images: there is nothing to download.",
+        "imagefolder means your own images. There is nothing to download.",
         "erde run image-folder --set data.root=FOLDER",
     ),
 }
@@ -30,10 +30,10 @@ _OWN = {
 
 @dataclass(frozen=True)
 class Listed:
-    """A data set, or the extra images of one: its published facts, and what is there of it.
+    """A data set, or its extra images: published facts, and the state of its files.
 
-    state: "built in", "present" (whole), "missing" (files are) or "corrupt" (files are).
-    test_images: None where there is no test split of its own.
+    state: "built in", "present" (complete), "missing" (some files) or "corrupt" (some files).
+    test_images: None if no test split is published.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Listed:
 
 @dataclass(frozen=True)
 class DataList:
-    """All data sets, and the folder where the published ones are looked for."""
+    """All data sets, and the folder of the published ones."""
 
     folder: Path
     datasets: list[Listed]
@@ -59,7 +59,7 @@ class DataList:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A published data set that is whole; `downloaded` names what had to be fetched for that."""
+    """A complete published data set; `downloaded` lists the files fetched now."""
 
     name: str
     extra: bool
@@ -72,29 +72,29 @@ class Fetched:
 
 
 def list_data() -> DataList:
-    """List the data sets that recipes can name, and verify the files of the published ones.
+    """List the data sets that a recipe can name, and verify the published files.
 
     Raises:
-        DataError: the folder of the published files is none, or a file cannot be read.
+        DataError: the path for published files is not a folder, or a file cannot be read.
     """
     root = data_root()
-    found = [Listed("digits", 10, 1797, None, "built in")]
+    datasets = [Listed("digits", 10, 1797, None, "built in")]
     for name, facts in PUBLISHED.items():
         archives = archives_of(name)
         sizes = (facts.classes, facts.train_images, facts.test_images)
-        found.append(_listed(name, sizes, root, archives))
+        datasets.append(_listed(name, sizes, root, archives))
         if facts.extra_images:
-            more = [one for one in archives_of(name, extra=True) if one not in archives]
+            extra = [one for one in archives_of(name, extra=True) if one not in archives]
             sizes = (facts.classes, facts.extra_images, 0)
-            found.append(_listed(f"{name} --extra", sizes, root, more))
-    return DataList(root, found)
+            datasets.append(_listed(f"{name} --extra", sizes, root, extra))
+    return DataList(root, datasets)
 
 
 def fetch_data(name: str, root: Path | None, observer: Observer, *, extra: bool = False) -> Fetched:
-    """Download what is missing of a published data set, and verify all of it.
+    """Download the missing files of a published data set, and verify every file.
 
     Raises:
-        InputError: there is no such data set, it has no extra images, or it is not downloaded.
+        InputError: the data set does not exist, is not downloadable, or has no extra images.
         DataError: the folder cannot be written to.
         DownloadError: no network, a wrong checksum, a full disk.
     """
@@ -130,5 +130,5 @@ def _check_name(name: str, extra: bool) -> None:
             f"{name} has no extra images; only svhn has.",
             got="--extra",
             hint="leave --extra out",
-            expected="svhn beside --extra",
+            expected="svhn with --extra",
         )

@@ -1,4 +1,4 @@
-"""`erde evaluate`: what a bundle does on images, and the whole trade-off as a table and picture."""
+"""`erde evaluate`: a bundle's accuracy and cost on images, and the trade-off over thresholds."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from erde_cli.core.models.profile import Profile
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds.scores import ENTROPY, Score
-from erde_cli.core.thresholds.written import WrittenThreshold, write_threshold
+from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.evaluation_files import EvaluationFiles, write_evaluation
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on
 
-# Shares of the largest score (of entropy: ln K): fixed beforehand, the same for every bundle.
+# Shares of the largest score (ln K for entropy). They are fixed: the same for every bundle.
 _GRID = (0, 0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45,
          0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, math.inf)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class SweepRow:
-    """One θ for all exits, and what it gives."""
+    """One θ for all early exits, and the accuracy and cost under it."""
 
     threshold: float
     adaptive: Adaptive
@@ -46,9 +46,11 @@ class SweepRow:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A bundle on a set of images; without thresholds none leaves early.
+    """A bundle evaluated on a set of images; without thresholds, no image leaves early.
 
-    entropy_gaps: of a student whose teacher has answered the same images.
+    right: whether each image is answered correctly, bool [images]. agreement: share of images
+    answered as the last exit answers. entropy_gaps: of a student whose teacher answered the same
+    images.
     """
 
     bundle: Bundle
@@ -89,7 +91,9 @@ class Evaluation:
             "expected_macs": self.adaptive.expected_macs,
             "full_macs": self.profile.full_macs,
             "static_macs": self.profile.static_macs,
-            "thresholds": _written(self.thresholds),
+            "thresholds": None
+            if self.thresholds is None
+            else [write_threshold(value) for value in self.thresholds],
             "certified": self.certified,
             "drift": None if self.drift is None else asdict(self.drift),
             "exits": [
@@ -103,9 +107,10 @@ class Evaluation:
         }
 
     def compared_with(self, teacher: Evaluation) -> Evaluation:
-        """A copy with `entropy_gaps`, by where the teacher's paired exits are wrong and right.
+        """A copy with `entropy_gaps` between images the teacher's paired exits get wrong and right.
 
-        Unchanged if the bundle was trained without a teacher, or this teacher lacks a paired exit.
+        Unchanged if the bundle was trained without a teacher, or if the teacher lacks a paired
+        exit.
         """
         recipe = self.bundle.recipe
         exits = teacher.answers.correct.shape[1]
@@ -131,20 +136,20 @@ def evaluate_bundle(
     Args:
         path: the bundle.
         options: device, threads, observer.
-        split: which of the bundle's own splits.
-        data: a labelled folder to use in the place of the bundle's own images.
-        out: folder for the files; `BUNDLE/evaluation/SPLIT` where it is left out.
-        teacher: a bundle to mark in the picture; the run's own teacher where it is left out.
-        precision: "float32" where it is left out, and the thresholds name none.
+        split: split of the bundle's data set.
+        data: labelled folder to use instead of the bundle's data set.
+        out: folder for the files; None: `BUNDLE/evaluation/SPLIT`.
+        teacher: bundle to mark in the picture; None: the teacher of the same run.
+        precision: None: that of the thresholds, or "float32" without thresholds.
 
     Raises:
         BundleError: a bundle is unusable, or was calibrated in another precision.
         DataError: images are missing.
-        InputError: both a folder and one of the bundle's splits are named.
+        InputError: both a folder and a split are given.
     """
     if data is not None and split != "test":
         raise InputError(
-            "A folder of your own images has no splits.",
+            "--data and --split cannot be combined: a folder has no splits.",
             got=f"--data {data} and --split {split}",
             hint="leave --split out",
             expected="--data, or --split",
@@ -156,7 +161,7 @@ def evaluate_bundle(
     store = load_split(_dataset(bundle, data, options), split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
     warn_of_drift(evaluation, options)
-    of_teacher = _teacher(bundle, teacher, store, context, options)
+    of_teacher = _teacher_evaluation(bundle, teacher, store, context, options)
     point = None
     if of_teacher is not None:
         point, evaluation = point_of(of_teacher), evaluation.compared_with(of_teacher)
@@ -167,9 +172,9 @@ def evaluate_bundle(
 def evaluate_store(
     bundle: Bundle, store: ImageStore, split: str, context: Context, *, adaptive: bool = True
 ) -> Evaluation:
-    """Evaluate a bundle on decoded images; `adaptive=False` leaves its thresholds unused.
+    """Evaluate a bundle on decoded images; `adaptive=False` ignores its thresholds.
 
-    The adaptive figures are those of images really routed, which leave and are computed no further.
+    Adaptive figures come from real routing: an image that leaves is not computed further.
     """
     model = ready(bundle.model, context)
     document = bundle.thresholds() if adaptive else None
@@ -179,15 +184,15 @@ def evaluate_store(
     ).require_finite()
     costs = np.array(bundle.profile.cumulative_macs, dtype=np.float64)
     exits = np.full(len(store), bundle.model.exit_count - 1)
-    answered, moved = answers.predictions[:, -1], None
+    predictions, moved = answers.predictions[:, -1], None
     if document is not None:
         thetas = document.values
         routed = route_all(model, store, bundle.normalisation, thetas, context, temperatures, score)
-        exits, answered = routed.exits, routed.predictions
+        exits, predictions = routed.exits, routed.predictions
         counts = np.bincount(exits, minlength=bundle.model.exit_count).tolist()
         moved = drift(document.half_b_exits, counts)
     labels = store.labels.numpy()
-    right = answered == labels
+    right = predictions == labels
     return Evaluation(
         bundle,
         split,
@@ -196,30 +201,29 @@ def evaluate_store(
         thresholds=document.values if document else None,
         certified=document is not None and document.certified_on(context.device.type),
         adaptive=adaptive_of(exits, right, costs),
-        agreement=float((answered == answers.predictions[:, -1]).mean()),
+        agreement=float((predictions == answers.predictions[:, -1]).mean()),
         right=right,
-        by_class=by_class(bundle.class_names, labels, answered, exits, costs),
+        by_class=by_class(bundle.class_names, labels, predictions, exits, costs),
         sweep=_sweep(Observations(answers.scores, answers.correct, costs), bundle, score),
         drift=moved,
         score=score,
     )
 
 
-def _sweep(seen: Observations, bundle: Bundle, score: Score) -> list[SweepRow]:
-    """What every θ of the grid gives, the same one for all early exits."""
+def _sweep(observations: Observations, bundle: Bundle, score: Score) -> list[SweepRow]:
     early, top = bundle.model.exit_count - 1, score.largest(bundle.model.classes)
     grid = [0.0 if share == 0 else share * top for share in _GRID]
-    return [SweepRow(theta, seen.under([theta] * early)) for theta in grid]
+    return [SweepRow(theta, observations.under([theta] * early)) for theta in grid]
 
 
 def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
-    """Warn where images leave elsewhere than they did on the calibration images."""
+    """Warn if the exit rates differ from those on the calibration images."""
     moved = evaluation.drift
     if moved is not None and moved.drifted:
         options.observer.warning(
-            f"These images are not like the calibration images: {moved.in_words()} (p = "
-            f"{moved.p_value:.1g}, total variation {moved.total_variation:.3f}). Thresholds, and "
-            "what is promised of them, may not hold here: calibrate on images like these with "
+            f"These images differ from the calibration images: {moved.in_words()} (p = "
+            f"{moved.p_value:.1g}, total variation {moved.total_variation:.3f}). Thresholds and "
+            "promises may not hold for them. Calibrate on similar images with "
             f"erde calibrate {evaluation.bundle.path} --data FOLDER"
         )
 
@@ -230,18 +234,18 @@ def point_of(teacher: Evaluation) -> Point:
 
 
 def _precision(
-    bundle: Bundle, thresholds: ThresholdsDocument | None, wanted: Precision | None
+    bundle: Bundle, thresholds: ThresholdsDocument | None, given: Precision | None
 ) -> Precision:
     recorded = thresholds.precision if thresholds else None
-    if recorded and wanted and recorded != wanted:
+    if recorded and given and recorded != given:
         raise BundleError(
             f"The thresholds of {bundle.path} were chosen in another precision.",
-            got=f"--precision {wanted}",
+            got=f"--precision {given}",
             expected=recorded,
-            hint=f"choose them again with: erde calibrate {bundle.path} --precision {wanted} "
+            hint=f"choose them again with: erde calibrate {bundle.path} --precision {given} "
             "--max-drop 1",
         )
-    return recorded or wanted or "float32"
+    return recorded or given or "float32"
 
 
 def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
@@ -253,10 +257,10 @@ def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
     return dataset
 
 
-def _teacher(
+def _teacher_evaluation(
     bundle: Bundle, given: Path | None, store: ImageStore, context: Context, options: Options
 ) -> Evaluation | None:
-    """The evaluation of the teacher on the same images; None if there is no usable teacher."""
+    """Evaluate the teacher on the same images; None if there is no usable teacher."""
     path = given or bundle.path.resolve().parent / "teacher"
     if given is None and (bundle.document.role == "teacher" or not path.is_dir()):
         return None
@@ -264,17 +268,13 @@ def _teacher(
         teacher = load_bundle(path)
         if (teacher.class_names, teacher.image_size) != (bundle.class_names, bundle.image_size):
             raise BundleError(
-                f"The teacher {path} has other classes or another image size.",
-                expected="a teacher of the same images",
+                f"The classes or the image size of the teacher {path} differ from the bundle's.",
+                expected="a teacher trained on the same images",
                 hint="name another with --teacher",
             )
     except ErdeError as error:
         if given is not None:
             raise
-        options.observer.note(f"The teacher is not marked: {error.message}")
+        options.observer.note(f"The picture does not show the teacher: {error.message}")
         return None
     return evaluate_store(teacher, store, "", context, adaptive=False)
-
-
-def _written(thresholds: list[float] | None) -> list[WrittenThreshold] | None:
-    return None if thresholds is None else [write_threshold(value) for value in thresholds]

@@ -1,4 +1,4 @@
-"""What an evaluation leaves in its folder: JSON, tables as CSV, pictures."""
+"""Files of an evaluation: JSON, tables as CSV, pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRADE_OFF, CONFUSION = "tradeoff.png", "confusion.png"
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """An evaluation and its pictures; None where one could not be drawn."""
+    """An evaluation and its pictures; None for a picture that could not be drawn."""
 
     evaluation: Evaluation
     picture: Path | None
@@ -36,11 +36,9 @@ class EvaluationFiles:
 def write_evaluation(
     evaluation: Evaluation, teacher: Point | None, folder: Path, observer: Observer
 ) -> EvaluationFiles:
-    """Write JSON, the sweep, what is said of each class and the pictures into a folder."""
-    title = (
-        f"{evaluation.bundle.document.recipe.get('name', '')}: "
-        f"{len(evaluation.right):,} images ({evaluation.split})"
-    )
+    """Write JSON, tables and pictures into a folder; `teacher` is a point in the picture."""
+    name = evaluation.bundle.document.recipe.get("name", "")
+    title = f"{name}: {len(evaluation.right):,} images ({evaluation.split})"
     drawn = draw_trade_off(folder / TRADE_OFF, _trade_off(title, evaluation, teacher), observer)
     confusion = draw_confusion(folder / CONFUSION, title, evaluation.by_class, observer)
     write_text(folder / "sweep.csv", _sweep_csv(evaluation))
@@ -69,26 +67,30 @@ def _sweep_csv(evaluation: Evaluation) -> str:
     head = [f"threshold_{evaluation.score.unit}", "accuracy", "expected_macs"]
     head += [f"exit_rate_{i}" for i in range(len(evaluation.profile.exits))]
     rows = (
-        [write_threshold(row.threshold), found.accuracy, found.expected_macs, *found.exit_rates]
+        [
+            write_threshold(row.threshold),
+            row.adaptive.accuracy,
+            row.adaptive.expected_macs,
+            *row.adaptive.exit_rates,
+        ]
         for row in evaluation.sweep
-        for found in [row.adaptive]
     )
     return _csv(head, rows)
 
 
-def _classes_csv(found: ByClass) -> str:
-    exits = len(found.cumulative_macs)
+def _classes_csv(by_class: ByClass) -> str:
+    exits = len(by_class.cumulative_macs)
     head = ["class_name", "images", "recall", "precision", "expected_macs"]
     rows = (
         [*(row[name] for name in head), *(row["exit_rates"] or [None] * exits)]
-        for row in found.rows()
+        for row in by_class.rows()
     )
     return _csv([*head, *(f"exit_rate_{i}" for i in range(exits))], rows)
 
 
-def _confusion_csv(found: ByClass) -> str:
-    rows = zip(found.class_names, found.confusion.tolist(), strict=True)
-    return _csv(["true_class", *found.class_names], ([name, *counts] for name, counts in rows))
+def _confusion_csv(by_class: ByClass) -> str:
+    rows = zip(by_class.class_names, by_class.confusion.tolist(), strict=True)
+    return _csv(["true_class", *by_class.class_names], ([name, *counts] for name, counts in rows))
 
 
 def _csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

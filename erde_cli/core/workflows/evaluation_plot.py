@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_AWAY = (8, 3)  # points from the middle of a mark to its number, which leave a star free
-_ROOM = 0.08  # of the height of the axes: what a number under its mark takes
+_AWAY = (8, 3)  # points from the centre of a mark to its number: clear of a star
+_ROOM = 0.08  # share of the axes' height that a number below its mark needs
 
 
 @dataclass(frozen=True)
 class TradeOff:
-    """What a picture of the trade-off shows."""
+    """Points of the picture."""
 
     title: str
     sweep: Sequence[Point]  # one θ for all exits, from never to always
-    exits: Sequence[Point]  # every exit as a network of its own, with the heads before it
+    exits: Sequence[Point]  # all images leave at this exit, earlier heads included
     chosen: Point | None  # under the bundle's thresholds
     teacher: Point | None  # the teacher's last exit, without early heads
 
 
 def draw_trade_off(path: Path, picture: TradeOff, observer: Observer) -> Path | None:
-    """Draw accuracy over expected MACs, as `draw` does."""
+    """Draw accuracy over expected MACs; None if it could not be drawn."""
     return draw(path, lambda: _trade_off(picture), observer)
 
 
@@ -42,18 +42,18 @@ def _trade_off(picture: TradeOff) -> Figure:
     figure = Figure(figsize=SIZE, dpi=150, layout="constrained")
     axes = figure.add_subplot()
     drawn: list[Artist] = []
-    if len(set(picture.sweep)) > 1:  # of one exit it is a point, under the mark of the exit
+    if len(set(picture.sweep)) > 1:  # with one exit it is a single point, hidden by the exit's mark
         drawn += axes.plot(
             [point.macs for point in picture.sweep],
             [100 * point.accuracy for point in picture.sweep],
             color=STUDENT, lw=1.8, marker=".", ms=6, label="one θ for all exits (description)",
             clip_on=False,
         )  # fmt: skip
-    one = [] if picture.chosen is None else [picture.chosen]
-    other = [] if picture.teacher is None else [picture.teacher]
-    drawn += marks(axes, other, "D", OTHER, 60, "teacher, last exit")
+    chosen = [] if picture.chosen is None else [picture.chosen]
+    teacher = [] if picture.teacher is None else [picture.teacher]
+    drawn += marks(axes, teacher, "D", OTHER, 60, "teacher, last exit")
     drawn += marks(axes, picture.exits, "s", INK, 32, "all images leave at this exit")
-    drawn += marks(axes, one, "*", CHOSEN, STAR, "calibrated thresholds", hollow=True)
+    drawn += marks(axes, chosen, "*", CHOSEN, STAR, "calibrated thresholds", hollow=True)
     finish(axes, "accuracy")
     _number(axes, picture.exits)
     give_title(axes, picture.title)
@@ -62,7 +62,7 @@ def _trade_off(picture: TradeOff) -> Figure:
 
 
 def _number(axes: Axes, exits: Sequence[Point]) -> None:
-    """Number exits from 1, right of their marks and below a rising curve, where there is room."""
+    """Number the exits from 1, to the right of their marks, below the curve if there is room."""
     from matplotlib.patheffects import withStroke
 
     low, high = axes.get_ylim()

@@ -1,4 +1,4 @@
-"""`erde export`: a bundle in a form that other runtimes read, verified before it is kept."""
+"""`erde export`: write a bundle for other runtimes, and verify it before it is kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.dataset import Dataset, open_unlabelled_folder
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import BundleError, InputError
@@ -19,7 +19,6 @@ from erde_cli.core.export.formats import FORMATS, Format, FormatName
 from erde_cli.core.export.network import export_network
 from erde_cli.core.export.record import FORMAT, ExportRecord
 from erde_cli.core.inference.answers import answer_all, ready
-from erde_cli.core.models.profile import profile_model
 from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
 from erde_cli.core.storage.files import make_folder, replaced_file, replaced_folder
@@ -35,11 +34,11 @@ _VERIFIED = 512  # images, at most
 
 @dataclass(frozen=True)
 class ExportRequest:
-    """What is to be written where.
+    """Format and path of an export.
 
-    preprocessing: normalisation inside. data: folder of images to verify on, in the place of the
-    calibration split. instead: what to do without that split, as the error says it. int8: quantise
-    the stages, and choose their thresholds again.
+    preprocessing: include normalisation. data: folder of images to verify on; None: the calibration
+    split. instead: alternative without that split, for the hint of an error. int8: quantise the
+    stages and choose their thresholds again.
     """
 
     format: FormatName
@@ -51,13 +50,13 @@ class ExportRequest:
 
     @property
     def row(self) -> Format:
-        """The format."""
+        """The row of the table of formats."""
         return FORMATS[self.format]
 
 
 @dataclass(frozen=True)
 class ExportedBundle:
-    """What was written, what it was verified on, and what int8 costs, where it was asked for."""
+    """An export: its record, size in bytes, verification, and the cost of int8 if requested."""
 
     bundle: Bundle
     request: ExportRequest
@@ -69,7 +68,7 @@ class ExportedBundle:
 
     @property
     def largest_difference(self) -> float:
-        """Of any probability, over all checks."""
+        """Largest difference of a probability over all checks."""
         return max(check.largest_difference for check in self.checks)
 
     def to_json(self) -> Json:
@@ -94,33 +93,32 @@ class ExportedBundle:
 
 
 def export_bundle(path: Path, request: ExportRequest, options: Options) -> ExportedBundle:
-    """Export a calibrated bundle; what does not answer as the bundle does is not kept.
+    """Export a calibrated bundle; keep the export only if it answers as the bundle does.
 
     Raises:
-        BundleError: the bundle is unusable, not calibrated, or not in float32.
+        BundleError: the bundle is unusable, not calibrated, or not calibrated in float32.
         DataError: there are no images to verify on.
-        InputError: something is in the way.
+        InputError: `out` holds other files.
         ErdeError: the verification failed.
     """
-    found = export_loaded(load_bundle(path), request, options)
+    exported = export_loaded(load_bundle(path), request, options)
     options.observer.artifact(request.out, "export")
-    return found
+    return exported
 
 
 def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> ExportedBundle:
-    """`export_bundle` of a bundle that has been read."""
+    """As `export_bundle`, for a loaded bundle."""
     record = record_of(bundle, request)
     images = open_images(bundle, request.data, options) if request.int8 else None
     store = images.store if images else _images(bundle, request, options)
-    places = np.sort(permutation(len(store), 0, "export")[:_VERIFIED])
-    store = store.only(places)
+    store = store.only(verified_images(len(store)))
     context = options.inference_context("float32")
     expected = answer_all(
         ready(bundle.model, context), store, bundle.normalisation, context,
         record.temperatures, keep_logits=True, score=record.score,
     ).require_finite()  # fmt: skip
     options.observer.phase("Exporting")
-    with _beside(request) as place:
+    with _replacing(request) as place:
         request.row.write(export_network(bundle.model, record), place)
         exported = request.row.open(place, options.threads)
         options.observer.phase(f"Verifying on {len(store)} images")
@@ -128,31 +126,32 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
         checks = verify(exported, pixels, expected, record.thresholds, record.temperatures)
         cost = None
         if images is not None:
-            from erde_cli.core.workflows.export_int8 import export_int8  # an extra, as below
+            from erde_cli.core.workflows.export_int8 import export_int8  # an extra
 
             record, cost = export_int8(place, bundle, record, images, options)
     size = _bytes(request.out)
     return ExportedBundle(bundle, request, record, size, len(store), checks, cost)
 
 
-def _require_float32(bundle: Bundle, thresholds: ThresholdsDocument) -> None:
+def verified_images(count: int) -> IntArray:
+    """Numbers of the images that an export is verified on: always the same, in ascending order."""
+    return np.sort(permutation(count, 0, "export")[:_VERIFIED])
+
+
+def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
+    """Metadata that an export of a bundle stores.
+
+    Raises:
+        BundleError: the bundle is not calibrated, or not calibrated in float32.
+    """
+    thresholds = bundle.require_thresholds()
     if thresholds.precision != "float32":
         raise BundleError(
-            f"The thresholds of {bundle.path} belong to scores in {thresholds.precision}; an "
+            f"The thresholds of {bundle.path} were chosen in {thresholds.precision}, but an "
             "exported network computes in float32.",
             hint=f"choose them again with: erde calibrate {bundle.path} --max-drop 1",
             expected="thresholds in float32",
         )
-
-
-def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
-    """What an export of a bundle will say of itself.
-
-    Raises:
-        BundleError: the bundle is not calibrated, or not in float32.
-    """
-    thresholds = bundle.require_thresholds()
-    _require_float32(bundle, thresholds)
     content = {
         "format": FORMAT,
         "class_names": list(bundle.class_names),
@@ -161,7 +160,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
         "preprocessing": request.preprocessing,
         "normalisation": bundle.normalisation.to_json(),
         "weights_digest": bundle.document.weights_digest,
-        "cumulative_macs": profile_model(bundle.model, bundle.image_size).cumulative_macs,
+        "cumulative_macs": bundle.profile.cumulative_macs,
         "calibration": thresholds.model_dump(),
         "versions": versions_of("erde-cli", "torch", *request.row.versions),
     }
@@ -169,7 +168,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
 
 
 def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageStore:
-    """Images to verify on; labels do not matter."""
+    """Images to verify on, labelled or not."""
     dataset: Dataset
     if request.data is None:
         dataset = dataset_of(bundle, options, instead=request.instead)
@@ -181,8 +180,8 @@ def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageSt
 
 
 @contextmanager
-def _beside(request: ExportRequest) -> Iterator[Path]:
-    """A place to write to, which becomes `out` only if nothing fails inside."""
+def _replacing(request: ExportRequest) -> Iterator[Path]:
+    """Temporary path that replaces `out` if the block succeeds."""
     out, row = request.out, request.row
     if not row.marker:
         make_folder(out.parent)
@@ -191,10 +190,10 @@ def _beside(request: ExportRequest) -> Iterator[Path]:
         return
     if out.is_dir() and any(out.iterdir()) and not row.is_meant(out):
         raise InputError(
-            f"{out} is in the way: a {row.kind} is to be written there.",
-            got=f"a folder that holds other things and no {row.marker}",
+            f"{out} contains other files. A {row.kind} would replace them.",
+            got=f"a folder with files but without {row.marker}",
             hint="give another folder with --out",
-            expected=f"nothing, or an older {row.kind}",
+            expected=f"a new or empty folder, or an older {row.kind}",
         )
     with replaced_folder(out) as folder:
         yield folder

@@ -1,4 +1,4 @@
-"""The part of `erde export` that quantises: stages in int8, their thresholds, what it costs."""
+"""`erde export --int8`: quantise stages, choose their thresholds, and compare with float32."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from erde_cli.core.export.record import ExportRecord, read_manifest, write_manif
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.measurement.side_by_side import BatchPairs, leaving_ms, measure_pairs
-from erde_cli.core.models.profile import profile_model
 from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
 from erde_cli.core.workflows.calibration_images import observations_of
+from erde_cli.core.workflows.export import verified_images
 from erde_cli.core.workflows.export_int8_cost import (
     Int8Cost,
     UnderThresholds,
@@ -39,16 +39,15 @@ from erde_cli.core.workflows.export_int8_cost import (
 from erde_cli.core.workflows.export_int8_images import Int8Images
 from erde_cli.core.workflows.options import Options
 
-_VERIFIED = 512  # images, at most
 _BATCHES = (1, 64)
 _ROUNDS = 21
-_TIMED = 256  # images that go through at the thresholds in each round ...
-_PIXELS = _TIMED * 64**2  # ... and fewer where they are large
+_TIMED = 256  # images routed at the thresholds in each round ...
+_PIXELS = _TIMED * 64**2  # ... and fewer if they are large
 
 
 @dataclass(frozen=True)
 class _Quantised:
-    """A folder whose float stages were replaced, and what both kinds say of the images."""
+    """A folder of quantised stages; sizes and answers are of float32 and int8."""
 
     folder: Path
     record: ExportRecord
@@ -61,41 +60,44 @@ class _Quantised:
 def export_int8(
     folder: Path, bundle: Bundle, record: ExportRecord, images: Int8Images, options: Options
 ) -> tuple[ExportRecord, Int8Cost]:
-    """Replace the float stages in a folder by int8 ones with thresholds of their own.
+    """Replace the float stages in a folder by int8 stages, and choose thresholds for these.
 
     Args:
-        folder: float stages and their manifest, verified.
-        bundle: where they came from.
-        record: what their manifest says of the network.
-        images: what ranges are measured and thresholds chosen on.
+        folder: verified float stages and their manifest.
+        bundle: the exported bundle.
+        record: metadata in the manifest.
+        images: images for ranges and thresholds.
         options: threads, observer.
 
     Raises:
-        ErdeError: they cannot be quantised, or do not answer as their own scores say.
+        ErdeError: the stages cannot be quantised, or their answers do not follow from their scores.
     """
     done = _quantise(folder, record, images, options)
     options.observer.phase("Choosing thresholds for the quantised scores")
     before = record.calibration
-    macs = np.array(profile_model(bundle.model, bundle.image_size).cumulative_macs, dtype=float)
-    seen = [observations_of(one, macs, images.labels, before.metric) for one in done.answers]
+    macs = np.array(bundle.profile.cumulative_macs, dtype=float)
+    observations = [
+        observations_of(answers, macs, images.labels, before.metric) for answers in done.answers
+    ]
     timed = _latencies(done, images) if before.target.read().needs == "latencies" else None
-    after = recalibrated(before, replace(seen[1], latencies=timed), images)
+    after = recalibrated(before, replace(observations[1], latencies=timed), images)
     if before.certificate is not None:
         options.observer.warning(
-            f"What was promised of {bundle.path} does not hold for its int8 stages: their "
-            "thresholds are chosen again, as an estimate."
+            f"The promise for {bundle.path} does not hold for its int8 stages. Their new "
+            "thresholds are an estimate."
         )
-    record = record.model_copy(update={"calibration": after, "versions": _versions(record)})
+    versions = {**record.versions, **versions_of("onnxruntime")}
+    record = record.model_copy(update={"calibration": after, "versions": versions})
     write_manifest(folder, done.files, record, quantisation(len(images.ranges)))
     checks = _verified(folder, done.answers[1], record, images, options)
-    return record, _cost(done, images, after, seen, checks, options)
+    return record, _cost(done, images, after, observations, checks, options)
 
 
 def _quantise(
     folder: Path, record: ExportRecord, images: Int8Images, options: Options
 ) -> _Quantised:
     files = [stage.file for stage in read_manifest(folder).stages]
-    float_network = open_exported(folder, 1)  # it keeps what it read
+    float_network = open_exported(folder, 1)  # holds the float stages in memory
     float_answers = _answers(folder, files, record, images, options)
     float_size = _size(folder, files)
     ranges = images.store.only(images.ranges)
@@ -104,7 +106,7 @@ def _quantise(
         folder, files, partial(_batches, ranges, record), options.threads,
         partial(options.observer.progress, "Quantising stages"),
     )  # fmt: skip
-    # The old record for now: the network can be asked with thresholds that are given.
+    # With the old record for now: callers pass their own thresholds.
     write_manifest(folder, files, record, quantisation(len(ranges)))
     answers = _answers(folder, files, record, images, options)
     sizes = (float_size, _size(folder, files))
@@ -112,44 +114,45 @@ def _quantise(
 
 
 def recalibrated(
-    before: ThresholdsDocument, seen: Observations, images: Int8Images
+    before: ThresholdsDocument, observations: Observations, images: Int8Images
 ) -> ThresholdsDocument:
-    """The same target on the quantised scores; a promise becomes an estimate of its risk."""
+    """Thresholds for the same target on quantised scores; a promise becomes an estimate."""
     target = before.target.read()
-    searched = seen
-    if target.by_agreement and seen.agrees is not None:
-        searched = replace(seen, correct=seen.agrees, labelled=False)
-    found = estimated(calibrate(searched, target.estimated()), searched, images.half_b)
-    found = replace(
-        found,
+    searched = observations
+    if target.by_agreement and observations.agrees is not None:
+        searched = replace(observations, correct=observations.agrees, labelled=False)
+    result = replace(
+        estimated(calibrate(searched, target.estimated()), searched, images.half_b),
         # An estimate has no confidence.
         target=before.target.model_copy(update={"confidence": None, "how": "searched"}),
-        exit_accuracy=seen.exit_accuracy,
-        exit_balanced_accuracy=seen.exit_balanced_accuracy,
+        exit_accuracy=observations.exit_accuracy,
+        exit_balanced_accuracy=observations.exit_balanced_accuracy,
     )
     basis = Basis(
         images.kind, images.fingerprint, before.weights_digest, "float32", "cpu",
-        before.temperatures, latency_document(seen, 1, "cpu"), before.criterion, before.unit,
+        before.temperatures, latency_document(observations, 1, "cpu"), before.criterion,
+        before.unit,
     )  # fmt: skip
-    return document_of(found, basis)
+    return document_of(result, basis)
 
 
 def _cost(
     done: _Quantised,
     images: Int8Images,
     after: ThresholdsDocument,
-    seen: Sequence[Observations],
+    observations: Sequence[Observations],
     checks: Sequence[Check],
     options: Options,
 ) -> Int8Cost:
-    """Float and int8 next to each other: answers, and times measured now."""
+    """Compare answers of float32 and int8, and measure their latencies."""
     before = done.record.calibration
-    exits = (seen[0].exits(before.values), seen[1].exits(after.values))
+    float32, int8 = observations
+    exits = (float32.exits(before.values), int8.exits(after.values))
     return Int8Cost(
         images, before, after,
-        float32=UnderThresholds.of(seen[0], before.values),
-        kept=UnderThresholds.of(seen[1], before.values),
-        int8=UnderThresholds.of(seen[1], after.values),
+        float32=UnderThresholds.of(float32, before.values),
+        kept=UnderThresholds.of(int8, before.values),
+        int8=UnderThresholds.of(int8, after.values),
         drop=None if images.labels is None else drop_of(done.answers, exits),
         differing=differing_of(done.answers, exits, np.arange(len(images.store))),
         differing_half_b=differing_of(done.answers, exits, images.half_b),
@@ -162,9 +165,9 @@ def _cost(
 def _verified(
     folder: Path, expected: Answers, record: ExportRecord, images: Int8Images, options: Options
 ) -> list[Check]:
-    """Check that the runner, with the manifest's thresholds, does what the scores say."""
+    """Run the int8 stages at the manifest's thresholds, and compare with `expected`."""
     options.observer.phase("Verifying the int8 stages")
-    places = np.sort(permutation(len(images.store), 0, "export")[:_VERIFIED])
+    places = verified_images(len(images.store))
     few = Answers(
         expected.correct[places], expected.scores[places], expected.predictions[places],
         None if expected.logits is None else expected.logits[places],
@@ -177,8 +180,7 @@ def _verified(
         )  # fmt: skip
     except ErdeError as error:
         raise ErdeError(
-            "The int8 stages do not leave and answer as their own scores say, so they were not "
-            "kept.",
+            "The int8 stages do not exit or answer as their scores require, so they were not kept.",
             got=error.got,
             expected=error.expected,
         ) from error
@@ -187,16 +189,16 @@ def _verified(
 def _measured(
     done: _Quantised, images: Int8Images, after: ThresholdsDocument, options: Options
 ) -> tuple[BatchPairs, ...]:
-    """Both kinds of stages at every exit, and each at its own thresholds, one thread."""
+    """Latencies of both networks at every exit and under their thresholds, on one thread."""
     networks = (done.float_network, open_exported(done.folder, 1))
     thresholds = (done.record.thresholds, after.values)
-    found = []
+    batches = []
     for batch in _BATCHES:
         options.observer.phase(f"Measuring latency at batch {batch}")
-        tell = partial(options.observer.progress, f"Rounds at batch {batch}")
+        report = partial(options.observer.progress, f"Rounds at batch {batch}")
         pixels = _timed(images.store, batch)
-        found.append(measure_pairs(networks, pixels, batch, thresholds, _ROUNDS, tell))
-    return tuple(found)
+        batches.append(measure_pairs(networks, pixels, batch, thresholds, _ROUNDS, report))
+    return tuple(batches)
 
 
 def _latencies(done: _Quantised, images: Int8Images) -> NDArray[np.float64]:
@@ -205,7 +207,7 @@ def _latencies(done: _Quantised, images: Int8Images) -> NDArray[np.float64]:
 
 
 def _timed(store: ImageStore, batch: int) -> torch.Tensor:
-    """Images of one pass: whole batches, always the same; few images come again."""
+    """Images of one pass: whole batches, always the same; repeated if the store has too few."""
     most = min(_TIMED, _PIXELS // store.images.shape[1] ** 2)
     wanted = max(1, most // batch) * batch
     return store.take(np.resize(permutation(len(store), 0, "latency"), wanted))
@@ -225,10 +227,6 @@ def _batches(store: ImageStore, record: ExportRecord) -> Iterator[NDArray[np.gen
     size = images_at_once(record.image_size, torch.device("cpu"))
     for start in range(0, len(store), size):
         yield record.inputs(store.part(start, size).numpy())
-
-
-def _versions(record: ExportRecord) -> dict[str, str]:
-    return {**record.versions, **versions_of("onnxruntime")}
 
 
 def _size(folder: Path, files: list[str]) -> int:

@@ -1,13 +1,13 @@
-"""What int8 costs or saves: the float stages and the quantised ones on the same images."""
+"""Cost of int8: float32 and quantised stages compared on the same images."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.calibration.thresholds_file import FiguresDocument, ThresholdsDocument
 from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.export.check import Check
@@ -24,7 +24,7 @@ class UnderThresholds:
     """A network under thresholds on all images; accuracies are None without labels.
 
     balanced_accuracy: None unless the thresholds were chosen by it.
-    exit_agreement: share of images of which each exit says what the last one says.
+    exit_agreement: share of images that each exit answers as the last exit does.
     """
 
     thresholds: tuple[float, ...]
@@ -38,45 +38,31 @@ class UnderThresholds:
 
     @classmethod
     def of(cls, observations: Observations, thresholds: Sequence[float]) -> UnderThresholds:
-        """From what every exit said of the images."""
-        found = observations.figures(observations.exits(thresholds))
+        """Figures from the answers of every exit."""
+        figures = observations.figures(observations.exits(thresholds))
         agrees = observations.correct if observations.agrees is None else observations.agrees
         return cls(
             tuple(thresholds),
             observations.exit_accuracy,
             tuple(float(share) for share in agrees.mean(axis=0)),
-            found.accuracy,
-            found.balanced_accuracy,
-            found.agreement or 0.0,
-            found.exit_rates,
-            found.expected_macs,
+            figures.accuracy,
+            figures.balanced_accuracy,
+            figures.agreement or 0.0,
+            figures.exit_rates,
+            figures.expected_macs,
         )
 
     def to_json(self) -> Json:
         """Form in JSON."""
-        return {
-            "thresholds": [write_threshold(value) for value in self.thresholds],
-            "exit_accuracy": None if self.exit_accuracy is None else list(self.exit_accuracy),
-            "exit_agreement": list(self.exit_agreement),
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "agreement": self.agreement,
-            "exit_rates": list(self.exit_rates),
-            "expected_macs": self.expected_macs,
-        }
+        return {**asdict(self), "thresholds": [write_threshold(one) for one in self.thresholds]}
 
 
 @dataclass(frozen=True)
 class Differing:
-    """Share of images with another label than in float: of each exit, and of the exit taken."""
+    """Share of images that int8 labels otherwise than float32: at each exit, at the one taken."""
 
     exits: tuple[float, ...]
     taken: float
-
-    @classmethod
-    def of(cls, labels: NDArray[np.bool_], taken: NDArray[np.bool_]) -> Differing:
-        """From whether labels differ, bool [images, exits] and [images]."""
-        return cls(tuple(float(share) for share in labels.mean(axis=0)), float(taken.mean()))
 
     def to_json(self) -> Json:
         """Form in JSON."""
@@ -85,10 +71,10 @@ class Differing:
 
 @dataclass(frozen=True)
 class Int8Cost:
-    """Float stages at the bundle's thresholds, int8 ones at those, and at thresholds of their own.
+    """Float32 stages at the bundle's thresholds; int8 stages at these (`kept`) and at new ones.
 
-    drop: accuracy points lost, with a 95 % interval; None without labels. differing: on all images,
-    and on half B, which measured no range. sizes: bytes of the files. checks: of the int8 stages
+    drop: accuracy points lost, with a 95 % interval; None without labels. differing_half_b: on the
+    test half, which measured no ranges. sizes: bytes of the files. checks: of the int8 stages
     against their own scores.
     """
 
@@ -107,14 +93,14 @@ class Int8Cost:
 
     @property
     def held_out(self) -> tuple[FiguresDocument | None, FiguresDocument]:
-        """Figures on images that did not choose; those before only of the same images."""
+        """Held-out figures of float32 and int8; None for float32 if it was calibrated on others."""
         same = self.before.split_fingerprint == self.after.split_fingerprint
         return self.before.held_out if same else None, self.after.held_out
 
     def to_json(self) -> Json:
         """The object `quantised` of `erde export --json`."""
         after = self.after
-        held = [None if one is None else one.model_dump() for one in self.held_out]
+        held_out = [None if one is None else one.model_dump() for one in self.held_out]
         return {
             "source": self.images.kind,
             "images": len(self.images.store),
@@ -123,8 +109,8 @@ class Int8Cost:
             "met": after.met,
             "met_where_chosen": after.met_where_chosen,
             "certified": after.certified,
-            "float32": {**self.float32.to_json(), "held_out": held[0], "bytes": self.sizes[0]},
-            "int8": {**self.int8.to_json(), "held_out": held[1], "bytes": self.sizes[1]},
+            "float32": {**self.float32.to_json(), "held_out": held_out[0], "bytes": self.sizes[0]},
+            "int8": {**self.int8.to_json(), "held_out": held_out[1], "bytes": self.sizes[1]},
             "int8_at_float_thresholds": self.kept.to_json(),
             "accuracy_drop": None if self.drop is None else self.drop[0],
             "accuracy_drop_interval": None if self.drop is None else list(self.drop[1:]),
@@ -140,9 +126,14 @@ class Int8Cost:
 
 
 def drop_of(
-    answers: tuple[Answers, Answers], exits: tuple[NDArray[np.int64], NDArray[np.int64]]
+    answers: tuple[Answers, Answers], exits: tuple[IntArray, IntArray]
 ) -> tuple[float, float, float]:
-    """Accuracy points from the first to the second, each at the exits taken; 95 % interval."""
+    """Accuracy points lost from the first to the second, and their 95 % interval.
+
+    Args:
+        answers: of both networks.
+        exits: exit that each image leaves at, int64 [images], for both networks.
+    """
     rows = np.arange(len(exits[0]))
     before, after = (one.correct[rows, at] for one, at in zip(answers, exits, strict=True))
     points = 100 * float(before.mean() - after.mean())
@@ -151,14 +142,15 @@ def drop_of(
 
 def differing_of(
     answers: tuple[Answers, Answers],
-    exits: tuple[NDArray[np.int64], NDArray[np.int64]],
-    places: NDArray[np.int64],
+    exits: tuple[IntArray, IntArray],
+    places: IntArray,
 ) -> Differing:
-    """Where labels differ, on some of the images (numbers)."""
+    """Share of differing labels among the images numbered `places`, int64; others as `drop_of`."""
     rows = np.arange(len(exits[0]))
     first, second = (one.predictions for one in answers)
-    taken = first[rows, exits[0]] != second[rows, exits[1]]
-    return Differing.of((first != second)[places], taken[places])
+    of_exits = (first != second)[places].mean(axis=0)
+    taken = (first[rows, exits[0]] != second[rows, exits[1]])[places].mean()
+    return Differing(tuple(float(share) for share in of_exits), float(taken))
 
 
 def _batch_to_json(one: BatchPairs) -> Json:
@@ -172,7 +164,7 @@ def _batch_to_json(one: BatchPairs) -> Json:
 
 
 def _pair_to_json(pair: Pair) -> Json:
-    found: Json = {
+    times: Json = {
         "float32": pair.first.to_json(), "int8": pair.second.to_json(), "ratio": pair.ratio
     }  # fmt: skip
-    return found if pair.exit is None else {"exit": pair.exit, **found}
+    return times if pair.exit is None else {"exit": pair.exit, **times}

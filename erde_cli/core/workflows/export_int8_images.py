@@ -1,4 +1,4 @@
-"""The images that stages are quantised on and their thresholds chosen again on."""
+"""Images on which stages are quantised and their thresholds chosen."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.calibration.document import ImageSource
 from erde_cli.core.calibration.halves import halves
@@ -17,38 +17,42 @@ from erde_cli.core.workflows.calibration_images import Source, open_source, requ
 from erde_cli.core.workflows.images import load_split
 from erde_cli.core.workflows.options import Options
 
-_RANGES = 1024  # images that ranges are measured on, at most; more only widen them by outliers
+_RANGES = 1024  # at most; more images only widen the ranges by outliers
 
 
 @dataclass(frozen=True)
 class Int8Images:
-    """Calibration images: their source, and which of them (numbers) measure ranges.
+    """Calibration images.
 
-    half_b: numbers of those that measure none.
+    ranges: numbers of the images that measure ranges. half_b: numbers of the test half.
     """
 
     store: ImageStore
     kind: ImageSource
     fingerprint: str
-    ranges: NDArray[np.int64]
-    half_b: NDArray[np.int64]
+    ranges: IntArray
+    half_b: IntArray
 
     @property
-    def labels(self) -> NDArray[np.int64] | None:
-        """Labels, int64 [images]; None where the images have none."""
-        if self.kind == "unlabelled folder":
-            return None
-        labels: NDArray[np.int64] = self.store.labels.numpy()
-        return labels
+    def labels(self) -> IntArray | None:
+        """Labels, int64 [images]; None if the images have none."""
+        labels: IntArray = self.store.labels.numpy()
+        return None if self.kind == "unlabelled folder" else labels
 
 
 def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Images:
-    """Open images like those that the thresholds were chosen on: labelled or not.
+    """Open images of the kind that the thresholds were chosen on: labelled or not.
+
+    Args:
+        bundle: a calibrated bundle.
+        data: folder of images; None: the bundle's calibration split.
+        options: observer.
 
     Raises:
         BundleError: the bundle's images have changed.
-        DataError: images are missing, or a folder is not of the right form.
-        InputError: they were a folder's, and none is named; or there is only one.
+        DataError: images are missing, or a folder has the wrong layout.
+        InputError: the thresholds were chosen on a folder and none is given; or there is only one
+            image.
     """
     document = bundle.require_thresholds()
     kind = document.source
@@ -57,16 +61,16 @@ def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Imag
     elif data is None:
         form = "<class>/*" if kind == "labelled folder" else "images without labels"
         raise InputError(
-            f"The thresholds of {bundle.path} were chosen on images of a folder, and --int8 "
-            "chooses them again.",
+            f"--int8 chooses thresholds again. Those of {bundle.path} were chosen on a folder of "
+            "images.",
             got="no --data",
             hint=f"name the folder: --data FOLDER ({form})",
-            expected="the same folder as --data",
+            expected="--data with that folder",
         )
     else:
         source = Source(images=data) if kind == "unlabelled folder" else Source(data=data)
     dataset = open_source(bundle, source, options, promise=False)
     store = load_split(dataset, "calibration", options)
-    require_several(store, "Ranges are measured on some images and looked at on others.")
+    require_several(store, "Ranges are measured on one half of the images and tested on the other.")
     half_a, half_b = halves(len(store), dataset.fingerprint)
     return Int8Images(store, source.kind, dataset.fingerprint, np.sort(half_a[:_RANGES]), half_b)

@@ -1,7 +1,8 @@
-"""The images of a recipe or a bundle: opened, checked, decoded, and reported."""
+"""Open, check and decode the images of a recipe or a bundle."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.class_weights import check_class_weights
 from erde_cli.core.workflows.options import Options
 
-_NAMED = 10  # unreadable files named in a warning
+_LISTED = 10  # unreadable files listed in a warning
 
 
 def dataset_of(
@@ -27,17 +28,17 @@ def dataset_of(
     dataset: Dataset | None = None,
     instead: str = "evaluate others: erde evaluate {bundle} --data FOLDER",
 ) -> Dataset:
-    """Open the images that a bundle was trained on, or check those that are open already.
+    """Open the images that a bundle was trained on; if they are already open, check them.
 
     Args:
-        bundle: whose images.
+        bundle: the bundle.
         options: observer.
-        dataset: what is open already.
-        instead: what can be done without those images, as the error says it.
+        dataset: the bundle's data set, if it is already open.
+        instead: alternative without these images, for the hint of an error.
 
     Raises:
-        BundleError: they have changed since, so the splits are no longer the same.
-        DataError: they are missing.
+        BundleError: the images have changed, so the splits differ.
+        DataError: images are missing.
     """
     try:
         rules = bundle.document.rules
@@ -53,8 +54,8 @@ def dataset_of(
         ) from error
     if dataset.fingerprint != bundle.document.split_fingerprint:
         raise BundleError(
-            f"The images of {bundle.path} have changed since it was trained, so its splits are no "
-            "longer the same.",
+            f"The images of {bundle.path} have changed since it was trained, so its splits would "
+            "differ.",
             got=f"split fingerprint {dataset.fingerprint[:12]}",
             expected=f"split fingerprint {bundle.document.split_fingerprint[:12]}",
             hint=f"put the images back, or {instead.format(bundle=bundle.path)}",
@@ -63,10 +64,10 @@ def dataset_of(
 
 
 def _data_of(bundle: Bundle) -> Data:
-    """Where the images of a bundle are looked for; a bundle never downloads.
+    """Data section of a bundle's recipe, without downloads.
 
-    Published files are the same everywhere: the user's own serve a bundle that came from a machine
-    where they lay elsewhere.
+    Published files are the same on every machine. If the recorded folder does not exist here, the
+    default folder is used.
     """
     settings = bundle.recipe.data
     update: Json = {"download": False}
@@ -76,11 +77,11 @@ def _data_of(bundle: Bundle) -> Data:
 
 
 def open_for_training(recipe: Recipe, options: Options) -> Dataset:
-    """Open a recipe's images, show which ones there are, and warn of what is likely to be wrong.
+    """Open a recipe's images, show a summary, and warn about likely mistakes.
 
     Raises:
-        DataError: they are missing, or a class has too few to be split.
-        InputError: the recipe weighs other classes.
+        DataError: images are missing, or a class has too few to split.
+        InputError: the recipe weights classes that do not exist.
     """
     dataset = open_dataset(recipe.data, options.observer)
     check_class_weights(recipe, dataset.class_names)
@@ -89,7 +90,7 @@ def open_for_training(recipe: Recipe, options: Options) -> Dataset:
 
 
 def show_images(dataset: Dataset, options: Options) -> None:
-    """Show which images there are, and warn of what is likely to be wrong."""
+    """Show a summary of the images, and warn about likely mistakes."""
     summary = summarise(dataset)
     options.observer.table(summary.table())
     for warning in summary.warnings():
@@ -97,22 +98,20 @@ def show_images(dataset: Dataset, options: Options) -> None:
 
 
 def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
-    """Decode one split; report progress, and which files had to be left out."""
-    told = len(dataset.skipped)
-    observer = options.observer
+    """Decode one split; report progress, and warn of skipped files."""
+    skipped_before, observer = len(dataset.skipped), options.observer
     store = dataset.load(split, partial(observer.progress, f"Decoding {split} images"))
-    _tell_skipped(dataset, told, options)
+    _warn_of_skipped(dataset.skipped[skipped_before:], options)
     return store
 
 
 def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore, ImageStore]:
-    """Decode train and calibration, and see that test can be decoded before hours are spent.
+    """Decode train and calibration; check that test can be decoded before hours of training.
 
     Raises:
-        UnreadableError: files of any split cannot be read; all of them are named.
+        UnreadableError: files cannot be read; the message lists those of every split.
     """
-    told = len(dataset.skipped)
-    observer = options.observer
+    skipped_before, observer = len(dataset.skipped), options.observer
     stores: list[ImageStore] = []
     unreadable: list[UnreadableError] = []
     for split in SPLITS:
@@ -127,14 +126,14 @@ def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore, I
     if unreadable:
         problems = [problem for error in unreadable for problem in error.problems]
         raise UnreadableError(unreadable[0].root, problems)
-    _tell_skipped(dataset, told, options)
+    _warn_of_skipped(dataset.skipped[skipped_before:], options)
     train, calibration = stores
     return train, calibration
 
 
-def _tell_skipped(dataset: Dataset, told: int, options: Options) -> None:
-    new = dataset.skipped[told:]
-    if new:
-        names = "".join(f"\n  {path}" for path in new[:_NAMED])
-        more = f"\n  ... and {len(new) - _NAMED} more" if len(new) > _NAMED else ""
-        options.observer.warning(f"{len(new)} unreadable files left out:{names}{more}")
+def _warn_of_skipped(skipped: Sequence[Path], options: Options) -> None:
+    if skipped:
+        names = "".join(f"\n  {path}" for path in skipped[:_LISTED])
+        more = f"\n  ... and {len(skipped) - _LISTED} more" if len(skipped) > _LISTED else ""
+        files = f"{len(skipped)} unreadable file{'' if len(skipped) == 1 else 's'}"
+        options.observer.warning(f"{files} skipped:{names}{more}")

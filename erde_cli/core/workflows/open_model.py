@@ -1,4 +1,4 @@
-"""A model that images are given to: a bundle or an export, and the runtime that computes."""
+"""Open a bundle or an export for prediction, in torch or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.workflows.export import ExportRequest, export_loaded, record_of
 from erde_cli.core.workflows.options import Options
 
-if TYPE_CHECKING:  # a package of an extra: whoever has not got it can still predict in torch
+if TYPE_CHECKING:  # needs an optional extra, without which torch can still predict
     from erde_cli.core.export.onnx_runtime import OnnxNetwork
 
 _INSTEAD = (
-    "verify on others, and predict with what comes out: "
+    "verify on other images, and predict with the export: "
     "erde export {bundle} --format onnx-staged --out FOLDER --data IMAGES"
 )
 
 
 @dataclass(frozen=True)
-class Opened:
-    """What answers, and the calibration it came with (None: there was none).
+class OpenModel:
+    """A model ready to predict, and its calibration (None: not calibrated).
 
-    bundle: as a hint names it; of an export, a placeholder. device: where it computes.
+    bundle: path for hints; a placeholder for an export. device: where it computes.
     """
 
     bundle: Path
@@ -49,67 +49,52 @@ class Opened:
         return len(self.answering.cumulative_macs)
 
 
-def open_model(path: Path, runtime: Runtime, options: Options) -> Opened:
+def open_model(path: Path, runtime: Runtime, options: Options) -> OpenModel:
     """Open a bundle or an exported network, in the precision of its thresholds.
 
     Raises:
-        BundleError: it is unusable.
-        DataError: a bundle has to be exported for its runtime, and its images are missing.
+        BundleError: the model is unusable.
+        DataError: the bundle must be exported for its runtime, and its images are missing.
     """
+    # As many threads as torch would use; the default of ONNX Runtime differs.
+    threads = options.context("float32").threads
     exported = format_of(path)
     if exported is not None and exported.runtime == runtime:
-        network = exported.open(path, _threads(options))
-        return _exported(path, network, runtime)
-    if runtime == "onnx":
-        return _staged(path, options)
+        return _open_export(path, exported.open(path, threads), runtime)
     bundle = load_bundle(path)
     calibration = bundle.thresholds()
+    if runtime == "onnx":
+        from erde_cli.core.export.onnx_prediction import OnnxPredictor
+
+        network = _cached_stages(bundle, options, threads)
+        return OpenModel(path, OnnxPredictor(network), calibration, "onnx", "cpu")
     context = options.inference_context(calibration.precision if calibration else "float32")
     predictor = bundle.predictor(context)
-    return Opened(path, predictor, calibration, runtime, context.device.type)
+    return OpenModel(path, predictor, calibration, runtime, context.device.type)
 
 
-def _exported(path: Path, network: Exported, runtime: Runtime) -> Opened:
+def _open_export(path: Path, network: Exported, runtime: Runtime) -> OpenModel:
     from erde_cli.core.export.onnx_prediction import OnnxPredictor
 
     record = network.record
     hint = "export it again: erde export BUNDLE --format onnx --out FILE"
     check_document(record.calibration, path, record.exit_count, hint)
-    return Opened(Path("BUNDLE"), OnnxPredictor(network), record.calibration, runtime, "cpu")
+    return OpenModel(Path("BUNDLE"), OnnxPredictor(network), record.calibration, runtime, "cpu")
 
 
-def _staged(path: Path, options: Options) -> Opened:
-    from erde_cli.core.export.onnx_prediction import OnnxPredictor
-
-    bundle: Bundle = load_bundle(path)
-    network = kept_stages(bundle, options, _threads(options))
-    return Opened(path, OnnxPredictor(network), bundle.thresholds(), "onnx", "cpu")
-
-
-def _threads(options: Options) -> int:
-    """As many threads as torch would take: its own default counts other cores."""
-    return options.context("float32").threads
-
-
-def kept_stages(bundle: Bundle, options: Options, threads: int) -> OnnxNetwork:
-    """The stages of a bundle, opened; exported first where they are not there, or damaged.
-
-    Raises:
-        BundleError: the bundle is not calibrated, or not in float32.
-        DataError: they have to be made, and there are no images to verify them on.
-        ErdeError: the verification failed.
-    """
+def _cached_stages(bundle: Bundle, options: Options, threads: int) -> OnnxNetwork:
+    """Stages of a bundle from the cache; exported first if missing or damaged."""
     from erde_cli.core.export.onnx_runtime import open_exported
 
     request = ExportRequest("onnx-staged", Path(), instead=_INSTEAD)
     record = record_of(bundle, request)
     name, root = _key(bundle, record), cache_folder("onnx")
-    found = None if root is None else _opened(root / name, record, threads)
-    if found is not None:
-        return found
+    network = None if root is None else _read_stages(root / name, record, threads)
+    if network is not None:
+        return network
     folder = (writable_folder("onnx", options.observer) or temporary_folder()) / name
     if folder.exists():
-        options.observer.warning(f"{folder} is damaged: its stages are exported anew.")
+        options.observer.warning(f"{folder} is damaged. Its stages are exported again.")
         shutil.rmtree(folder, ignore_errors=True)
     make_room(folder.parent, 4 * sum(weight.nbytes for weight in bundle.model.parameters()))
     export_loaded(bundle, ExportRequest("onnx-staged", folder, instead=_INSTEAD), options)
@@ -117,7 +102,7 @@ def kept_stages(bundle: Bundle, options: Options, threads: int) -> OnnxNetwork:
 
 
 def _key(bundle: Bundle, record: ExportRecord) -> str:
-    """Digest of all that decides the files: weights, calibration, versions of what makes them."""
+    """Digest of everything that determines the files: weights, calibration, package versions."""
     document = {
         "record": record.model_dump(mode="json"),
         "architecture": bundle.document.architecture.model_dump(),
@@ -126,14 +111,14 @@ def _key(bundle: Bundle, record: ExportRecord) -> str:
     return digest_of(document)[:32]
 
 
-def _opened(folder: Path, record: ExportRecord, threads: int) -> OnnxNetwork | None:
-    """What is kept there; None where it is missing or no longer what was written."""
+def _read_stages(folder: Path, record: ExportRecord, threads: int) -> OnnxNetwork | None:
+    """Stages in a folder; None if they are missing or changed."""
     from erde_cli.core.export.onnx_runtime import open_exported
 
     try:
         if not folder.exists():
             return None
-        found = open_exported(folder, threads)
+        network = open_exported(folder, threads)
     except (BundleError, OSError):
         return None
-    return found if found.record == record else None
+    return network if network.record == record else None

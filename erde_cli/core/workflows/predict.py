@@ -1,4 +1,4 @@
-"""`erde predict`: what a model says of images, as they come, in memory that does not grow."""
+"""`erde predict`: classify a stream of images in constant memory."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.open_model import open_model
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.predict_thresholds import Chosen, choose
+from erde_cli.core.workflows.predict_thresholds import ChosenRule, choose_rule
 
 TITLE = "Predicting"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some images: their paths and what they show; and what could not be read, and why."""
+    """A chunk of images: their paths and predictions; and the files that could not be read."""
 
     paths: list[str]
     predictions: list[Prediction]
@@ -45,12 +45,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Totals:
-    """All images together; `seconds` start after the model has been loaded.
+    """Totals over all images; `seconds` exclude loading the model.
 
-    counts: images that left at each exit, [exits]. cumulative_macs: [exits].
+    counts: images that left at each exit, [exits]. cumulative_macs: MACs per image, [exits].
     """
 
-    chosen: Chosen
+    chosen: ChosenRule
     counts: tuple[int, ...]
     failed: int
     seconds: float
@@ -59,7 +59,7 @@ class Totals:
 
     @property
     def images(self) -> int:
-        """Images that were predicted."""
+        """Number of images predicted."""
         return sum(self.counts)
 
     @property
@@ -69,13 +69,13 @@ class Totals:
 
     @property
     def expected_macs(self) -> float | None:
-        """MACs of one image, in the mean; None without images."""
+        """Mean MACs per image; None without images."""
         if not self.images:
             return None
         return float(np.dot(self.counts, self.cumulative_macs)) / self.images
 
     def to_json(self) -> Json:
-        """What stands under `totals`."""
+        """The object `totals` of `--json`."""
         full, expected = self.cumulative_macs[-1], self.expected_macs
         return {
             "images": self.images,
@@ -96,14 +96,13 @@ class Totals:
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """How images are answered, apart from the model.
+    """Settings of a prediction.
 
-    threshold: θ for all early exits, in the place of the bundle's thresholds. pick: the target of a
-    stored point to use in their place; the bundle stays as it is. batch: how many images the
-    network is given at once. total: how many images there are, where it is known. runtime: what
-    computes; with ONNX Runtime, a bundle is exported first. passed: what was left out of folders
-    while the images were found. live: images arrive one by one: the model is opened before the
-    first one is waited for, and whatever has arrived is answered at once.
+    threshold: θ for all early exits instead of the bundle's thresholds. pick: target of a stored
+    point to use instead; the bundle does not change. batch: images per call of the network. total:
+    number of images, if known. runtime: with ONNX Runtime, a bundle is exported first. passed:
+    files that were skipped in folders. live: images arrive one by one. The model is opened before
+    the first one arrives, and each is answered without waiting for more.
     """
 
     threshold: str | None = None
@@ -122,52 +121,48 @@ def predict_images(
     write: Callable[[Rows], object],
     request: PredictRequest = PredictRequest(),
 ) -> Totals:
-    """Predict images as they are found, and hand the rows on as they are there.
+    """Predict images as they are found, and pass on the rows of each chunk.
 
     Args:
-        path: the bundle, or what was exported from it.
-        images: taken a little ahead of the rows, and no further.
+        path: the bundle or its export.
+        images: read only a little ahead of the rows.
         options: device, threads, observer.
-        write: is given the rows in the order of the images.
+        write: receives the rows in the order of the images.
         request: thresholds, batch, runtime.
 
     Raises:
-        BundleError: the model is unusable, or has no thresholds and none are given.
-        DataError: the paths lead to no file at all; nothing has been written then.
+        BundleError: the model is unusable, or there are no thresholds.
+        DataError: no path leads to a file. `write` has not been called then.
     """
-    lost: deque[Named] = deque()
-    files = _files(images, lost)
+    missing: deque[Named] = deque()
+    files = _files(images, missing)
     first = "" if request.live else next(files, None)
     if first is None:
-        raise _nothing(lost)
+        raise _no_images_error(missing)
     model = open_model(path, request.runtime, options)
-    chosen = choose(model, options, request.threshold, request.pick)
-    work = _Work(model.answering, chosen.rule, request, options)
+    chosen = choose_rule(model, options, request.threshold, request.pick)
+    work = _Prediction(model.answering, chosen.rule, request, options)
     options.observer.phase(TITLE)
     start = perf_counter()
     with closing(_decoded(chain([first], files), model.answering, request)) as chunks:
-        for some, found in chunks:
-            if some or lost:
-                write(work.rows(list(some), found, lost))
-    if lost:
-        write(work.rows([], None, lost))
+        for paths, decoded in chunks:
+            if paths or missing:
+                write(work.rows(list(paths), decoded, missing))
+    if missing:
+        write(work.rows([], None, missing))
     if not work.done:
-        raise _nothing(lost)
+        raise _no_images_error(missing)
     seconds = perf_counter() - start
     work.end()
     counts, macs = tuple(work.counts.tolist()), model.answering.cumulative_macs
     return Totals(chosen, counts, work.failed, seconds, macs, request.runtime)
 
 
-class _Work:
-    """The model's side, and what is counted of it."""
+class _Prediction:
+    """Predict chunks, and count exits and failures."""
 
     def __init__(
-        self,
-        answering: Answering,
-        rule: ExitRule,
-        request: PredictRequest,
-        options: Options,
+        self, answering: Answering, rule: ExitRule, request: PredictRequest, options: Options
     ) -> None:
         self.answering = answering
         self.counts = np.zeros(len(answering.cumulative_macs), dtype=np.int64)
@@ -177,12 +172,12 @@ class _Work:
 
     @property
     def done(self) -> int:
-        """Images and failures so far."""
+        """Number of images and failures so far."""
         return int(self.counts.sum()) + self.failed
 
-    def rows(self, paths: list[str], decoded: Decoded | None, lost: deque[Named]) -> Rows:
-        """Predict a chunk; `lost`, which is emptied, are paths that led to no file."""
-        failed = [lost.popleft() for _ in range(len(lost))]
+    def rows(self, paths: list[str], decoded: Decoded | None, missing: deque[Named]) -> Rows:
+        """Predict a chunk; report and empty `missing`, the paths that lead to no file."""
+        failed = [missing.popleft() for _ in range(len(missing))]
         predictions: list[Prediction] = []
         if decoded is not None:
             self.traits = self.traits.and_(decoded.traits)
@@ -202,7 +197,7 @@ class _Work:
         return Rows(paths, predictions, failed, self.answering.class_names, len(self.counts))
 
     def end(self) -> None:
-        """Report that all is done, what was left out, and what is odd about the pixels."""
+        """Complete the progress bar; report skipped files and doubtful pixels."""
         self._observer.progress(TITLE, self.done, self.done)
         if self._request.passed is not None:
             self._request.passed.show(self._observer)
@@ -213,41 +208,40 @@ class _Work:
         if not good:
             return []
         size = self.answering.image_size
-        # The bytes may be read only; torch wants memory that it could write to.
+        # A copy: torch wants writable memory, and the bytes can be read-only.
         pixels = torch.frombuffer(bytearray(decoded.pixels), dtype=torch.uint8)
         pixels = pixels.view(-1, size, size, 3)
         if len(good) < len(pixels):
             pixels = pixels[torch.tensor(good)]
-        found = self.answering.answer(pixels, self._rule, self._request.batch)
-        rows = rows_of(self.answering, found)
-        self.counts += np.bincount(found.exits.numpy(), minlength=len(self.counts))
-        return rows
+        predicted = self.answering.answer(pixels, self._rule, self._request.batch)
+        self.counts += np.bincount(predicted.exits.numpy(), minlength=len(self.counts))
+        return rows_of(self.answering, predicted)
 
 
 def _decoded(
     paths: Iterable[str], answering: Answering, request: PredictRequest
 ) -> Generator[tuple[Sequence[str], Decoded | None], None, None]:
-    wanted = answering.image_size, answering.rules
+    form = answering.image_size, answering.rules
     if request.live:
-        return decode_arrived(paths, wanted)
-    return decode_stream(paths, wanted, answering.batch_size(request.batch))
+        return decode_arrived(paths, form)
+    return decode_stream(paths, form, answering.batch_size(request.batch))
 
 
-def _files(images: Iterable[Named], lost: deque[Named]) -> Iterator[str]:
-    """Paths of files, "" where one is waited for; what leads to none is put aside until then."""
+def _files(images: Iterable[Named], missing: deque[Named]) -> Iterator[str]:
+    """Paths of files ("" while waiting for the next); paths without a file go to `missing`."""
     for named in images:
         if named.reason:
-            lost.append(named)
+            missing.append(named)
         else:
             yield named.path
 
 
-def _nothing(lost: deque[Named]) -> DataError:
-    listed = [f"  {brief(named.path) or repr('')}: {named.reason}" for named in list(lost)[:10]]
-    listed += [f"  ... and {len(lost) - 10} more"] if len(lost) > 10 else []
+def _no_images_error(missing: deque[Named]) -> DataError:
+    listed = [f"  {brief(named.path) or repr('')}: {named.reason}" for named in list(missing)[:10]]
+    listed += [f"  ... and {len(missing) - 10} more"] if len(missing) > 10 else []
     return DataError(
         "\n".join(["There is no image to predict.", *listed]),
         got="" if listed else "an empty list of paths",
         expected="image files, folders of them, patterns, or - for a list of paths on stdin",
-        hint="quote a pattern that erde is to expand: 'photos/**/*.jpg'",
+        hint="quote a pattern so that erde expands it: 'photos/**/*.jpg'",
     )

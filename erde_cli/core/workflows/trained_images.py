@@ -1,8 +1,6 @@
-"""Whether images can carry a promise: the network was not trained on them, and none is a copy."""
+"""Check that a promise can rest on images: none was trained on, and none is a copy."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 
@@ -13,46 +11,46 @@ from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.errors import BundleError
 from erde_cli.core.workflows.options import Options
 
-_NAMED = 3  # files in a message
+_LISTED = 3  # files in a message
 
 
 def check_not_trained_on(
     bundle: Bundle, dataset: Dataset, options: Options, *, promise: bool
 ) -> None:
-    """Warn where the network was trained on images of a folder, whatever their names are now.
+    """Warn if the network was trained on images of a folder; files are compared by content.
 
     Args:
-        bundle: of the network.
+        bundle: the network's bundle.
         dataset: the folder, opened.
         options: observer.
-        promise: whether a promise is to rest on these images.
+        promise: whether a promise will rest on these images.
 
     Raises:
-        BundleError: it was, or nobody knows, and a promise is asked for.
+        BundleError: with `promise`, the network was trained on some, or that cannot be determined.
     """
     source = dataset.source
     assert isinstance(source, FolderSource)  # noqa: S101
     try:
-        again = trained_on_again(bundle.path, bundle.document.trained_on, source.short_digests)
+        trained_on = trained_on_again(bundle.path, bundle.document.trained_on, source.short_digests)
     except BundleError as error:
         if promise:
             raise
-        options.observer.warning(f"{error.message} {source.root} may hold some of it.")
+        options.observer.warning(
+            f"{error.message} {source.root} may contain images it was trained on."
+        )
         return
-    if again is None:
-        again = np.full(len(source.paths), _lies_in_train(source.root, bundle.recipe.data.root))
-    count = int(again.sum())
-    if not count:
+    if trained_on is None or not trained_on.any():
         return
+    count = int(trained_on.sum())
     text = (
-        f"The network was trained on images of {source.root}: {count:,} of {len(again):,}. It is "
-        "surer of them than of others."
+        f"The network was trained on {count:,} of the {len(trained_on):,} images in {source.root}. "
+        "It is more certain of them than of new images."
     )
     if promise:
-        named = [source.paths[number] for number in np.flatnonzero(again)[:_NAMED]]
+        listed = [source.paths[number] for number in np.flatnonzero(trained_on)[:_LISTED]]
         raise BundleError(
             text,
-            got=", ".join(named) + ", ..." * (count > _NAMED),
+            got=", ".join(listed) + ", ..." * (count > _LISTED),
             expected="images that it was not trained on",
             hint="leave --data and --images out, or give another folder",
         )
@@ -60,21 +58,12 @@ def check_not_trained_on(
 
 
 def warn_of_copies(dataset: Dataset, options: Options) -> None:
-    """Warn where images of the calibration split are copies of others: a promise counts each."""
+    """Warn if calibration images are copies of others, since a promise counts each of them."""
     numbers, first = dataset.splits["calibration"], dataset.source.first_same
     copies = 0 if first is None else len(numbers) - len(np.unique(first[numbers]))
     if copies:
         options.observer.warning(
-            f"{copies:,} of the {len(numbers):,} images are copies of others, and a promise counts "
-            "each as an image of its own: it holds for images drawn one by one. Remove the copies"
+            f"{copies:,} of the {len(numbers):,} images are copies of others. A promise counts "
+            "every copy as a separate image, but holds only for independent images. Remove the "
+            "copies."
         )
-
-
-def _lies_in_train(folder: Path, root: str | None) -> bool:
-    """The same by the path alone, for bundles that do not say what they were trained on."""
-    if root is None:
-        return False
-    trained = Path(root).resolve()
-    if (trained / "train").is_dir():
-        trained /= "train"
-    return folder.resolve().is_relative_to(trained)

@@ -1,7 +1,6 @@
 """Which half chooses and which one tests."""
 
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from erde_cli.core.calibration.halves import halves
 from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.result import CalibrationResult
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.models.profile import Profile
 from erde_cli.core.thresholds.target import Risk
 from erde_cli.core.thresholds.targets import MaxRisk
 from erde_cli.core.thresholds.written import read_threshold
@@ -35,9 +33,8 @@ def images() -> Observations:
 def result_of(
     observations: Observations, target: MaxRisk
 ) -> tuple[CalibrationResult, CertificateDocument]:
-    profile = cast(Profile, None)
     seen = CalibrationObservations(
-        "fingerprint", observations, observations, None, (), HALF_A, HALF_B, profile, None
+        "fingerprint", observations, observations, None, (), HALF_A, HALF_B, None
     )
     found = certified(seen, target)
     assert found.certificate is not None
