@@ -43,7 +43,7 @@ from erde_cli.core.models.profile import profile_model
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.workflows.export import ExportRequest, export_loaded
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.timed_models import Timed, timed_in
+from erde_cli.core.workflows.timed_models import TimedModel, open_timed
 
 BATCHES = (1, 64)
 RUNTIMES: tuple[Runtime, ...] = ("onnx", "torch")
@@ -120,7 +120,7 @@ def compared(
 
 
 def milliseconds(
-    bench: Bench, timed: dict[Runtime, Timed], batch: int, repeats: int
+    bench: Bench, timed: dict[Runtime, TimedModel], batch: int, repeats: int
 ) -> dict[str, list[float]]:
     """Per image in each round: each runtime at the thresholds, and never leaving early.
 
@@ -164,9 +164,9 @@ def measured(bench: Bench, repeats: int) -> list[dict[str, Any]]:
     """Both runtimes at both batch sizes, in interleaved rounds."""
     bundle, _, options = bench
     calibration = bundle.require_thresholds()
-    opened = partial(timed_in, bundle=bundle, thresholds=calibration, options=options)
+    opened = partial(open_timed, bundle=bundle, thresholds=calibration, options=options)
     with opened("onnx") as onnx, opened("torch") as eager:
-        timed: dict[Runtime, Timed] = {"onnx": onnx, "torch": eager}
+        timed: dict[Runtime, TimedModel] = {"onnx": onnx, "torch": eager}
         return [
             row
             for batch in BATCHES

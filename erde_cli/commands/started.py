@@ -27,7 +27,7 @@ class Started:
         if self.folder is None:
             assert self.recipe is not None  # noqa: S101
             return self.recipe
-        from erde_cli.core.workflows.start import recipe_of_folder
+        from erde_cli.core.workflows.first_recipe import recipe_of_folder
 
         return recipe_of_folder(
             self.folder, self.run, self.overrides, self.seed, options, write=write

@@ -191,7 +191,7 @@ ALONE = [
             "without": "images", "beside": {f"images/{c}/0.png": png(ord(c)) for c in "ab"}}),
     )
 ] + [
-    folder("init: a file in the place", "images.yaml is there already", "--out other.yaml",
+    folder("init: a file in the place", "images.yaml already exists", "--out other.yaml",
            line="init images", beside={"images.yaml": "x"}),
     folder("init: a path that is no text", "UTF-8", line="init odd",
            prepare=lambda here: (here / "images").rename(here / "\udcff")

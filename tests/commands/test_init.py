@@ -82,7 +82,7 @@ def test_no_file_is_overwritten(photos: Path, cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "photos.yaml").write_text("mine")
     code, _, err = cli("init", "photos")
     assert code == 2
-    assert "photos.yaml is there already" in err
+    assert "photos.yaml already exists" in err
     assert "--out other.yaml" in err
     assert (tmp_path / "photos.yaml").read_text() == "mine"
 

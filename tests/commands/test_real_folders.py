@@ -299,7 +299,7 @@ def test_a_student_is_not_distilled_from_a_teacher_of_other_pixels(
     line = ["distill", messy / "mine.yaml", "--teacher", messy / "run/teacher", "--out", tmp_path]
     code, _, err = cli(*line, "--set", "data.transparent=black", "--set", "data.bit_depth=12")
     assert code == 2
-    assert "trained on other pixels" in err
+    assert "trained with other settings" in err
     assert "--set data.transparent=white --set data.bit_depth=16" in err
 
 

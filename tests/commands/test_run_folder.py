@@ -42,7 +42,7 @@ def test_a_folder_becomes_a_recipe_and_a_result_that_is_kept(
     assert load_recipe(str(recipe)).data.root == str(here / "photos")
     code, _, err = cli("run", "photos", *SHORT)
     assert code == 0, err
-    assert "from before" in err
+    assert "from an earlier run" in err
     assert err.count("nothing has changed, kept") == 4
     assert recipe.read_bytes() == written
     found = json_of("plan", "photos", *SHORT)

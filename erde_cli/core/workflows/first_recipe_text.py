@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 from erde_cli.core.recipe.starting_point import MOST_EPOCHS, SIZES, Choice, Machine
 
-_UNEVEN = 2  # times the images of another class, from which weights are worth a thought
-_COLUMN = 28  # where comments begin, if the line leaves room
+_UNEVEN = 2  # ratio of class sizes above which class weights are suggested
+_COLUMN = 28  # of comments, unless the line is longer
 
 _PIXELS = {
-    "unreadable": "some files are no readable image: they are left out, and named",
-    "bit_depth": "of grey images with more than 8 bits: no value needs more than these",
-    "frames": "some files hold several images: the first of each is used",
-    "transparent": "or black: what transparent pixels are laid on",
+    "unreadable": "some files are not readable images: they are skipped and listed",
+    "bit_depth": "of grey images with more than 8 bits: covers every value",
+    "frames": "some files contain several images: the first is used",
+    "transparent": "or black: background of transparent pixels",
 }
 _SCHEDULE = "schedule: one_cycle"
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What a folder's images are, and how they are split.
+class FolderSummary:
+    """A folder's images and their splits.
 
-    train: images, once the other splits are carved out. side: usual shorter side in pixels.
-    shapes: width and height, the most frequent first. grey: share of the images. smallest, largest:
-    images of that class, and its name. The fractions are None where a split has its own folder.
+    train: number of train images. side: median of the shorter side in pixels. shapes: (width,
+    height) with counts, most frequent first. grey: share of grey images. smallest, largest: images
+    and name of the smallest and largest class. The fractions are None if the split has a folder.
     """
 
     images: int
@@ -44,7 +44,7 @@ class Looks:
 def recipe_text(
     root: str,
     name: str,
-    looks: Looks,
+    summary: FolderSummary,
     choice: Choice,
     machine: Machine,
     minutes: float,
@@ -53,28 +53,28 @@ def recipe_text(
     """Write a recipe as YAML.
 
     Args:
-        root: the folder of the images, as the recipe names it.
+        root: folder of the images, as written in the recipe.
         name: of the run.
-        looks: what the images are.
-        choice: sizes and epochs.
-        machine: that they were chosen for.
-        minutes: that they were chosen for.
-        pixels: keys of the data section that say how files become pixels.
+        summary: of the images.
+        choice: networks, sizes and epochs.
+        machine: for which they were chosen.
+        minutes: for which they were chosen.
+        pixels: keys of the data section for reading files.
     """
-    images = f"{looks.images:,} images of {looks.classes} classes"
+    images = f"{summary.images:,} images of {summary.classes} classes"
     lines = [
-        f"# {images}: {_shapes(looks)}, {_colours(looks)}",
+        f"# {images}: {_shapes(summary)}, {_colours(summary)}",
         f"# Chosen by erde init for {_minutes(minutes)} on {machine}, from a fixed table.",
-        "# Change what you like; every key: erde recipes schema, or docs/recipes.md.",
+        "# Edit it as you like. All keys: erde recipes schema, or docs/recipes.md.",
         "",
         f"name: {_quoted(name)}",
         _line("seed: 1", "the same seed gives the same networks on the same machine"),
         "",
-        *_data(root, looks, choice, pixels),
+        *_data(root, summary, choice, pixels),
         "",
         *_networks(choice),
         "",
-        *_training(looks, choice),
+        *_training(summary, choice),
         "",
         "calibration:",
         _line("  max_drop: 1", "accuracy points below the student's own last exit"),
@@ -82,34 +82,36 @@ def recipe_text(
     return "\n".join(lines) + "\n"
 
 
-def _data(root: str, looks: Looks, choice: Choice, pixels: Mapping[str, str | int]) -> list[str]:
+def _data(
+    root: str, summary: FolderSummary, choice: Choice, pixels: Mapping[str, str | int]
+) -> list[str]:
     return [
         "data:",
         "  dataset: imagefolder",
         _line(f"  root: {_quoted(root)}", "relative to this file" * (root[0] != "/")),
-        _line(f"  image_size: {choice.image_size}", _size(looks, choice)),
-        *_fractions(looks),
+        _line(f"  image_size: {choice.image_size}", _size(summary, choice)),
+        *_fractions(summary),
         *(_line(f"  {key}: {value}", _PIXELS[key]) for key, value in pixels.items()),
         "  augmentation:",
         _line(f"    crop: {choice.image_size // 8}", "pixels of padding: an eighth of the side"),
-        _line("    flip: true", "false where left and right matter, as in text"),
+        _line("    flip: true", "set to false if left and right differ, as in text"),
     ]
 
 
 def _networks(choice: Choice) -> list[str]:
     return [
-        _line("teacher:", f"{choice.pair.name}: the largest of the table that trains in the time"),
+        _line("teacher:", f"{choice.pair.name}: the largest in the table that trains in the time"),
         *_network(choice.pair.teacher),
-        _line("  exits: 3", "with the last, evenly spaced in multiply-adds"),
+        _line("  exits: 3", "including the last, evenly spaced in multiply-adds"),
         "",
         _line("student:", "what runs on the device"),
         *_network(choice.pair.student),
         "  exits: 3",
-        _line("  exit_weights: [1, 2, 3]", "the deeper, the more (docs/evidence.md)"),
+        _line("  exit_weights: [1, 2, 3]", "deeper exits count more (docs/evidence.md)"),
     ]
 
 
-def _training(looks: Looks, choice: Choice) -> list[str]:
+def _training(summary: FolderSummary, choice: Choice) -> list[str]:
     rate = 0.1 * choice.batch_size / 64
     return [
         "distillation:",
@@ -120,12 +122,12 @@ def _training(looks: Looks, choice: Choice) -> list[str]:
         _line("training:", _epochs(choice)),
         f"  teacher: {_settings(choice, rate)}",
         f"  student: {_settings(choice, 2 * rate)}",
-        *_weights(looks),
+        *_weights(summary),
     ]
 
 
 def _quoted(text: str) -> str:
-    """A text as YAML takes it, whatever is in it."""
+    """Any text as a YAML string."""
     return json.dumps(text, ensure_ascii=False)
 
 
@@ -133,35 +135,35 @@ def _line(text: str, reason: str) -> str:
     return f"{text:<{_COLUMN}} # {reason}" if reason else text
 
 
-def _shapes(looks: Looks) -> str:
-    (width, height), _ = looks.shapes[0]
-    if len(looks.shapes) == 1:
+def _shapes(summary: FolderSummary) -> str:
+    (width, height), _ = summary.shapes[0]
+    if len(summary.shapes) == 1:
         return f"{width} x {height} pixels"
-    return f"of several sizes, the shorter side usually {looks.side:g} pixels"
+    return f"of several sizes, the shorter side usually {summary.side:g} pixels"
 
 
-def _colours(looks: Looks) -> str:
-    if looks.grey in (0, 1):
-        return "grey" if looks.grey else "in colour"
-    return f"{100 * looks.grey:.0f} % grey"
+def _colours(summary: FolderSummary) -> str:
+    if summary.grey in (0, 1):
+        return "grey" if summary.grey else "in colour"
+    return f"{100 * summary.grey:.0f} % grey"
 
 
-def _size(looks: Looks, choice: Choice) -> str:
-    if choice.image_size > looks.side:
-        return f"the images have {looks.side:g}: small ones train better a little larger"
-    if choice.image_size == looks.side:
-        return "as the images are"
-    why = "the largest of the table" if choice.image_size == SIZES[-1] else "what the time allows"
-    return f"every image is resized to this side: {why}"
+def _size(summary: FolderSummary, choice: Choice) -> str:
+    if choice.image_size > summary.side:
+        return f"the images have {summary.side:g}: small images train better when enlarged"
+    if choice.image_size == summary.side:
+        return "the size of the images"
+    why = "the largest in the table" if choice.image_size == SIZES[-1] else "what the time allows"
+    return f"side of the resized images: {why}"
 
 
-def _fractions(looks: Looks) -> list[str]:
+def _fractions(summary: FolderSummary) -> list[str]:
     lines = []
-    if looks.calibration_fraction is not None:
-        text = f"  calibration_fraction: {looks.calibration_fraction:g}"
+    if summary.calibration_fraction is not None:
+        text = f"  calibration_fraction: {summary.calibration_fraction:g}"
         lines.append(_line(text, "of train; there is no folder valid/"))
-    if looks.test_fraction is not None:
-        text = f"  test_fraction: {looks.test_fraction:g}"
+    if summary.test_fraction is not None:
+        text = f"  test_fraction: {summary.test_fraction:g}"
         lines.append(_line(text, "of all; there is no folder test/"))
     return lines
 
@@ -172,10 +174,10 @@ def _network(keys: str) -> list[str]:
 
 def _epochs(choice: Choice) -> str:
     if choice.epochs < choice.wanted:
-        return f"there is time for {choice.epochs} epochs; {choice.wanted} would be enough"
+        return f"the time allows {choice.epochs} epochs; {choice.wanted} would be enough"
     if choice.epochs == MOST_EPOCHS:
-        return f"{MOST_EPOCHS} epochs: more would bring little"
-    return f"as many epochs as there is time for; {choice.wanted} would be enough"
+        return f"{MOST_EPOCHS} epochs: more would improve little"
+    return f"as many epochs as the time allows; {choice.wanted} would be enough"
 
 
 def _minutes(minutes: float) -> str:
@@ -189,10 +191,9 @@ def _settings(choice: Choice, rate: float) -> str:
     )
 
 
-def _weights(looks: Looks) -> list[str]:
-    (few, rare), (many, frequent) = looks.smallest, looks.largest
+def _weights(summary: FolderSummary) -> list[str]:
+    (few, rare), (many, frequent) = summary.smallest, summary.largest
     if many <= _UNEVEN * few:
         return []
-    names = f"{_quoted(frequent)} has {many:,} images, "
-    names += f"{_quoted(rare)} {few:,}"
-    return [f"  # {names}: class_weights: balanced would weigh the rare ones more"]
+    sizes = f"{_quoted(frequent)} has {many:,} images, {_quoted(rare)} {few:,}"
+    return [f"  # {sizes}: class_weights: balanced would give rare classes more weight"]

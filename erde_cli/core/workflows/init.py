@@ -1,4 +1,4 @@
-"""`erde init`: a recipe for a folder of images, and what it comes to on this machine."""
+"""`erde init`: write a recipe for a folder of images, and plan its run on this machine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.run_folders import default_run
 
-_SLOWER = 1.25  # times the minutes, from which a warning is shown
+_SLOWER = 1.25  # planned time over the limit above which a warning is shown
 
 
 @dataclass(frozen=True)
 class FirstRecipeWritten:
-    """A recipe that was written, and its plan."""
+    """A written recipe, and the plan of its run."""
 
     path: Path
     plan: Plan
@@ -40,26 +40,27 @@ def write_first_recipe(
 
     Args:
         folder: of the images.
-        out: the recipe to write; None: named after the folder, in the current one.
-        minutes: that the run may take.
+        out: path of the recipe; None: named after the folder, in the current folder.
+        minutes: limit for the run.
         options: device, threads, observer.
 
     Raises:
         InputError: the file exists, or cannot be written.
-        DataError: the folder is none of classes.
+        DataError: the folder has no class folders.
     """
     path = out or Path(name_of(folder.resolve().name) + ".yaml")
     _refuse_existing(path, folder)
-    found = first_recipe(folder, path, name_of(path.stem), minutes, options)
-    show_images(found.dataset, options)
+    first = first_recipe(folder, path, name_of(path.stem), minutes, options)
+    show_images(first.dataset, options)
     options.observer.phase("Timing a few steps")
-    networks = Networks(found.recipe, default_run(found.recipe), found.dataset)
+    networks = Networks(first.recipe, default_run(first.recipe), first.dataset)
     plan = plan_run(networks, options, force=True)
-    write_text(path, found.text)
+    write_text(path, first.text)
     if plan.total > _SLOWER * 60 * minutes:
         options.observer.warning(
-            f"This machine is slower than the table, now or ever: about {duration(plan.total)} for "
-            f"{minutes:g} minutes. Where it is busy, wait; for less, choose fewer --minutes"
+            f"This machine is slower than the table assumes: the run will take about "
+            f"{duration(plan.total)}, not {minutes:g} minutes. If it is busy, wait until it is "
+            "idle. For a shorter run, choose fewer --minutes."
         )
     return FirstRecipeWritten(path, plan)
 
@@ -67,7 +68,7 @@ def write_first_recipe(
 def _refuse_existing(path: Path, folder: Path) -> None:
     if path.exists() or path.is_symlink():
         raise InputError(
-            f"{path} is there already.",
-            expected="a file that does not exist: nothing is overwritten",
+            f"{path} already exists.",
+            expected="a path that does not exist; nothing is overwritten",
             hint=f"name another: erde init {quote(str(folder))} --out other.yaml",
         )

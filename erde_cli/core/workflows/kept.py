@@ -1,4 +1,4 @@
-"""What of an earlier run still holds: each network, the thresholds, the evaluation."""
+"""Results of an earlier run that are still valid: networks, thresholds, evaluation."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PRECISION: Precision = "float32"  # of inference, in a whole run
 
 
 class Networks:
-    """Teacher and student of a run: each digest is computed, and each bundle loaded, once.
+    """Teacher and student of a run: digests are computed, and bundles loaded, only once.
 
-    What a phase trains is put here, and is what the phases after it are given.
+    A phase adds the network it trains with `put`; later phases get it from `kept`.
     """
 
     def __init__(self, recipe: Recipe, run: Path, dataset: Dataset) -> None:
@@ -34,7 +34,7 @@ class Networks:
         self._bundles: dict[Role, Bundle | None] = {}
 
     def digest(self, role: Role) -> str | None:
-        """Digest of all that decides a network; None for a student whose teacher is not there yet.
+        """Digest of all inputs of a network; None for a student without its teacher yet.
 
         Raises:
             BundleError: the student's teacher is damaged.
@@ -51,10 +51,10 @@ class Networks:
         return self._digests[role]
 
     def kept(self, role: Role) -> Bundle | None:
-        """The network, where it is there and is what this recipe trains.
+        """The network, if it exists and was made from the inputs of this recipe.
 
         Raises:
-            BundleError: it is damaged.
+            BundleError: the bundle is damaged.
         """
         if role not in self._bundles:
             digest = self.digest(role)
@@ -64,16 +64,12 @@ class Networks:
         return self._bundles[role]
 
     def put(self, role: Role, bundle: Bundle) -> None:
-        """Take what has just been trained."""
+        """Add a network that was just trained."""
         self._bundles[role] = bundle
 
 
 def _load(path: Path, digest: str) -> Bundle | None:
-    """The bundle at a path, where it was made from these inputs.
-
-    Raises:
-        BundleError: it is damaged.
-    """
+    """The bundle at a path; None if it does not exist or was made from other inputs."""
     if not (path / DOCUMENT).is_file():
         return None
     try:
@@ -83,13 +79,13 @@ def _load(path: Path, digest: str) -> Bundle | None:
             error.message,
             got=error.got,
             expected=error.expected,
-            hint="copy the folder again, or make it again with --force",
+            hint="copy the folder again, or train again with --force",
         ) from error
     return bundle if bundle.document.inputs_digest == digest else None
 
 
 def kept_phases(networks: Networks) -> list[str]:
-    """Phases that a run of this recipe would keep, in their order.
+    """Phases that a run of this recipe would keep, in order.
 
     Raises:
         BundleError: a bundle is damaged.
@@ -106,20 +102,22 @@ def kept_phases(networks: Networks) -> list[str]:
     return phases
 
 
-def kept_thresholds(recipe: Recipe, dataset: Dataset, found: ThresholdsDocument | None) -> bool:
-    """Whether thresholds were chosen for this recipe's target, on these images, in this way."""
+def kept_thresholds(
+    recipe: Recipe, dataset: Dataset, thresholds: ThresholdsDocument | None
+) -> bool:
+    """Whether thresholds were chosen with this recipe's settings on these images."""
     return (
-        found is not None
-        and found.target == TargetDocument.of(target_of(recipe.calibration))
-        and found.split_fingerprint == dataset.fingerprint
-        and found.precision == PRECISION
-        and found.criterion == ENTROPY.name
-        and (found.temperatures is not None) == recipe.calibration.temperature
+        thresholds is not None
+        and thresholds.target == TargetDocument.of(target_of(recipe.calibration))
+        and thresholds.split_fingerprint == dataset.fingerprint
+        and thresholds.precision == PRECISION
+        and thresholds.criterion == ENTROPY.name
+        and (thresholds.temperatures is not None) == recipe.calibration.temperature
     )
 
 
 def evaluated_digest(teacher: Bundle, student: Bundle) -> str:
-    """Digest of what an evaluation depends on, besides the images."""
+    """Digest of everything that an evaluation depends on, except the images."""
     thresholds = student.thresholds()
     return digest_of(
         {

@@ -1,4 +1,4 @@
-"""`erde profile --latency`: time and memory of a bundle on its own calibration images."""
+"""`erde profile --latency`: latency and memory of a bundle on its calibration split."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.document import WEIGHTS
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
@@ -25,16 +25,16 @@ from erde_cli.core.randomness import permutation
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.timed_models import Timed, timed_in
+from erde_cli.core.workflows.timed_models import TimedModel, open_timed
 
 BATCHES = (1, 32, 256)
-_CALLS, _IMAGES = 256, 1024  # of a routed pass, at most
-_PIXELS = _CALLS * 224**2  # of the images of a pass: 150 MB as float32
+_CALLS, _IMAGES = 256, 1024  # limits of one routed pass
+_PIXELS = _CALLS * 224**2  # limit of one routed pass: 150 MB as float32
 
 
 @dataclass(frozen=True)
 class LatencyRequest:
-    """Batch sizes and rounds to measure, picture's folder (None: the bundle's), what computes."""
+    """Batch sizes, rounds, folder of the picture (None: in the bundle), and runtime."""
 
     batches: Sequence[int] = BATCHES
     repeats: int = ROUNDS
@@ -44,7 +44,7 @@ class LatencyRequest:
 
 @dataclass(frozen=True)
 class MeasuredBatch:
-    """One batch size: times, different images behind them, peak bytes (None: not known)."""
+    """One batch size: latencies, number of distinct images, peak bytes (None: unknown)."""
 
     latency: BatchLatency
     distinct_images: int
@@ -53,9 +53,9 @@ class MeasuredBatch:
 
 @dataclass(frozen=True)
 class MeasuredLatency:
-    """A bundle's times, memory and accuracy of each exit on its calibration split.
+    """Latency, memory, and accuracy of each exit on the calibration split.
 
-    picture: None where it could not be drawn.
+    calibrated_rates: exit rates found by calibration. picture: None if it could not be drawn.
     """
 
     runtime: Runtime
@@ -78,7 +78,7 @@ class MeasuredLatency:
 
     @property
     def costs(self) -> list[LatencyCosts]:
-        """What the verdict compares, round by round; empty without thresholds."""
+        """Latencies for the verdict, one entry per batch size; empty without thresholds."""
         return [
             LatencyCosts(
                 one.latency.batch,
@@ -90,7 +90,7 @@ class MeasuredLatency:
         ]
 
     def calibrated(self, one: MeasuredBatch) -> float | None:
-        """Expected ms per image at the exit mix that calibration found; None without thresholds."""
+        """Expected ms per image at the calibrated exit rates; None without thresholds."""
         if self.calibrated_rates is None:
             return None
         medians = [timing.median for timing in one.latency.exits]
@@ -122,25 +122,25 @@ def measure_bundle(
     request: LatencyRequest,
     options: Options,
 ) -> MeasuredLatency:
-    """Measure a bundle in the precision of its thresholds, and draw the picture.
+    """Measure a bundle in the precision of its thresholds; draw a picture.
 
     Raises:
-        BundleError: its images are no longer the same, or it cannot be exported for its runtime.
+        BundleError: its images have changed, or it cannot be exported for the runtime.
         DataError: its images are missing.
     """
     store = load_split(dataset_of(bundle, options), "calibration", options)
-    with timed_in(request.runtime, bundle, thresholds, options) as timed:
+    with open_timed(request.runtime, bundle, thresholds, options) as timed:
         values = thresholds.values if thresholds else None
         batches = [
             _measure_batch(timed, store, batch, values, request.repeats, options)
             for batch in request.batches
         ]
     options.observer.phase("Evaluating every exit on the calibration split")
-    # By torch in any case: an export that answered otherwise would not have been kept.
+    # Always in torch: an export is kept only if it answers as torch does.
     context = options.inference_context(timed.context.precision)
     model = ready(bundle.model, context)
     accuracy = answer_all(model, store, bundle.normalisation, context).accuracy
-    found = MeasuredLatency(
+    measured = MeasuredLatency(
         request.runtime,
         timed.context,
         request.repeats,
@@ -151,12 +151,12 @@ def measure_bundle(
         thresholds.exit_rates if thresholds else None,
     )
     path = (request.out or bundle.path / "profile") / "profile.png"
-    picture = _picture(found, bundle, profile, thresholds)
-    return replace(found, picture=draw_profile(path, picture, options.observer))
+    picture = _picture(measured, bundle, profile, thresholds)
+    return replace(measured, picture=draw_profile(path, picture, options.observer))
 
 
 def _measure_batch(
-    timed: Timed,
+    timed: TimedModel,
     store: ImageStore,
     batch: int,
     thresholds: list[float] | None,
@@ -167,7 +167,7 @@ def _measure_batch(
     options.observer.phase(f"Measuring latency at batch {batch}")
     places = image_places(len(store), store.images.shape[2], batch)
     images = timed.images(timed.context.to_device(store.take(places)))
-    found = measure_runs(
+    latency = measure_runs(
         runs,
         images,
         batch,
@@ -176,19 +176,24 @@ def _measure_batch(
         autocast=timed.context.autocast,
         tell=partial(options.observer.progress, f"Rounds at batch {batch}"),
     )
-    if not found.increasing:
+    if not latency.increasing:
         options.observer.warning(
-            f"At batch {batch} a later exit came out faster than one before it: the machine is "
-            "restless, or the stage takes next to nothing. More --repeats tell."
+            f"At batch {batch} a later exit was faster than an earlier one. Either the measurement "
+            "is noisy, or the stage between them costs almost nothing. Increase --repeats."
         )
     peak = timed.peak_bytes(images[:batch])
-    return MeasuredBatch(found, min(len(store), len(places)), peak)
+    return MeasuredBatch(latency, min(len(store), len(places)), peak)
 
 
-def image_places(count: int, side: int, batch: int) -> NDArray[np.int64]:
-    """Places in a split of the images of one routed pass: whole batches, always the same ones.
+def image_places(count: int, side: int, batch: int) -> IntArray:
+    """Positions in a split of the images of one routed pass: whole batches, always the same.
 
-    At batch 1 they are 256 at most. Where a split has fewer images than a batch, they come again.
+    At most 256 at batch 1. Images repeat if the split is smaller than a batch.
+
+    Args:
+        count: images in the split.
+        side: of an image, in pixels.
+        batch: batch size.
     """
     most = min(count, _CALLS * batch, _IMAGES, _PIXELS // side**2)
     wanted = max(1, most // batch) * batch
@@ -196,49 +201,52 @@ def image_places(count: int, side: int, batch: int) -> NDArray[np.int64]:
 
 
 def _picture(
-    found: MeasuredLatency, bundle: Bundle, profile: Profile, thresholds: ThresholdsDocument | None
+    measured: MeasuredLatency,
+    bundle: Bundle,
+    profile: Profile,
+    thresholds: ThresholdsDocument | None,
 ) -> ProfilePicture:
     return ProfilePicture(
-        f"{bundle.document.recipe.get('name', '')}: cost of each exit ({found.where})",
+        f"{bundle.document.recipe.get('name', '')}: cost of each exit ({measured.where})",
         profile.cumulative_macs,
         profile.static_macs_of_exits,
         thresholds.expected_macs if thresholds else None,
-        [one.latency for one in found.batches],
+        [one.latency for one in measured.batches],
     )
 
 
 def _batch_to_json(one: MeasuredBatch, profile: Profile, calibrated: float | None) -> Json:
-    found = one.latency
-    shares = found.shares(profile.cumulative_macs)
-    end = found.end_to_end
+    latency = one.latency
+    shares = latency.shares(profile.cumulative_macs)
+    end = latency.end_to_end
     mix: Json | None = None
     if shares is not None and end is not None:
         mix = {
             "exit_rates": list(end.exit_rates),
             "calibrated_ms": calibrated,
-            "expected_ms": found.expected,
+            "expected_ms": latency.expected,
             "end_to_end_ms": end.mean,
             "over_static": list(end.over_static),
-            "end_to_end": _timing_to_json(end.timing, found.batch),
+            "end_to_end": _timing_to_json(end.timing, latency.batch),
             "macs_share": shares.macs,
             "expected_share": shares.expected,
             "end_to_end_share": shares.end_to_end,
             "ratio": shares.ratio,
         }
     return {
-        "batch": found.batch,
-        "images": found.images,
+        "batch": latency.batch,
+        "images": latency.images,
         "distinct_images": one.distinct_images,
-        "exits": [_exit_to_json(index, timing, found) for index, timing in enumerate(found.exits)],
-        "increasing": found.increasing,
+        "exits": [_exit_to_json(exit_, latency) for exit_ in range(len(latency.exits))],
+        "increasing": latency.increasing,
         "mix": mix,
         "peak_bytes": one.peak_bytes,
     }
 
 
-def _exit_to_json(index: int, timing: Timing, found: BatchLatency) -> Json:
-    static = _timing_to_json(found.static[index], found.batch)
-    return {"exit": index, **_timing_to_json(timing, found.batch), "static": static}
+def _exit_to_json(exit_: int, latency: BatchLatency) -> Json:
+    static = _timing_to_json(latency.static[exit_], latency.batch)
+    return {"exit": exit_, **_timing_to_json(latency.exits[exit_], latency.batch), "static": static}
 
 
 def _timing_to_json(timing: Timing, batch: int) -> Json:

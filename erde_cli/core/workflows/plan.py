@@ -1,4 +1,4 @@
-"""`erde plan`: what a run will do and how long it will take, before anything is trained."""
+"""`erde plan`: the phases of a run and their duration, before anything is trained."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.kept import PHASES, Networks, kept_phases
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.planned_training import Measured, PlannedTraining
+from erde_cli.core.workflows.planned_training import PlanMeasurements, PlannedTraining
 
-# Seconds that hardly depend on images and networks, on one core of 2024: imports and the plan
-# itself, a search for thresholds, tables and pictures.
+# Seconds on one core of 2024, nearly independent of images and networks: imports and the plan
+# itself; the search for thresholds; tables and pictures.
 _START, _SEARCH, _PICTURES = 4.0, 0.7, 3.0
-_STATES = 2  # checkpoints of a training under way
-_IN_STATE, _IN_BUNDLE = 8, 4  # bytes of a parameter: with its momentum, and without
+_STATES = 2  # checkpoints of an unfinished training
+_IN_STATE, _IN_BUNDLE = 8, 4  # bytes per parameter: with momentum, and without
 _FILES = 2_000_000  # bytes of logs, tables and pictures
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do on this machine.
+    """Estimates for a run on this machine.
 
-    seconds: of each phase, 0 where it is kept. memory_bytes: the most that was held while a few
-    steps were trained. disk_bytes: the most that the run folder will hold.
+    seconds: of each phase; 0 for a kept phase. memory_bytes: peak while a few steps were trained.
     """
 
     recipe: Recipe
@@ -47,23 +46,23 @@ class Plan:
 
     @property
     def total(self) -> float:
-        """Seconds of all that is left to do, the start included."""
+        """Seconds of all remaining phases and the start."""
         return _START + sum(self.seconds.values()) if len(self.kept) < len(PHASES) else 0.0
 
     @property
     def disk_bytes(self) -> int:
-        """Bytes of both bundles, of the larger training's checkpoints, and of kept logits."""
+        """Peak bytes of the run folder: both bundles and the checkpoints of the larger training."""
         parameters = {role: one.profile.parameters for role, one in self.roles.items()}
         trained = [parameters[role] for role, one in self.roles.items() if not one.kept]
         states = _STATES * _IN_STATE * max(trained, default=0)
         return _FILES + _IN_BUNDLE * sum(parameters.values()) + states
 
     def after(self, phase: str) -> float:
-        """Seconds of all that comes after a phase."""
+        """Seconds of all later phases."""
         return sum(self.seconds[later] for later in PHASES[PHASES.index(phase) + 1 :])
 
     def in_short(self) -> str:
-        """The plan in a line."""
+        """The plan in one line."""
         parts = [
             f"{role} {one.epochs_left:,.0f} epochs of {duration(one.seconds_per_epoch)}"
             for role, one in self.roles.items()
@@ -91,23 +90,23 @@ class Plan:
 
 
 def plan_run(networks: Networks, options: Options, *, force: bool = False) -> Plan:
-    """Work out what `erde run` would do; trains a few steps of what it would train, writes nothing.
+    """Estimate a run: train and time a few steps of each network to be trained; write nothing.
 
     Args:
-        networks: of the recipe; its run folder perhaps has something from an earlier run.
+        networks: of the recipe and its run folder.
         options: device, threads, observer.
-        force: plan for a folder that another recipe made as well.
+        force: accept a folder that belongs to another recipe.
 
     Raises:
-        BundleError: what an earlier run left is damaged.
-        RunError: the folder was made by another recipe, and `force` is not set.
+        BundleError: a bundle of an earlier run is damaged.
+        RunError: the folder belongs to another recipe, and `force` is not set.
     """
     recipe, run, dataset = networks.recipe, networks.run, networks.dataset
     if not force:
         Journal(run, recipe).refuse_other_recipe()
     kept = kept_phases(networks)
-    measured = Measured(networks, options, kept)
-    roles = {role: measured.training(role) for role in ROLES}
+    measurements = PlanMeasurements(networks, options, kept)
+    roles = {role: measurements.training(role) for role in ROLES}
     context = options.context(recipe.training.student.precision)
     return Plan(
         recipe,
@@ -115,21 +114,24 @@ def plan_run(networks: Networks, options: Options, *, force: bool = False) -> Pl
         context,
         summarise(dataset).to_json(),
         roles,
-        _seconds(kept, roles, measured, dataset),
+        _seconds(kept, roles, measurements, dataset),
         kept,
         _memory_held(),
     )
 
 
 def _seconds(
-    kept: list[str], roles: dict[Role, PlannedTraining], measured: Measured, dataset: Dataset
+    kept: list[str],
+    roles: dict[Role, PlannedTraining],
+    measurements: PlanMeasurements,
+    dataset: Dataset,
 ) -> dict[str, float]:
     seconds = dict.fromkeys(PHASES, 0.0)
     for role, one in roles.items():
         seconds[role] = one.seconds
     if "evaluation" in kept:
         return seconds
-    answers = {role: measured.seconds_per_answer(role) for role in ROLES}
+    answers = {role: measurements.answer_seconds(role) for role in ROLES}
     if "calibration" not in kept:
         images = len(dataset.splits["calibration"])
         seconds["calibration"] = _SEARCH + images * answers["student"]
@@ -138,7 +140,7 @@ def _seconds(
 
 
 def _memory_held() -> int:
-    """The most memory that this process has held so far, and that it holds on an accelerator."""
+    """Peak bytes of this process so far, in memory and on an accelerator."""
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     on_device = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     return held * (1 if sys.platform == "darwin" else 1024) + on_device

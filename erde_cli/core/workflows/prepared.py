@@ -1,4 +1,4 @@
-"""A network of a recipe before its first step: fresh weights, batches, and its objective."""
+"""A recipe's network before its first training step: weights, batches, objective."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from erde_cli.core.training.losses import distillation_terms, label_terms
 from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 
-_FITTED_ON = 5000 * 32**2  # pixels, as in airbench
+_FITTED_ON = 5000 * 32**2  # pixels of the images that layers are fitted to, as in airbench
 Logits = Callable[[Batch], Tensor]  # of a teacher, float32 [batch, exits, classes]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network with fresh weights, and all that its steps need; `seed` is its own."""
+    """A network with initial weights, and everything for its steps; `seed` is the network's."""
 
     architecture: Architecture
     settings: Training
@@ -47,17 +47,17 @@ class Prepared:
 
     @property
     def normalisation(self) -> Normalisation:
-        """Of the train images."""
+        """Normalisation of the train images."""
         return self.batches.normalisation
 
 
 def settings_of(recipe: Recipe, role: Role) -> Training:
-    """How a recipe trains one of its networks."""
+    """Training settings of one of a recipe's networks."""
     return recipe.training.teacher if role == "teacher" else recipe.training.student
 
 
 def network_of(recipe: Recipe, role: Role) -> Network:
-    """One of a recipe's networks."""
+    """Network section of one of a recipe's networks."""
     return recipe.teacher if role == "teacher" else recipe.student
 
 
@@ -70,17 +70,16 @@ def prepare(
     teacher: Callable[[Batches, int], Logits] | None = None,
     normalisation: Normalisation | None = None,
 ) -> Prepared:
-    """Make ready to train one of a recipe's networks.
+    """Prepare one of a recipe's networks for training.
 
     Args:
         recipe: the recipe.
-        role: which of its networks.
+        role: teacher or student.
         dataset: the recipe's images.
-        train: the train split, decoded.
+        train: the decoded train split.
         context: device and precision of the training.
-        teacher: gives the teacher's logits, from the student's batches and its seed; None: there is
-            no teacher.
-        normalisation: of the train images, where it is known.
+        teacher: makes the teacher's logits from the student's batches and seed; None: no teacher.
+        normalisation: of the train images; None: computed.
 
     Raises:
         InputError: the network cannot be built.
@@ -90,7 +89,7 @@ def prepare(
     architecture = resolve_architecture(
         network_of(recipe, role), len(dataset.class_names), recipe.data.image_size
     )
-    # Teacher and student draw apart, so that neither depends on how long the other was trained.
+    # Separate seeds: neither network depends on how long the other was trained.
     seed = derive_seed(recipe.seed, role)
     model = build_model(architecture, derive_seed(seed, "weights"))
     for layer in fitted_layers(model):
@@ -124,15 +123,15 @@ def objective_of(
     teacher: Logits | None,
     class_weights: Tensor | None = None,
 ) -> Objective:
-    """What one of a recipe's networks is trained for: labels, or labels and a teacher.
+    """Objective of one of a recipe's networks: labels, and a teacher's logits if it has one.
 
     Args:
         recipe: the recipe.
-        role: which of its networks.
-        seed: the network's own.
+        role: teacher or student.
+        seed: the network's seed.
         context: device and precision of the training.
-        teacher: gives the teacher's logits; None: there is no teacher.
-        class_weights: float32 [classes], on the device.
+        teacher: the teacher's logits; None: no teacher.
+        class_weights: float32 [classes], on the device; None: all classes count the same.
     """
     network = network_of(recipe, role)
     exits = torch.tensor(network.exit_weights or [1.0] * network.exit_count)
@@ -145,7 +144,7 @@ def objective_of(
 
 
 def _some_images(train: ImageStore, normalisation: Normalisation) -> Tensor:
-    """Images from all over the train split, normalised, float32 [n, 3, height, width]."""
+    """Evenly spaced train images, normalised, float32 [n, 3, height, width]."""
     height, width = train.images.shape[1:3]
     most = max(1, _FITTED_ON // (height * width))
     places = np.arange(0, len(train), max(1, math.ceil(len(train) / most)))
@@ -154,6 +153,6 @@ def _some_images(train: ImageStore, normalisation: Normalisation) -> Tensor:
 
 
 def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:
-    wanted = recipe.data.augmentation
+    settings = recipe.data.augmentation
     red, green, blue = (round(255 * value) for value in normalisation.mean)
-    return AugmentationPlan(wanted.crop, recipe.data.flips, wanted.cutout, (red, green, blue))
+    return AugmentationPlan(settings.crop, recipe.data.flips, settings.cutout, (red, green, blue))

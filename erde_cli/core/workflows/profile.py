@@ -1,4 +1,4 @@
-"""`erde profile`: what every exit of a bundle costs, and whether early exit pays."""
+"""`erde profile`: cost of every exit of a bundle, and whether early exit pays."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from erde_cli.core.workflows.options import Options
 
 @dataclass(frozen=True)
 class Profiled:
-    """Costs of a bundle's exits; expected MACs under its thresholds, where it has any.
+    """Costs of a bundle's exits, and expected MACs under its thresholds.
 
-    latency: where it was asked for. verdict: where thresholds and each exit's accuracy are known.
+    expected_macs, exit_rates: None without thresholds. latency: None if it was not measured.
+    verdict: None without thresholds or the accuracy of each exit.
     """
 
     bundle: Bundle
@@ -41,54 +42,58 @@ class Profiled:
 def profile_bundle(
     bundle: Bundle | Path, options: Options, request: LatencyRequest | None = None
 ) -> Profiled:
-    """Count parameters and multiply-adds of a bundle's exits; measure them as well, if asked to.
+    """Count parameters and multiply-adds of a bundle's exits; with `request`, measure latency.
 
-    Expected MACs use the exit rates that calibration found on the calibration split.
+    Expected MACs use the exit rates on the images of the last calibration.
 
     Raises:
-        BundleError: the bundle is unusable, or its images are no longer the same.
-        DataError: latency is asked for, and its images are missing.
+        BundleError: the bundle is unusable, or its images have changed.
+        DataError: latency is requested, and its images are missing.
     """
     bundle = opened(bundle)
     options.context("float32").place(bundle.model)
     profile = bundle.profile
-    for exit_ in profile.useless_exits:
-        options.observer.warning(
-            f"Exit {exit_ + 1} of {len(profile.exits)} saves under 5 % of the full cost."
-        )
+    warn_of_useless_exits(profile, options)
     thresholds = bundle.thresholds()
     latency = None
     if request is not None:
         latency = measure_bundle(bundle, profile, thresholds, request, options)
     if thresholds is None:
         return Profiled(bundle, profile, None, None, latency)
-    verdict = verdict_on(profile, thresholds, latency.costs if latency else ())
+    verdict = _verdict(profile, thresholds, latency.costs if latency else ())
     return Profiled(
         bundle, profile, thresholds.expected_macs, thresholds.exit_rates, latency, verdict
     )
 
 
-def verdict_on(
+def warn_of_useless_exits(profile: Profile, options: Options) -> None:
+    """Warn of exits that save almost nothing."""
+    for exit_ in profile.useless_exits:
+        options.observer.warning(
+            f"Exit {exit_ + 1} of {len(profile.exits)} saves under 5 % of the full cost. "
+            "Place it earlier, or remove it."
+        )
+
+
+def _verdict(
     profile: Profile, thresholds: ThresholdsDocument, costs: Sequence[LatencyCosts] = ()
 ) -> Verdict | None:
-    """Whether early exit pays, on the images of the last calibration.
+    """Whether early exit pays on the images of the last calibration.
 
-    None where those had no labels, and for a network with one exit. The accuracy (balanced, if the
-    thresholds were chosen by that) and the MACs are those held out: on the images that chose, both
-    would flatter.
+    None without labels, and for a network with one exit. Accuracy (by the metric) and MACs are the
+    held-out ones: on the images that chose the thresholds, both are optimistic.
     """
-    of_exits = thresholds.exit_accuracy
+    exit_accuracy = thresholds.exit_accuracy
     if thresholds.metric == "balanced_accuracy":
-        of_exits = thresholds.exit_balanced_accuracy
-    if of_exits is None or thresholds.held_out.by_metric is None:
-        return None
-    if len(profile.exits) == 1:  # there is nothing to leave early from
+        exit_accuracy = thresholds.exit_balanced_accuracy
+    held_out = thresholds.held_out
+    if exit_accuracy is None or held_out.by_metric is None or len(profile.exits) == 1:
         return None
     return give_verdict(
-        of_exits,
+        exit_accuracy,
         profile.static_macs_of_exits,
-        thresholds.held_out.by_metric,
-        thresholds.held_out.expected_macs,
+        held_out.by_metric,
+        held_out.expected_macs,
         costs,
         thresholds.metric,
     )

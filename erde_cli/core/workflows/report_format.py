@@ -1,4 +1,4 @@
-"""What `report.json` of a run holds, validated when it is read back to be shown again."""
+"""Schema of a run's `report.json`, checked before a stored report is shown again."""
 
 from __future__ import annotations
 
@@ -75,18 +75,18 @@ class _Report(_Document):
 
 
 def is_report(document: Any) -> bool:
-    """Whether a document is what `erde run` writes."""
+    """Whether a document is a report that `erde run` wrote."""
     try:
         report = _Report.model_validate(document)
     except ValidationError:
         return False
-    return all(_fits(one) for one in (report.teacher, report.student))
+    return _is_complete(report.teacher) and _is_complete(report.student)
 
 
-def _fits(one: _Evaluation) -> bool:
-    """Whether an evaluation has all that is shown of it."""
-    early = len(one.exits) - 1
-    return (one.thresholds is None or len(one.thresholds) == early) and not any(
+def _is_complete(evaluation: _Evaluation) -> bool:
+    """Whether there is a threshold per early exit, and figures for each class with images."""
+    early, thresholds = len(evaluation.exits) - 1, evaluation.thresholds
+    return (thresholds is None or len(thresholds) == early) and not any(
         row.images and None in (row.recall, row.exit_rates, row.expected_macs)
-        for row in one.classes
+        for row in evaluation.classes
     )

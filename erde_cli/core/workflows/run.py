@@ -1,4 +1,4 @@
-"""`erde run`: every phase of a recipe, each skipped while its inputs are the same."""
+"""`erde run`: all phases of a recipe; a phase whose inputs have not changed is skipped."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teach
 
 @dataclass(frozen=True)
 class RunResult:
-    """The final comparison of teacher and student, as `report.json` holds it.
+    """The comparison of teacher and student in `report.json`.
 
-    data: which images there are now, while the report may be kept from before.
+    data: summary of the images as they are now; the report can be from an earlier run.
     """
 
     run: Path
@@ -53,7 +53,7 @@ class RunResult:
 
     @property
     def picture(self) -> Path | None:
-        """The student's trade-off; None where it could not be drawn."""
+        """The student's trade-off; None if it could not be drawn."""
         path = _evaluation_of(self.run, "student") / TRADE_OFF
         return path if path.is_file() else None
 
@@ -64,20 +64,20 @@ class RunResult:
 
 @reported
 def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = False) -> RunResult:
-    """Train, distill, calibrate and evaluate; what is there and still valid is kept.
+    """Train, distill, calibrate and evaluate; keep results that are still valid.
 
     Raises:
-        RunError: the folder was made by another recipe, and `force` is not set.
+        RunError: the folder belongs to another recipe, and `force` is not set.
     """
     journal = Journal(run, recipe)
     if not force:
         journal.refuse_other_recipe()
     networks = Networks(recipe, run, open_for_training(recipe, options))
-    ahead = _Ahead(_planned(networks, options), options, journal)
+    remaining = _RemainingTime(_show_plan(networks, options), options, journal)
     phases = _Phases(networks, journal, options, force)
-    ahead.before("teacher")
+    remaining.show_before("teacher")
     teacher = phases.network("teacher")
-    ahead.before("student")
+    remaining.show_before("student")
     student = phases.network("student")
     phases.thresholds(student)
     report = phases.evaluation(teacher, student)
@@ -85,13 +85,13 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     return RunResult(run, report, data, profile_bundle(student, options), journal.kept)
 
 
-def _planned(networks: Networks, options: Options) -> Plan | None:
-    """What is about to be done, in a line; None where nobody looks, or nothing is trained."""
+def _show_plan(networks: Networks, options: Options) -> Plan | None:
+    """Show the plan in a line; None if progress is hidden or nothing is trained."""
     if not options.observer.shows_progress:
         return None
     try:
-        plan = plan_run(networks, options, force=True)  # refused by now, if at all
-    except BundleError:  # with --force it is made again; without, the run is about to say so
+        plan = plan_run(networks, options, force=True)  # another recipe was refused before
+    except BundleError:  # trained again with --force; reported by the run without it
         return None
     if plan.roles["student"].kept and plan.roles["teacher"].kept:
         return None
@@ -100,29 +100,27 @@ def _planned(networks: Networks, options: Options) -> Plan | None:
 
 
 @dataclass(frozen=True)
-class _Ahead:
-    """Tells at each training how long all that comes after it will take."""
+class _RemainingTime:
+    """Report before each training how long the phases after it will take."""
 
     plan: Plan | None
     options: Options
     journal: Journal
 
-    def before(self, phase: str) -> None:
-        """Report it; where the phases before took longer than planned, so will the others."""
+    def show_before(self, phase: str) -> None:
+        """Report the time; it grows if the phases so far took longer than planned."""
         if self.plan is None:
             return
-        done = PHASES[: PHASES.index(phase)]
-        planned = sum(self.plan.seconds[one] for one in done if one not in self.journal.kept)
-        took = sum(
-            self.journal.seconds.get(one, 0.0) for one in done if one not in self.journal.kept
-        )
-        slower = took / planned if planned and took else 1.0
-        self.options.observer.ahead(self.plan.after(phase) * slower)
+        phases = [one for one in PHASES[: PHASES.index(phase)] if one not in self.journal.kept]
+        planned = sum(self.plan.seconds[one] for one in phases)
+        measured = sum(self.journal.seconds.get(one, 0.0) for one in phases)
+        factor = measured / planned if planned and measured else 1.0
+        self.options.observer.ahead(self.plan.after(phase) * factor)
 
 
 @dataclass(frozen=True)
 class _Phases:
-    """The phases of a run, each done or kept; what one makes is handed to the next."""
+    """The phases of a run; each is done, or kept from an earlier run."""
 
     networks: Networks
     journal: Journal
@@ -130,7 +128,7 @@ class _Phases:
     force: bool
 
     def network(self, role: Role) -> Bundle:
-        """The run's teacher or student, kept or trained."""
+        """Train the teacher or the student, or load the kept one."""
         bundle = self._kept(role)
         if bundle is not None:
             self.journal.keep(role, self.options)
@@ -143,13 +141,13 @@ class _Phases:
         return bundle
 
     def _kept(self, role: Role) -> Bundle | None:
-        """A network that need not be trained again; one that is damaged is, with `force`."""
+        """A network that is still valid; with `force`, None if it is damaged."""
         try:
             bundle = self.networks.kept(role)
         except BundleError as error:
             if not self.force:
                 raise
-            self.options.observer.warning(f"{error.message} It is made again.")
+            self.options.observer.warning(f"{error.message} It is trained again.")
             return None
         if bundle is not None:
             drop_checkpoints(bundle.path)
@@ -159,15 +157,15 @@ class _Phases:
         recipe, run, dataset = self.networks.recipe, self.networks.run, self.networks.dataset
         digest = self.networks.digest(role)
         if role == "teacher":
-            # Told now that a student cannot be trained here, and not once its teacher is.
+            # Fail before the teacher is trained if the student cannot be trained here.
             self.options.training_context(recipe.training.student)
             return train_teacher(recipe, run, self.options, dataset, digest).bundle
-        alone = recipe.distillation.method == "cross_entropy"
-        teacher = None if alone else self.networks.kept("teacher")
+        has_teacher = recipe.distillation.method != "cross_entropy"
+        teacher = self.networks.kept("teacher") if has_teacher else None
         return distill(recipe, run, teacher, self.options, dataset, digest).bundle
 
     def thresholds(self, student: Bundle) -> None:
-        """Choose the student's thresholds, unless they are those of this recipe."""
+        """Choose the student's thresholds, unless those of this recipe exist."""
         recipe, dataset = self.networks.recipe, self.networks.dataset
         if kept_thresholds(recipe, dataset, student.thresholds()):
             self.journal.keep("calibration", self.options)
@@ -180,10 +178,10 @@ class _Phases:
         self.journal.finish("calibration", start)
 
     def evaluation(self, teacher: Bundle, student: Bundle) -> Json:
-        """The object of `report.json`: of both networks on the test split."""
+        """Evaluate both networks on the test split; the object of `report.json`."""
         run, journal = self.networks.run, self.journal
         digest = evaluated_digest(teacher, student)
-        report = _written_report(run / REPORT, journal.report)
+        report = _read_report(run / REPORT, journal.report)
         if journal.evaluated == digest and report is not None:
             pictures = _has_pictures(run)
             if pictures or not journal.drawn:
@@ -192,7 +190,7 @@ class _Phases:
         start = journal.begin()
         of_teacher, of_student = self._evaluated(teacher, student)
         journal.took("evaluation", start)
-        report = compare(of_teacher, of_student, journal.seconds)
+        report = _compare(of_teacher, of_student, journal.seconds)
         report["data"] = summarise(self.networks.dataset).to_json()
         write_json(run / REPORT, report)
         self.options.observer.artifact(run / REPORT, "report")
@@ -203,14 +201,14 @@ class _Phases:
     def _keep_evaluation(self, student: Bundle, *, pictures: bool) -> None:
         if not pictures:
             self.options.observer.note(
-                "A picture could not be drawn then; to draw it now, type: "
+                "A picture could not be drawn in the earlier run. To draw it, type: "
                 f"erde evaluate {student.path}"
             )
         self.journal.keep("evaluation", self.options)
         self.journal.save()
 
     def _evaluated(self, teacher: Bundle, student: Bundle) -> tuple[Evaluation, Evaluation]:
-        """Evaluate both on the test split, and write what comes of it into their folders."""
+        """Evaluate both on the test split, and write the results into their folders."""
         options, observer = self.options, self.options.observer
         observer.phase("Evaluating on the test split")
         context = options.inference_context(PRECISION)
@@ -220,26 +218,28 @@ class _Phases:
         of_student = evaluate_store(student, store, "test", context).compared_with(of_teacher)
         warn_of_drift(of_student, options)
         run = self.networks.run
-        first = write_evaluation(of_teacher, None, _evaluation_of(run, "teacher"), observer)
-        point = point_of(of_teacher)
-        last = write_evaluation(of_student, point, _evaluation_of(run, "student"), observer)
-        self.journal.drawn = all(one.picture and one.confusion for one in (first, last))
+        written = (
+            write_evaluation(of_teacher, None, _evaluation_of(run, "teacher"), observer),
+            write_evaluation(
+                of_student, point_of(of_teacher), _evaluation_of(run, "student"), observer
+            ),
+        )
+        self.journal.drawn = all(one.picture and one.confusion for one in written)
         return of_teacher, of_student
 
 
 def _evaluation_of(run: Path, role: Role) -> Path:
-    """Folder of what a network does on the test split."""
+    """Folder of a network's evaluation on the test split."""
     return run / role / "evaluation" / "test"
 
 
 def _has_pictures(run: Path) -> bool:
-    """Whether every picture of a report is there."""
-    folders = [_evaluation_of(run, role) for role in ROLES]
-    return all((one / name).is_file() for one in folders for name in (TRADE_OFF, CONFUSION))
+    names = (TRADE_OFF, CONFUSION)
+    return all((_evaluation_of(run, role) / name).is_file() for role in ROLES for name in names)
 
 
-def _written_report(path: Path, digest: str | None) -> Json | None:
-    """Read `report.json`, if it is there and is what was written."""
+def _read_report(path: Path, digest: str | None) -> Json | None:
+    """Read `report.json`; None if it is missing or has changed."""
     try:
         report = read_json(path) if path.is_file() else None
     except InputError:
@@ -247,10 +247,10 @@ def _written_report(path: Path, digest: str | None) -> Json | None:
     return report if is_report(report) and digest == digest_of(report) else None
 
 
-def compare(teacher: Evaluation, student: Evaluation, seconds: dict[str, float]) -> Json:
-    """What the student saves against its teacher, and what that costs in accuracy.
+def _compare(teacher: Evaluation, student: Evaluation, seconds: dict[str, float]) -> Json:
+    """MACs that the student saves against its teacher, and accuracy points that it loses.
 
-    `macs_ratio` is `size_ratio` (static networks) times `exit_ratio` (leaving early).
+    `macs_ratio` is `size_ratio` (static networks) times `exit_ratio` (early exit).
     """
     expected = student.adaptive.expected_macs
     teacher_right = teacher.answers.correct[:, -1]

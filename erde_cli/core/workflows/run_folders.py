@@ -1,4 +1,4 @@
-"""Which folder a run goes to: one for each recipe, and one for each folder of images."""
+"""The run folder of a recipe, or of a folder of images."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.shipped import shipped_recipes
 from erde_cli.core.storage.run_lock import LOCK
 
-RECIPE = "recipe.yaml"  # that was chosen for a folder of images
+RECIPE = "recipe.yaml"  # in the run folder of a folder of images
 _RUNS = Path("runs")
 
 
 def default_run(recipe: Recipe) -> Path:
-    """Run folder of a recipe where none is named."""
+    """Default run folder of a recipe."""
     return _RUNS / recipe.name
 
 
 def images_folder(reference: str) -> Path | None:
-    """The folder of images that is named; None where it is a recipe, or nothing.
+    """The folder of images that a command line names; None if it names a recipe or nothing.
 
-    The name of a shipped recipe is that recipe; ./digits is a folder of that name.
+    The name of a shipped recipe means that recipe; ./digits means a folder of that name.
     """
     if not reference.strip() or reference in {recipe.name for recipe in shipped_recipes()}:
         return None
@@ -33,25 +33,25 @@ def images_folder(reference: str) -> Path | None:
 
 
 def run_of_folder(folder: Path) -> Path:
-    """Run folder of a folder of images: runs/<name>, or a number after it where that is taken.
+    """Run folder of a folder of images: runs/<name>, or with a number if that is taken.
 
-    Another folder of the same name, and a shipped recipe of that name, have their own.
+    It can be taken by another folder of the same name, or by a shipped recipe of that name.
 
     Raises:
-        RecipeError: the recipe in such a run folder was changed, and is wrong.
+        RecipeError: the recipe in a run folder is wrong.
     """
     name = name_of(folder.resolve().name)
     shipped = {recipe.name for recipe in shipped_recipes()}
     number = 1
     while True:
-        own = name if number == 1 else f"{name}-{number}"
-        if own not in shipped and _is_for(_RUNS / own, folder):
-            return _RUNS / own
+        run = name if number == 1 else f"{name}-{number}"
+        if run not in shipped and _is_for(_RUNS / run, folder):
+            return _RUNS / run
         number += 1
 
 
 def _is_for(run: Path, folder: Path) -> bool:
-    """Whether a run folder is free, or was made for this folder of images."""
+    """Whether a run folder is unused, or belongs to this folder of images."""
     recipe = run / RECIPE
     if not recipe.is_file():
         return not run.exists() or (

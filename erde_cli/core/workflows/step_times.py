@@ -1,4 +1,4 @@
-"""How long a network takes on this machine: a few real training steps, and a few answers."""
+"""Time a network on this machine: training steps, inference, teacher's logits."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from erde_cli.core.training.epoch_log import EpochLog
 from erde_cli.core.training.loop import train_step
 from erde_cli.core.workflows.prepared import Logits, Prepared
 
-_RATE = 1e-6  # hardly moves the weights, which are thrown away
-_WARM = 2  # steps that do not count: the first ones choose kernels and take memory
-_SECONDS = 0.3  # of what is timed, at least
+RATE = 1e-6  # hardly changes the weights, so that they stay finite
+NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))  # as fast as the real one
+_WARM = 2  # untimed steps: the first ones choose kernels and allocate memory
+_SECONDS = 0.3  # minimum of a measurement
 
 
-def seconds_per_step(made: Prepared) -> float:
-    """Seconds of a training step, the making of its batch included; the weights are spoilt."""
-    made.state.model.train()
-    batches = _endless(made.batches)
+def seconds_per_step(prepared: Prepared) -> float:
+    """Seconds per training step, including its batch; changes the weights."""
+    prepared.state.model.train()
+    batches = _endless(prepared.batches)
 
     def train(steps: int) -> int:
-        log = EpochLog(made.batches.batch_size)
+        log = EpochLog(prepared.batches.batch_size)
         for batch in islice(batches, steps):
-            log.add(
-                *train_step(made.state, batch, made.objective, made.settings, _RATE, made.context)
+            step = train_step(
+                prepared.state, batch, prepared.objective, prepared.settings, RATE, prepared.context
             )
-            made.state.step += 1
+            log.add(*step)
+            prepared.state.step += 1
         log.step_event(1, 1, steps, steps)  # waits for the device
         return steps
 
@@ -46,34 +48,34 @@ def seconds_per_step(made: Prepared) -> float:
 def seconds_per_answer(
     model: EarlyExitNet, store: ImageStore, normalisation: Normalisation, context: Context
 ) -> float:
-    """Seconds per image in which all exits of a network answer.
+    """Seconds per image to run a network through every exit.
 
     Args:
         model: the network, on the device.
-        store: the images; as many are answered as take long enough to be timed.
+        store: images; as many are used as the measurement needs.
         normalisation: of the images.
         context: device and precision.
     """
     at_once = images_at_once(store.images.shape[2], context.device)
 
     def answer(batches: int) -> int:
-        some = store.only(np.arange(min(len(store), batches * at_once)))
-        answer_all(model, some, normalisation, context)
-        return len(some)
+        images = store.only(np.arange(min(len(store), batches * at_once)))
+        answer_all(model, images, normalisation, context)
+        return len(images)
 
     return _seconds_each(answer, 1)
 
 
 def seconds_of_logits(teacher: Logits, batches: Batches) -> float:
-    """Seconds in which a teacher gives its logits for a batch."""
+    """Seconds per batch to compute a teacher's logits."""
     batch = next(iter(batches.epoch(0)))
 
-    def ask(times: int) -> int:
+    def compute(times: int) -> int:
         for _ in range(times):
             float(teacher(batch).sum())  # waits for the device
         return times
 
-    return _seconds_each(ask, 1)
+    return _seconds_each(compute, 1)
 
 
 def _endless(batches: Batches) -> Iterator[Batch]:
@@ -82,12 +84,12 @@ def _endless(batches: Batches) -> Iterator[Batch]:
 
 
 def _seconds_each(work: Callable[[int], int], warm: int) -> float:
-    """Seconds of one piece of work, of as many as take long enough to be timed."""
+    """Seconds per unit that `work` reports, in calls of growing size until `_SECONDS` are over."""
     work(warm)
-    pieces, seconds, amount = 0, 0.0, 1
+    units, seconds, amount = 0, 0.0, 1
     while seconds < _SECONDS:
         start = perf_counter()
-        pieces += work(amount)
+        units += work(amount)
         seconds += perf_counter() - start
         amount *= 2
-    return seconds / pieces
+    return seconds / units

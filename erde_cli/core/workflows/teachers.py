@@ -1,4 +1,4 @@
-"""The teacher that a student is distilled from: found, seen to fit, and asked."""
+"""The teacher of a student: load it, check that it fits, and get its logits."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from erde_cli.core.workflows.options import Options
 
 
 def teacher_section(path: Path) -> Json:
-    """Describe a teacher's bundle as the teacher section of a recipe."""
+    """Teacher section of a recipe that describes a teacher's bundle."""
     architecture = read_bundle_document(path).architecture
     section = architecture.model_dump(exclude={"cuts", "classes", "image_size"})
     return {**section, "exits": architecture.cuts}
 
 
 def load_teacher(recipe: Recipe, teacher: Bundle | Path) -> Bundle:
-    """The teacher of a recipe, loaded where it is not yet, and seen to fit.
+    """Load the teacher of a recipe, and check that it fits.
 
     Raises:
-        BundleError: there is none, or its input or its exits do not fit.
+        BundleError: it does not exist, or its image size or exits do not fit.
     """
     path = teacher.path if isinstance(teacher, Bundle) else teacher
     if not path.exists():
@@ -44,7 +44,7 @@ def load_teacher(recipe: Recipe, teacher: Bundle | Path) -> Bundle:
             f"There is no teacher at {path}.",
             expected="the bundle of a trained teacher",
             hint=f"train one with: erde train-teacher {recipe.name} --out {path.parent}, "
-            "or name one with --teacher BUNDLE",
+            "or give one with --teacher BUNDLE",
         )
     teacher = opened(teacher)
     exits = teacher.model.exit_count
@@ -58,7 +58,7 @@ def load_teacher(recipe: Recipe, teacher: Bundle | Path) -> Bundle:
         raise BundleError(
             f"The teacher {path} has {exits} exits, the student {recipe.student.exit_count}.",
             expected="the same number, or distillation.pairing",
-            hint="name it with --teacher, and a teacher exit (from 0) for each student exit, "
+            hint="give it with --teacher, and a teacher exit (from 0) for each student exit, "
             f"such as --set distillation.pairing={even_pairing(recipe.student.exit_count, exits)}",
         )
     if max(recipe.pairing) >= exits:
@@ -66,7 +66,7 @@ def load_teacher(recipe: Recipe, teacher: Bundle | Path) -> Bundle:
             f"The teacher {path} has {exits} exits.",
             got=f"distillation.pairing = {recipe.pairing}",
             expected=f"numbers from 0 to {exits - 1}",
-            hint="name exits that it has with --set distillation.pairing=[...]",
+            hint="give existing exits with --set distillation.pairing=[...]",
         )
     return teacher
 
@@ -74,28 +74,28 @@ def load_teacher(recipe: Recipe, teacher: Bundle | Path) -> Bundle:
 def teacher_correct(
     teacher: Bundle, recipe: Recipe, store: ImageStore, context: Context
 ) -> BoolArray:
-    """Where the teacher's paired exits are right, bool [images, student's exits]."""
+    """Whether the teacher's paired exits are right, bool [images, student's exits]."""
     answers = answer_all(ready(teacher.model, context), store, teacher.normalisation, context)
     return answers.correct[:, recipe.pairing]
 
 
 def check_splits(teacher: Bundle, dataset: Dataset) -> None:
-    """Check that a teacher was trained on the same splits: others may hold calibration images.
+    """Check that a teacher was trained on these splits, and so not on calibration images.
 
     Raises:
-        BundleError: it knows other classes, or other splits.
+        BundleError: it was trained on other classes, images, splits or pixels.
     """
     if teacher.class_names != dataset.class_names:
         raise BundleError(
-            f"The teacher {teacher.path} knows other classes than the images.",
+            f"The classes of the teacher {teacher.path} are not those of the images.",
             got=", ".join(teacher.class_names[:10]),
             expected=", ".join(dataset.class_names[:10]),
-            hint="name another teacher with --teacher, or train one on these images",
+            hint="give another teacher with --teacher, or train one on these images",
         )
     if teacher.document.split_fingerprint != dataset.fingerprint:
         raise BundleError(
-            f"The teacher {teacher.path} was trained on other images or other splits, so it may "
-            "have seen the calibration images.",
+            f"The teacher {teacher.path} was trained on other images or splits. It may have been "
+            "trained on calibration images.",
             got=f"split fingerprint {teacher.document.split_fingerprint[:12]}",
             expected=f"split fingerprint {dataset.fingerprint[:12]}",
             hint="use the same data and data.split_seed, or train the teacher again",
@@ -104,11 +104,7 @@ def check_splits(teacher: Bundle, dataset: Dataset) -> None:
 
 
 def _check_pixels(teacher: Bundle, dataset: Dataset) -> None:
-    """Check that a teacher was trained on the same pixels, where files leave them open.
-
-    Raises:
-        BundleError: it was not.
-    """
+    """Check that a teacher was trained on the same pixels, if files can be read in several ways."""
     source, rules = dataset.source, teacher.document.rules
     if not isinstance(source, FolderSource):
         return
@@ -120,7 +116,7 @@ def _check_pixels(teacher: Bundle, dataset: Dataset) -> None:
     ) + [f"data.bit_depth={depth}"] * (bool(traits.deep) and depth != wanted[1])
     if other:
         raise BundleError(
-            f"The teacher {teacher.path} was trained on other pixels of the same files.",
+            f"The teacher {teacher.path} was trained with other settings for reading the files.",
             got=", ".join(other),
             expected=f"data.transparent={wanted[0]}, data.bit_depth={wanted[1]}",
             hint=f"type --set {' --set '.join(other)}, or train the teacher again",
@@ -136,19 +132,22 @@ def teacher_logits(
     batches: Batches,
     seed: int,
 ) -> Callable[[Batch], Tensor]:
-    """What gives a teacher's logits for a batch: the teacher itself, or the cache it fills.
+    """A function from a batch to the teacher's logits, computed or cached.
 
     Args:
         teacher: the teacher's bundle.
         recipe: of the student.
         fingerprint: of the images and their splits.
         context: device and precision of the student's training.
-        options: its observer receives how large the cache becomes.
-        batches: the student's.
-        seed: what the augmentation is drawn by.
+        options: its observer receives the size of the cache.
+        batches: the student's batches.
+        seed: of the augmentation.
+
+    Returns:
+        Function to float32 [batch, exits, classes].
 
     Raises:
-        InputError: there is no room for the cache.
+        InputError: the disk has no room for the cache.
     """
     views = recipe.distillation.teacher_cache.views
     if views is None:
@@ -175,7 +174,7 @@ def teacher_logits(
 
 
 def _views_key(recipe: Recipe, batches: Batches, seed: int) -> Json:
-    """What decides which pixels a teacher is shown."""
+    """Everything that determines the pixels a teacher is given."""
     return {
         "numbers": digest_of(batches.numbers.tolist()),
         "image_size": recipe.data.image_size,

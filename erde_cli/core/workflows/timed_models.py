@@ -1,4 +1,4 @@
-"""A bundle made ready to be timed, in torch or in ONNX Runtime."""
+"""Prepare a bundle for latency measurements, in torch or ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from torch import Tensor
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.normalisation import Normaliser
-from erde_cli.core.device import Context
 from erde_cli.core.export.runtimes import Runtime
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.inference.routing import route
@@ -28,44 +27,25 @@ if TYPE_CHECKING:
     from erde_cli.core.export.formats import FormatName
 
 
-class Timed(Protocol):
-    """What a bundle is measured through."""
-
-    @property
-    def context(self) -> Context:
-        """Where it computes, and how."""
-
-    @property
-    def weight_bytes(self) -> int | None:
-        """Of parameters and buffers as used; None where that is not known."""
-
-    def images(self, pixels: Tensor) -> Tensor:
-        """Normalised images in the form that `runs` takes, of uint8 [n, height, width, 3]."""
-
-    def runs(self, batch: int) -> Runs:
-        """The network in the form that suits a batch size."""
-
-    def peak_bytes(self, images: Tensor) -> int | None:
-        """What lives at once when a batch goes to the last exit; None where that is not known."""
-
-
 @contextmanager
-def timed_in(
+def open_timed(
     runtime: Runtime, bundle: Bundle, thresholds: ThresholdsDocument | None, options: Options
-) -> Iterator[Timed]:
-    """A bundle in a runtime; ONNX Runtime is given exports, which are removed in the end.
+) -> Iterator[TimedModel]:
+    """Prepare a bundle for measurements; exports for ONNX Runtime are temporary.
 
     Raises:
-        BundleError: ONNX Runtime is asked for, and it is not calibrated, or not in float32.
+        BundleError: for ONNX Runtime, the bundle is not calibrated, or not in float32.
     """
     if runtime == "torch":
-        yield _TorchTimed(bundle, thresholds, options)
+        yield _TorchModel(bundle, thresholds, options)
         return
     with TemporaryDirectory(prefix="erde-") as folder:
-        yield _OnnxTimed(bundle, Path(folder), options)
+        yield _OnnxModel(bundle, Path(folder), options)
 
 
-class _TorchTimed:
+class _TorchModel:
+    """A bundle in torch; `images` normalises uint8 [n, height, width, 3] for `runs`."""
+
     def __init__(
         self, bundle: Bundle, thresholds: ThresholdsDocument | None, options: Options
     ) -> None:
@@ -78,11 +58,11 @@ class _TorchTimed:
         self.weight_bytes: int | None = weight_bytes(self._model)
 
     def runs(self, batch: int) -> Runs:
-        """The same for every batch size."""
+        """The same network for every batch size."""
         return TorchRuns(self._model, self._temperatures, self.context.autocast, self._score)
 
     def peak_bytes(self, images: Tensor) -> int | None:
-        """Route images to the last exit: the pass that needs most."""
+        """Peak bytes when all images go to the last exit, the pass that needs most memory."""
         never = leaving_at(self._model.exit_count - 1, self._model.exit_count)
 
         def run(images: Tensor) -> Tensor:
@@ -92,10 +72,10 @@ class _TorchTimed:
         return peak_bytes(self._model, run, images)
 
 
-class _OnnxTimed:
-    """Without preprocessing inside, as torch is timed; each form is exported when it is asked for.
+class _OnnxModel:
+    """Exports without preprocessing, like the torch model; each is written at its first use.
 
-    ONNX Runtime does not report what its tensors and weights take.
+    ONNX Runtime does not report the memory of its tensors and weights.
     """
 
     weight_bytes: int | None = None
@@ -109,11 +89,11 @@ class _OnnxTimed:
         self.images = Normaliser(bundle.normalisation, bundle.image_size, self.context)
 
     def runs(self, batch: int) -> Runs:
-        """The file that stops early for single images, the stages for larger batches."""
+        """The single file for single images, the stages for larger batches."""
         return self._single if batch == 1 else self._staged
 
     def peak_bytes(self, images: Tensor) -> int | None:
-        """It is not known."""
+        """None: unknown."""
         return None
 
     @cached_property
@@ -138,9 +118,12 @@ class _OnnxTimed:
         from erde_cli.core.export.onnx_runtime import open_session
         from erde_cli.core.measurement.onnx_latency import write_exit_alone
 
-        exported, found = export_network(self._bundle.model, self._record), []
+        exported, networks = export_network(self._bundle.model, self._record), []
         for exit_ in range(exported.network.exit_count):
             path = self._folder / f"exit{exit_}.onnx"
             write_exit_alone(exported, exit_, path)
-            found.append(open_session(path, self.context.threads))
-        return found
+            networks.append(open_session(path, self.context.threads))
+        return networks
+
+
+TimedModel = _TorchModel | _OnnxModel

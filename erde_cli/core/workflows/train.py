@@ -16,7 +16,6 @@ from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Role
 from erde_cli.core.inference.answers import answer_all, ready
-from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
@@ -27,6 +26,7 @@ from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, open_for_training
 from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.prepared import prepare
+from erde_cli.core.workflows.profile import warn_of_useless_exits
 from erde_cli.core.workflows.teachers import (
     check_splits,
     load_teacher,
@@ -40,7 +40,7 @@ _ALMOST_KD = 0.01  # share of teacher errors
 
 @dataclass(frozen=True)
 class Trained:
-    """A new bundle, what its training took, and which images there were."""
+    """A new bundle, figures of its training, and a summary of the images."""
 
     bundle: Bundle
     epochs: int
@@ -71,16 +71,19 @@ def train_teacher(
 ) -> Trained:
     """Train the recipe's teacher and write the bundle `run/teacher`.
 
-    `dataset` is the recipe's, where it is open already; `digest` that of the inputs, where known.
+    Args:
+        recipe: the recipe.
+        run: the run folder.
+        options: device, threads, observer.
+        dataset: the recipe's images; None: they are opened.
+        digest: of the inputs; None: computed.
     """
     start = perf_counter()
     check_target(run / "teacher")
-    settings = recipe.training.teacher
-    context = options.training_context(settings)
+    context = options.training_context(recipe.training.teacher)
     dataset = dataset or open_for_training(recipe, options)
     options.observer.phase("Training the teacher")
     digest = digest or inputs_digest(recipe, "teacher", dataset.fingerprint)
-
     task = _Task("teacher", recipe, digest, run)
     return _train(task, dataset, None, context, options, start)
 
@@ -96,18 +99,22 @@ def distill(
 ) -> Trained:
     """Distill the recipe's student from a teacher and write the bundle `run/student`.
 
-    `dataset` is the recipe's, where it is open already; `digest` that of the inputs, where known.
+    Args:
+        recipe: the recipe.
+        run: the run folder.
+        teacher: the teacher's bundle, or its path; None: `run/teacher`, if the method has one.
+        options: device, threads, observer.
+        dataset: the recipe's images; None: they are opened.
+        digest: of the inputs; None: computed.
 
     Raises:
         BundleError: there is no teacher, or it does not fit the recipe.
-        InputError: a teacher is named for a method that has none.
+        InputError: a teacher is given for a method without one.
     """
     start = perf_counter()
-    settings = recipe.training.student
     method = recipe.distillation.method
     check_target(run / "student")
-    context = options.training_context(settings)
-    taught = None
+    context = options.training_context(recipe.training.student)
     if method == "cross_entropy" and teacher is not None:
         raise InputError(
             "The method cross_entropy has no teacher.",
@@ -115,20 +122,19 @@ def distill(
             hint="leave --teacher out, or type --set distillation.method=erde",
             expected="a method with a teacher: kd or erde",
         )
+    loaded = None
     if method != "cross_entropy":
-        taught = load_teacher(recipe, teacher or run / "teacher")
+        loaded = load_teacher(recipe, teacher or run / "teacher")
     dataset = dataset or open_for_training(recipe, options)
-    options.observer.phase(
-        "Training the student without a teacher" if taught is None
-        else f"Distilling the student by {method}"
-    )  # fmt: skip
-    if taught is not None:
-        check_splits(taught, dataset)
-    weights = taught.document.weights_digest if taught else None
+    if loaded is None:
+        options.observer.phase("Training the student without a teacher")
+    else:
+        options.observer.phase(f"Distilling the student by {method}")
+        check_splits(loaded, dataset)
+    weights = loaded.document.weights_digest if loaded else None
     digest = digest or inputs_digest(recipe, "student", dataset.fingerprint, weights)
-
     task = _Task("student", recipe, digest, run)
-    return _train(task, dataset, taught, context, options, start)
+    return _train(task, dataset, loaded, context, options, start)
 
 
 @dataclass(frozen=True)
@@ -138,26 +144,18 @@ class _Task:
     inputs_digest: str
     run: Path
 
-    @property
-    def logs(self) -> Path:
-        return self.run / "logs" / self.role
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        return Checkpoints(checkpoint_folder(self.run, self.role), self.inputs_digest)
-
 
 def drop_checkpoints(bundle: Path) -> None:
-    """Drop the states that a finished bundle came from, if its process was killed before it could.
+    """Delete checkpoints of a finished training, in case its process was killed before it could.
 
     Args:
-        bundle: its folder in the run.
+        bundle: folder of the finished bundle, in the run folder.
     """
     Checkpoints(bundle.parent / _CHECKPOINTS / bundle.name, "").clear()
 
 
 def checkpoint_folder(run: Path, role: Role) -> Path:
-    """Where a run keeps the states of a training under way."""
+    """Folder of the checkpoints of an unfinished training."""
     return run / _CHECKPOINTS / role
 
 
@@ -170,54 +168,49 @@ def _train(
     start: float,
 ) -> Trained:
     train, calibration = load_for_training(dataset, options)
-    seen = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
+    tuning_images = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
     logits = right = None
     if teacher is not None:
-        right = teacher_correct(teacher, task.recipe, seen, context)
+        right = teacher_correct(teacher, task.recipe, tuning_images, context)
         logits = partial(
             teacher_logits, teacher, task.recipe, dataset.fingerprint, context, options
         )
-    made = prepare(task.recipe, task.role, dataset, train, context, logits)
-    model, normalisation = made.state.model, made.normalisation
-    _tell_useless_exits(model, task.recipe.data.image_size, options)
+    prepared = prepare(task.recipe, task.role, dataset, train, context, logits)
+    model, normalisation = prepared.state.model, prepared.normalisation
+    warn_of_useless_exits(profile_model(model, task.recipe.data.image_size), options)
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
         f"{context.layout}, {context.threads} thread{'' if context.threads == 1 else 's'}"
     )
-    look = partial(answer_all, store=seen, normalisation=normalisation, context=context)
-    wanted = Epochs(made.settings, made.batches, made.objective, made.seed, context, look, right)
-    keeper = TrainingRecorder(
-        task.logs, task.checkpoints, context, task.recipe.recorded(), options.observer,
-        resume=options.resume,
+    answer = partial(answer_all, store=tuning_images, normalisation=normalisation, context=context)
+    epochs = Epochs(
+        prepared.settings, prepared.batches, prepared.objective, prepared.seed, context, answer,
+        right,
     )  # fmt: skip
-    almost_kd = partial(_tell_almost_kd, recipe=task.recipe, options=options)
-    speed = train_epochs(made.state, wanted, keeper, almost_kd, options.observer, task.role)
+    checkpoints = Checkpoints(checkpoint_folder(task.run, task.role), task.inputs_digest)
+    recorder = TrainingRecorder(
+        task.run / "logs" / task.role, checkpoints, context, task.recipe.recorded(),
+        options.observer, resume=options.resume,
+    )  # fmt: skip
+    note = partial(_note_almost_kd, recipe=task.recipe, options=options)
+    speed = train_epochs(prepared.state, epochs, recorder, note, options.observer, task.role)
     origin = Origin(task.role, task.recipe, task.inputs_digest, context)
     path, images = task.run / task.role, Images.of(dataset)
-    bundle = save_bundle(path, model, made.architecture, images, origin)
-    keeper.finish()
+    bundle = save_bundle(path, model, prepared.architecture, images, origin)
+    recorder.finish()
     options.observer.artifact(bundle.path, "bundle")
     inference = options.inference_context("float32")
-    answers = answer_all(ready(bundle.model, inference), seen, normalisation, inference)
+    answers = answer_all(ready(bundle.model, inference), tuning_images, normalisation, inference)
     seconds = perf_counter() - start
     data = summarise(dataset).to_json()
-    return Trained(bundle, made.settings.epochs, speed, answers.accuracy, seconds, data)
+    return Trained(bundle, prepared.settings.epochs, speed, answers.accuracy, seconds, data)
 
 
-def _tell_useless_exits(model: EarlyExitNet, image_size: int, options: Options) -> None:
-    profile = profile_model(model, image_size)
-    for exit_ in profile.useless_exits:
-        options.observer.warning(
-            f"Exit {exit_ + 1} of {model.exit_count} saves under 5 % of the full cost; "
-            "cut earlier, or leave it out."
-        )
-
-
-def _tell_almost_kd(record: EpochRecord, recipe: Recipe, options: Options) -> None:
+def _note_almost_kd(record: EpochRecord, recipe: Recipe, options: Options) -> None:
     early = record.metrics.get("teacher_wrong", [])[:-1]
     if recipe.distillation.method == "erde" and early and max(early) < _ALMOST_KD:
         options.observer.note(
-            "The teacher is wrong on under 1 % of the train images at every early exit: "
-            "erde is almost kd here."
+            "The teacher is wrong on under 1 % of the train images at every early exit, so erde "
+            "is almost the same as kd."
         )

@@ -1,4 +1,4 @@
-"""`erde tune`: how fast this machine trains a recipe's networks, and what makes it faster."""
+"""`erde tune`: measure training speed on this machine, and find faster settings."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import settings_of
 from erde_cli.core.workflows.tune_worker import request
 
-_UNKNOWN_CLASSES = 10  # where the images are not there to be counted
-_KEYS = ("precision", "memory_format", "compile")  # of a candidate, in a recipe
+_UNKNOWN_CLASSES = 10  # if the images cannot be counted
+_KEYS = ("precision", "memory_format", "compile")  # recipe keys of a candidate
 
 
 @dataclass(frozen=True)
 class RoleTuned:
-    """How fast one network of a recipe trains; `now` is what the recipe gives on this machine."""
+    """Training speeds of one network; `now` are the recipe's settings on this machine."""
 
     batch_size: int
     classes: int
@@ -39,23 +39,23 @@ class RoleTuned:
 
     @property
     def clear_gain(self) -> bool:
-        """Whether something is faster than now by more than the spread."""
+        """Whether a candidate is faster than `now` by more than the spread."""
         return self.speeds.clear_gain(self.now)
 
     @property
     def change(self) -> Json:
-        """What to write into the recipe's training section; empty: leave it as it is."""
+        """Keys to change in the recipe's training section; empty: none."""
         best, now = asdict(self.speeds.fastest), asdict(self.now)
         differing = {key: best[key] for key in _KEYS if best[key] != now[key]}
         if not self.clear_gain or not differing:
             return {}
-        # What `auto` makes of one of these depends on the other: both, or neither.
+        # The value of `auto` for one depends on the other, so both are written, or neither.
         pair = {key: best[key] for key in ("precision", "memory_format")}
         return {**(pair if differing.keys() & pair else {}), **differing}
 
     @property
     def threads(self) -> int | None:
-        """What to give as --threads; None: leave it out."""
+        """Value for --threads; None: the default is best."""
         best = self.speeds.fastest.threads
         return best if self.clear_gain and best != self.now.threads else None
 
@@ -87,7 +87,7 @@ class RoleTuned:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What `erde tune` found."""
+    """Results of `erde tune`."""
 
     recipe: str
     device: str
@@ -97,8 +97,8 @@ class Tuned:
 
     @property
     def yaml(self) -> str | None:
-        """The line to put into the recipe; None where there is nothing to change."""
-        changes = {role: found.change for role, found in self.roles.items() if found.change}
+        """The line to add to the recipe; None if nothing should change."""
+        changes = {role: tuned.change for role, tuned in self.roles.items() if tuned.change}
         sections = [f"{role}: {{{_in_yaml(change)}}}" for role, change in changes.items()]
         return f"training: {{{', '.join(sections)}}}" if sections else None
 
@@ -110,7 +110,7 @@ class Tuned:
             "steps": self.steps,
             "repeats": self.repeats,
             "yaml": self.yaml,
-            "roles": {role: found.to_json() for role, found in self.roles.items()},
+            "roles": {role: tuned.to_json() for role, tuned in self.roles.items()},
         }
 
 
@@ -124,24 +124,25 @@ def tune(
     threads: Sequence[int] | None = None,
     compiled: bool = False,
 ) -> Tuned:
-    """Measure training steps of a recipe's networks on random images; writes nothing.
+    """Measure training steps of a recipe's networks on random images; write nothing.
 
-    Each candidate has a process of its own: one that crashes, or does not answer, is left out.
+    Each candidate runs in a separate process. One that crashes or hangs is skipped.
 
     Args:
         recipe: the recipe.
-        roles: which of its networks.
-        options: device, and who receives progress.
-        steps: training steps of one figure.
-        repeats: figures of each candidate.
-        threads: numbers of threads to try; None: 1, half of the cores, and all of them.
-        compiled: try torch.compile as well.
+        roles: teacher, student, or both.
+        options: device, observer.
+        steps: training steps per measurement.
+        repeats: measurements per candidate.
+        threads: numbers of threads to try; None: 1, half of the cores, and all cores.
+        compiled: also try torch.compile.
 
     Raises:
-        InputError: the recipe's own settings cannot be had here, or a number of threads is absurd.
+        InputError: this machine does not support the recipe's settings, or a number of threads is
+            out of range.
         ErdeError: no candidate can be measured.
     """
-    found = {}
+    tuned = {}
     for role in roles:
         candidates = _candidates(recipe, role, options, threads, compiled)
         now, classes = candidates[0], count_classes(recipe.data)
@@ -152,13 +153,13 @@ def tune(
         }
         report = partial(options.observer.progress, f"Trying the {role}")
         speeds = measure(trials, now, steps, repeats, report)
-        found[role] = RoleTuned(settings_of(recipe, role).batch_size, classes, now, speeds)
+        tuned[role] = RoleTuned(settings_of(recipe, role).batch_size, classes, now, speeds)
     device = options.context("float32").device
-    return Tuned(recipe.name, device.type, steps, repeats, found)
+    return Tuned(recipe.name, device.type, steps, repeats, tuned)
 
 
 def count_classes(data: Data) -> int:
-    """Classes of a recipe's images; a guess where images in folders are not there."""
+    """Number of classes of a recipe's images; 10 if the folder of images is missing."""
     if data.dataset in PUBLISHED:
         return PUBLISHED[data.dataset].classes
     if data.dataset == "digits":
@@ -172,21 +173,21 @@ def count_classes(data: Data) -> int:
 def _candidates(
     recipe: Recipe, role: Role, options: Options, threads: Sequence[int] | None, compiled: bool
 ) -> list[Candidate]:
-    """What the recipe gives now, and everything else to compare with it."""
+    """The recipe's settings, and the candidates to compare with them."""
     settings = settings_of(recipe, role)
-    own = options.context("float32").threads
+    default = options.context("float32").threads
     cores = os.cpu_count() or 1
-    given = sorted({1, max(1, cores // 2), cores, own} if threads is None else set(threads))
-    for count in given:
-        make_context(options.device, threads=count)  # refuses an absurd number
-    usual = own if own in given else given[-1]
+    counts = sorted({1, max(1, cores // 2), cores, default} if threads is None else set(threads))
+    for count in counts:
+        make_context(options.device, threads=count)  # refuses a number out of range
+    usual = default if default in counts else counts[-1]
     context = options.training_context(settings)
     now = Candidate(context.precision, context.layout, usual, settings.compile)
-    found = [now]
-    found += [Candidate(p, f, count) for p in PRECISIONS for f in LAYOUTS for count in given]
+    candidates = [now]
+    candidates += [Candidate(p, f, count) for p in PRECISIONS for f in LAYOUTS for count in counts]
     if compiled:
-        found += [Candidate(p, "channels_last", usual, True) for p in PRECISIONS]
-    return list(dict.fromkeys(found))
+        candidates += [Candidate(p, "channels_last", usual, True) for p in PRECISIONS]
+    return list(dict.fromkeys(candidates))
 
 
 def _in_yaml(change: Json) -> str:

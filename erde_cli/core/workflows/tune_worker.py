@@ -1,4 +1,4 @@
-"""One candidate of `erde tune`, trained in this process as the other side asks for it."""
+"""Worker process of `erde tune`: trains one candidate on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from erde_cli.core.data.batches import Batch
-from erde_cli.core.data.normalisation import Normalisation, Normaliser
+from erde_cli.core.data.normalisation import Normaliser
 from erde_cli.core.device import Context, make_context, require_compiler
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.events import Role
@@ -28,17 +28,14 @@ from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.loop import Objective, train_step
 from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import ComputedLogits
-from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import Logits, network_of, objective_of, settings_of
-
-_RATE = 1e-6  # hardly moves the weights, so that no candidate ends in infinities
-_NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+from erde_cli.core.workflows.step_times import NORMALISATION, RATE
 
 Run = Callable[[int], float]  # steps → images per second
 
 
 def request(recipe: Recipe, role: Role, device: str, classes: int, candidate: Candidate) -> Json:
-    """What is sent to a process first, as JSON."""
+    """The first message to a worker, as JSON."""
     return {
         "recipe": recipe.model_dump(mode="json"),
         "role": role,
@@ -49,38 +46,41 @@ def request(recipe: Recipe, role: Role, device: str, classes: int, candidate: Ca
 
 
 def serve() -> None:
-    """Answer requests on stdin until it ends; what libraries print is no answer."""
-    keep_freed_memory()  # as the command line that trains in earnest
+    """Answer requests on stdin until it ends; output of libraries goes to stderr."""
+    keep_freed_memory()  # as in a real training
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         answer_requests(sys.stdin, answers)
 
 
 def answer_requests(requests: Iterable[str], answers: IO[str]) -> None:
-    """Read what is to be trained, then numbers of steps; write a line of JSON for each of these."""
+    """Read the first message, then numbers of steps; write a line of JSON for each number."""
     lines = iter(requests)
-    asked = json.loads(next(lines))
+    first_message = json.loads(next(lines))
     run: Run | None = None
     for line in lines:
         try:
-            run = run or training(asked)
-            said: dict[str, Any] = {"images_per_second": run(json.loads(line)["steps"])}
+            run = run or training(first_message)
+            answer: dict[str, Any] = {"images_per_second": run(json.loads(line)["steps"])}
         except ErdeError as error:
-            said = {"failed": error.message}
+            answer = {"failed": error.message}
         except RuntimeError as error:
-            said = {"failed": str(error).splitlines()[0]}
-        answers.write(json.dumps(said) + "\n")
+            answer = {"failed": str(error).splitlines()[0]}
+        answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def training(asked: Json) -> Run:
-    """Make ready to train on one batch again and again: forward, losses, backward, step."""
-    recipe = Recipe.model_validate(asked["recipe"])
-    candidate = Candidate(**asked["candidate"])
-    options = Options(asked["device"], candidate.threads)
-    work = _Work(recipe, asked["role"], asked["classes"], candidate)
+def training(message: Json) -> Run:
+    """Prepare a candidate; the result trains it on one batch repeatedly.
+
+    Args:
+        message: as `request` makes it.
+    """
+    recipe = Recipe.model_validate(message["recipe"])
+    candidate = Candidate(**message["candidate"])
+    work = _Work(recipe, message["role"], message["classes"], candidate)
     context = make_context(
-        options.device, candidate.precision, candidate.threads, candidate.memory_format
+        message["device"], candidate.precision, candidate.threads, candidate.memory_format
     ).apply()
     if candidate.compile:
         require_compiler(context.device)
@@ -93,7 +93,7 @@ def training(asked: Json) -> Run:
     def run(steps: int) -> float:
         start = perf_counter()
         for _ in range(steps):
-            loss = train_step(state, batch, objective, settings, _RATE, context).loss
+            loss = train_step(state, batch, objective, settings, RATE, context).loss
             state.step += 1
         float(loss)  # waits for the device
         return steps * len(batch.labels) / (perf_counter() - start)
@@ -103,7 +103,7 @@ def training(asked: Json) -> Run:
 
 @dataclass(frozen=True)
 class _Work:
-    """One network of a recipe, trained in the way of a candidate, and random images for it."""
+    """One network of a recipe with a candidate's settings, and random images."""
 
     recipe: Recipe
     role: Role
@@ -112,14 +112,14 @@ class _Work:
 
     @property
     def settings(self) -> Training:
-        """How the network is trained."""
+        """Training settings of the candidate."""
         settings = settings_of(self.recipe, self.role)
         changes = asdict(self.candidate)
         del changes["threads"]
         return settings.model_copy(update=changes)
 
     def network(self, role: Role) -> EarlyExitNet:
-        """Network of either role."""
+        """The teacher or the student."""
         network = network_of(self.recipe, role)
         architecture = resolve_architecture(network, self.classes, self.recipe.data.image_size)
         return build_model(architecture, self.recipe.seed)
@@ -131,17 +131,17 @@ class _Work:
         shape = (count, size, size, 3)
         images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
         labels = torch.randint(self.classes, (count,), generator=generator)
-        normalise = Normaliser(_NORMALISATION, size, context)
+        normalise = Normaliser(NORMALISATION, size, context)
         images, labels = context.to_device(images), context.to_device(labels)
         return Batch(normalise(images), labels, np.arange(count))
 
     def objective(self, context: Context, batch: Batch) -> Objective:
-        """Objective of this role's training; a teacher whose logits are kept costs nothing."""
+        """Objective of the training; a teacher with cached logits runs once, before timing."""
         recipe = self.recipe
         teacher: Logits | None = None
         if self.role == "student" and recipe.distillation.method != "cross_entropy":
             teacher = ComputedLogits(self.network("teacher"), context)
             if recipe.distillation.teacher_cache.views is not None:
-                kept = teacher(batch)
-                teacher = lambda _: kept  # noqa: E731
+                logits = teacher(batch)
+                teacher = lambda _: logits  # noqa: E731
         return objective_of(recipe, self.role, recipe.seed, context, teacher)
