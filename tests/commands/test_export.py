@@ -389,7 +389,7 @@ def test_what_is_in_the_way_stays(student: Path, tmp_path: Path, cli: Cli) -> No
     (tmp_path / "mine/letter.txt").write_text("mine")
     for kind, out, told in (
         ("onnx", tmp_path / "mine", "in the way"),
-        ("onnx-staged", tmp_path / "mine", "in the way"),
+        ("onnx-staged", tmp_path / "mine", "contains other files"),
         ("onnx-staged", tmp_path / "mine/letter.txt", "in the way"),
         ("torch-export", tmp_path / "model.onnx", ".pt2"),
     ):

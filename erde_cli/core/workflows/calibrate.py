@@ -59,7 +59,7 @@ class Thresholds:
         effect = None if self.temperature is None else self.temperature.to_json()
         return {**self.document.model_dump(), "temperature": effect}
 
-    def written(self, options: Options) -> Thresholds:
+    def write(self, options: Options) -> Thresholds:
         """Write the picture and the thresholds into the bundle; a copy that names the picture."""
         path = self.bundle.path / PICTURE
         picture = draw_frontier(path, _frontier_picture(self), options.observer)
@@ -124,7 +124,7 @@ def calibrate_bundle(
     document = recorded(document, bundle.path, observed.tested, options.observer)
     scaled = observed.temperatures is not None
     effect = TemperatureEffect(observed.reports, without) if scaled else None
-    return Thresholds(bundle, document, bundle.profile, effect).written(options)
+    return Thresholds(bundle, document, bundle.profile, effect).write(options)
 
 
 def _choose(
@@ -158,7 +158,7 @@ def pick_thresholds(path: Path, target: Target, options: Options) -> Thresholds:
     full = float(bundle.profile.full_macs)
     picked = choose_point(path, document, target, full, options.observer)
     chosen = with_point(document, picked)
-    return Thresholds(bundle, chosen, bundle.profile, None).written(options)
+    return Thresholds(bundle, chosen, bundle.profile, None).write(options)
 
 
 def _frontier_picture(thresholds: Thresholds) -> FrontierPicture:

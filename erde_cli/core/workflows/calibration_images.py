@@ -23,7 +23,7 @@ from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import all_scores
 from erde_cli.core.measurement.latency import TorchRuns, exit_latencies
-from erde_cli.core.thresholds.scores import ENTROPY, Score
+from erde_cli.core.thresholds.scores import Score
 from erde_cli.core.thresholds.target import Metric, Target
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
@@ -84,18 +84,9 @@ def observe(
     target: Target,
     *,
     temperature: bool,
-    score: Score = ENTROPY,
+    score: Score,
 ) -> CalibrationObservations:
-    """Run the images through every exit; fit temperatures (on the tuning half); time the exits.
-
-    Args:
-        bundle: the bundle.
-        source: where the images come from.
-        context: device and precision.
-        options: threads, observer.
-        target: decides whether latencies are measured.
-        temperature: fit one temperature per exit.
-        score: score that is compared with the thresholds.
+    """Run the images through every exit; fit temperatures and time the exits if required.
 
     Raises:
         BundleError: as `open_source`.
@@ -106,9 +97,7 @@ def observe(
     if target.promises:
         warn_of_copies(dataset, options)
     store = load_split(dataset, "calibration", options)
-    require_several(
-        store, "Thresholds are chosen on one half of the images and tested on the other."
-    )
+    require_several(store, "Thresholds are chosen on some images and tested on others.")
     model = ready(bundle.model, context)
     answers = answer_all(
         model, store, bundle.normalisation, context, keep_logits=temperature, score=score
@@ -203,15 +192,9 @@ def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
 def open_source(bundle: Bundle, source: Source, options: Options, *, promise: bool) -> Dataset:
     """Open the images; if the bundle's data set is already open, check it.
 
-    Args:
-        bundle: the bundle.
-        source: where the images come from.
-        options: observer.
-        promise: whether a promise will rest on these images.
-
     Raises:
-        BundleError: the bundle's images have changed; or, with `promise`, the network was trained
-            on images of the folder.
+        BundleError: the bundle's images have changed; or a promise will rest on a folder, and the
+            network was trained on some of its images.
         DataError: images are missing, or a folder has the wrong layout.
     """
     reading, observer = bundle.reading, options.observer

@@ -75,12 +75,9 @@ class Evaluation:
 
     def to_json(self) -> Json:
         """The object that `--json` prints."""
-        rows = zip(
-            self.answers.accuracy,
-            self.adaptive.exit_rates,
-            self.profile.cumulative_macs,
-            strict=True,
-        )
+        accuracies, macs = self.answers.accuracy, self.profile.cumulative_macs
+        exits = zip(accuracies, self.adaptive.exit_rates, macs, strict=True)
+        thetas, gaps = self.thresholds, self.entropy_gaps
         return {
             "split": self.split,
             "images": len(self.right),
@@ -91,19 +88,15 @@ class Evaluation:
             "expected_macs": self.adaptive.expected_macs,
             "full_macs": self.profile.full_macs,
             "static_macs": self.profile.static_macs,
-            "thresholds": None
-            if self.thresholds is None
-            else [write_threshold(value) for value in self.thresholds],
+            "thresholds": None if thetas is None else [write_threshold(one) for one in thetas],
             "certified": self.certified,
             "drift": None if self.drift is None else asdict(self.drift),
             "exits": [
                 {"exit": i, "accuracy": accuracy, "exit_rate": rate, "cumulative_macs": macs}
-                for i, (accuracy, rate, macs) in enumerate(rows)
+                for i, (accuracy, rate, macs) in enumerate(exits)
             ],
             "classes": self.by_class.rows(),
-            "entropy_gaps": None
-            if self.entropy_gaps is None
-            else [one.to_json() for one in self.entropy_gaps],
+            "entropy_gaps": None if gaps is None else [gap.to_json() for gap in gaps],
         }
 
     def compared_with(self, teacher: Evaluation) -> Evaluation:

@@ -128,11 +128,9 @@ class Int8Cost:
 def drop_of(
     answers: tuple[Answers, Answers], exits: tuple[IntArray, IntArray]
 ) -> tuple[float, float, float]:
-    """Accuracy points lost from the first to the second, and their 95 % interval.
+    """Accuracy points lost from the first network to the second, and their 95 % interval.
 
-    Args:
-        answers: of both networks.
-        exits: exit that each image leaves at, int64 [images], for both networks.
+    `exits` holds the exit of each image, int64 [images], for both networks.
     """
     rows = np.arange(len(exits[0]))
     before, after = (one.correct[rows, at] for one, at in zip(answers, exits, strict=True))

@@ -71,6 +71,6 @@ def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Imag
         source = Source(images=data) if kind == "unlabelled folder" else Source(data=data)
     dataset = open_source(bundle, source, options, promise=False)
     store = load_split(dataset, "calibration", options)
-    require_several(store, "Ranges are measured on one half of the images and tested on the other.")
+    require_several(store, "Ranges are measured on some images and tested on others.")
     half_a, half_b = halves(len(store), dataset.fingerprint)
     return Int8Images(store, source.kind, dataset.fingerprint, np.sort(half_a[:_RANGES]), half_b)

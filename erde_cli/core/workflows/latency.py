@@ -188,12 +188,8 @@ def _measure_batch(
 def image_places(count: int, side: int, batch: int) -> IntArray:
     """Positions in a split of the images of one routed pass: whole batches, always the same.
 
-    At most 256 at batch 1. Images repeat if the split is smaller than a batch.
-
-    Args:
-        count: images in the split.
-        side: of an image, in pixels.
-        batch: batch size.
+    At most 256 at batch 1. Images repeat if the split is smaller than a batch. `count` images
+    are in the split; `side` is in pixels.
     """
     most = min(count, _CALLS * batch, _IMAGES, _PIXELS // side**2)
     wanted = max(1, most // batch) * batch

@@ -71,12 +71,7 @@ def train_teacher(
 ) -> Trained:
     """Train the recipe's teacher and write the bundle `run/teacher`.
 
-    Args:
-        recipe: the recipe.
-        run: the run folder.
-        options: device, threads, observer.
-        dataset: the recipe's images; None: they are opened.
-        digest: of the inputs; None: computed.
+    `dataset` and `digest` (of the inputs) save their computation if the caller has them.
     """
     start = perf_counter()
     check_target(run / "teacher")
@@ -99,13 +94,8 @@ def distill(
 ) -> Trained:
     """Distill the recipe's student from a teacher and write the bundle `run/student`.
 
-    Args:
-        recipe: the recipe.
-        run: the run folder.
-        teacher: the teacher's bundle, or its path; None: `run/teacher`, if the method has one.
-        options: device, threads, observer.
-        dataset: the recipe's images; None: they are opened.
-        digest: of the inputs; None: computed.
+    `teacher` is a bundle or its path; None means `run/teacher`, if the method has a teacher.
+    `dataset` and `digest` (of the inputs) save their computation if the caller has them.
 
     Raises:
         BundleError: there is no teacher, or it does not fit the recipe.
