@@ -163,8 +163,7 @@ def told(bench: Bench, found: dict[str, list[float]], batch: int) -> list[dict[s
 def measured(bench: Bench, repeats: int) -> list[dict[str, Any]]:
     """Both runtimes at both batch sizes, in interleaved rounds."""
     bundle, _, options = bench
-    calibration = bundle.require_thresholds()
-    opened = partial(open_timed, bundle=bundle, thresholds=calibration, options=options)
+    opened = partial(open_timed, bundle=bundle, options=options)
     with opened("onnx") as onnx, opened("torch") as eager:
         timed: dict[Runtime, TimedModel] = {"onnx": onnx, "torch": eager}
         return [

@@ -18,7 +18,7 @@ from erde_cli.core.workflows.journal import Journal
 from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import plan_run
-from erde_cli.core.workflows.run import _RemainingTime, run_recipe
+from erde_cli.core.workflows.run import _show_remaining, run_recipe
 
 from ..conftest import Cli
 from ..faults.runs import files_of
@@ -138,9 +138,8 @@ def test_what_is_ahead_grows_where_the_machine_is_slower_than_planned(
     plan = plan_run(networks, options)
     journal = Journal(tmp_path / "run", recipe)
     journal.seconds["teacher"] = 3 * plan.seconds["teacher"]
-    remaining = _RemainingTime(plan, replace(options, observer=seen), journal)
-    remaining.show_before("teacher")
-    remaining.show_before("student")
+    for phase in ("teacher", "student"):
+        _show_remaining(plan, phase, journal, replace(options, observer=seen))
     assert seen.left == pytest.approx([plan.after("teacher"), 3 * plan.after("student")])
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.drift import Drift, drift
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.dataset import Dataset, open_labelled_folder
 from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
@@ -148,8 +147,7 @@ def evaluate_bundle(
             expected="--data, or --split",
         )
     bundle = load_bundle(path)
-    thresholds = bundle.thresholds()
-    context = options.inference_context(_precision(bundle, thresholds, precision))
+    context = options.inference_context(_precision(bundle, precision))
     options.observer.phase(f"Evaluating on the {split} split" if data is None else "Evaluating")
     store = load_split(_dataset(bundle, data, options), split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
@@ -226,9 +224,8 @@ def point_of(teacher: Evaluation) -> Point:
     return Point(teacher.profile.static_macs, teacher.full_accuracy)
 
 
-def _precision(
-    bundle: Bundle, thresholds: ThresholdsDocument | None, given: Precision | None
-) -> Precision:
+def _precision(bundle: Bundle, given: Precision | None) -> Precision:
+    thresholds = bundle.thresholds()
     recorded = thresholds.precision if thresholds else None
     if recorded and given and recorded != given:
         raise BundleError(

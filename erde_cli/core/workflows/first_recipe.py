@@ -128,10 +128,9 @@ def _summary(source: FolderSource) -> FolderSummary:
             expected="image files of a format that Pillow reads",
             hint="open one of them, or give another folder",
         )
-    calibration = (
-        np.zeros(count, dtype=bool) if source.is_calibration is None else source.is_calibration
-    )
-    test = np.zeros(count, dtype=bool) if source.is_test is None else source.is_test
+    none = np.zeros(count, dtype=bool)
+    calibration = none if source.is_calibration is None else source.is_calibration
+    test = none if source.is_test is None else source.is_test
     others = int((~calibration & ~test).sum())
     test_fraction = _TEST if source.is_test is None else None
     train = others - round(others * (test_fraction or 0))

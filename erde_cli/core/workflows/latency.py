@@ -12,7 +12,6 @@ import numpy as np
 from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.document import WEIGHTS
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.export.runtimes import NAMES, Runtime
@@ -115,13 +114,7 @@ class MeasuredLatency:
         }
 
 
-def measure_bundle(
-    bundle: Bundle,
-    profile: Profile,
-    thresholds: ThresholdsDocument | None,
-    request: LatencyRequest,
-    options: Options,
-) -> MeasuredLatency:
+def measure_bundle(bundle: Bundle, request: LatencyRequest, options: Options) -> MeasuredLatency:
     """Measure a bundle in the precision of its thresholds; draw a picture.
 
     Raises:
@@ -129,7 +122,8 @@ def measure_bundle(
         DataError: its images are missing.
     """
     store = load_split(dataset_of(bundle, options), "calibration", options)
-    with open_timed(request.runtime, bundle, thresholds, options) as timed:
+    thresholds = bundle.thresholds()
+    with open_timed(request.runtime, bundle, options) as timed:
         values = thresholds.values if thresholds else None
         batches = [
             _measure_batch(timed, store, batch, values, request.repeats, options)
@@ -151,7 +145,7 @@ def measure_bundle(
         thresholds.exit_rates if thresholds else None,
     )
     path = (request.out or bundle.path / "profile") / "profile.png"
-    picture = _picture(measured, bundle, profile, thresholds)
+    picture = _picture(measured, bundle)
     return replace(measured, picture=draw_profile(path, picture, options.observer))
 
 
@@ -196,16 +190,12 @@ def image_places(count: int, side: int, batch: int) -> IntArray:
     return np.resize(permutation(count, 0, "latency"), wanted)
 
 
-def _picture(
-    measured: MeasuredLatency,
-    bundle: Bundle,
-    profile: Profile,
-    thresholds: ThresholdsDocument | None,
-) -> ProfilePicture:
+def _picture(measured: MeasuredLatency, bundle: Bundle) -> ProfilePicture:
+    thresholds = bundle.thresholds()
     return ProfilePicture(
         f"{bundle.document.recipe.get('name', '')}: cost of each exit ({measured.where})",
-        profile.cumulative_macs,
-        profile.static_macs_of_exits,
+        bundle.profile.cumulative_macs,
+        bundle.profile.static_macs_of_exits,
         thresholds.expected_macs if thresholds else None,
         [one.latency for one in measured.batches],
     )

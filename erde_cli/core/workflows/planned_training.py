@@ -9,7 +9,7 @@ from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.events import Role
 from erde_cli.core.inference.answers import ready
-from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.architecture import build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.recipe.schema import ROLES, Recipe
@@ -20,7 +20,13 @@ from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.images import load_for_training
 from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.prepared import Logits, Prepared, network_of, prepare, settings_of
+from erde_cli.core.workflows.prepared import (
+    Logits,
+    Prepared,
+    architecture_of,
+    prepare,
+    settings_of,
+)
 from erde_cli.core.workflows.step_times import (
     NORMALISATION,
     seconds_of_logits,
@@ -133,11 +139,8 @@ class PlanMeasurements:
     @cached_property
     def _models(self) -> dict[Role, EarlyExitNet]:
         """The recipe's networks with random weights; users copy them before running them."""
-        classes, size = len(self.dataset.class_names), self.recipe.data.image_size
-        return {
-            role: build_model(resolve_architecture(network_of(self.recipe, role), classes, size))
-            for role in ROLES
-        }
+        classes = len(self.dataset.class_names)
+        return {role: build_model(architecture_of(self.recipe, role, classes)) for role in ROLES}
 
     def _epochs_done(self, role: Role, steps: int) -> float:
         """Finished epochs of a stopped training."""

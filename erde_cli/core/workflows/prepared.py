@@ -56,8 +56,12 @@ def settings_of(recipe: Recipe, role: Role) -> Training:
     return recipe.training.teacher if role == "teacher" else recipe.training.student
 
 
-def network_of(recipe: Recipe, role: Role) -> Network:
-    """Network section of one of a recipe's networks."""
+def architecture_of(recipe: Recipe, role: Role, classes: int) -> Architecture:
+    """Architecture of one of a recipe's networks."""
+    return resolve_architecture(_network_of(recipe, role), classes, recipe.data.image_size)
+
+
+def _network_of(recipe: Recipe, role: Role) -> Network:
     return recipe.teacher if role == "teacher" else recipe.student
 
 
@@ -86,9 +90,7 @@ def prepare(
     """
     settings = settings_of(recipe, role)
     normalisation = normalisation or dataset.normalisation
-    architecture = resolve_architecture(
-        network_of(recipe, role), len(dataset.class_names), recipe.data.image_size
-    )
+    architecture = architecture_of(recipe, role, len(dataset.class_names))
     # Separate seeds: neither network depends on how long the other was trained.
     seed = derive_seed(recipe.seed, role)
     model = build_model(architecture, derive_seed(seed, "weights"))
@@ -133,7 +135,7 @@ def objective_of(
         teacher: the teacher's logits; None: no teacher.
         class_weights: float32 [classes], on the device; None: all classes count the same.
     """
-    network = network_of(recipe, role)
+    network = _network_of(recipe, role)
     exits = torch.tensor(network.exit_weights or [1.0] * network.exit_count)
     exit_weights = context.to_device(exits)
     smoothing = settings_of(recipe, role).label_smoothing

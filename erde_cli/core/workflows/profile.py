@@ -57,7 +57,7 @@ def profile_bundle(
     thresholds = bundle.thresholds()
     latency = None
     if request is not None:
-        latency = measure_bundle(bundle, profile, thresholds, request, options)
+        latency = measure_bundle(bundle, request, options)
     if thresholds is None:
         return Profiled(bundle, profile, None, None, latency)
     verdict = _verdict(profile, thresholds, latency.costs if latency else ())

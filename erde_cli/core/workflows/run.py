@@ -73,11 +73,11 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     if not force:
         journal.refuse_other_recipe()
     networks = Networks(recipe, run, open_for_training(recipe, options))
-    remaining = _RemainingTime(_show_plan(networks, options), options, journal)
+    plan = _show_plan(networks, options)
     phases = _Phases(networks, journal, options, force)
-    remaining.show_before("teacher")
+    _show_remaining(plan, "teacher", journal, options)
     teacher = phases.network("teacher")
-    remaining.show_before("student")
+    _show_remaining(plan, "student", journal, options)
     student = phases.network("student")
     phases.thresholds(student)
     report = phases.evaluation(teacher, student)
@@ -99,23 +99,15 @@ def _show_plan(networks: Networks, options: Options) -> Plan | None:
     return plan
 
 
-@dataclass(frozen=True)
-class _RemainingTime:
-    """Report before each training how long the phases after it will take."""
-
-    plan: Plan | None
-    options: Options
-    journal: Journal
-
-    def show_before(self, phase: str) -> None:
-        """Report the time; it grows if the phases so far took longer than planned."""
-        if self.plan is None:
-            return
-        phases = [one for one in PHASES[: PHASES.index(phase)] if one not in self.journal.kept]
-        planned = sum(self.plan.seconds[one] for one in phases)
-        measured = sum(self.journal.seconds.get(one, 0.0) for one in phases)
-        factor = measured / planned if planned and measured else 1.0
-        self.options.observer.ahead(self.plan.after(phase) * factor)
+def _show_remaining(plan: Plan | None, phase: str, journal: Journal, options: Options) -> None:
+    """Report how long the phases after one will take, at the pace of those before it."""
+    if plan is None:
+        return
+    phases = [one for one in PHASES[: PHASES.index(phase)] if one not in journal.kept]
+    planned = sum(plan.seconds[one] for one in phases)
+    measured = sum(journal.seconds.get(one, 0.0) for one in phases)
+    pace = measured / planned if planned and measured else 1.0
+    options.observer.ahead(plan.after(phase) * pace)
 
 
 @dataclass(frozen=True)

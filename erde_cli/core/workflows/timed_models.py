@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.normalisation import Normaliser
 from erde_cli.core.export.runtimes import Runtime
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.inference.routing import route
 from erde_cli.core.measurement.latency import Runs, TorchRuns, leaving_at
 from erde_cli.core.measurement.memory import peak_bytes, weight_bytes
-from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.workflows.options import Options
 
 if TYPE_CHECKING:
@@ -28,16 +26,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_timed(
-    runtime: Runtime, bundle: Bundle, thresholds: ThresholdsDocument | None, options: Options
-) -> Iterator[TimedModel]:
+def open_timed(runtime: Runtime, bundle: Bundle, options: Options) -> Iterator[TimedModel]:
     """Prepare a bundle for measurements; exports for ONNX Runtime are temporary.
 
     Raises:
         BundleError: for ONNX Runtime, the bundle is not calibrated, or not in float32.
     """
     if runtime == "torch":
-        yield _TorchModel(bundle, thresholds, options)
+        yield _TorchModel(bundle, options)
         return
     with TemporaryDirectory(prefix="erde-") as folder:
         yield _OnnxModel(bundle, Path(folder), options)
@@ -46,14 +42,13 @@ def open_timed(
 class _TorchModel:
     """A bundle in torch; `images` normalises uint8 [n, height, width, 3] for `runs`."""
 
-    def __init__(
-        self, bundle: Bundle, thresholds: ThresholdsDocument | None, options: Options
-    ) -> None:
+    def __init__(self, bundle: Bundle, options: Options) -> None:
+        thresholds = bundle.thresholds()
         precision = thresholds.precision if thresholds else "float32"
         self.context = options.inference_context(precision)
         self._model = ready(bundle.model, self.context)
         self._temperatures = thresholds.temperatures if thresholds else None
-        self._score = thresholds.score if thresholds else ENTROPY
+        self._score = bundle.score
         self.images = Normaliser(bundle.normalisation, bundle.image_size, self.context)
         self.weight_bytes: int | None = weight_bytes(self._model)
 

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from time import perf_counter
 from typing import IO, Any
 
@@ -19,16 +19,20 @@ from erde_cli.core.device import Context, make_context, require_compiler
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.events import Role
 from erde_cli.core.measurement.training_speed import Candidate
-from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.architecture import build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.loop import Objective, train_step
 from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import ComputedLogits
-from erde_cli.core.workflows.prepared import Logits, network_of, objective_of, settings_of
+from erde_cli.core.workflows.prepared import (
+    Logits,
+    architecture_of,
+    objective_of,
+    settings_of,
+)
 from erde_cli.core.workflows.step_times import NORMALISATION, RATE
 
 Run = Callable[[int], float]  # steps → images per second
@@ -76,18 +80,20 @@ def training(message: Json) -> Run:
     Args:
         message: as `request` makes it.
     """
-    recipe = Recipe.model_validate(message["recipe"])
-    candidate = Candidate(**message["candidate"])
-    work = _Work(recipe, message["role"], message["classes"], candidate)
+    recipe, candidate = Recipe.model_validate(message["recipe"]), Candidate(**message["candidate"])
+    role, classes = message["role"], message["classes"]
     context = make_context(
         message["device"], candidate.precision, candidate.threads, candidate.memory_format
     ).apply()
     if candidate.compile:
         require_compiler(context.device)
-    settings, model, batch = work.settings, work.network(work.role), work.batch(context)
+    changes = {key: value for key, value in asdict(candidate).items() if key != "threads"}
+    settings = settings_of(recipe, role).model_copy(update=changes)
+    model = _network(recipe, role, classes)
+    batch = _random_batch(recipe, settings.batch_size, classes, context)
     context.place(model)
     model.train()
-    objective = work.objective(context, batch)
+    objective = _objective(recipe, role, batch, classes, context)
     state = TrainState(model, settings)
 
     def run(steps: int) -> float:
@@ -101,47 +107,29 @@ def training(message: Json) -> Run:
     return run
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One network of a recipe with a candidate's settings, and random images."""
+def _network(recipe: Recipe, role: Role, classes: int) -> EarlyExitNet:
+    return build_model(architecture_of(recipe, role, classes), recipe.seed)
 
-    recipe: Recipe
-    role: Role
-    classes: int
-    candidate: Candidate
 
-    @property
-    def settings(self) -> Training:
-        """Training settings of the candidate."""
-        settings = settings_of(self.recipe, self.role)
-        changes = asdict(self.candidate)
-        del changes["threads"]
-        return settings.model_copy(update=changes)
+def _random_batch(recipe: Recipe, count: int, classes: int, context: Context) -> Batch:
+    generator = torch.Generator().manual_seed(recipe.seed)
+    size = recipe.data.image_size
+    shape = (count, size, size, 3)
+    images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    labels = torch.randint(classes, (count,), generator=generator)
+    normalise = Normaliser(NORMALISATION, size, context)
+    images, labels = context.to_device(images), context.to_device(labels)
+    return Batch(normalise(images), labels, np.arange(count))
 
-    def network(self, role: Role) -> EarlyExitNet:
-        """The teacher or the student."""
-        network = network_of(self.recipe, role)
-        architecture = resolve_architecture(network, self.classes, self.recipe.data.image_size)
-        return build_model(architecture, self.recipe.seed)
 
-    def batch(self, context: Context) -> Batch:
-        """One batch of random images."""
-        generator = torch.Generator().manual_seed(self.recipe.seed)
-        size, count = self.recipe.data.image_size, self.settings.batch_size
-        shape = (count, size, size, 3)
-        images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-        labels = torch.randint(self.classes, (count,), generator=generator)
-        normalise = Normaliser(NORMALISATION, size, context)
-        images, labels = context.to_device(images), context.to_device(labels)
-        return Batch(normalise(images), labels, np.arange(count))
-
-    def objective(self, context: Context, batch: Batch) -> Objective:
-        """Objective of the training; a teacher with cached logits runs once, before timing."""
-        recipe = self.recipe
-        teacher: Logits | None = None
-        if self.role == "student" and recipe.distillation.method != "cross_entropy":
-            teacher = ComputedLogits(self.network("teacher"), context)
-            if recipe.distillation.teacher_cache.views is not None:
-                logits = teacher(batch)
-                teacher = lambda _: logits  # noqa: E731
-        return objective_of(recipe, self.role, recipe.seed, context, teacher)
+def _objective(
+    recipe: Recipe, role: Role, batch: Batch, classes: int, context: Context
+) -> Objective:
+    """Objective of the training; a teacher with cached logits runs once, before timing."""
+    teacher: Logits | None = None
+    if role == "student" and recipe.distillation.method != "cross_entropy":
+        teacher = ComputedLogits(_network(recipe, "teacher", classes), context)
+        if recipe.distillation.teacher_cache.views is not None:
+            logits = teacher(batch)
+            teacher = lambda _: logits  # noqa: E731
+    return objective_of(recipe, role, recipe.seed, context, teacher)
