@@ -116,7 +116,7 @@ def test_a_machine_slower_than_the_table_is_a_warning_and_changes_nothing(
     monkeypatch.setattr(planned_training, "seconds_per_step", lambda made: 1000.0)
     _, _, err = cli("init", "photos", "--out", "slow.yaml")
     assert "slower than the table" in err
-    assert "hours for 30 minutes" in err
+    assert "hours, not 30 minutes" in err
     usual, slow = ((tmp_path / f"{name}.yaml").read_text() for name in ("usual", "slow"))
     assert slow == usual.replace('"usual"', '"slow"')
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.events import Role, duration
@@ -114,18 +113,16 @@ def plan_run(networks: Networks, options: Options, *, force: bool = False) -> Pl
         context,
         summarise(dataset).to_json(),
         roles,
-        _seconds(kept, roles, measurements, dataset),
+        _seconds(roles, measurements),
         kept,
         _memory_held(),
     )
 
 
 def _seconds(
-    kept: list[str],
-    roles: dict[Role, PlannedTraining],
-    measurements: PlanMeasurements,
-    dataset: Dataset,
+    roles: dict[Role, PlannedTraining], measurements: PlanMeasurements
 ) -> dict[str, float]:
+    kept, splits = measurements.kept, measurements.dataset.splits
     seconds = dict.fromkeys(PHASES, 0.0)
     for role, one in roles.items():
         seconds[role] = one.seconds
@@ -133,9 +130,8 @@ def _seconds(
         return seconds
     answers = {role: measurements.answer_seconds(role) for role in ROLES}
     if "calibration" not in kept:
-        images = len(dataset.splits["calibration"])
-        seconds["calibration"] = _SEARCH + images * answers["student"]
-    seconds["evaluation"] = _PICTURES + len(dataset.splits["test"]) * sum(answers.values())
+        seconds["calibration"] = _SEARCH + len(splits["calibration"]) * answers["student"]
+    seconds["evaluation"] = _PICTURES + len(splits["test"]) * sum(answers.values())
     return seconds
 
 
