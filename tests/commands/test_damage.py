@@ -150,6 +150,6 @@ def test_answers_that_are_damaged_are_asked_for_again(
         flip(path, share)
         code, _, err = cli(*line)
         assert code == 0, err
-        assert f"{path} is damaged: its network is asked again." in err.replace("\n", " ")
+        assert f"{path} is damaged. Its network answers the images again." in err.replace("\n", " ")
         assert path.read_bytes() == content
         assert (run / "results.json").read_bytes() == results

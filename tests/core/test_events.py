@@ -167,7 +167,7 @@ def test_a_run_is_told_once_from_its_beginning_to_its_end(tmp_path: Path) -> Non
     assert whole(recipe, run=tmp_path, options=Options("cpu", observer=heard)) == "done"
     (first, (folder, mapping)), *rest = heard.events
     assert (first, folder) == ("run_started", tmp_path)
-    assert mapping == recipe.model_dump(mode="json")
+    assert mapping == recipe.recorded()
     assert rest == [("note", ("work",)), ("ended", ("finished",))]
 
 
