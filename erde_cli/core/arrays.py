@@ -1,4 +1,4 @@
-"""The array types that packages share; shapes stand where they are used."""
+"""Array types that packages share. Docstrings give the shapes."""
 
 from __future__ import annotations
 

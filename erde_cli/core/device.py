@@ -1,4 +1,4 @@
-"""Where and how a network runs: device, number format, memory layout, rank among processes."""
+"""How a network runs: device, precision, memory layout, threads, rank and world size."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ _IMAGES_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Context:
-    """The one object that device, precision, layout, rank and world size come from.
+    """Device, precision, memory layout, threads, rank and world size, with `auto` resolved.
 
-    Nothing is left open here: what `auto` comes to is decided in `make_context`. It describes; the
-    process computes so once it is applied.
+    The process uses these settings once `apply` is called.
 
-    pinned: whether somebody named the number of threads.
+    pinned: whether the user set the number of threads.
     """
 
     device: torch.device
@@ -47,7 +46,7 @@ class Context:
     pinned: bool = field(default=False, compare=False)
 
     def apply(self) -> Context:
-        """Set this process to compute so: threads, and kernels that repeat on CUDA. Itself."""
+        """Set threads and deterministic CUDA kernels in this process, and return the context."""
         if self.pinned or torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
         if self.device.type == "cuda":
@@ -63,17 +62,17 @@ class Context:
 
     @property
     def memory_format(self) -> torch.memory_format:
-        """Order of an image's numbers in memory."""
+        """Memory format of images and features."""
         return _FORMATS[self.layout]
 
     def place(self, module: nn.Module) -> None:
-        """Move a network to the device, in the layout that is used here."""
+        """Move a network to the device, in this memory layout."""
         module.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         if self.layout == "channels_last":
             guard_pointwise(module)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Run products in `dtype`; parameters and losses stay float32."""
+        """Compute matrix products in `dtype`; parameters and losses stay float32."""
         enabled = self.precision != "float32"
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
 
@@ -82,7 +81,7 @@ class Context:
         return tensor.to(self.device, non_blocking=True)
 
     def to_json(self) -> dict[str, object]:
-        """What is written into a run before its first step."""
+        """The settings as a run stores them before its first step."""
         return {
             "device": self.device.type,
             "precision": self.precision,
@@ -101,19 +100,19 @@ def make_context(
 ) -> Context:
     """Choose device, precision and memory layout by a fixed rule, never by timing.
 
-    It checks and describes: nothing of this process changes before the context is applied.
+    The process does not change before the context is applied.
 
     Args:
-        device: "auto" takes CUDA where there is one, else the CPU.
-        precision: "auto" is bfloat16 where the processor has bfloat16 arithmetic (CUDA from
-            compute capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
-        threads: threads of the CPU; None: as many as torch would take.
-        memory_format: "auto" is channels last on a CPU, and elsewhere with bfloat16 and float16;
-            else contiguous.
+        device: "auto" is CUDA if it is available, else the CPU.
+        precision: "auto" is bfloat16 if the processor has bfloat16 arithmetic (CUDA from compute
+            capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
+        threads: CPU threads; None: the default of torch.
+        memory_format: "auto" is channels last on a CPU and with bfloat16 and float16, else
+            contiguous.
 
     Raises:
-        InputError: the device is not there or cannot compute in this precision or layout, or the
-            number of threads is out of bounds.
+        InputError: the device is not available or does not support the precision or layout, or
+            the number of threads is out of bounds.
     """
     if threads is not None:
         _check_threads(threads)
@@ -121,53 +120,52 @@ def make_context(
     resolved = _precision(precision, chosen)
     layout = _layout(memory_format, chosen, resolved)
     if precision != "auto" or memory_format != "auto":
-        _require(chosen, resolved, layout)
+        _require_support(chosen, resolved, layout)
     count = threads or torch.get_num_threads()
     return Context(chosen, resolved, count, layout=layout, pinned=threads is not None)
 
 
 def _check_threads(threads: int) -> None:
-    # Thousands of threads bring a machine to its knees before anyone can stop them.
+    # Thousands of threads make a machine unusable before anyone can stop them.
     most = max(16, 4 * (os.cpu_count() or 1))
     if not 1 <= threads <= most:
         raise InputError(
             "The number of threads is out of bounds.",
             got=str(threads),
             expected=f"1 to {most}",
-            hint="leave --threads out to use every core",
+            hint="omit --threads to use every core",
         )
 
 
-def _precision(wanted: Precision | Auto, device: torch.device) -> Precision:
-    if wanted == "auto":
+def _precision(precision: Precision | Auto, device: torch.device) -> Precision:
+    if precision == "auto":
         return "bfloat16" if has_bfloat16(device) else "float32"
-    return wanted
+    return precision
 
 
-def _layout(wanted: Layout | Auto, device: torch.device, precision: Precision) -> Layout:
-    if wanted == "auto":
+def _layout(layout: Layout | Auto, device: torch.device, precision: Precision) -> Layout:
+    if layout == "auto":
         plain = precision == "float32" and device.type != "cpu"
         return "contiguous" if plain else "channels_last"
-    return wanted
+    return layout
 
 
-def _require(device: torch.device, precision: Precision, layout: Layout) -> None:
-    if reason := why_not(device, precision, layout):
+def _require_support(device: torch.device, precision: Precision, layout: Layout) -> None:
+    if reason := unsupported_reason(device, precision, layout):
         raise InputError(
             f"The device {device.type} cannot train in {precision}, {layout}: {reason}",
             got=f"precision: {precision}, memory_format: {layout}",
-            expected="precision and memory_format that the device can compute in",
-            hint="put precision: auto and memory_format: auto into the recipe; "
-            "erde tune RECIPE measures what this machine can do",
+            expected="a precision and memory_format that the device supports",
+            hint="set precision: auto and memory_format: auto in the recipe; "
+            "erde tune RECIPE lists what this machine supports",
         )
 
 
 @cache
-def why_not(device: torch.device, precision: Precision, layout: Layout = "contiguous") -> str:
-    """Why a device cannot train in a precision and layout; empty where it can.
-
-    It tries, and times nothing.
-    """
+def unsupported_reason(
+    device: torch.device, precision: Precision, layout: Layout = "contiguous"
+) -> str:
+    """Why a device cannot train in a precision and layout; empty if it can. Runs a small step."""
     with torch.random.fork_rng(devices=[]):
         layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
     context = Context(device, precision, torch.get_num_threads(), layout=layout)
@@ -183,10 +181,10 @@ def why_not(device: torch.device, precision: Precision, layout: Layout = "contig
 
 
 def images_at_once(side: int, device: torch.device) -> int:
-    """How many images of `side` pixels a network is given at once in inference.
+    """Batch size in inference, for images of `side` pixels.
 
-    On a CPU as many as leave the features of a small network in its cache: 64 of 32x32 pixels took
-    0.6 to 0.9 of the time that 256 took. An accelerator wants large batches.
+    On a CPU, the features of a small network should fit in the cache: batches of 64 images of
+    32x32 pixels took 0.6 to 0.9 of the time of batches of 256. Accelerators need large batches.
     """
     if device.type == "cpu":
         return max(1, _PIXELS_AT_ONCE // side**2)
@@ -194,9 +192,9 @@ def images_at_once(side: int, device: torch.device) -> int:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether the device has arithmetic for bfloat16 (not merely an emulation), and torch uses it.
+    """Whether torch uses bfloat16 arithmetic of the device, not an emulation.
 
-    What the processor has is no proof: `ATEN_CPU_CAPABILITY=avx2` keeps torch from using it.
+    The processor alone does not decide: `ATEN_CPU_CAPABILITY=avx2` keeps torch from using it.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
@@ -207,32 +205,32 @@ def has_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def why_not_compiled(device: torch.device) -> str:
-    """Why torch.compile does not work here, such as for want of a compiler; empty where it does.
+def compile_failure(device: torch.device) -> str:
+    """Why torch.compile does not work, such as a missing compiler; empty if it does.
 
-    It compiles a line or two, which takes a few seconds.
+    The check compiles a small function, which takes a few seconds.
     """
     compiled: Callable[[Tensor], Tensor] = torch.compile(lambda numbers: numbers * 2 + 1)
     try:
         compiled(torch.zeros(3, device=device))
-    except Exception as error:  # noqa: BLE001 (what a compiler lacks is told by any exception)
+    except Exception as error:  # noqa: BLE001 (a missing compiler can raise anything)
         lines = [line for line in str(error).splitlines() if line and "backend=" not in line]
         return lines[0] if lines else type(error).__name__
     return ""
 
 
 def require_compiler(device: torch.device) -> None:
-    """Check that networks can be compiled, before anything long begins.
+    """Check that torch.compile works, before the long work begins.
 
     Raises:
-        InputError: they cannot.
+        InputError: it does not.
     """
-    if reason := why_not_compiled(device):
+    if reason := compile_failure(device):
         raise InputError(
-            f"torch.compile does not work here: {reason}",
+            f"torch.compile does not work on this machine: {reason}",
             got="compile: true",
-            expected="a C++ compiler that torch finds, such as g++",
-            hint="put compile: false into the recipe, or install a compiler",
+            expected="a C++ compiler that torch can find, such as g++",
+            hint="set compile: false in the recipe, or install a compiler",
         )
 
 
@@ -245,10 +243,10 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if available["cuda"] else "cpu"
     if not available.get(name, False):
-        there = ", ".join(device for device, found in available.items() if found)
+        devices = ", ".join(device for device, is_available in available.items() if is_available)
         raise InputError(
-            f"The device {name!r} is not there.",
-            expected=f"auto, or one of {there}",
-            hint="leave --device out",
+            f"The device {name!r} is not available.",
+            expected=f"auto, or one of {devices}",
+            hint="omit --device",
         )
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""The git commit of the code that runs, where it comes from git."""
+"""The git commit of the running code, and the versions of its packages."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 
 _PACKAGES = ("erde-cli", "torch", "numpy", "safetensors")
 
-_SECONDS = 10.0  # that git may take, on a slow disk
+_SECONDS = 10.0  # time limit of a git command; disks can be slow
 
 
 @cache
 def source_commit() -> str | None:
-    """Commit of erde's own code, 40 hexadecimal digits; None where there is none to be known.
+    """Commit of erde's own code, 40 hexadecimal digits; None if it is unknown.
 
-    A checkout with changes has `-dirty` behind it. An installed package knows its commit where pip
-    was given a git address (PEP 610).
+    The commit of a checkout with changes ends in `-dirty`. The commit of an installed package is
+    known if pip installed it from a git address (PEP 610).
     """
     return _of_checkout(Path(__file__).with_name("__init__.py")) or _of_installation()
 
 
 def _of_checkout(module: Path) -> str | None:
-    """Commit of the checkout that has this very module; not of one around an environment."""
+    """Commit of the checkout that tracks this module, not of one that contains the environment."""
     folder = module.parent
     if _git(folder, "ls-files", "--error-unmatch", module.name) is None:
         return None
@@ -33,15 +33,15 @@ def _of_checkout(module: Path) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None where there is no git, or it fails."""
+    """Output of a git command; None if git is missing or fails."""
     try:
-        done = subprocess.run(  # noqa: S603 (its arguments stand above)
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 (whichever git the user has)
+        completed = subprocess.run(  # noqa: S603 (the arguments are above)
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 (the git of the user)
             capture_output=True, text=True, check=True, timeout=_SECONDS,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def _of_installation() -> str | None:
@@ -54,10 +54,10 @@ def _of_installation() -> str | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide numbers."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    """Versions of Python and of the packages that affect results."""
+    return {"python": platform.python_version(), **versions_of(*_PACKAGES)}
 
 
 def versions_of(*packages: str) -> dict[str, str]:
-    """Version of each package that had a part in an export."""
+    """Version of each package, by name."""
     return {name: version(name) for name in packages}

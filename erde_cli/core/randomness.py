@@ -1,18 +1,15 @@
-"""Randomness as a pure function of (seed, purpose, position), never of a generator that runs on.
+"""Randomness as a pure function of (seed, purpose, position), without generator state.
 
-What is drawn for image n in epoch e does not depend on what was drawn before it, so that a resumed
-run, a run on more processes and a run that reads cached teacher logits all see the same draws.
+The draws for image n in epoch e do not depend on earlier draws. A resumed run, a run on more
+processes and a run that reads cached teacher logits therefore see the same draws.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 _GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -27,7 +24,7 @@ def derive_seed(seed: int, purpose: str, *position: int) -> int:
 
 
 def permutation(count: int, seed: int, purpose: str, *position: int) -> NDArray[np.int64]:
-    """Random order of `count` things, int64 [count]."""
+    """Random permutation of 0 to `count` - 1, int64 [count]."""
     generator = np.random.Generator(np.random.Philox(derive_seed(seed, purpose, *position)))
     return generator.permutation(count).astype(np.int64)
 
@@ -37,8 +34,8 @@ def integers_per_image(
 ) -> NDArray[np.int64]:
     """One integer in [0, below) for each image number, int64 [images].
 
-    The bits are SplitMix64 of the image's number, keyed by (seed, purpose, position); the bias of
-    the remainder is under below / 2⁶⁴.
+    The bits are SplitMix64 of the image's number, keyed by (seed, purpose, position). The modulo
+    bias is less than below / 2⁶⁴.
 
     Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
     """

@@ -162,7 +162,7 @@ DOCUMENTS = [
          BUNDLE),
     made("a list", put(BUNDLE, "[1]"), BUNDLE, "format None"),
     made("a bundle.json of YAML", put(BUNDLE, "format: 1"), BUNDLE, "JSON"),
-    made("nan", put(BUNDLE, NAN), BUNDLE, "NaN is no number"),
+    made("nan", put(BUNDLE, NAN), BUNDLE, "NaN is not a finite number"),
     made("format 99", edited(BUNDLE, "format", 99), BUNDLE, "format 99", "format 1"),
     made("format as a text", edited(BUNDLE, "format", "1"), BUNDLE, "format 1"),
     made("no format", edited(BUNDLE, "format", ...), BUNDLE, "format None"),

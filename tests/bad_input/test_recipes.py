@@ -51,7 +51,7 @@ TEXTS = [
          "tab", "spaces"),
     text("wrong indentation", "data:\n    dataset: digits\n  image_size: 8\n", "line 3"),
     text("no blank after the colon", GOOD.replace("seed: 3", "seed:3"), "line 2"),
-    text("a section twice", GOOD + GOOD, "'seed' stands twice"),
+    text("a section twice", GOOD + GOOD, "'seed' is repeated"),
     text("a key twice", GOOD.replace("seed: 3", "seed: 3\nseed: 4"), "line 2", "'seed'"),
     text("a key twice in a section", "data:\n  root: a\n  root: b\n", "line 3", "'root'"),
     text("an alias", "a: &x 1\nb: *x\n", "line 2", "aliases"),

@@ -54,7 +54,7 @@ CASES = [
     settings("two settings with a blank", "seed=1 training.student.epochs=3", "seed", "integer"),
     settings("an open bracket", "student.exits=[1, 2", "--set student.exits", "not readable"),
     settings("an open quote", "name='mine", "--set name", "not readable"),
-    settings("a key twice in a value", "student={depth: 8, depth: 14}", "'depth' stands twice"),
+    settings("a key twice in a value", "student={depth: 8, depth: 14}", "'depth' is repeated"),
     settings("an alias", "student=&a [*a]", "--set student", "aliases"),
     settings("a Python object", "seed=!!python/name:os.system", "--set seed", "not readable"),
     settings("a tab", "student={\tdepth: 8\n\t}x", "--set student", "not readable"),

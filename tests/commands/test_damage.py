@@ -127,7 +127,7 @@ def test_a_run_of_a_newer_version_is_refused_by_name(
     before = path.read_bytes()
     code, _, err = cli("run", tiny_recipe, "--out", run_copy)
     assert code == 2
-    assert f"{path} has a format that this version of erde does not read." in err
+    assert f"This version of erde cannot read the format of {path}." in err
     assert "got:      format 9" in err
     assert "  next:  " in err
     assert path.read_bytes() == before

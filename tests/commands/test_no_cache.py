@@ -1,4 +1,4 @@
-"""Nobody has to have a home: where nothing can be kept, it is made anew, and told once."""
+"""Commands work without a writable cache, and one warning is shown."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def no_home(folder: Path, patch: pytest.MonkeyPatch) -> str:
         raise RuntimeError("Could not determine home directory.")
 
     patch.setattr(Path, "home", refuse)
-    return "in the user's cache, so every command makes them anew: Could not determine home"
+    return "Cannot write to the user's cache: Could not determine home"
 
 
 def no_such_home(folder: Path, patch: pytest.MonkeyPatch) -> str:
     patch.setenv("HOME", "/proc/nowhere")
-    return "/proc/nowhere/.cache/erde, so every command makes them anew: No such file"
+    return "Cannot write to /proc/nowhere/.cache/erde: No such file"
 
 
 def a_file(folder: Path, patch: pytest.MonkeyPatch) -> str:
     (folder / "file").touch()
     patch.setenv("ERDE_CACHE", str(folder / "file"))
-    return f"{folder / 'file'}, so every command makes them anew: Not a directory"
+    return f"Cannot write to {folder / 'file'}: Not a directory"
 
 
 def of_somebody(folder: Path, patch: pytest.MonkeyPatch) -> str:
     """A tilde that leads nowhere."""
     patch.setenv("ERDE_CACHE", "~nobody-of-this-name/cache")
-    return "in the user's cache, so every command makes them anew: Could not determine home"
+    return "Cannot write to the user's cache: Could not determine home"
 
 
 KINDS = [no_home, no_such_home, a_file, of_somebody]
@@ -63,7 +63,7 @@ def told_once(err: str, reason: str) -> bool:
 def test_a_student_is_the_same_without_a_cache(
     folder_recipe: Path, tmp_path: Path, cli: Cli, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images and the teacher's logits are made anew, and both together are told once."""
+    """Images and teacher logits are computed again, with one warning for both."""
     views = ("--set", "distillation.teacher_cache.views=2")
     code, _, err = cli("run", folder_recipe, "--out", tmp_path / "without", *views)
     assert code == 0, err

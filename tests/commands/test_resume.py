@@ -196,7 +196,7 @@ def test_a_second_writer_is_refused_while_the_first_one_lives(tmp_path: Path, cl
         for command in ("run", "train-teacher", "distill", "compare"):
             code, _, err = cli(command, "digits", "--out", run)
             assert code == 2
-            assert "Another erde is writing" in err
+            assert "Another erde process is writing" in err
             assert f"process {process.pid}" in err
         process.kill()
     with one_writer(run):

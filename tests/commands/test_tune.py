@@ -198,10 +198,10 @@ def test_a_worker_says_in_one_line_why_it_cannot(
     tiny_recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
-    def why_not(device: torch.device, precision: str, layout: str) -> str:
+    def unsupported_reason(device: torch.device, precision: str, layout: str) -> str:
         return "no such arithmetic" if precision == "float16" else ""
 
-    monkeypatch.setattr(core_context, "why_not", why_not)
+    monkeypatch.setattr(core_context, "unsupported_reason", unsupported_reason)
     [said, _] = answers_of(tiny_recipe, Candidate("float16", "contiguous", 1))
     assert said == {
         "failed": "The device cpu cannot train in float16, contiguous: no such arithmetic"
@@ -275,10 +275,10 @@ def test_float16_where_the_device_cannot_is_told_before_any_image_is_read(
     for image in (folder_recipe.parent / "images/train/dark").iterdir():
         image.write_bytes(b"broken")  # read first, this would be the error
 
-    def why_not(device: torch.device, precision: str, layout: str) -> str:
+    def unsupported_reason(device: torch.device, precision: str, layout: str) -> str:
         return "no 'Half' here" if precision == "float16" else ""
 
-    monkeypatch.setattr(core_context, "why_not", why_not)
+    monkeypatch.setattr(core_context, "unsupported_reason", unsupported_reason)
     where = () if command == "tune" else ("--out", tmp_path / "run")
     arguments = (command, folder_recipe, *where, "--json")
     code, out, err = cli(*arguments, "--set", "training.teacher.precision=float16")
@@ -293,7 +293,7 @@ def test_float16_where_the_device_cannot_is_told_before_any_image_is_read(
 def test_what_the_student_cannot_do_is_told_before_the_teacher_is_trained(
     tiny_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core_context, "why_not_compiled", lambda _: "No working C++ compiler")
+    monkeypatch.setattr(core_context, "compile_failure", lambda _: "No working C++ compiler")
     code, out, _ = cli(
         "run", tiny_recipe, "--out", tmp_path / "run", "--json",
         "--set", "training.student.compile=true",

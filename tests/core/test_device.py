@@ -17,7 +17,7 @@ from erde_cli.core.device import (
     images_at_once,
     make_context,
     require_compiler,
-    why_not,
+    unsupported_reason,
 )
 from erde_cli.core.errors import InputError
 
@@ -35,9 +35,9 @@ def _threads_are_left_as_they_were() -> Iterator[None]:
 
 @pytest.fixture
 def forgets_what_devices_can_do() -> Iterator[None]:
-    why_not.cache_clear()
+    unsupported_reason.cache_clear()
     yield
-    why_not.cache_clear()
+    unsupported_reason.cache_clear()
 
 
 def test_auto_precision_follows_the_arithmetic_of_the_processor() -> None:
@@ -129,7 +129,7 @@ def test_float32_does_not_reach_into_the_autocast_of_its_surroundings() -> None:
 
 @pytest.mark.parametrize("device", ["tpu", "", "CPU", "cuda:99"])
 def test_a_device_that_is_not_there_is_refused_with_a_hint(device: str) -> None:
-    with pytest.raises(InputError, match="is not there") as caught:
+    with pytest.raises(InputError, match="is not available") as caught:
         make_context(device)
     assert repr(device) in caught.value.message
     assert "cpu" in caught.value.expected
@@ -162,7 +162,7 @@ def test_the_threads_are_those_that_are_asked_for() -> None:
 
 def test_what_is_described_is_applied_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # made, not computed on
-    monkeypatch.setattr("erde_cli.core.device.why_not", lambda *_: "")
+    monkeypatch.setattr("erde_cli.core.device.unsupported_reason", lambda *_: "")
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     set_: list[tuple[bool, bool]] = []
     monkeypatch.setattr(
@@ -200,9 +200,9 @@ def test_a_device_that_cannot_do_a_named_precision_is_refused_with_its_reason(
 
 def test_trying_a_precision_leaves_the_generator_as_it_was() -> None:
     before = torch.random.get_rng_state()
-    assert [why_not(CPU, precision) for precision in PRECISIONS] == ["", "", ""]
+    assert [unsupported_reason(CPU, precision) for precision in PRECISIONS] == ["", "", ""]
     assert torch.equal(before, torch.random.get_rng_state())
-    assert "meta" in why_not(torch.device("meta"), "float16")
+    assert "meta" in unsupported_reason(torch.device("meta"), "float16")
 
 
 def test_a_machine_without_a_compiler_is_told_in_one_sentence(
@@ -216,7 +216,7 @@ def test_a_machine_without_a_compiler_is_told_in_one_sentence(
 
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(
-        InputError, match=r"does not work here: No working C\+\+ compiler\n  got"
+        InputError, match=r"does not work on this machine: No working C\+\+ compiler\n  got"
     ) as caught:
         require_compiler(CPU)
     assert "compile: false" in caught.value.hint

@@ -106,7 +106,7 @@ def test_odd_names_go_through_every_command_as_they_are(
         assert "Traceback" not in err
         said += out + err
     assert not any(bad in said for bad in OBEYED)
-    assert "could not be drawn" not in said
+    assert "Cannot draw" not in said
     assert "[bold]$x^{$<b>|=1+1" in said
     assert r"\x1b[31mb.png" in said
     with (tmp_path / "rows.csv").open(newline="") as handle:

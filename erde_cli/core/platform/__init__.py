@@ -1,4 +1,4 @@
-"""The process and the libraries it runs on: threads, memory, signals, packages that are missing.
+"""The process and its libraries: threads, memory, signals, missing packages.
 
 May import `errors`.
 Start reading in `extras.py`.

@@ -1,4 +1,4 @@
-"""How freed memory is kept on Linux: the system's default costs a fifth of a training step."""
+"""Keep freed memory in the process: glibc's default costs a fifth of a training step."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _LARGE, _LARGEST_OF_OLD_GLIBC = 2**30, 2**25  # bytes
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep the memory of freed tensors for the next ones; False where there is no glibc.
+    """Let glibc keep the memory of freed tensors for the next ones; False if that fails.
 
-    By default it returns every block over 32 MB, and whatever lies free at the end, to the system
-    at once, so that each step asks for the same activations again, page by page: 10,000 page
-    faults a step for a ResNet-8 at batch 128. The peak stays what it is.
+    By default, glibc returns every block over 32 MB and the free end of the heap to the system at
+    once. Each step then requests the same activations again: 10,000 page faults a step for a
+    ResNet-8 at batch 128. The peak memory does not change.
 
-    It is a setting of the whole process, so the command line makes it and the library does not.
+    The setting affects the whole process, so only the command line calls this.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -1,4 +1,4 @@
-"""Packages that only some commands need, and what to type to get them; imports none of them."""
+"""Packages that only some commands need. Imports none of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def require_extra(extra: str, purpose: str) -> None:
     """Check that the packages of an extra are installed.
 
     Raises:
-        InputError: one is not.
+        InputError: a package is missing.
     """
     missing = [name for name in _EXTRAS[extra] if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"{purpose} needs {', '.join(missing)}, which an extra of erde brings.",
+            f"{purpose} needs {', '.join(missing)}, which the extra {extra} installs.",
             hint=f"pip install 'erde-cli[{extra}]'",
-            expected="the packages of the extra",
+            expected=f"erde-cli with the extra {extra}",
         )

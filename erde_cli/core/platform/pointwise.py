@@ -1,8 +1,8 @@
-"""Strided 1x1 convolutions, kept from a kernel of oneDNN that spoils memory in training.
+"""Workaround for a oneDNN kernel that corrupts memory when it trains strided 1x1 convolutions.
 
-In channels last, with fewer input channels than a vector register holds numbers (8 with AVX2, 16
-with AVX512), oneDNN 3.12 writes outside its memory in the backward pass of a 1x1 convolution with
-a stride: gradients are wrong in silence, the process crashes, or a step never ends.
+In channels last, oneDNN 3.12 writes outside its memory in the backward pass of a strided 1x1
+convolution with fewer input channels than a vector register holds floats (8 with AVX2, 16 with
+AVX512). Gradients are silently wrong, the process crashes, or a step never ends.
 
 Source: github.com/uxlfoundation/oneDNN, issue 6035.
 """
@@ -18,10 +18,9 @@ from torch.nn import functional as F
 
 
 def guard_pointwise(module: nn.Module) -> None:
-    """Let every strided 1x1 convolution of a module train by a kernel that is right.
+    """Make every strided 1x1 convolution of a module train with a correct kernel.
 
-    Parameters, names and answers stay. A convolution of another class than `nn.Conv2d` is left as
-    it is.
+    Parameters, their names and outputs do not change. Subclasses of `nn.Conv2d` are left alone.
     """
     for layer in module.modules():
         if type(layer) is not nn.Conv2d or set(layer.kernel_size) != {1}:
@@ -31,32 +30,33 @@ def guard_pointwise(module: nn.Module) -> None:
 
 
 class _StridedPointwise(nn.Conv2d):
-    """A 1x1 convolution that takes its pixels first, then convolves them with stride 1."""
+    """A 1x1 convolution that selects its pixels first, then convolves them with stride 1."""
 
     def forward(self, features: Tensor) -> Tensor:
         """[batch, inputs, h, w] → [batch, outputs, ceil(h / stride), ceil(w / stride)]."""
         trains = self.weight.requires_grad and torch.is_grad_enabled()
         if not trains or features.device.type != "cpu":
-            return super().forward(features)  # only the gradient of the weights is wrong
+            return super().forward(features)  # only the gradient of the weights is affected
         rows, columns = self.stride
         if torch.compiler.is_compiling():
-            taken = features[..., ::rows, ::columns]
+            pixels = features[..., ::rows, ::columns]
         else:
-            taken = _TakePixels.apply(features, rows, columns)  # type: ignore[no-untyped-call]
-        return F.conv2d(taken, self.weight, self.bias, groups=self.groups)
+            pixels = _SelectPixels.apply(features, rows, columns)  # type: ignore[no-untyped-call]
+        return F.conv2d(pixels, self.weight, self.bias, groups=self.groups)
 
 
-class _TakePixels(torch.autograd.Function):
-    """`features[..., ::rows, ::columns]`, whose own backward pass fills two tensors, one by one.
+class _SelectPixels(torch.autograd.Function):
+    """`features[..., ::rows, ::columns]` with a faster backward pass.
 
-    That cost 3 to 20 % of a training step; this costs nothing that could be measured.
+    The built-in one fills two tensors in turn, which took 3 to 20 % of a training step. The cost
+    of this one was not measurable.
     """
 
     @staticmethod
     def forward(context: Any, features: Tensor, rows: int, columns: int) -> Tensor:
         context.shape, context.steps = features.shape, (rows, columns)
-        # A copy even where all pixels are taken: a slice of one line keeps strides that oneDNN
-        # reads wrongly (github.com/pytorch/pytorch, issue 195394), and `contiguous` leaves them.
+        # Copy even if all pixels are selected: a slice of one row keeps strides that oneDNN
+        # misreads (github.com/pytorch/pytorch, issue 195394), and `contiguous` keeps them too.
         return features[..., ::rows, ::columns].clone(memory_format=torch.channels_last)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish that is granted after the step under way."""
+"""Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _interrupts: list[int] = []
 
 @dataclass
 class StopRequest:
-    """number: of the signal that came, None before one does."""
+    """number: of the received signal; None before one is received."""
 
     number: int | None = None
 
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Note the first signal; a second one stops at once, as if nobody listened.
+    """Record the first signal; a second one stops the process at once.
 
-    Only a process's main thread can listen; in another one nothing is noted.
+    Only the main thread of a process can handle signals; in other threads nothing is recorded.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -38,13 +38,13 @@ def stop_requests() -> Iterator[StopRequest]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         del frame
         request.number = number
         restore()
 
     for number in _SIGNALS:
-        signal.signal(number, note)
+        signal.signal(number, record)
     try:
         yield request
     finally:
@@ -52,21 +52,21 @@ def stop_requests() -> Iterator[StopRequest]:
 
 
 def interrupted() -> bool:
-    """Whether Ctrl-C was pressed, whatever became of the exception that it raised."""
+    """Whether Ctrl-C was pressed, even if its exception was lost."""
     return bool(_interrupts)
 
 
 def note_interrupts() -> None:
-    """Let Ctrl-C raise KeyboardInterrupt, as it does, and keep it from getting lost.
+    """Record Ctrl-C, and raise its KeyboardInterrupt again if Python drops it.
 
-    Where it comes inside of what Python calls by the way, such as a finaliser, Python would print a
-    traceback and go on: it is raised again a moment later.
+    Python drops exceptions in finalisers and similar callbacks: it prints a traceback and
+    continues.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return  # whoever started this process wants it to be left alone
-    shown = sys.unraisablehook
+        return  # the parent process ignores or handles Ctrl-C
+    show = sys.unraisablehook
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def record(number: int, frame: FrameType | None) -> None:
         del frame
         _interrupts.append(number)
         raise KeyboardInterrupt
@@ -78,7 +78,7 @@ def note_interrupts() -> None:
             again.daemon = True
             again.start()
         else:
-            shown(lost)
+            show(lost)
 
-    signal.signal(signal.SIGINT, note)
+    signal.signal(signal.SIGINT, record)
     sys.unraisablehook = raise_again

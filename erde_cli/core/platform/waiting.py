@@ -1,23 +1,22 @@
-"""How long threads spin for each other before they sleep: short, so that a busy machine goes on.
+"""Limit how long OpenMP threads spin before they sleep, which helps on a busy machine.
 
-Threads that share an operator wait for the last one. libgomp lets them spin for milliseconds, and
-while another process holds the core that the last one needs, they burn the time it could have had.
-Weights and answers do not depend on it.
+Threads that share an operator wait for the last one. libgomp lets them spin for milliseconds. If
+another process holds the core that the last thread needs, the spinning wastes time. Results do not
+depend on the setting.
 """
 
 from __future__ import annotations
 
 import os
 
-VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _SPINS = "2000"  # tens of microseconds; see docs/speed.md
 
 
 def spin_briefly() -> None:
-    """Set libgomp's spin count for this process, unless its user has set a policy.
+    """Set libgomp's spin count for this process, unless the user has set a policy.
 
-    It is read when torch is first imported, and it is a setting of the whole process, so the
-    command line makes it and the library does not.
+    torch reads it at its first import. The setting affects the whole process, so only the command
+    line calls this.
     """
-    if not any(name in os.environ for name in VARIABLES):
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = _SPINS

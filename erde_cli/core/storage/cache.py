@@ -1,4 +1,4 @@
-"""Where erde keeps what it can make again: decoded images, teachers' logits, exported stages."""
+"""The cache of decoded images, teacher logits and exported stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VARIABLE = "ERDE_CACHE"
 
 
 def user_cache() -> Path:
-    """The user's cache folder; a relative $XDG_CACHE_HOME is to be ignored, says its standard.
+    """The user's cache folder. A relative $XDG_CACHE_HOME is ignored, as its standard demands.
 
     Raises:
         RuntimeError: the user has no home folder.
@@ -28,9 +28,9 @@ def user_cache() -> Path:
 
 
 def cache_folder(name: str) -> Path | None:
-    """A folder of the cache, to be read from; perhaps not there. None where it cannot be looked at.
+    """A folder of the cache to read from, which may not exist; None if it is not accessible.
 
-    It is below $ERDE_CACHE, or below `erde` in the user's cache.
+    The cache is $ERDE_CACHE, or `erde` in the user's cache folder.
     """
     try:
         folder = _root() / name
@@ -41,7 +41,7 @@ def cache_folder(name: str) -> Path | None:
 
 
 def writable_folder(name: str, observer: Observer) -> Path | None:
-    """A folder of the cache, made, to be written into; None, with a warning, where that cannot be.
+    """Create a folder of the cache to write into; None, with a warning, if that fails.
 
     The warning is the same for every folder, so that it is shown once.
     """
@@ -55,22 +55,22 @@ def writable_folder(name: str, observer: Observer) -> Path | None:
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
     observer.warning(
-        f"Decoded images, teachers' logits and exported stages cannot be kept in {where}, so every "
-        f"command makes them anew: {reason}. Name another folder: export {VARIABLE}=FOLDER"
+        f"Cannot write to {where}: {reason}. Every command computes decoded images, teacher logits "
+        f"and exported stages again. Set another cache folder: export {VARIABLE}=FOLDER"
     )
     return None
 
 
 @cache
 def temporary_folder() -> Path:
-    """A folder in the place of the cache, removed when this process ends."""
+    """A folder that replaces the cache; removed when this process ends."""
     made = TemporaryDirectory(prefix="erde-")
     atexit.register(made.cleanup)
     return Path(made.name)
 
 
 def _root() -> Path:
-    """The cache.
+    """The cache folder.
 
     Raises:
         RuntimeError: the user has no home folder.
@@ -80,25 +80,25 @@ def _root() -> Path:
 
 
 def make_room(folder: Path, needed: int) -> None:
-    """Make a folder for `needed` bytes more, swept of what others left half-written.
+    """Create a folder, remove unfinished files from it, and check for `needed` bytes of free space.
 
     Raises:
-        InputError: the disk has less, or the folder cannot be made.
+        InputError: the disk has less free space, or the folder cannot be created.
     """
     make_folder(folder)
     sweep(folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"There is no room for a cache of {in_words(needed)}.",
+            f"The disk has no space for a cache of {in_words(needed)}.",
             got=f"{in_words(free)} free in {folder}",
-            hint=f"name a folder on another disk: export {VARIABLE}=FOLDER",
             expected=f"{in_words(needed)} free",
+            hint=f"set a folder on another disk: export {VARIABLE}=FOLDER",
         )
 
 
 def in_words(size: float) -> str:
-    """A number of bytes in a unit that suits it, such as `21.6 MB`."""
+    """A number of bytes in a fitting unit, such as `21.6 MB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000 or unit == "GB":
             break

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and digests of what they hold."""
+"""Atomic writes of files and folders, and digests of files."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def digest_of_file(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file atomically."""
     write_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file next to `path`, then put it in its place.
+    """Let `write` fill a temporary file, then move it to `path`.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be created.
         ErdeError: the file cannot be written.
     """
     make_folder(path.parent)
@@ -40,9 +40,9 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Give an empty file next to `path` to fill; it takes the place of `path` at the end.
+    """Yield an empty file next to `path`, and replace `path` with it at the end.
 
-    Its folder must be there. What fails inside stays what it is, and leaves nothing behind.
+    The folder must exist. An exception inside the block passes through, and `path` stays unchanged.
 
     Raises:
         ErdeError: the file cannot be written.
@@ -60,21 +60,21 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder next to `path` to fill; it takes the place of `path` at the end.
+    """Yield an empty folder next to `path`, and replace `path` with it at the end.
 
-    What fails inside stays what it is, and leaves the old folder as it was.
+    An exception inside the block passes through, and `path` stays unchanged.
 
     Raises:
-        InputError: `path` is there and is no folder.
+        InputError: `path` is not a folder.
         ErdeError: the folder cannot be written.
     """
     make_folder(path.parent)
     if path.exists() and not path.is_dir():
         raise InputError(
-            f"{path} is in the way: a folder is to be written there.",
+            f"{path} is in the way of an output folder.",
             got="a file",
-            hint="give another folder with --out",
-            expected="nothing, or a folder",
+            expected="a folder, or a path that does not exist",
+            hint="choose another folder with --out",
         )
     with ExitStack() as stack:
         with reporting_write_errors(path):
@@ -91,44 +91,44 @@ def replaced_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def reporting_write_errors(path: Path) -> Iterator[None]:
-    """Say in words why something could not be written.
+    """Turn an OSError into an ErdeError that names `path` and the reason.
 
     Raises:
-        ErdeError: it could not.
+        ErdeError: the block raised an OSError.
     """
     try:
         yield
     except OSError as error:
-        room = f"make room on the disk of {path.parent}, then type the same command again"
+        free_space = f"free disk space for {path.parent}, then run the same command again"
         raise ErdeError(
             f"Cannot write {path}: {error.strerror or error}.",
-            hint=room if error.errno in _FULL else "",
+            hint=free_space if error.errno in _FULL else "",
         ) from error
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it.
+    """Create a folder and its parents.
 
     Raises:
-        InputError: something that is no folder is in the way, or it is not allowed.
+        InputError: a file is in the way, or the permission is missing.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(
-            f"Cannot make the folder {path}: {error.strerror or error}.",
-            hint="give another folder with --out",
-            expected="a folder that may be made there",
+            f"Cannot create the folder {path}: {error.strerror or error}.",
+            expected="a path where a folder can be created",
+            hint="choose another folder with --out",
         ) from error
 
 
 def check_file_target(path: Path, option: str) -> None:
-    """Check that a file may be put at a path, before anything is done for it.
+    """Check that a path can take an output file, before the work begins.
 
-    A device would be replaced like a file, by whoever may: /dev/stdout would be one no more.
+    A write would replace a device such as /dev/stdout with a file, if permissions allow it.
 
     Raises:
-        InputError: something is there that is no file.
+        InputError: the path is a folder, a device or a pipe.
     """
     got = ""
     if path.is_dir():
@@ -137,15 +137,15 @@ def check_file_target(path: Path, option: str) -> None:
         got = "a device or a pipe"
     if got:
         raise InputError(
-            f"{path} is in the way: a file is to be written there.",
+            f"{path} is in the way of an output file.",
             got=got,
-            expected="nothing, or a file",
-            hint=f"give another file with {option}",
+            expected="a file, or a path that does not exist",
+            hint=f"choose another file with {option}",
         )
 
 
 def _flush(path: Path) -> None:
-    """Check that a file, or what a folder lists, is on the disk itself."""
+    """Flush a file, or the entries of a folder, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

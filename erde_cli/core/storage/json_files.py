@@ -1,4 +1,4 @@
-"""Untrusted JSON: small, shallow, each key once, every number finite."""
+"""Read untrusted JSON: limited size and depth, unique keys, finite numbers. Write JSON."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.storage.files import write_text
 
 Json = dict[str, Any]
 
-LARGEST = 16_000_000  # bytes; what erde writes has some kilobytes, and a name for each class
-_DEEPEST = 40  # levels; what erde writes has under 10
+LARGEST = 16_000_000  # bytes; erde writes a few kilobytes, and a name for each class
+_DEEPEST = 40  # levels; erde writes fewer than 10
 _UNREADABLE = (ValueError, RecursionError, OSError)
 
 
 class JsonError(ValueError):
-    """What is wrong with a JSON text, in a few words."""
+    """The reason why a JSON text is refused."""
 
 
 def load_json(path: Path, largest: int = LARGEST) -> Any:
-    """Read one JSON document; no more than `largest` bytes are ever taken into memory.
+    """Read a JSON file, and no more than `largest` bytes of it.
 
     Raises:
-        JsonError: it cannot be read, is no JSON, or is larger or deeper than anything erde writes.
+        JsonError: the file cannot be read, is not JSON, or is too large or nested too deeply.
     """
     try:
         with path.open("rb") as handle:
             content = handle.read(largest + 1)
         if len(content) > largest:
-            raise JsonError(f"it has more than {largest:,} bytes")
+            raise JsonError(f"it is larger than {largest:,} bytes")
         return parse_json(content.decode())
     except JsonError:
         raise
@@ -46,7 +46,8 @@ def parse_json(text: str) -> Any:
     """Read a JSON text.
 
     Raises:
-        JsonError: it is no JSON, a key stands twice, it is too deep, or a number is not finite.
+        JsonError: the text is not JSON, repeats a key, is nested too deeply, or contains a number
+            that is not finite.
     """
     try:
         document = json.loads(
@@ -59,27 +60,27 @@ def parse_json(text: str) -> Any:
 
 
 def _no_number(name: str) -> None:
-    raise JsonError(f"{name} is no number")
+    raise JsonError(f"{name} is not a finite number")
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise JsonError(f"{digits[:20]} is too large a number")
+        raise JsonError(f"the number {digits[:20]} is too large")
     return number
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    document = dict(pairs)
+    if len(document) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise JsonError(f"the key {twice[:60]!r} stands twice")
-    return found
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise JsonError(f"it repeats the key {repeated[:60]!r}")
+    return document
 
 
 def _refuse_depth(document: Any) -> None:
-    """Go down level by level: what is written by recursion would fail on a deep document."""
+    """Refuse a deep document. A loop over levels, as recursion would fail on one."""
     level = [document]
     for _ in range(_DEEPEST):
         level = [
@@ -90,48 +91,44 @@ def _refuse_depth(document: Any) -> None:
         ]
         if not level:
             return
-    raise JsonError(f"it is nested more than {_DEEPEST} deep")
-
-
-def canonical_json(document: Any) -> str:
-    """Write a document as JSON in one fixed form (sorted keys, no NaN, no Infinity)."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    raise JsonError(f"it is nested more than {_DEEPEST} levels deep")
 
 
 def digest_of(document: Any) -> str:
-    """SHA-256 of a JSON document, 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+    """SHA-256 of a JSON document with sorted keys, 64 hexadecimal digits."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON document.
+    """Read a JSON file.
 
     Raises:
-        InputError: the file is not JSON, or is larger or deeper than anything erde writes.
+        InputError: the file cannot be read, is not JSON, or is too large or nested too deeply.
     """
     try:
-        if path.exists() and not path.is_file():  # to read from a pipe could take for ever
-            raise JsonError("it is no file")
+        if path.exists() and not path.is_file():  # a pipe could block
+            raise JsonError("it is not a file")
         return load_json(path)
     except JsonError as error:
         raise InputError(
-            f"{path} cannot be read as JSON: {error}.",
+            f"Cannot read {path} as JSON: {error}.",
             expected="a file written by erde",
-            hint="make it again with the command that wrote it",
+            hint="run the command that wrote it again",
         ) from error
 
 
 def require_format(
-    path: Path, found: object, known: int, kind: type[InputError], hint: str
+    path: Path, found: object, known: int, error: type[InputError], hint: str
 ) -> None:
     """Check that a file has the format that this version reads.
 
     Raises:
-        InputError: it has another format; the error is of class `kind`.
+        InputError: it has another format; the class of the error is `error`.
     """
     if found != known:
-        raise kind(
-            f"{path} has a format that this version of erde does not read.",
+        raise error(
+            f"This version of erde cannot read the format of {path}.",
             got=f"format {found}",
             expected=f"format {known}",
             hint=hint,
@@ -139,17 +136,15 @@ def require_format(
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write one JSON document, readable, whole or not at all."""
+    """Write an indented JSON file atomically."""
     write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def not_what_erde_writes(path: Path, error: ValidationError, hint: str) -> BundleError:
-    """A file of a bundle does not validate; the first reason, without pydantic's pages of them."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
+    """The error for a bundle file that does not validate, with the first reason."""
     return BundleError(
         f"{path} is not what erde writes.",
-        got=f"{where}: {first['msg']}".removeprefix(": "),
-        expected="the file as it was written",
+        got=first_reason(error),
+        expected="the file as erde wrote it",
         hint=hint,
     )

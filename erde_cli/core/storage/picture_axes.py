@@ -1,4 +1,4 @@
-"""What pictures share: axes for shares and for MACs, titles that fit, legends off the data."""
+"""Shared parts of figures: axes for shares and MACs, titles that fit, legends below the axes."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TITLE = 11.0  # points
-SIZE = (7.2, 5.0)  # inches, of a picture with one axis
-_ROOM = SIZE[0] - 1.0  # inches for a title: less ticks and label of the y axis
+SIZE = (7.2, 5.0)  # inches, of a figure with one pair of axes
 _ALL = 100.0  # per cent
-_LEAST_HEIGHT = 4.0  # points; less would show noise as a mountain
-_MARGIN = 0.12  # of the height of the data, above and below: marks and their numbers have a size
-_WIDE = 4  # largest over smallest MACs from which on the axis is logarithmic
-_VAST = 500  # ... and from which on 2 and 5 of each decade would be too many ticks
-_COLUMNS = range(130, 10, -4)  # widths of a line to try, in characters
+_LEAST_HEIGHT = 4.0  # points; a smaller range would magnify noise
+_MARGIN = 0.12  # of the height of the data, above and below, for marks and their labels
+_WIDE = 4  # largest / smallest MACs above which the axis is logarithmic
+_VAST = 500  # largest / smallest MACs above which 2 and 5 of each decade have no ticks
+_COLUMNS = range(130, 10, -4)  # line widths to try, in characters
 _POINTS_PER_INCH = 72
 
 
 def finish(axes: Axes, measure: str, *, wide: bool | None = None) -> None:
-    """Shares in per cent over MACs, within 0 to 100 % and no less than four points high.
+    """Format axes of shares in per cent over MACs; the y axis spans 4 to 100 points.
 
     Args:
-        axes: with everything drawn. Marks at the edge are whole only if they are not clipped.
-        measure: name of the y axis.
-        wide: whether MACs are on a logarithmic axis; by what is drawn, where it is left out.
+        axes: with all data drawn, without clipping.
+        measure: label of the y axis.
+        wide: whether the axis of MACs is logarithmic; None: decided by the data.
     """
     from matplotlib.ticker import EngFormatter, LogLocator, PercentFormatter
 
@@ -48,14 +47,14 @@ def finish(axes: Axes, measure: str, *, wide: bool | None = None) -> None:
 
 
 def _within(low: float, high: float) -> tuple[float, float]:
-    """Limits around shares from `low` to `high`, moved rather than cut at 0 and 100 %."""
+    """Limits around shares from `low` to `high`, shifted to stay within 0 and 100 %."""
     height = min(max((high - low) * (1 + 2 * _MARGIN), _LEAST_HEIGHT), _ALL)
     start = min(max((low + high - height) / 2, 0.0), _ALL - height)
     return start, start + height
 
 
 def fitted(text: str, inches: float, size: float = TITLE, *, most: int = 3) -> str:
-    """A text of any length, broken into lines that fit a width, `most` of them at most."""
+    """Text wrapped into at most `most` lines that fit a width."""
     lines = [text]
     for columns in _COLUMNS:
         if max(_width(line, size) for line in lines) <= inches * _POINTS_PER_INCH:
@@ -74,12 +73,13 @@ def _width(line: str, size: float) -> float:
 
 
 def give_title(axes: Axes, title: str) -> None:
-    """A title of any length, so far above the axes that no mark at 100 % is under it."""
-    axes.set_title(fitted(title, _ROOM), fontsize=TITLE, loc="left", pad=14, parse_math=False)
+    """Set a title of any length, with enough padding for marks at 100 %."""
+    text = fitted(title, SIZE[0] - 1.0)  # less the label and ticks of the y axis
+    axes.set_title(text, fontsize=TITLE, loc="left", pad=14, parse_math=False)
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], columns: int = 2) -> None:
-    """A legend under the axes, where no data can be."""
+    """Add a legend below the axes."""
     figure.legend(
         handles=list(handles), loc="outside lower left", ncols=columns, frameon=False, fontsize=9,
         labelspacing=0.9,

@@ -1,4 +1,4 @@
-"""Pictures of results."""
+"""Draw figures of results and write them as PNG or SVG."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ INK = "#333333"
 STUDENT = "#0072b2"  # colour-blind safe (Okabe and Ito)
 OTHER = "#d55e00"
 CHOSEN = "#009e73"
-# The same picture is the same bytes: no version, no date, no random names.
+# No version, date or random names, so that the same figure gives the same bytes.
 _METADATA = {"png": {"Software": None}, "svg": {"Date": None}}
-STAR = 300  # points², so large that the mark of an exit can be seen inside
+STAR = 300  # points², large enough to show the mark of an exit inside
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def marks(
     axes: Axes, points: Sequence[Point], marker: str, colour: str, size: float, label: str,
     *, hollow: bool = False,
 ) -> list[Artist]:  # fmt: skip
-    """Points as marks, whole even at the edge; a hollow one shows what lies under it."""
+    """Draw points as unclipped marks; a hollow mark does not hide what is below it."""
     if not points:
         return []
     return [
@@ -58,13 +58,13 @@ def marks(
 
 
 def draw(path: Path, make: Callable[[], Figure], observer: Observer) -> Path | None:
-    """Write a figure as PNG or SVG, by the ending of `path`; None where it cannot be drawn.
+    """Write a figure as PNG or SVG, by the suffix of `path`; None if it cannot be drawn.
 
-    That is a warning and no error: results do not depend on their picture. An older picture is
-    removed then, since it shows something else. The same figure is the same bytes.
+    A failure is only a warning, since results do not depend on the figure. An older figure at
+    `path` is then removed, because it shows other results.
 
     Raises:
-        InputError: the folder cannot be made.
+        InputError: the folder cannot be created.
         ErdeError: the file cannot be written.
     """
     kind = path.suffix[1:]
@@ -74,46 +74,46 @@ def draw(path: Path, make: Callable[[], Figure], observer: Observer) -> Path | N
             make().savefig(content, format=kind, metadata=_METADATA[kind])
     except Exception as error:  # noqa: BLE001 (a broken matplotlib raises anything)
         reason = brief(" ".join(f"{type(error).__name__}: {error}".split()))
-        observer.warning(f"The picture {path} could not be drawn: {reason}")
+        observer.warning(f"Cannot draw the figure {path}: {reason}")
         with suppress(OSError):
             path.unlink(missing_ok=True)
         return None
-    write_file(path, lambda beside: beside.write_bytes(content.getvalue()))
+    write_file(path, lambda temporary: temporary.write_bytes(content.getvalue()))
     observer.artifact(path, "picture")
     return path
 
 
 @contextmanager
 def _own_settings() -> Iterator[None]:
-    """Let matplotlib draw as it does for everyone, whatever the user's settings for it are."""
+    """Use the default settings of matplotlib, not the user's."""
     log = logging.getLogger("matplotlib")
     level = log.level
-    log.setLevel(logging.CRITICAL)  # without a home, it complains about its own cache
+    log.setLevel(logging.CRITICAL)  # without a home folder, it warns about its cache
     try:
         _import_matplotlib()
         from matplotlib import rc_context, rcParamsDefault
 
         with rc_context({**rcParamsDefault, "svg.hashsalt": "erde"}), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # names in any script
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # class names in any script
             yield
     finally:
         log.setLevel(level)
 
 
 def _import_matplotlib() -> None:
-    """Import it so that it reads no settings but its own.
+    """Import matplotlib without the user's settings.
 
-    It takes the first `matplotlibrc` that it finds and looks in the current folder before anywhere
-    else, so that is the one with its own file for the moment. A backend named in the environment
-    may not be there, and none is needed.
+    matplotlib looks for `matplotlibrc` in the current folder first. The current folder is therefore
+    the one with matplotlib's own file during the import. A backend that the environment names may
+    not be installed, and none is needed.
     """
     spec = find_spec("matplotlib")
     if "matplotlib" in sys.modules or spec is None or spec.origin is None:
-        return  # whoever needs it will tell
-    named = os.environ.pop("MPLBACKEND", None)
+        return  # without matplotlib, the import by the caller fails
+    backend = os.environ.pop("MPLBACKEND", None)
     try:
         with chdir(Path(spec.origin).with_name("mpl-data")):
             import matplotlib  # noqa: F401
     finally:
-        if named is not None:
-            os.environ["MPLBACKEND"] = named
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend

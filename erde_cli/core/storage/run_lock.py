@@ -1,4 +1,4 @@
-"""One writer at a time in a run folder."""
+"""A lock that allows one writer in a run folder."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from pathlib import Path
 
 from erde_cli.core.errors import RunError
 from erde_cli.core.storage.files import make_folder
-from erde_cli.core.storage.temporary import sweep
+from erde_cli.core.storage.temporary import still_names, sweep
 
 LOCK = ".lock"
 
 
 @contextmanager
 def one_writer(run: Path) -> Iterator[None]:
-    """Hold a run folder, so that no other process writes into it, swept of what one left behind.
+    """Lock a run folder against other writers, and remove files that a killed process left.
 
-    The lock belongs to this process: it ends with it, however it ends, and processes that are
-    started from here do not inherit it.
+    The lock ends with this process. Child processes do not inherit it.
 
     Raises:
-        RunError: another process holds it, whose number is named; or nothing can be written there.
-        InputError: it cannot be made.
+        RunError: another process holds the lock, or the folder is not writable.
+        InputError: the folder cannot be created.
     """
-    made = [folder for folder in (run, *run.parents) if not folder.exists()]
+    created = [folder for folder in (run, *run.parents) if not folder.exists()]
     handle = None
     try:
         make_folder(run)
@@ -37,8 +36,8 @@ def one_writer(run: Path) -> Iterator[None]:
         if handle is not None:
             (run / LOCK).unlink(missing_ok=True)
             os.close(handle)
-        with suppress(OSError):  # something is in it, as there should be
-            for folder in made:
+        with suppress(OSError):  # a folder with content stays
+            for folder in created:
                 folder.rmdir()
 
 
@@ -52,39 +51,31 @@ def _locked(run: Path) -> int:
             holder = os.read(handle, 20).decode(errors="replace")
             os.close(handle)
             raise RunError(
-                f"Another erde is writing into {run}.",
+                f"Another erde process is writing to {run}.",
                 got=f"process {holder or '?'}",
-                hint="wait for it, stop it, or name another folder with --out",
-                expected="one erde at a time in a folder",
+                expected="one process per run folder",
+                hint="wait for it, stop it, or choose another folder with --out",
             ) from error
-        if _is_file(path, handle):
+        if still_names(path, handle):
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)
             return handle
-        os.close(handle)  # whoever held it has removed it since
+        os.close(handle)  # the former holder has removed the file
 
 
 def _opened(path: Path) -> int:
     try:
-        # Not through a link: whatever it leads to would be emptied.
+        # Follow no link: its target would be truncated.
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if path.is_symlink():
             raise RunError(
-                f"Cannot open {path}: it is a link.",
-                expected="a file, or none",
-                hint="remove it, or name another folder with --out",
+                f"Cannot open {path}: it is a symbolic link.",
+                expected="a file, or a path that does not exist",
+                hint="remove the link, or choose another folder with --out",
             ) from error
         raise RunError(
-            f"Cannot write into {path.parent}: {error.strerror or error}.",
-            expected="a folder that may be written to",
-            hint="give another folder with --out",
+            f"Cannot write to {path.parent}: {error.strerror or error}.",
+            expected="a folder with write permission",
+            hint="choose another folder with --out",
         ) from error
-
-
-def _is_file(path: Path, handle: int) -> bool:
-    """Whether an open file is still the one that the path names."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False

@@ -312,7 +312,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "in the way"))
     dataset, told = opened(root, memory_limit=limit)
     [warning] = told.warnings
-    assert "cannot be kept" in warning
+    assert "Cannot write to" in warning
     assert "export ERDE_CACHE=FOLDER" in warning
     assert told.notes == []
     assert dataset.fingerprint == whole.fingerprint == _fingerprint_by_hashing(root, dataset)
@@ -344,7 +344,7 @@ def test_a_disk_without_room_is_told(root: Path, monkeypatch: pytest.MonkeyPatch
     usage = shutil.disk_usage(root)._replace(free=7000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     dataset, told = opened(root)
-    assert "There is no room for a cache of 7.1 kB" in told.warnings[0]
+    assert "The disk has no space for a cache of 7.1 kB" in told.warnings[0]
     assert_pixels_are_those_of_the_files(dataset)
 
 

@@ -1,4 +1,4 @@
-"""torchvision beside a build of torch that it was not made for."""
+"""torchvision with a build of torch that it was not made for."""
 
 import subprocess
 import sys

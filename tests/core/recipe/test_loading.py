@@ -144,7 +144,7 @@ def test_a_text_that_is_no_mapping_is_refused(write: Write, text: str, got: str)
 @pytest.mark.parametrize(
     ("text", "where", "rule"),
     [
-        ("seed: 1\nseed: 2\n", "line 2", "stands twice"),
+        ("seed: 1\nseed: 2\n", "line 2", "is repeated"),
         ("data: &d {}\nteacher: *d\n", "line 2", "aliases"),
         ("data:\n\tdataset: digits\n", "line 2", "not readable as YAML"),
         ("# " + "x" * 200_000, "mine.yaml", "at most 200,000"),

@@ -50,9 +50,9 @@ def test_not_a_number_is_a_number_too() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "rule"),
     [
-        ("a: 1\nb: 2\na: 3", 3, "the key 'a' stands twice"),
-        ("a:\n  b: 1\n  'b': 2", 3, "the key 'b' stands twice"),
-        ("{a: 1, a: 1}", 1, "the key 'a' stands twice"),
+        ("a: 1\nb: 2\na: 3", 3, "the key 'a' is repeated"),
+        ("a:\n  b: 1\n  'b': 2", 3, "the key 'b' is repeated"),
+        ("{a: 1, a: 1}", 1, "the key 'a' is repeated"),
         ("a: &x [1, 2]\nb: *x", 2, "aliases"),
         ("a: &a [*a]", 1, "aliases"),
         ("base: &x {b: 1}\nc:\n  <<: *x", 3, "aliases"),

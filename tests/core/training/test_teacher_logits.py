@@ -180,7 +180,7 @@ def test_another_key_has_another_folder_and_a_foreign_one_is_refused(tmp_path: P
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
     cache = LogitsCache.at(tmp_path, {"teacher": "a"}, SHAPE)
-    with pytest.raises(InputError, match="no room for a cache") as caught:
+    with pytest.raises(InputError, match="no space for a cache") as caught:
         cache.open(10**18)
     assert "ERDE_CACHE" in caught.value.hint
     assert list(cache.folder.iterdir()) == []

@@ -84,7 +84,7 @@ def test_a_folder_is_made_and_nothing_but_the_picture_is_left_in_it(tmp_path: Pa
 
 def test_a_file_in_the_place_of_the_folder_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="Cannot make the folder"):
+    with pytest.raises(InputError, match="Cannot create the folder"):
         draw_trade_off(tmp_path / "file" / "a.png", FULL, Observer())
 
 
