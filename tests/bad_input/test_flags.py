@@ -121,8 +121,8 @@ TARGETS = [
         given(f"calibrate run/student --max-risk 0.1 --confidence {value}", "--confidence", value)
         for value in ("0.2", "1", "95", "nan", "-0.9")
     ),
-    given("calibrate run/student --max-drop 1 --confidence 0.9", "belongs to --max-risk"),
-    given("calibrate run/student --max-drop 1 --risk disagreement", "belongs to --max-risk"),
+    given("calibrate run/student --max-drop 1 --confidence 0.9", "requires --max-risk"),
+    given("calibrate run/student --max-drop 1 --risk disagreement", "requires --max-risk"),
     given("calibrate run/student --max-risk 0.1 --risk error", "--risk", "error"),
     given("calibrate run/student --pick max-macs", "'max-macs'", "NAME=VALUE"),
     given("calibrate run/student --pick threshold=1", "'threshold=1'", "NAME=VALUE"),
@@ -140,13 +140,13 @@ TARGETS = [
     given("calibrate run/student --metric accuracy", "exactly one target", "none"),
     given(
         "calibrate run/student --max-risk 0.1 --metric balanced_accuracy",
-        "--max-risk has no metric",
+        "--max-risk does not support --metric",
         "--max-risk with --metric",
         "--max-drop 1 --metric",
     ),
     given(
         "calibrate run/student --threshold 1 --metric balanced_accuracy",
-        "--threshold has no metric",
+        "--threshold does not support --metric",
         "--threshold with --metric",
     ),
     given(

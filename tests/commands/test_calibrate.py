@@ -155,12 +155,12 @@ def test_a_point_is_picked_from_the_frontier_without_any_image(
 @pytest.mark.parametrize(
     ("pick", "rest", "message"),
     [
-        ("max-macs", [], "--pick is not understood"),
-        ("threshold=1", [], "--pick is not understood"),
-        ("max-macs=much", [], "--pick is not understood"),
+        ("max-macs", [], "The value of --pick is not valid"),
+        ("threshold=1", [], "The value of --pick is not valid"),
+        ("max-macs=much", [], "The value of --pick is not valid"),
         ("max-macs=2", [], "--max-macs is out of bounds"),
-        ("max-macs=0.5", ["--max-drop", 1], "chooses among what the last calibration stored"),
-        ("max-macs=0.5", ["--data", "."], "chooses among what the last calibration stored"),
+        ("max-macs=0.5", ["--max-drop", 1], "chooses among the stored points"),
+        ("max-macs=0.5", ["--data", "."], "chooses among the stored points"),
         ("max-latency=5", [], "no latencies"),
         ("max-risk=0.05", [], "no bounds of risk"),
     ],

@@ -180,7 +180,7 @@ def test_one_image_chooses_nothing(
     [
         (["--max-macs", 0.5, "--images", ""], "got nothing"),
         (["--max-macs", 0.5, "--data", ""], "got nothing"),
-        (["--confidence", 0.9], "belongs to --max-risk"),
+        (["--confidence", 0.9], "requires --max-risk"),
     ],
 )
 def test_what_is_empty_or_belongs_elsewhere_is_refused(

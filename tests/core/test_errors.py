@@ -21,7 +21,7 @@ from erde_cli.core.errors import (
 )
 
 PROBLEMS = [
-    Problem("mine.yaml", "teacher.dept", "20", "no such key", "teacher.depth"),
+    Problem("mine.yaml", "teacher.dept", "20", "unknown key", "teacher.depth"),
     Problem("command line", "seed", "-1", "must be 0 or more"),
     Problem("mine.yaml", "", "", "a recipe is a mapping"),
 ]
@@ -102,7 +102,7 @@ def test_a_recipe_error_tells_every_problem_in_a_line_of_its_own() -> None:
     lines = str(RecipeError(PROBLEMS, hint="see the docs")).splitlines()
     assert lines == [
         "The recipe has 3 problems:",
-        "  mine.yaml: teacher.dept = 20: no such key; did you mean teacher.depth?",
+        "  mine.yaml: teacher.dept = 20: unknown key; did you mean teacher.depth?",
         "  command line: seed = -1: must be 0 or more",
         "  mine.yaml: (recipe): a recipe is a mapping",
         "  next:     see the docs",
@@ -122,7 +122,7 @@ def test_a_recipe_error_gives_machines_one_object_a_problem() -> None:
         "file": "mine.yaml",
         "path": "teacher.dept",
         "value": "20",
-        "rule": "no such key",
+        "rule": "unknown key",
         "nearest": "teacher.depth",
     }
 

@@ -113,7 +113,7 @@ def _verdicts(document: ThresholdsDocument) -> list[str]:
         searched = document.target.how == "searched"
         first = [] if searched or document.met_where_chosen else missed
         return [*first, *_promise(certificate, searched=searched)]
-    if target.given is not None:
+    if target.fixed_threshold is not None:
         return ["A θ you set yourself: nothing is promised of it."]
     if not document.met_where_chosen:
         verdict = missed

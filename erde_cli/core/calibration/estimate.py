@@ -138,8 +138,8 @@ def _folds(observations: Observations, costs: FloatArray) -> list[_Fold]:
 def _thresholds(
     search: Search, observations: Observations, target: Target, costs: FloatArray
 ) -> tuple[float, ...]:
-    if target.given is not None:
-        return (target.given,) * len(search.grid.sizes)
+    if target.fixed_threshold is not None:
+        return (target.fixed_threshold,) * len(search.grid.sizes)
     return search.grid.thresholds(search.best(Goal.of(target, observations, costs)))
 
 

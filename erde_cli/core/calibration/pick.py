@@ -58,7 +58,7 @@ def choose_point(
     point = pick(document.frontier, target, full)
     met = target.met(point, full)
     # The bounds hold for all candidates together.
-    certified = met if target.promises else point.certified
+    certified = met if target.guarantees else point.certified
     if not met:
         observer.warning(
             f"No stored point meets {target.option} {target.value:g}; the nearest one is used."
@@ -92,7 +92,7 @@ def refuse_unmeasured(path: Path, document: ThresholdsDocument, target: Target) 
 
 def pick(points: Sequence[PointDocument], target: Target, full: float) -> PointDocument:
     """Best of the stored points for a target: certified ones first, if one of them meets it."""
-    certified = [point for point in points if point.certified and not target.promises]
+    certified = [point for point in points if point.certified and not target.guarantees]
     for pool in (certified, points):
         if pool:
             best = min(pool, key=lambda point: target.preference(point, full))
@@ -122,7 +122,7 @@ def with_point(document: ThresholdsDocument, picked: Picked) -> ThresholdsDocume
 
 def _certificate(tested: CertificateDocument, picked: Picked) -> CertificateDocument:
     """The certificate of a picked point: what is promised of it, and on what grounds."""
-    point, by_bounds = picked.point, picked.target.promises
+    point, by_bounds = picked.point, picked.target.guarantees
     if tested.risk == "accuracy-gap":
         observed = (point.full_accuracy or 0.0) - (point.accuracy or 0.0)
     else:

@@ -1,4 +1,4 @@
-"""Recipes: schema, loading, problems in their own words, and what of a recipe decides a network.
+"""Recipes: schema, loading, error messages, and the inputs that decide a network.
 
 May import `storage` and what lies below; never torch.
 Start reading in `schema.py`.

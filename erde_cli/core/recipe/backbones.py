@@ -1,4 +1,4 @@
-"""Families of backbones: a row each, with all that a recipe and the network's builder ask of it."""
+"""Table of backbone families: what recipes and the network builder need to know of each."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-# Keys of a network that some families have. The builder is called with depth, width (widening
-# included) and classes, and with those of the other keys that the family has, by name.
+# Keys of a network that only some families have. A builder receives depth, width (after widening),
+# classes, and the remaining keys of its family by name.
 FAMILY_KEYS = ("widening", "stem", "stem_stride", "dropout")
-_N = range(1, 1668)  # of 6n + 2 and 6n + 4, up to the largest depth of a recipe
+_N = range(1, 1668)  # n in 6n + 2 and 6n + 4, up to the largest depth of a recipe
 
 
 @dataclass(frozen=True)
 class Family:
-    """What a backbone's family decides: its depths, its blocks, its keys, and who builds it."""
+    """A backbone family: its depths, blocks, recipe keys and builder."""
 
     description: str
-    builder: str  # "module:function", so that a recipe is read without torch
-    blocks: dict[int, int]  # depth: number of blocks, the places where it can be cut
-    width: int  # channels of the first group of blocks, where a recipe names none
+    builder: str  # "module:function", so that reading a recipe does not import torch
+    blocks: dict[int, int]  # number of blocks of each depth; an exit can follow any block
+    width: int  # default channels of the first group of blocks
     keys: tuple[str, ...] = ()  # of FAMILY_KEYS
-    formula: str = ""  # of its depths, where they go on
-    least_side: int = 8  # of images in pixels, so that something is left after all poolings
+    formula: str = ""  # of its depths; empty if there are only a few
+    least_side: int = 8  # smallest side of an image in pixels that survives all poolings
 
     def depths_near(self, depth: int) -> str:
-        """Say which depths there are, the nearest ones by number."""
+        """The allowed depths in words, with the nearest ones as examples."""
         if not self.formula:
             return joined(self.blocks, "or")
         near = [other for other in self.blocks if other < depth + 6][-2:]
@@ -73,18 +73,18 @@ else:
 
 
 def joined(items: Iterable[object], word: str) -> str:
-    """A list in words: `a, b and c`."""
+    """Items as text: `a, b and c`."""
     *first, last = map(str, items)
     return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def described_families() -> str:
-    """Every family with its description."""
+    """All families with their descriptions."""
     return ", ".join(f"{name} ({family.description})" for name, family in FAMILIES.items())
 
 
 def described_depths() -> str:
-    """The depths of every family, each rule once."""
+    """The depths of all families, grouped by rule."""
     rules: dict[str, list[str]] = {}
     for name, family in FAMILIES.items():
         first = ", ".join(map(str, islice(family.blocks, 3)))
@@ -97,7 +97,7 @@ def described_depths() -> str:
 
 
 def described_widths() -> str:
-    """The default width of the first family, then each other one with those that have it."""
+    """The default width of the first family, then other widths with their families."""
     widths: dict[int, list[str]] = {}
     for name, family in FAMILIES.items():
         widths.setdefault(family.width, []).append(name)
@@ -106,5 +106,5 @@ def described_widths() -> str:
 
 
 def families_with(key: str) -> str:
-    """Names of the families that have a key."""
+    """Names of the families that have a key, separated by commas."""
     return ", ".join(name for name, family in FAMILIES.items() if key in family.keys)

@@ -1,4 +1,4 @@
-"""Heads of the early exits: a row each, with all that a recipe and the network's builder ask."""
+"""Table of the heads of early exits: what recipes and the network builder need to know of each."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 @dataclass(frozen=True)
 class Head:
-    """Who builds it, and whether it drops features, by the recipe's `head_dropout`.
+    """A head: its builder, and whether it uses the recipe's `head_dropout`.
 
-    The builder is called with what a stage puts out (`models.heads.StageOutput`) and the number of
-    classes; one that drops features takes `dropout` as well.
+    The builder receives the output of a stage (`models.heads.StageOutput`) and the number of
+    classes. If `drops` is true, it also receives `dropout`.
     """
 
-    builder: str  # "module:function", so that a recipe is read without torch
+    builder: str  # "module:function", so that reading a recipe does not import torch
     drops: bool = False
 
 

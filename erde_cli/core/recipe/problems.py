@@ -1,4 +1,4 @@
-"""What validation found wrong with a recipe, in a recipe's own words."""
+"""Validation errors of a recipe as messages."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from pydantic import BaseModel, ValidationError
 from erde_cli.core.errors import Problem
 from erde_cli.core.recipe.schema import Recipe
 
-Overrides = dict[str, Any]  # what --set and --seed give, by dotted key
+Overrides = dict[str, Any]  # values of --set and --seed, by dotted key
 
 COMMAND_LINE = "command line"
-_RULES = {  # in the place of pydantic's words
+_RULES = {  # replace the messages of pydantic
     "missing": "is required",
-    "model_type": "must be a section, with keys of its own",
-    "string_pattern_mismatch": "must be letters, digits, _, - and dots, and begin with a letter, "
-    "digit or _",
+    "model_type": "must be a section with keys",
+    "string_pattern_mismatch": "must consist of letters, digits, _, - and dots, and start with a "
+    "letter, digit or _",
 }
 _LABEL_MIXING = ("mixup", "cutmix", "label_mixing", "mixup_alpha", "cutmix_alpha")
 _NO_MIXING = (
-    "mixes the labels of images, so whether the teacher is right on one is not defined: erde has "
-    "crop, flip and cutout"
+    "is not supported: if labels are mixed, it is undefined whether the teacher is right; erde "
+    "supports crop, flip and cutout"
 )
 
 
 def problems_of(error: ValidationError, file: str, overrides: Overrides) -> list[Problem]:
-    """Every mistake by the path of its key; a key of the command line is marked as such."""
+    """One problem for each wrong key, with the file or the command line as its origin."""
     problems: dict[str, Problem] = {}
     for item in error.errors():
         rules = item.get("ctx", {}).get("rules", [("", "")])
@@ -40,7 +40,7 @@ def problems_of(error: ValidationError, file: str, overrides: Overrides) -> list
 
 
 def _dotted(location: Sequence[str | int], key: str | None) -> str:
-    """Path in the recipe; pydantic's location also names the branches of unions it tried."""
+    """Path in the recipe, without the branches of unions in pydantic's location."""
     parts: list[str] = []
     model: type[BaseModel] | None = Recipe
     for part in location:
@@ -77,17 +77,18 @@ def _problem(item: Mapping[str, Any], path: str, origin: str, key: str, rule: st
     shown = "" if isinstance(value, dict | BaseModel) else shortened(value)
     if kind in _RULES:
         return Problem(origin, path, "" if kind == "missing" else shortened(value), _RULES[kind])
-    if kind == "extra_forbidden" and path.rpartition(".")[2] in _LABEL_MIXING:
-        return Problem(origin, path, shown, _NO_MIXING)
     if kind == "extra_forbidden":
-        return Problem(origin, path, shown, "no such key", _nearest_path(path))
+        mixes_labels = path.rpartition(".")[2] in _LABEL_MIXING
+        known = _NO_MIXING if mixes_labels else ""
+        nearest = "" if known else _nearest_path(path)
+        return Problem(origin, path, shown, known or "unknown key", nearest)
     if kind == "literal_error":
         expected = item["ctx"]["expected"].replace(" or ", ",")
         allowed = [text.strip(" '") for text in expected.split(",")]
         near = get_close_matches(str(value), allowed, n=1)
         rule = f"must be {' or '.join(allowed)}"
         return Problem(origin, path, shown, rule, near[0] if near else "")
-    message = rule or item["msg"]
+    message = rule or item["msg"].replace("Input should", "must")
     return Problem(origin, path, shown, message[:1].lower() + message[1:])
 
 
@@ -98,7 +99,7 @@ def _value_at(value: Any, dotted: str) -> Any:
 
 
 def shortened(value: Any) -> str:
-    """A value as a message shows it."""
+    """A value as messages show it, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 

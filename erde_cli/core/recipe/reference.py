@@ -1,4 +1,4 @@
-"""The page `docs/recipes.md`, made from the schema: `make docs` writes it, a test compares it."""
+"""The page `docs/recipes.md` and the JSON Schema of a recipe. `make docs` writes both files."""
 
 from __future__ import annotations
 
@@ -18,39 +18,37 @@ from erde_cli.core.recipe.sections.comparison import (
 )
 from erde_cli.core.recipe.sections.training import Training
 
-SCHEMA_FILE = "recipe.schema.json"  # beside the shipped recipes, whose first lines name it
-
 _HEAD = """\
 # Recipes
 
-A recipe is one YAML file that says everything a run depends on. List the shipped ones with
-`erde recipes`, copy one with `erde recipes show image-folder > mine.yaml`, change one value for a
-run with `--set section.key=value`.
+A recipe is one YAML file with all settings of a run. List the shipped recipes with `erde recipes`,
+copy one with `erde recipes show image-folder > mine.yaml`, and change a value for one run with
+`--set section.key=value`.
 
-- Unknown keys are refused, all mistakes are told at once. `3e-4` is a number; aliases (`*name`) and
-  repeated keys are refused; nothing in a recipe is ever run.
-- Editors with a YAML language server check and complete a recipe by its JSON Schema: save it beside
-  yours with `erde recipes schema > recipe.schema.json`; the comment at the head names it.
-- Which backbones there are, and what they cost: [backbones](backbones.md).
-- `data.root` is relative to the recipe; given by `--set` it is relative to where you are.
+- All errors are reported at once. Unknown keys, repeated keys and aliases (`*name`) are refused.
+  `3e-4` is a number. A recipe cannot run code.
+- Editors with a YAML language server check and complete a recipe by its JSON Schema. Save the
+  schema next to your recipe with `erde recipes schema > recipe.schema.json`. The
+  `yaml-language-server` comment of a shipped recipe refers to it.
+- [Backbones](backbones.md) lists the families and their cost.
+- `data.root` is relative to the recipe. A root from `--set` is relative to the current folder.
 - The splits depend on the images and `data.split_seed`, not on `seed`.
-- `precision: auto` is a fixed rule, never a timing: bfloat16 where the processor has bfloat16
+- `precision: auto` is a fixed rule, never a timing: bfloat16 if the processor has bfloat16
   arithmetic (CUDA from compute capability 8.0; x86 with AVX512-BF16 or AMX), else float32.
-  `memory_format: auto` is channels-last on a CPU, and elsewhere with bfloat16 and float16. What
-  they came to is written into the run before the first step (`logs/*/context.json`). Parameters,
-  losses and the optimiser are float32 either way. Inference is float32 unless `--precision` says
-  otherwise.
-- `precision: float16` scales the gradients; a step whose gradients overflow is skipped and lowers
-  the scale, as the first few do. In distillation the teacher's logits are computed in the student's
-  precision.
+  `memory_format: auto` is channels-last on a CPU, and on other devices with bfloat16 and float16.
+  The run stores the resulting values before the first step (`logs/*/context.json`). Parameters,
+  losses and the optimiser are always float32. Inference is float32 unless `--precision` is given.
+- `precision: float16` scales the gradients. A step whose gradients overflow is skipped and lowers
+  the scale; this is normal for the first few steps. Distillation computes the teacher's logits in
+  the student's precision.
 - `compile: true` compiles the training steps with torch.compile, which needs a C++ compiler and
-  takes a minute or so at the start. The dropout masks are drawn in another way, so the trained
-  bytes differ from those of `compile: false`; the bundle has the same form.
-- What is fastest on your machine, `erde tune RECIPE` measures, and prints what to write here. Only
-  what the recipe says is ever used.
+  takes about a minute at the start. The trained weights differ from those of `compile: false`,
+  because the dropout masks are drawn differently. The format of the bundle is the same.
+- `erde tune RECIPE` measures what is fastest on your machine and prints the values to set. Training
+  uses only the values in the recipe.
 - The same seed on the same machine with the same number of threads gives the same bytes.
 
-This page is made from the schema by `make docs`.
+`make docs` generates this page from the schema.
 
 | key | type | default | meaning |
 |---|---|---|---|
@@ -58,7 +56,7 @@ This page is made from the schema by `make docs`.
 
 
 def reference() -> str:
-    """Markdown text that describes every key of a recipe."""
+    """Markdown page that describes every key of a recipe."""
     return _HEAD + "".join(_rows(Recipe, ""))
 
 
@@ -102,8 +100,8 @@ def _default(field: FieldInfo) -> str:
 def json_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a recipe's file.
 
-    It knows every key, type and bound, but not the rules between keys; those are checked when a
-    recipe is loaded. `name` is optional in a file, where the file's own name stands in for it.
+    It has every key, type and bound, but not the rules between keys. Those are checked when a
+    recipe is loaded. A file can omit `name`; the name of the file is the default.
     """
     schema = Recipe.model_json_schema()
     schema["required"] = [key for key in schema["required"] if key != "name"]

@@ -1,4 +1,4 @@
-"""The recipes that come with erde, from a checkout as well as from an installed wheel."""
+"""The recipes that come with erde, in a checkout or an installed wheel."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ class ShippedRecipe:
 
 
 def shipped_recipes() -> list[ShippedRecipe]:
-    """All shipped recipes, by name."""
+    """All shipped recipes, sorted by name."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), _FOLDERS[0])
     paths = sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
     return [ShippedRecipe(path.stem, path) for path in paths]
 
 
-def shipped_recipe(name: str, got: str = "another name") -> ShippedRecipe:
-    """Return the shipped recipe of that name; `got` says what else the name was found to be.
+def shipped_recipe(name: str, got: str = "an unknown name") -> ShippedRecipe:
+    """The shipped recipe of a name; `got` describes a wrong name in the error.
 
     Raises:
-        InputError: there is none.
+        InputError: no shipped recipe has this name.
     """
-    found = {recipe.name: recipe for recipe in shipped_recipes()}
-    if name in found:
-        return found[name]
-    near = get_close_matches(name, list(found), n=1)
+    recipes = {recipe.name: recipe for recipe in shipped_recipes()}
+    if name in recipes:
+        return recipes[name]
+    near = get_close_matches(name, list(recipes), n=1)
     raise InputError(
         f"There is no recipe {brief(repr(name))}.",
         got=got,
-        expected=f"a path, or one of {', '.join(found)}",
+        expected=f"a path, or one of {', '.join(recipes)}",
         hint=f"did you mean {near[0]}?" if near else "list them with: erde recipes",
     )

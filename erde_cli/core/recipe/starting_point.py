@@ -1,6 +1,6 @@
-"""A recipe to start from, chosen from a fixed table: images and minutes in, sizes and epochs out.
+"""Choose image size, networks and epochs of a new recipe from a fixed table.
 
-Nothing is measured here, so that the same images give the same recipe on a machine that is busy.
+Nothing is measured, so that the same images give the same recipe on a busy machine.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-# Trained images per second of each pair of networks at 32 x 32 pixels, teacher and student, on 2
-# threads of a CPU; the student's with its teacher's answers. Printed by
-# `python -m benchmarks.starting_point` ("avx2" as emulated on a processor with AVX512); "other" and
-# what is on an accelerator are computed, not run.
+# Training speed of teacher and student in images per second, at 32 x 32 pixels on 2 CPU threads.
+# The student's includes the teacher's forward pass. Measured by
+# `python -m benchmarks.starting_point` ("avx2" is emulated on a processor with AVX512). "other",
+# "mps" and "cuda" are estimates.
 SPEEDS: dict[str, dict[str, tuple[float, float]]] = {
     "avx512-bf16": {"wide": (50, 125), "middle": (460, 915), "narrow": (1130, 1590)},
     "avx512": {"wide": (27, 67), "middle": (260, 570), "narrow": (880, 1300)},
@@ -21,22 +21,22 @@ SPEEDS: dict[str, dict[str, tuple[float, float]]] = {
     "cuda": {"wide": (2500, 4500), "middle": (12000, 16000), "narrow": (16000, 20000)},
 }
 _ACCELERATORS = ("mps", "cuda")
-_OF_THREADS = ((1, 0.55), (2, 1.0), (4, 1.8), (8, 3.0), (16, 4.5))  # times the speed of 2
+_SPEEDUPS = ((1, 0.55), (2, 1.0), (4, 1.8), (8, 3.0), (16, 4.5))  # threads, speed relative to 2
 
-SIZES = (16, 24, 32, 48, 64, 96, 128)  # pixels a side
-_MARGIN = 0.85  # of the minutes: a plan is an estimate
-_STARTING = 15.0  # seconds: start, decoding, thresholds, pictures
-_STEPS = 3000  # of a training that is long enough
-_FEWEST, _ENOUGH = 12, 60  # epochs that are wanted, at least and at most
+SIZES = (16, 24, 32, 48, 64, 96, 128)  # side of an image in pixels
+_MARGIN = 0.85  # share of the minutes to use, since the speeds are estimates
+_STARTING = 15.0  # seconds for the start, decoding, thresholds and figures
+_STEPS = 3000  # training steps that suffice
+_FEWEST, _ENOUGH = 12, 60  # bounds of the epochs that suffice
 MOST_EPOCHS = 100
-_FEW, _MANY = 1_000, 10_000  # train images below which a batch is smaller, from which it is larger
+_FEW, _MANY = 1_000, 10_000  # train images: a smaller batch below, a larger batch from
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A teacher and a student, as a recipe's sections.
+    """A teacher and a student as YAML text of their sections.
 
-    cost: of the teacher, in M MACs at 32 x 32 pixels. least: train images that fill it.
+    cost: of the teacher in M MACs at 32 x 32 pixels. least: smallest number of train images.
     """
 
     name: str
@@ -71,7 +71,7 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """What the table knows of a machine: a kind of processor or accelerator, and threads."""
+    """A machine as the table describes it: kind of processor or accelerator, and threads."""
 
     kind: str
     threads: int
@@ -82,19 +82,19 @@ class Machine:
         return f"{self.kind}, {self.threads} thread{'' if self.threads == 1 else 's'}"
 
     def seconds_per_image(self, pair: Pair, size: int) -> tuple[float, float]:
-        """Seconds in which an image of `size` pixels is trained by teacher and by student."""
+        """Seconds per training image of `size` pixels, of teacher and of student."""
         factor = (size / 32) ** 2
         if self.kind not in _ACCELERATORS:
-            factor /= max(times for threads, times in _OF_THREADS if threads <= self.threads)
+            factor /= max(times for threads, times in _SPEEDUPS if threads <= self.threads)
         teacher, student = SPEEDS[self.kind][pair.name]
         return factor / teacher, factor / student
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the table gives; `seconds` of the whole run, as the table has it.
+    """The chosen settings. `seconds` is the estimate for the whole run.
 
-    wanted: the epochs of a training that is long enough; there are fewer where minutes are few.
+    wanted: epochs that suffice; `epochs` is smaller if the time is too short.
     """
 
     image_size: int
@@ -106,13 +106,13 @@ class Choice:
 
 
 def choose(images: int, side: float, machine: Machine, minutes: float) -> Choice:
-    """Choose sizes and epochs: the dearest networks that can be trained long enough in the time.
+    """Choose the most expensive networks that can be trained for enough epochs in the given time.
 
     Args:
-        images: in the train split.
-        side: the images' usual shorter side, in pixels.
-        machine: where they are trained.
-        minutes: that the whole run may take.
+        images: number of train images.
+        side: typical shorter side of the images, in pixels.
+        machine: the machine that trains.
+        minutes: time limit of the whole run.
     """
     batch = 128 if images >= _MANY else 64 if images >= _FEW else 32
     steps = max(1, images // min(batch, images))
@@ -133,6 +133,6 @@ def choose(images: int, side: float, machine: Machine, minutes: float) -> Choice
 
 
 def _sizes(side: float) -> list[int]:
-    """Sizes that make sense for images: little is gained above their own, and lost down to 32."""
+    """Image sizes to consider: from 32 pixels, or less for small images, to about their side."""
     largest = max((size for size in SIZES if size <= 1.25 * side), default=SIZES[0])
     return [size for size in SIZES if min(largest, 32) <= size <= largest]

@@ -1,9 +1,10 @@
-"""Scores that the exit rule can test, each one object. Imports no torch.
+"""Scores that the exit rule can test. Does not import torch.
 
-Every score is written so that smaller is surer: 0 where one class has all the probability, the most
-where all classes have the same. So one rule does for all of them, `score < θ`, with θ = 0 for never
-and θ = inf for always: in torch, in the search of thresholds, and in an exported graph. A figure
-that grows with certainty is turned round: not the largest probability p is tested, but 1 - p.
+A smaller score means a more certain exit. The score is 0 if one class has all the probability, and
+largest if all classes have the same. All scores therefore share one rule, `score < θ`, with θ = 0
+for never and θ = inf for always: in torch, in the threshold search and in exported graphs. A
+measure that grows with certainty is inverted: 1 - p, for example, instead of the largest
+probability p.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """How unsure an exit is: a number from 0 up, smaller is surer.
+    """Uncertainty of an exit, 0 or more. A smaller score means a more certain exit.
 
-    name, unit: as `thresholds.json` writes them, under `criterion` and `unit`.
-    largest: the score of the uniform distribution over a number of classes.
-    of: log-probabilities [..., classes] → score [...]. It is made of methods of a tensor: the
-    exporter traces them, and so they are the score's form in an ONNX graph as well.
+    name, unit: stored in `thresholds.json` as `criterion` and `unit`.
+    largest: number of classes → score of the uniform distribution.
+    of: log-probabilities [..., classes] → score [...]. It uses only tensor methods, so that the
+    ONNX exporter can trace it.
     """
 
     name: str
@@ -33,10 +34,10 @@ class Score:
     of: Callable[[Tensor], Tensor]
 
     def value(self, logits: Tensor) -> Tensor:
-        """Score of logits [..., classes] in the score's unit, float32 [...].
+        """Score in the score's unit, float32 [...], computed in float32.
 
         Args:
-            logits: [..., classes], any floating type; computed in float32.
+            logits: any floating type, [..., classes].
         """
         return self.of(logits.float().log_softmax(dim=-1))
 

@@ -1,4 +1,4 @@
-"""What every target of a calibration answers, and asks of figures. Imports nothing heavy."""
+"""Base class of calibration targets, and the figures that they judge. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Risk = Literal["disagreement", "accuracy-gap"]
 Metric = Literal["accuracy", "balanced_accuracy"]
 Need = Literal["labels", "latencies", "bounds of risk"]
 Unit = Literal["points", "%", "MACs", "ms"]
-ROUNDING = 1e-9  # by which figures may miss a target and still meet it
+ROUNDING = 1e-9  # tolerance when figures are compared with a target
 
 
 class Figures(Protocol):
-    """What thresholds give on a set of images: all that a target may ask for.
+    """Figures of thresholds on a set of images, as far as targets use them.
 
-    by_metric, full_by_metric: accuracy or balanced accuracy, adaptive and of the last exit; None
-    without labels. agreement: share of images answered as the last exit answers. exit_rates:
-    [exits]. expected_macs: MACs per image. expected_latency: ms per image; None where not measured.
-    bound: upper bound of a risk; None where none was tested.
+    by_metric, full_by_metric: accuracy or balanced accuracy, with early exits and of the last exit;
+    None without labels. agreement: share of images with the same answer as the last exit.
+    exit_rates: [exits]. expected_macs: MACs per image. expected_latency: ms per image; None if not
+    measured. bound: upper bound of a risk; None if not tested.
     """
 
     @property
@@ -42,22 +42,23 @@ class Figures(Protocol):
 
 @dataclass(frozen=True)
 class Target:
-    """What the thresholds are chosen for, `value` in `unit`; each subclass is a kind of target.
+    """A calibration target: `value` in `unit`. Each subclass is a kind of target.
 
-    As it stands: the most accurate, at any cost. metric: what is kept or maximised, where the kind
-    has one. needs: what must be measured. bounds: the values that are allowed, in words.
+    The base class accepts any cost and prefers accuracy. metric: accuracy that is kept or
+    maximised, if `has_metric`. needs: what must be measured. phrase: format of the target's
+    description. bounds, example: allowed values and an example, for messages.
     """
 
     kind: ClassVar[str]
     option: ClassVar[str]
     metavar: ClassVar[str]
     unit: ClassVar[str]
-    asked: ClassVar[str]
+    phrase: ClassVar[str]
     bounds: ClassVar[str]
     example: ClassVar[str]
     has_metric: ClassVar[bool] = True
     needs: ClassVar[Need | None] = None
-    promises: ClassVar[bool] = False
+    guarantees: ClassVar[bool] = False
 
     value: float
     metric: Metric = field(default="accuracy", kw_only=True)
@@ -68,11 +69,11 @@ class Target:
         return 0 < value <= 1
 
     @classmethod
-    def checked(cls, value: float | str) -> float:
-        """The value, where it is within the bounds.
+    def check(cls, value: float | str) -> float:
+        """Value as a number.
 
         Raises:
-            InputError: it is not.
+            InputError: the value is out of bounds.
         """
         if isinstance(value, str) or not cls.allows(value):
             refuse(cls.option, value, cls.bounds, cls.example)
@@ -80,49 +81,49 @@ class Target:
 
     @property
     def written_value(self) -> WrittenThreshold:
-        """The value as it stands in JSON."""
+        """The value in its JSON form."""
         return self.value
 
     @property
     def in_words(self) -> str:
-        """What is asked for, as a table's title says it."""
-        settings = {one.name: getattr(self, one.name) for one in fields(self)}
+        """Description of the target, for titles of tables."""
+        settings = {setting.name: getattr(self, setting.name) for setting in fields(self)}
         measure = self.metric.replace("_", " ")
-        return self.asked.format_map({**settings, "value": self.written_value, "measure": measure})
+        return self.phrase.format_map({**settings, "value": self.written_value, "measure": measure})
 
     @property
     def needs_labels(self) -> str | None:
-        """The option that needs labelled images; None where none does."""
+        """The option that needs labelled images; None if no option does."""
         return f"--metric {self.metric}" if self.metric == "balanced_accuracy" else None
 
     @property
-    def given(self) -> float | None:
-        """The threshold in nats that is given; None where thresholds are searched."""
+    def fixed_threshold(self) -> float | None:
+        """The given threshold in nats; None if thresholds are searched."""
         return None
 
     @property
     def by_agreement(self) -> bool:
-        """Whether answers count as right where they are the last exit's, whatever the labels."""
+        """Whether the last exit's answers replace the labels."""
         return False
 
     def estimated(self) -> Target:
-        """The target that is searched for where nothing can be promised."""
+        """The target to search if no guarantee is possible."""
         return self
 
     def cost(self, macs: Sequence[float], latencies: Sequence[float] | None) -> Sequence[float]:
-        """What leaving at each exit costs, [exits], in the unit of the budget; MACs without one."""
+        """Cost of leaving at each exit, [exits], in MACs or in the unit of the budget."""
         return macs
 
     def least_accuracy(self, full: float) -> float | None:
-        """Least accuracy by the metric, where the last exit has `full`; None: cost is limited."""
+        """Smallest accuracy, given the last exit's; None: the target limits cost."""
         return None
 
     def most_cost(self, full: float) -> float:
-        """Most that an image may cost on average, where the last exit costs `full`."""
+        """Largest mean cost of an image, given the last exit's cost `full`."""
         return full
 
     def excess(self, figures: Figures, full_macs: float) -> float:
-        """By how much figures miss the target; 0 or less where they meet it."""
+        """By how much figures miss the target; at most 0 if they meet it."""
         return 0.0
 
     def met(self, figures: Figures, full_macs: float) -> bool:
@@ -130,22 +131,22 @@ class Target:
         return self.excess(figures, full_macs) <= ROUNDING
 
     def preference(self, figures: Figures, full_macs: float) -> tuple[float, float, float]:
-        """Order in which stored points are picked: least violation, then the cheaper."""
+        """Sort key of stored points: smallest violation first, then lowest cost."""
         violation = max(self.excess(figures, full_macs) - ROUNDING, 0.0)
         return violation, figures.expected_macs, -accuracy_of(figures)
 
     def reached(self, figures: Figures) -> tuple[float, Unit]:
-        """What figures give where the target asks, and its unit."""
+        """The figure that the target limits, or MACs, and its unit."""
         return figures.expected_macs, "MACs"
 
 
 def accuracy_of(figures: Figures) -> float:
-    """By the metric; of unlabelled images, the share that agrees with the last exit."""
+    """Accuracy by the metric; without labels, the agreement with the last exit."""
     return (figures.agreement if figures.by_metric is None else figures.by_metric) or 0.0
 
 
 def full_accuracy_of(figures: Figures) -> float:
-    """Of the last exit, by the metric; 1 without labels."""
+    """Accuracy of the last exit by the metric; 1 without labels."""
     return 1.0 if figures.full_by_metric is None else figures.full_by_metric
 
 
@@ -159,5 +160,5 @@ def refuse(option: str, value: object, expected: str, example: str) -> NoReturn:
         f"{option} is out of bounds.",
         got=str(value),
         expected=expected,
-        hint=f"type for instance {option} {example}",
+        hint=f"for example: {option} {example}",
     )

@@ -1,7 +1,7 @@
-"""What thresholds are chosen for: one class for each target. Imports nothing heavy.
+"""Calibration targets, one class for each. Imports nothing heavy.
 
-A target answers what the search, `--pick`, the promise, `thresholds.json` and the tables ask of it.
-A new one is a class in `_CLASSES`, an option of `erde calibrate` and a key of the recipe.
+The search, `--pick`, the guarantee, `thresholds.json` and the tables use these classes. A new
+target needs a class in `_CLASSES`, an option of `erde calibrate` and a recipe key.
 """
 
 from __future__ import annotations
@@ -22,81 +22,79 @@ from erde_cli.core.thresholds.target import (
 )
 from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold, write_threshold
 
-CONFIDENCE = 0.9  # of --max-risk, where none is given
-
 
 class Threshold(Target):
-    """One θ for all early exits."""
+    """One θ in nats for all early exits."""
 
     kind, option, metavar, unit = "threshold", "--threshold", "NATS", "nats"
-    asked = "θ {value} for all exits"
+    phrase = "θ {value} for all exits"
     has_metric = False
 
     @staticmethod
     def allows(value: float) -> bool:
-        """From 0 to infinity."""
+        """Whether θ is at least 0."""
         return value >= 0
 
     @classmethod
-    def checked(cls, value: float | str) -> float:
-        """θ in nats, of its written form."""
+    def check(cls, value: float | str) -> float:
+        """θ in nats from its written form."""
         return read_threshold(value)
 
     @property
     def written_value(self) -> WrittenThreshold:
-        """Nats, "always" or "never"."""
+        """Written form of θ."""
         return write_threshold(self.value)
 
     @property
-    def given(self) -> float | None:
-        """θ itself: nothing is searched."""
+    def fixed_threshold(self) -> float | None:
+        """θ in nats."""
         return self.value
 
 
 class Floor(Target):
-    """The cheapest that is accurate enough."""
+    """A target for the cheapest thresholds that are accurate enough."""
 
     needs: ClassVar[Need | None] = "labels"
 
     @property
     def needs_labels(self) -> str | None:
-        """The option itself."""
+        """The option of the target."""
         return self.option
 
     def excess(self, figures: Figures, full_macs: float) -> float:
-        """By how much the least accuracy is missed."""
+        """By how much accuracy is below `least_accuracy`."""
         least = self.least_accuracy(full_accuracy_of(figures))
         return math.inf if least is None else least - accuracy_of(figures)
 
 
 class MaxDrop(Floor):
-    """At most so many points of accuracy below the last exit."""
+    """Largest drop of accuracy below the last exit, in points."""
 
     kind, option, metavar, unit = "max_drop", "--max-drop", "POINTS", "points"
-    asked = "at most {value} points below the last exit"
+    phrase = "at most {value} points below the last exit"
     bounds, example = "accuracy points from 0 to 100", "1"
 
     @staticmethod
     def allows(value: float) -> bool:
-        """From 0 to 100."""
+        """Whether the value is from 0 to 100."""
         return 0 <= value <= 100
 
     def least_accuracy(self, full: float) -> float | None:
-        """So many points below the last exit."""
+        """`value` points below the last exit."""
         return full - self.value / 100
 
     def reached(self, figures: Figures) -> tuple[float, Unit]:
-        """Points below the last exit."""
+        """Drop below the last exit in points."""
         return 100 * (full_accuracy_of(figures) - accuracy_of(figures)), "points"
 
 
 class MinAccuracy(Floor):
-    """At least so accurate."""
+    """Smallest accuracy, as a share of correct answers."""
 
     kind, option, metavar = "min_accuracy", "--min-accuracy", "SHARE"
-    asked = "{measure} of {value} or more"
+    phrase = "{measure} of {value} or more"
     unit = "share of right answers"
-    bounds = "a share of right answers, above 0 and at most 1; 0.85 is 85 %"
+    bounds = "a share of correct answers, above 0 and at most 1; 0.85 is 85 %"
     example = "0.85"
 
     def least_accuracy(self, full: float) -> float | None:
@@ -109,97 +107,97 @@ class MinAccuracy(Floor):
 
 
 class Budget(Target):
-    """The most accurate within a budget."""
+    """A target for the most accurate thresholds within a cost limit."""
 
     def preference(self, figures: Figures, full_macs: float) -> tuple[float, float, float]:
-        """Least violation, then the more accurate."""
+        """Sort key: smallest violation first, then highest accuracy."""
         violation, macs, accuracy = super().preference(figures, full_macs)
         return violation, accuracy, macs
 
 
 class MaxMacs(Budget):
-    """At most such a share of the full MACs."""
+    """Largest expected MACs, as a share of the full MACs."""
 
     kind, option, metavar, unit = "max_macs", "--max-macs", "RATIO", "share of full MACs"
-    asked = "at most {value} of the full MACs"
+    phrase = "at most {value} of the full MACs"
     bounds, example = "a share of the full MACs, above 0 and at most 1", "0.5"
 
     def most_cost(self, full: float) -> float:
-        """MACs."""
+        """Largest mean MACs per image."""
         return self.value * full
 
     def excess(self, figures: Figures, full_macs: float) -> float:
-        """Share of the full MACs above the budget."""
+        """Excess over the limit, as a share of the full MACs."""
         return figures.expected_macs / full_macs - self.value
 
 
 class MaxLatency(Budget):
-    """At most so many milliseconds per image."""
+    """Largest expected latency in ms per image."""
 
     kind, option, metavar, unit = "max_latency", "--max-latency", "MS", "ms"
-    asked = "at most {value} ms per image"
+    phrase = "at most {value} ms per image"
     bounds, example = "milliseconds per image, above 0", "5"
     needs: ClassVar[Need | None] = "latencies"
 
     @staticmethod
     def allows(value: float) -> bool:
-        """Above 0."""
+        """Whether the value is positive and finite."""
         return 0 < value < math.inf
 
     def cost(self, macs: Sequence[float], latencies: Sequence[float] | None) -> Sequence[float]:
-        """Milliseconds."""
+        """Latency of each exit in ms, [exits]."""
         if latencies is None:
             raise ValueError("max_latency needs the latency of every exit")
         return latencies
 
     def most_cost(self, full: float) -> float:
-        """Milliseconds."""
+        """Largest mean latency in ms per image."""
         return self.value
 
     def excess(self, figures: Figures, full_macs: float) -> float:
-        """Share of the budget that is spent beyond it."""
+        """Excess over the limit, as a share of the limit."""
         return (figures.expected_latency or math.inf) / self.value - 1
 
     def reached(self, figures: Figures) -> tuple[float, Unit]:
-        """Milliseconds per image."""
+        """Expected latency in ms per image."""
         return figures.expected_latency or math.inf, "ms"
 
 
 @dataclass(frozen=True)
 class MaxRisk(Target):
-    """The cheapest whose risk is at most ε, promised with a confidence."""
+    """A target for the cheapest thresholds with a guaranteed risk of at most ε."""
 
     kind, option, metavar, unit = "max_risk", "--max-risk", "EPS", "share of images"
-    asked = "{risk} of at most {value}, confidence {confidence}"
+    phrase = "{risk} of at most {value}, confidence {confidence}"
     bounds, example = "a share of images, above 0 and below 1; 0.05 is 5 %", "0.05"
     has_metric = False
     needs: ClassVar[Need | None] = "bounds of risk"
-    promises = True
+    guarantees = True
 
     risk: Risk = field(default="disagreement", kw_only=True)
-    confidence: float = field(default=CONFIDENCE, kw_only=True)
+    confidence: float = field(default=0.9, kw_only=True)
 
     @staticmethod
     def allows(value: float) -> bool:
-        """Above 0 and below 1."""
+        """Whether ε is above 0 and below 1."""
         return 0 < value < 1
 
     @property
     def needs_labels(self) -> str | None:
-        """The risk, where it is one of accuracy."""
+        """The risk, unless it is disagreement."""
         return None if self.by_agreement else f"--risk {self.risk}"
 
     @property
     def by_agreement(self) -> bool:
-        """Disagreement counts other answers than the last exit's."""
+        """Whether the risk is disagreement with the last exit."""
         return self.risk == "disagreement"
 
     def estimated(self) -> Target:
-        """A risk of ε is 100 ε points below the last exit."""
+        """A drop of 100 ε points below the last exit."""
         return MaxDrop(100 * self.value)
 
     def excess(self, figures: Figures, full_macs: float) -> float:
-        """By how much the bound of the risk is above ε; inf without a bound."""
+        """By how much the bound of the risk exceeds ε; inf without a bound."""
         bound = figures.bound(self.risk)
         return math.inf if bound is None else bound - self.value
 
@@ -207,12 +205,12 @@ class MaxRisk(Target):
 _CLASSES: tuple[type[Target], ...] = (
     Threshold, MaxDrop, MinAccuracy, MaxMacs, MaxLatency, MaxRisk,
 )  # fmt: skip
-TARGETS = {one.kind: one for one in _CLASSES}
+TARGETS = {target.kind: target for target in _CLASSES}
 
 
 def make_target(kind: str, value: float, **settings: float | str | None) -> Target:
-    """A target of a kind, with those settings (metric, risk, confidence) that it has."""
-    made = TARGETS[kind]
-    names = {one.name for one in fields(made)}
-    known = {name: one for name, one in settings.items() if name in names and one is not None}
-    return made(value, **known)  # type: ignore[arg-type]
+    """Make a target of a kind; settings (metric, risk, confidence) that it lacks are ignored."""
+    target = TARGETS[kind]
+    names = {field.name for field in fields(target)}
+    known = {name: value for name, value in settings.items() if name in names and value is not None}
+    return target(value, **known)  # type: ignore[arg-type]

@@ -11,17 +11,17 @@ WrittenThreshold = float | Literal["always", "never"]
 
 
 def write_threshold(value: float) -> WrittenThreshold:
-    """Form of a threshold in JSON: a number, or "always" (θ = inf) and "never" (θ = 0)."""
+    """Written form of a threshold in nats, for JSON."""
     if value == 0:
         return "never"
     return "always" if math.isinf(value) else value
 
 
 def read_threshold(written: object) -> float:
-    """Threshold from its written form.
+    """Threshold in nats from its written form.
 
     Raises:
-        InputError: it is neither a number from 0 up nor "always" nor "never".
+        InputError: it is not "always", "never" or a finite number of at least 0.
     """
     forms = {"always": math.inf, "never": 0.0}
     if isinstance(written, str) and written in forms:
@@ -32,9 +32,9 @@ def read_threshold(written: object) -> float:
         value = math.nan
     if isinstance(written, bool) or not value >= 0 or math.isinf(value):
         raise InputError(
-            "This is no threshold.",
+            "The threshold is not valid.",
             got=repr(written),
-            expected='an entropy in nats, 0 or more; "always"; or "never"',
-            hint="type for instance --threshold 0.5",
+            expected='an entropy of at least 0 nats, "always" or "never"',
+            hint="for example: --threshold 0.5",
         )
     return value

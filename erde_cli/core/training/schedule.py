@@ -28,8 +28,8 @@ def learning_rate(settings: Training, step: int, steps_per_epoch: int) -> float:
         start = _ONE_CYCLE_START if settings.schedule == "one_cycle" else 0.0
         return settings.learning_rate * (start + (1 - start) * rising)
     if settings.schedule == "step":
-        passed = sum(step >= round(milestone * total) for milestone in settings.falls)
-        return settings.learning_rate * settings.fall**passed
+        passed = sum(step >= round(milestone * total) for milestone in settings.milestone_shares)
+        return settings.learning_rate * settings.decay_factor**passed
     left = 1 - (step - warmup) / (total - warmup)
     if settings.schedule == "one_cycle":
         return settings.learning_rate * left

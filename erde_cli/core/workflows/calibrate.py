@@ -105,7 +105,7 @@ def calibrate_bundle(
     source = source or Source()
     source.check(target, temperature=temperature)
     bundle = opened(bundle)
-    if target.promises:
+    if target.guarantees:
         refuse_tuned_on_all(bundle, source)
         read_tests(bundle.path)  # a damaged record fails before the images are run
     options.observer.phase("Calibrating thresholds")

@@ -93,8 +93,8 @@ def observe(
         DataError: as `open_source`.
         InputError: there is only one image.
     """
-    dataset = open_source(bundle, source, options, promise=target.promises)
-    if target.promises:
+    dataset = open_source(bundle, source, options, promise=target.guarantees)
+    if target.guarantees:
         warn_of_copies(dataset, options)
     store = load_split(dataset, "calibration", options)
     require_several(store, "Thresholds are chosen on some images and tested on others.")

@@ -30,7 +30,7 @@ class MaxLastExit(Budget):
     """The most accurate of which at most such a share of images reaches the last exit."""
 
     kind, option, metavar = "max_last_exit", "--max-last-exit", "SHARE"
-    asked = "at most {value} of the images at the last exit"
+    phrase = "at most {value} of the images at the last exit"
     unit = "share of images"
     bounds, example = "a share of images, above 0 and at most 1", "0.3"
 

@@ -58,7 +58,7 @@ def test_every_key_of_a_family_changes_its_network_and_no_other_is_taken(name: s
     built = str(build_model(resolve_architecture(Network(**plain), 5, 32)))
     for key, value in values.items():
         if key not in FAMILIES[name].keys:
-            with pytest.raises(ValueError, match=f"{key} {name} has none; leave it out"):
+            with pytest.raises(ValueError, match=f"{key} {name} does not have this key; remove it"):
                 Network(**plain, **{key: value})
             continue
         network = Network(**plain, **{key: value})

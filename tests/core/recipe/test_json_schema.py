@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from erde_cli.core.recipe.reference import SCHEMA_FILE, json_schema
+from erde_cli.core.recipe.reference import json_schema
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.shipped import shipped_recipes
 from erde_cli.core.recipe.yaml_text import parse_yaml
@@ -23,7 +23,7 @@ def validator() -> Draft202012Validator:
 
 
 def test_the_file_beside_the_recipes_is_current() -> None:
-    path = shipped_recipes()[0].path.parent / SCHEMA_FILE
+    path = shipped_recipes()[0].path.parent / "recipe.schema.json"
     assert json.loads(path.read_text("utf-8")) == json_schema(), "write it again with: make docs"
 
 

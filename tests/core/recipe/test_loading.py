@@ -78,7 +78,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_path_there_is(
     with pytest.raises(RecipeError) as caught:
         changed({wrong: 1})
     [problem] = caught.value.problems
-    assert (problem.path, problem.value, problem.rule) == (wrong, "1", "no such key")
+    assert (problem.path, problem.value, problem.rule) == (wrong, "1", "unknown key")
     assert problem.nearest == nearest
 
 
@@ -97,7 +97,7 @@ def test_an_unknown_key_is_named_whatever_it_is_called(changed: Changed, key: st
 
 @pytest.mark.parametrize("key", [1, 1.5, True, None])
 def test_a_key_that_is_no_text_is_taken_as_text(write: Write, document: Document, key: Any) -> None:
-    with pytest.raises(RecipeError, match="no such key"):
+    with pytest.raises(RecipeError, match="unknown key"):
         load_recipe(write({**document, key: 1}))
 
 
@@ -113,11 +113,11 @@ def test_every_mistake_is_told_at_once(
     found = problems(path, "seed=-1")
     assert {name: (p.file, p.value, p.rule, p.nearest) for name, p in found.items()} == {
         "data.dataset": (path, "", "is required", ""),
-        "teacher.dept": (path, "20", "no such key", "teacher.depth"),
+        "teacher.dept": (path, "20", "unknown key", "teacher.depth"),
         "student.head": (path, "'erd'", "must be erde or gap", "erde"),
-        "distillation.temperature": (path, "-2", "input should be greater than 0", ""),
-        "training.student.epochs": (path, "True", "input should be a valid integer", ""),
-        "seed": ("command line", "-1", "input should be greater than or equal to 0", ""),
+        "distillation.temperature": (path, "-2", "must be greater than 0", ""),
+        "training.student.epochs": (path, "True", "must be a valid integer", ""),
+        "seed": ("command line", "-1", "must be greater than or equal to 0", ""),
     }
 
 
@@ -146,7 +146,7 @@ def test_a_text_that_is_no_mapping_is_refused(write: Write, text: str, got: str)
     [
         ("seed: 1\nseed: 2\n", "line 2", "is repeated"),
         ("data: &d {}\nteacher: *d\n", "line 2", "aliases"),
-        ("data:\n\tdataset: digits\n", "line 2", "not readable as YAML"),
+        ("data:\n\tdataset: digits\n", "line 2", "not valid YAML"),
         ("# " + "x" * 200_000, "mine.yaml", "at most 200,000"),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_text_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\x89\x00\xff")
     with pytest.raises(InputError, match="not in UTF-8") as caught:
         load_recipe(str(tmp_path / "a.yaml"))
-    assert (caught.value.got, "iconv" in caught.value.hint) == ("bytes that are no text", False)
+    assert (caught.value.got, "iconv" in caught.value.hint) == ("binary data", False)
 
 
 @pytest.mark.parametrize(

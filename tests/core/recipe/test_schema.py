@@ -111,8 +111,8 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
     [
         ({"teacher.depth": 9}, "teacher.depth", "6n + 2, such as 8 or 14"),
         ({"teacher.depth": 19}, "teacher.depth", "such as 14 or 20"),
-        ({"teacher.exits": [3, 9]}, "teacher.exits", "rising block numbers from 1 to 8"),
-        ({"teacher.dropout": 0.3}, "teacher.dropout", "resnet has none; leave it out"),
+        ({"teacher.exits": [3, 9]}, "teacher.exits", "increasing block numbers from 1 to 8"),
+        ({"teacher.dropout": 0.3}, "teacher.dropout", "resnet does not have this key; remove it"),
         (
             {"teacher.backbone": "wrn", "teacher.depth": 20},
             "teacher.depth",
@@ -126,7 +126,7 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
         (
             {"teacher.backbone": "vgg", "teacher.depth": 13, "teacher.widening": 2},
             "teacher.widening",
-            "vgg has none",
+            "vgg does not have this key",
         ),
         (
             {"teacher.backbone": "airbench", "teacher.depth": 10},
@@ -136,37 +136,37 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
         (
             {"teacher.backbone": "airbench", "teacher.depth": 14, "teacher.stem_stride": 2},
             "teacher.stem_stride",
-            "airbench has none; leave it out",
+            "airbench does not have this key; remove it",
         ),
         (
             {"student.head": "gap", "student.head_dropout": 0},
             "student.head_dropout",
-            "head: gap drops nothing; leave it out",
+            "the head gap has no dropout; remove this key",
         ),
         (
             {"teacher.backbone": "vgg", "teacher.depth": 8, "teacher.exits": [3, 5]},
             "teacher.exits",
-            "rising block numbers from 1 to 4",
+            "increasing block numbers from 1 to 4",
         ),
         (
             {"training.teacher.milestones": [0.5]},
             "training.teacher.milestones",
-            "only the schedule step has them, not cosine",
+            "applies only to the schedule step, not to cosine",
         ),
         (
             {"training.teacher.decay": 0.2},
             "training.teacher.decay",
-            "only the schedule step has it",
+            "applies only to the schedule step",
         ),
         (
             {"training.teacher.schedule": "step", "training.teacher.milestones": [2]},
             "training.teacher.milestones",
-            "shares of the epochs: 0.4 for epoch 2 of 5",
+            "shares of the epochs, such as 0.4 for epoch 2 of 5",
         ),
         (
             {"training.teacher.schedule": "step", "training.teacher.milestones": [0.7, 0.5]},
             "training.teacher.milestones",
-            "must be rising",
+            "must be increasing",
         ),
         ({"data.download": True}, "data.download", "only cifar10, cifar100, svhn can be"),
         (
@@ -177,12 +177,16 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
         (
             {"data.dataset": "svhn", "data.augmentation.flip": True},
             "data.augmentation.flip",
-            "a mirrored digit is no digit",
+            "a mirrored digit is not a digit",
         ),
-        ({"teacher.exits": [0, 3]}, "teacher.exits", "rising block numbers from 1 to 8"),
-        ({"teacher.exits": [6, 3]}, "teacher.exits", "rising"),
-        ({"teacher.exits": [3, 3]}, "teacher.exits", "rising"),
-        ({"teacher.exits": 10}, "teacher.exits", "must be 1 to 9, its blocks at this depth"),
+        ({"teacher.exits": [0, 3]}, "teacher.exits", "increasing block numbers from 1 to 8"),
+        ({"teacher.exits": [6, 3]}, "teacher.exits", "increasing"),
+        ({"teacher.exits": [3, 3]}, "teacher.exits", "increasing"),
+        (
+            {"teacher.exits": 10},
+            "teacher.exits",
+            "must be 1 to 9, the number of blocks at this depth",
+        ),
         ({"teacher.exits": 0}, "teacher.exits", "must be 1 to 9"),
         ({"student.exit_weights": [1, 1]}, "student.exit_weights", "must be 3 numbers"),
         ({"student.exit_weights": [1, 1, 1, 1]}, "student.exit_weights", "must be 3 numbers"),
@@ -203,12 +207,12 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_where_it_stands(
         ({"distillation.pairing": []}, "distillation.pairing", "3 numbers from 0 to 2"),
         ({"distillation.pairing": [0, -1, 2]}, "distillation.pairing.1", "greater than or equal"),
         ({"distillation.pairing": [0, True, 2]}, "distillation.pairing.1", "integer"),
-        ({"data.root": None}, "data.root", "needs the folder"),
-        ({"data.dataset": "digits"}, "data.root", "leave root out"),
+        ({"data.root": None}, "data.root", "must be the folder"),
+        ({"data.dataset": "digits"}, "data.root", "remove it"),
         (
             {"data.dataset": "digits", "data.root": None, "data.augmentation.flip": True},
             "data.augmentation.flip",
-            "a mirrored digit is no digit",
+            "a mirrored digit is not a digit",
         ),
         ({"data.augmentation.crop": 32}, "data.augmentation.crop", "below image_size = 32"),
         ({"data.augmentation.cutout": 33}, "data.augmentation.cutout", "at most image_size = 32"),
@@ -302,11 +306,17 @@ def test_none_or_two_targets_of_calibration_are_refused(
 @pytest.mark.parametrize(
     ("written", "rule"),
     [
-        ({"max_drop": 1, "risk": "disagreement"}, "belong to max_risk"),
-        ({"max_drop": 1, "confidence": 0.9}, "belong to max_risk"),
-        ({"max_risk": 0.05, "tuned_on": "all"}, "promises nothing"),
-        ({"max_risk": 0.05, "metric": "balanced_accuracy"}, "max_risk has no metric"),
-        ({"threshold": 0.3, "metric": "balanced_accuracy"}, "threshold has no metric"),
+        ({"max_drop": 1, "risk": "disagreement"}, "apply only to max_risk"),
+        ({"max_drop": 1, "confidence": 0.9}, "apply only to max_risk"),
+        ({"max_risk": 0.05, "tuned_on": "all"}, "can guarantee nothing"),
+        (
+            {"max_risk": 0.05, "metric": "balanced_accuracy"},
+            "max_risk does not support balanced_accuracy",
+        ),
+        (
+            {"threshold": 0.3, "metric": "balanced_accuracy"},
+            "threshold does not support balanced_accuracy",
+        ),
     ],
 )
 def test_a_promise_that_makes_no_sense_is_refused(
@@ -453,4 +463,4 @@ def test_mixed_labels_are_refused_with_the_reason(
     problems: Callable[..., dict[str, Problem]],
 ) -> None:  # fmt: skip
     found = problems(write(document), f"{dotted}=0.2")
-    assert "whether the teacher is right on one is not defined" in str(found[dotted])
+    assert "it is undefined whether the teacher is right" in str(found[dotted])

@@ -94,7 +94,7 @@ def test_what_cannot_be_meant_is_refused_with_its_line(text: str, line: int, rul
     ],
 )
 def test_text_that_makes_no_value_is_a_problem_of_the_recipe(text: str) -> None:
-    with pytest.raises(RecipeError, match=r"mine\.yaml.*not readable as YAML"):
+    with pytest.raises(RecipeError, match=r"mine\.yaml.*not valid YAML"):
         parse_yaml(text, "mine.yaml")
 
 

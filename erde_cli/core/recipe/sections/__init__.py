@@ -1,4 +1,4 @@
-"""The sections of a recipe, one file each: every key, its type, its default and its bounds.
+"""The sections of a recipe, one per file: every key with its type, default and bounds.
 
 May import the tables of `recipe`, `thresholds`, and the modules of `core` itself; never torch.
 Start reading in `network.py`.

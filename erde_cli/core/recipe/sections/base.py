@@ -1,4 +1,4 @@
-"""What all sections share: strict and frozen, and rules between keys reported all at once."""
+"""Base of all sections: strict and frozen, with all broken rules reported at once."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Rules = list[tuple[str, str]]  # (key, the rule it breaks)
 
 
 class Section(BaseModel):
-    """A part of a recipe: unknown keys are refused, nothing is converted or changed."""
+    """A section of a recipe. It refuses unknown keys and converts no values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def refuse(rules: Rules) -> None:
-    """Refuse every key of the section being validated that breaks a rule, all at once."""
+    """Raise one error for all broken rules; a rule of the value itself has the key ""."""
     if rules:
-        text = "; ".join(f"{key} {rule}" for key, rule in rules)
+        text = "; ".join(f"{key} {rule}".lstrip() for key, rule in rules)
         raise PydanticCustomError("rules", "{text}", {"text": text, "rules": rules})
 
 
 def broken(*rules: tuple[bool, str, str]) -> Rules:
-    """Those of (is it broken, key, rule) that are."""
+    """The (key, rule) pairs of the broken rules among (is broken, key, rule)."""
     return [(key, rule) for is_broken, key, rule in rules if is_broken]

@@ -1,14 +1,14 @@
-"""The section `calibration`: the target that thresholds are chosen for."""
+"""The section `calibration`: the target that thresholds must reach."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.recipe.sections.base import Section
+from erde_cli.core.recipe.sections.base import Section, refuse
+from erde_cli.core.thresholds.target import Metric, Risk
 from erde_cli.core.thresholds.targets import TARGETS
 from erde_cli.core.thresholds.written import read_threshold
 
@@ -16,40 +16,40 @@ OF_RISK = ("risk", "confidence")
 
 
 class Calibration(Section):
-    """The target that thresholds are chosen for: exactly one of the first six."""
+    """The target that thresholds must reach: exactly one of the first six keys."""
 
     threshold: float | Literal["always", "never"] | None = Field(
         None, description="one θ for all early exits, in nats"
     )
     max_drop: float | None = Field(
-        None, ge=0, le=100, description="accuracy points below the model's own last exit"
+        None, ge=0, le=100, description="largest drop of accuracy below the last exit, in points"
     )
-    min_accuracy: float | None = Field(None, gt=0, le=1, description="share of right answers")
-    max_macs: float | None = Field(None, gt=0, le=1, description="share of the model's full MACs")
+    min_accuracy: float | None = Field(None, gt=0, le=1, description="least accuracy, as a share")
+    max_macs: float | None = Field(None, gt=0, le=1, description="largest share of the full MACs")
     max_latency: float | None = Field(
-        None, gt=0, description="ms per image, measured one by one on the machine that calibrates"
+        None, gt=0, description="largest latency in ms, of single images on the calibrating machine"
     )
     max_risk: float | None = Field(
-        None, gt=0, lt=1, description="share of images that `risk` may hit, promised"
+        None, gt=0, lt=1, description="guaranteed upper bound of `risk`, as a share of images"
     )
-    risk: Literal["disagreement", "accuracy-gap"] | None = Field(
+    risk: Risk | None = Field(
         None,
-        description="of `max_risk`: another answer than the last exit's, or more wrong answers "
-        "than the last exit's; `disagreement` if null",
+        description="risk of `max_risk`; disagreement: the answer differs from the last exit's; "
+        "accuracy-gap: more wrong answers than the last exit; null: disagreement",
     )
-    confidence: float | None = Field(None, ge=0.5, lt=1, description="of `max_risk`; 0.9 if null")
+    confidence: float | None = Field(None, ge=0.5, lt=1, description="of `max_risk`; null: 0.9")
     temperature: bool = Field(
         False, description="fit one temperature per exit first (temperature scaling)"
     )
-    metric: Literal["accuracy", "balanced_accuracy"] = Field(
+    metric: Metric = Field(
         "accuracy",
-        description="what `max_drop` and `min_accuracy` keep and `max_macs` and `max_latency` "
-        "maximise; balanced_accuracy: the mean over the classes of the share answered right",
+        description="accuracy that `max_drop` and `min_accuracy` keep, and that `max_macs` and "
+        "`max_latency` maximise; balanced_accuracy: mean accuracy over the classes",
     )
     tuned_on: Literal["half A", "all"] = Field(
         "half A",
-        description="calibration images that this recipe's values were chosen with; after `all`, "
-        "`max_risk` promises nothing on them and is refused",
+        description="calibration images that the values of this recipe were chosen with; after "
+        "`all`, `max_risk` can guarantee nothing on them and is refused",
     )
 
     @field_validator("threshold", mode="before")
@@ -59,8 +59,7 @@ class Calibration(Section):
             if value is not None:
                 read_threshold(value)
         except InputError as error:
-            rule = f"must be {error.expected}"
-            raise PydanticCustomError("rule", "{rule}", {"rule": rule}) from error
+            refuse([("", f"must be {error.expected}")])
         return value
 
     @model_validator(mode="after")
@@ -69,14 +68,13 @@ class Calibration(Section):
         if len(self.model_dump(include=set(TARGETS), exclude_none=True)) != 1:
             rule = f"needs exactly one of {', '.join(TARGETS)}"
         elif self.max_risk is None and (self.risk or self.confidence):
-            rule = "risk and confidence belong to max_risk, which is not set"
+            rule = "risk and confidence apply only to max_risk, which is not set"
         elif self.max_risk is not None and self.tuned_on == "all":
-            rule = "max_risk promises nothing where tuned_on is all"
+            rule = "max_risk can guarantee nothing if tuned_on is all"
         elif self.metric == "balanced_accuracy" and not TARGETS[self.target[0]].has_metric:
-            others = [name for name, one in TARGETS.items() if one.has_metric]
-            rule = f"{self.target[0]} has no metric; balanced_accuracy is for {', '.join(others)}"
-        if rule:
-            raise PydanticCustomError("rule", "{rule}", {"rule": rule})
+            others = ", ".join(name for name, target in TARGETS.items() if target.has_metric)
+            rule = f"{self.target[0]} does not support balanced_accuracy, only {others} do"
+        refuse([("", rule)] if rule else [])
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""The section `training`: how long and how hard teacher and student are trained."""
+"""The section `training`: hyperparameters of the teacher and of the student."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import sys
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from erde_cli.core.errors import brief
 from erde_cli.core.recipe.sections.base import NonNegative, Section, broken, refuse
-
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-ClassWeights = Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]]
 
 
 def _are_shares(numbers: list[float]) -> bool:
@@ -25,119 +21,120 @@ def _is_weight(number: Any) -> bool:
 
 
 class Training(Section):
-    """How long and how hard one network is trained."""
+    """Hyperparameters of one network's training."""
 
     epochs: int = Field(ge=1, le=100_000, description="passes over the train split")
     batch_size: int = Field(
         128,
         ge=2,
         le=65_536,
-        description="images per step; those that fill no last batch wait for another epoch",
+        description="images per step; an incomplete last batch is dropped",
     )
-    learning_rate: float = Field(0.1, gt=0, description="largest learning rate")
+    learning_rate: float = Field(0.1, gt=0, description="peak learning rate")
     schedule: Literal["cosine", "one_cycle", "step"] = Field(
         "cosine",
         description="cosine: warm-up, then half a cosine; one_cycle: up, then down to 0; "
-        "step: warm-up, then constant, times `decay` at each milestone",
+        "step: warm-up, then constant, multiplied by `decay` at each milestone",
     )
     milestones: list[float] | None = Field(
         None,
-        description="step: shares of the epochs after which the rate falls; "
-        "null: [0.5, 0.75], so 100 and 150 of 200",
+        description="step: milestones as shares of the epochs; "
+        "null: [0.5, 0.75], which is epochs 100 and 150 of 200",
     )
     decay: float | None = Field(
-        None, gt=0, lt=1, description="step: what the rate is multiplied by; null: 0.1"
+        None,
+        gt=0,
+        lt=1,
+        description="step: factor of the learning rate at each milestone; null: 0.1",
     )
     warmup_epochs: NonNegative | None = Field(
         None,
-        description="epochs of rising learning rate; "
-        "null: a fifth of all for one_cycle, 1 for cosine, and never above a fifth",
+        description="warm-up epochs; null: a fifth of the epochs for one_cycle, otherwise 1, but "
+        "at most a fifth",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0: plain SGD")
-    weight_decay: NonNegative = Field(5e-4, description="not on BatchNorm and biases")
-    label_smoothing: float = Field(0, ge=0, lt=1, description="of the cross-entropy")
-    class_weights: ClassWeights = Field(
+    weight_decay: NonNegative = Field(
+        5e-4, description="weight decay, except on BatchNorm and biases"
+    )
+    label_smoothing: float = Field(
+        0, ge=0, lt=1, description="label smoothing of the cross-entropy"
+    )
+    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0)]] = Field(
         "none",
-        description="what the loss of an image is multiplied by, as its class says; balanced: "
-        "images / (classes * images of the class), of train; or a number above 0 for every class, "
-        "such as {cat: 1, dog: 2.5}",
+        description="factor of an image's loss, by class; balanced: images / (classes * images of "
+        "the class), counted in train; or a positive number for every class, such as "
+        "{cat: 1, dog: 2.5}",
     )
     gradient_clipping: float | None = Field(
-        1.0, gt=0, description="largest norm of the gradient; null: no limit"
+        1.0, gt=0, description="maximum norm of the gradient; null: no limit"
     )
-    precision: Precision = Field("auto", description="auto: a fixed rule per device, see above")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: a fixed rule per device, see above"
+    )
     memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
         "auto", description="auto: a fixed rule per device, see above"
     )
     compile: bool = Field(
-        False, description="torch.compile the training steps; needs a C++ compiler, see above"
+        False, description="use torch.compile, which needs a C++ compiler, see above"
     )
 
     @field_validator("class_weights", mode="before")
     @classmethod
     def _weights_are_numbers(cls, value: Any) -> Any:
-        if value in ("none", "balanced"):
-            return value
-        rule = "must be none, balanced, or a mapping of every class to a number above 0"
         if isinstance(value, dict) and value:
             wrong = [name for name, number in value.items() if not _is_weight(number)]
-            if not wrong:
-                return value
-            rule = f"the weight of {brief(repr(wrong[0]))} must be a finite number above 0"
-        raise PydanticCustomError("rule", "{text}", {"text": rule})
+            if wrong:
+                name = brief(repr(wrong[0]))
+                refuse([("", f"the weight of {name} must be a finite number above 0")])
+        elif value not in ("none", "balanced"):
+            rule = "must be none, balanced, or a mapping of every class to a number above 0"
+            refuse([("", rule)])
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Training:
-        stepped = self.schedule == "step"
-        points = self.milestones
-        refuse(
-            broken(
-                (
-                    self.warmup_epochs is not None and self.warmup_epochs >= self.epochs,
-                    "warmup_epochs",
-                    f"must be below epochs = {self.epochs}",
-                ),
-                (
-                    points is not None and not stepped,
-                    "milestones",
-                    f"only the schedule step has them, not {self.schedule}",
-                ),
-                (
-                    self.decay is not None and not stepped,
-                    "decay",
-                    f"only the schedule step has it, not {self.schedule}",
-                ),
-                (points is not None and not _are_shares(points), "milestones", self._share_rule()),
-            )
+        epoch = self.epochs // 2
+        share = f"{epoch / self.epochs:.3g} for epoch {epoch} of {self.epochs}"
+        only_step = f"applies only to the schedule step, not to {self.schedule}"
+        is_step = self.schedule == "step"
+        rules = broken(
+            (
+                self.warmup_epochs is not None and self.warmup_epochs >= self.epochs,
+                "warmup_epochs",
+                f"must be below epochs = {self.epochs}",
+            ),
+            (self.milestones is not None and not is_step, "milestones", only_step),
+            (self.decay is not None and not is_step, "decay", only_step),
+            (
+                not _are_shares(self.milestone_shares),
+                "milestones",
+                f"must be increasing shares of the epochs, such as {share}",
+            ),
         )
+        refuse(rules)
         return self
-
-    def _share_rule(self) -> str:
-        example = self.epochs // 2
-        share = f"{example / self.epochs:.3g}"
-        return f"must be rising shares of the epochs: {share} for epoch {example} of {self.epochs}"
 
     @property
     def warmup(self) -> float:
-        """Epochs of rising learning rate."""
+        """Warm-up epochs."""
         if self.warmup_epochs is not None:
             return self.warmup_epochs
         fifth = self.epochs / 5
         return fifth if self.schedule == "one_cycle" else min(1.0, fifth)
 
     @property
-    def falls(self) -> list[float]:
-        """Shares of the training after which a stepped learning rate falls."""
+    def milestone_shares(self) -> list[float]:
+        """Milestones of the schedule step, as shares of the epochs."""
         return [0.5, 0.75] if self.milestones is None else self.milestones
 
     @property
-    def fall(self) -> float:
-        """What a stepped learning rate is multiplied by each time."""
+    def decay_factor(self) -> float:
+        """Factor of the learning rate at each milestone."""
         return 0.1 if self.decay is None else self.decay
 
 
 class TrainingOfEach(Section):
-    """Training of the teacher and of the student."""
+    """Hyperparameters of the teacher and of the student."""
 
     teacher: Training
     student: Training
