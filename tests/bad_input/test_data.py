@@ -146,9 +146,9 @@ FOLDERS = [
            prepare=make_bytes_folder(b"images/train/\xff\xfe")),
     folder("a class that is a link to itself", "round", "a link", prepare=link(
         "images/train/round", "round")),
-    folder("a class that is a link upwards", "'above'", "round in a circle", prepare=link(
+    folder("a class that is a link upwards", "'above'", "a folder above it", prepare=link(
         "images/train/above", "..")),
-    folder("a class that is a link to train", "'above'", "round in a circle", prepare=link(
+    folder("a class that is a link to train", "'above'", "a folder above it", prepare=link(
         "images/train/above", ".")),
     folder("a class that is a link to nowhere", "gone", "a link", prepare=link(
         "images/train/gone", "../../../gone")),
@@ -268,7 +268,7 @@ EXPORT = "export run/student --format torch-export --out x.pt2 --data"
 
 OWN = [
     own("predict no such file", f"{PREDICT} gone.png", "gone.png", "No such file"),
-    own("predict an empty folder", f"{PREDICT} empty", "empty", "no image in this folder",
+    own("predict an empty folder", f"{PREDICT} empty", "empty", "no images in this folder",
         prepare=make_folder("empty")),
     own("predict a folder of texts", f"{PREDICT} texts", "texts", files={"texts/a.txt": "x"}),
     own("predict a pattern of nothing", f"{PREDICT} 'x*.png'", "x*.png", "matches this pattern"),

@@ -269,7 +269,7 @@ def test_where_no_file_is_an_image_nothing_is_made_up(
     ("paths", "told"),
     [
         (["nowhere.png", "no/folder"], "No such file"),
-        (["empty"], "no image in this folder"),
+        (["empty"], "no images in this folder"),
         (["*.jpeg"], "matches this pattern"),
         (["/dev/null"], "neither a file nor a folder"),
         (["-"], "empty list"),
@@ -427,8 +427,8 @@ def test_an_error_under_way_stands_in_the_one_object(
     found = json.loads(out)
     assert set(found) == {"images", "failed", "error"}
     assert len(found["images"]) >= 16
-    assert "has died" in found["error"]["message"]
-    assert "has died" in err
+    assert "decodes images died" in found["error"]["message"]
+    assert "decodes images died" in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     code, out, _ = cli("predict", student, "nowhere.png", "--json")
     assert set(json.loads(out)) == {"error"}

@@ -128,18 +128,18 @@ def test_one_table_shows_what_is_used_and_what_is_not(messy: Path, cli: Cli) -> 
         "left out of calibration, because also in train or test: 2",
         "in test, but also in train or calibration: 3",
         "not read, by ending: .heic 7, .db 1, .jpg?… 1, .txt 1, broken links 1, no ending 1",
-        "images in folders of systems, left out: .thumbnails 5, @eaDir 5, __MACOSX 5",
-        "hidden files and folders, left out: 1",
-        "images in no folder of a class, left out: 1",
+        "images in system folders, skipped: .thumbnails 5, @eaDir 5, __MACOSX 5",
+        "hidden files and folders, skipped: 1",
+        "images outside class folders, skipped: 1",
         "next to train, not used: extra",
         "Warning: Test images that are also in train or calibration: 3.",
         "Warning: Images that are also in the folder of another class: 1.",
         "train/tea/007.png has the content of ",
-        "Warning: HEIC and HEIF files are not read (7): convert them",
-        "Warning: Files whose names go on after a ? are not read (1)",
-        "Warning: Files without an ending are not read (1)",
-        "put bit_depth: 12 into the recipe's data section",
-        "Warning: Files with several images, as animated GIFs and TIFFs are: 1.",
+        "Warning: HEIC and HEIF files are not supported (7). Convert them",
+        "Warning: Files with a ? in their names are not read (1)",
+        "Warning: Files without a suffix are not read (1)",
+        "set bit_depth: 12 in the recipe's data section",
+        "Warning: Files with several images, such as animated GIFs: 1.",
     ):
         assert line in err or _sorted(line) in _sorted(err), line
 
@@ -285,10 +285,10 @@ def test_predict_says_what_it_passes_over(messy: Path, bundle: Path, cli: Cli) -
     assert "@eaDir" not in out
     for line in (
         "Not read, by ending: .heic 7",
-        "Images in folders of systems, left out: @eaDir 5, .thumbnails 5",
-        "Warning: HEIC and HEIF files are not read (7)",
+        "Images in system folders, skipped: @eaDir 5, .thumbnails 5",
+        "Warning: HEIC and HEIF files are not supported (7)",
         "bit_depth: 12",
-        "Files with several images, as animated GIFs and TIFFs are: 1.",
+        "Files with several images, such as animated GIFs: 1.",
     ):
         assert line in err or _sorted(line) in _sorted(err), line
 

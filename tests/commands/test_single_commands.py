@@ -344,7 +344,7 @@ def test_a_class_folder_that_is_not_utf_8_is_refused_and_a_file_is_not(
     shutil.copytree(folder / "train/dark", os.fsdecode(os.fsencode(folder) + b"/train/\xff"))
     code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run")
     assert code == 2
-    assert "A class cannot be called" in err
+    assert "The class name" in err
 
 
 def test_a_terminal_that_cannot_show_theta_is_no_error(finished_run: Path) -> None:

@@ -62,7 +62,7 @@ def test_a_class_folder_that_a_terminal_would_obey_is_refused(
     shutil.copytree(folder / "train" / "dark", folder / "train" / f"x{text}")
     code, out, err = cli("run", folder_recipe, "--out", folder.parent / "run")
     assert code == 2
-    assert "cannot be called" in err
+    assert "The class name" in err
     assert not any(bad in out + err for bad in OBEYED)
 
 

@@ -124,7 +124,7 @@ def test_postscript_is_never_handed_to_ghostscript(
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("run"))
     text = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
     (tmp_path / name).write_text(text)
-    assert "no known format" in decode_files([str(tmp_path / name)], 8).unreadable[0]
+    assert "not a supported image format" in decode_files([str(tmp_path / name)], 8).unreadable[0]
 
 
 def test_a_deep_image_takes_little_more_memory_than_itself(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ from erde_cli.core.data.splits import SPLITS, Split, carve
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
-from erde_cli.core.images.class_names import one_form
+from erde_cli.core.images.class_names import normal_form
 from erde_cli.core.images.listing import class_names_in, list_classes, list_images
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, doubts
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, pixel_warnings
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests
@@ -193,7 +193,7 @@ def open_labelled_folder(
             expected="a folder of images, one subfolder per class",
         )
     folders = class_names_in(folder)
-    unknown = sorted(set(folders) - {one_form(name) for name in class_names})
+    unknown = sorted(set(folders) - {normal_form(name) for name in class_names})
     if unknown or not folders:
         raise DataError(
             f"The folders in {folder} are not the model's classes.",
@@ -237,7 +237,7 @@ def _as_one_split(
     observer = observer or Observer()
     source.passed_over.show(observer)
     source.decode(reading.image_size, observer)
-    for doubt in doubts(source.decoded.traits, source.rules):
+    for doubt in pixel_warnings(source.decoded.traits, source.rules):
         observer.warning(doubt)
     numbers = np.arange(len(source.paths), dtype=np.int64)
     fingerprint = digest_of({"images": source.digest()})

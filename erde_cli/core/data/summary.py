@@ -16,7 +16,7 @@ from erde_cli.core.data.sources import ImageSource
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.events import Table
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import doubts
+from erde_cli.core.images.pixels import pixel_warnings
 
 _SHOWN = 20  # classes in the table; of more, only the largest and the smallest
 _FEW = 3  # largest and smallest classes shown
@@ -48,7 +48,7 @@ class DataSummary:
     """The images of a recipe.
 
     counts: images of each class in each split, int64 [classes, 3]. origins: where calibration and
-    test come from. unreadable: number of files that cannot be decoded. doubts: warnings about the
+    test come from. unreadable: number of files that cannot be decoded. pixel_warnings: warnings about the
     pixels of files.
     """
 
@@ -58,7 +58,7 @@ class DataSummary:
     unreadable: int
     repeats: Repeats
     passed_over: PassedOver
-    doubts: list[str]
+    pixel_warnings: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """The object `data` of `--json`."""
@@ -101,7 +101,7 @@ class DataSummary:
                 f"{repeats.between_classes:,}. One of the labels is wrong."
                 f"{_named(repeats.class_examples)}"
             )
-        return [*lines, *self.passed_over.advice(), *self.doubts]
+        return [*lines, *self.passed_over.advice(), *self.pixel_warnings]
 
     def _odd_classes(self) -> list[str]:
         lines = []
@@ -149,7 +149,7 @@ def summarise(dataset: Dataset) -> DataSummary:
         len(unreadable),
         _repeats(dataset),
         folder.passed_over if folder else PassedOver(),
-        doubts(folder.decoded.traits, folder.rules) if folder else [],
+        pixel_warnings(folder.decoded.traits, folder.rules) if folder else [],
     )
 
 

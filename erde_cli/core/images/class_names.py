@@ -1,4 +1,4 @@
-"""What a class may be called: it is shown on terminals, and names a folder of images."""
+"""Valid class names. They are shown on terminals and name folders of images."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-_LONGEST = 255  # characters; no file system has longer names of folders
+_LONGEST = 255  # characters; no file system allows longer folder names
 
 
 def is_class_name(name: str) -> bool:
-    """Whether it is the name of one visible folder, in characters that can be shown."""
+    """Whether a name is a single visible folder name of printable characters."""
     shown = name.isprintable() and len(name) <= _LONGEST
     return shown and bool(name) and "/" not in name and not name.startswith(".")
 
 
-def one_form(name: str) -> str:
-    """A name in the one Unicode form (NFC) in which names are compared; systems store others."""
+def normal_form(name: str) -> str:
+    """A name in Unicode form NFC, for comparisons. File systems also store other forms."""
     return unicodedata.normalize("NFC", name)
 
 
 def _checked(name: str) -> str:
     if not is_class_name(name):
-        raise ValueError("no name of a class: printable characters, no path")
+        raise ValueError("a class name must consist of printable characters and must not be a path")
     return name
 
 

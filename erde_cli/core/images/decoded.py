@@ -1,4 +1,4 @@
-"""Decoded images of a source, each compared with its checksum before it is used."""
+"""Decoded images of a source. Cached images are verified before they are used."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _BYTES_AT_ONCE = 16_000_000
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """All images of a source at one size, uint8 [files, size, size, 3], and what they came from.
+    """All images of a source at one size, uint8 [files, size, size, 3].
 
     digest: of the source. files: short digests of the files, uint64 [files]. unreadable: number and
-    reason of files that are no image; their pixels are 0. traits: of all files together. kept: the
-    file that the images lie in, or None where they are held in memory.
+    reason of unreadable files; their pixels are 0. traits: of all files together. cached: the cache
+    file that holds the images; None if they are in memory.
     """
 
     images: ImageArray
@@ -35,35 +35,35 @@ class DecodedImages:
     files: ShortDigests
     unreadable: dict[int, str]
     traits: Traits
-    kept: Kept | None = None
+    cached: CachedImages | None = None
 
     @property
     def mapping(self) -> mmap | None:
-        """The mapped file, if there is one."""
-        return None if self.kept is None else self.kept.mapping
+        """The memory-mapped cache file, if there is one."""
+        return None if self.cached is None else self.cached.mapping
 
     def take(self, numbers: IntArray) -> ImageArray:
-        """Copy some images into memory; nothing else of the file stays there.
+        """Copy some images into memory, uint8 [images, size, size, 3].
 
         Raises:
-            DataError: the file is damaged.
+            DataError: the cache is damaged.
         """
         taken = np.empty((len(numbers), *self.images.shape[1:]), np.uint8)
         for part in self._parts(numbers):
             taken[part] = self.images[numbers[part]]
-            if self.kept is not None:
-                self.kept.check(taken[part], numbers[part])
+            if self.cached is not None:
+                self.cached.check(taken[part], numbers[part])
         return taken
 
     def check(self, numbers: IntArray) -> None:
-        """Check that some images are still what was decoded, before they are used where they lie.
+        """Verify some images before they are used without a copy.
 
         Raises:
-            DataError: the file is damaged.
+            DataError: the cache is damaged.
         """
-        for part in self._parts(numbers) if self.kept else ():
-            assert self.kept is not None  # noqa: S101
-            self.kept.check(self.images[numbers[part]], numbers[part])
+        if self.cached is not None:
+            for part in self._parts(numbers):
+                self.cached.check(self.images[numbers[part]], numbers[part])
 
     def _parts(self, numbers: IntArray) -> Iterator[slice]:
         step = max(1, _BYTES_AT_ONCE // self.images[0].size)
@@ -73,18 +73,18 @@ class DecodedImages:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A file of decoded images, mapped, and the CRC-32 of each of them, uint32 [files]."""
+class CachedImages:
+    """A memory-mapped cache file, and the CRC-32 of each of its images, uint32 [files]."""
 
     folder: Path
     mapping: mmap
     checksums: NDArray[np.uint32]
 
     def check(self, images: ImageArray, numbers: IntArray) -> None:
-        """Compare images with their checksums; a damaged file is not read again.
+        """Compare images with their checksums. A damaged cache is invalidated.
 
         Raises:
-            DataError: one differs.
+            DataError: an image differs.
         """
         for image, number in zip(images, numbers, strict=True):
             if zlib.crc32(image) != self.checksums[number]:
@@ -92,12 +92,12 @@ class Kept:
                     (self.folder / INDEX).unlink()
                 raise DataError(
                     f"{self.folder / IMAGES} is damaged, at image {number}.",
-                    expected="what was decoded once",
-                    hint="type the same command again: the images are decoded anew",
+                    expected="the decoded image",
+                    hint="run the same command again; it decodes the images again",
                 )
 
 
 def release(mapping: mmap | None) -> None:
-    """Give the pages of a mapped file back; they stay in the system's cache while there is room."""
+    """Release the memory of a mapped file; the system can keep its pages cached."""
     if mapping is not None:
         mapping.madvise(MADV_DONTNEED)

@@ -1,6 +1,6 @@
-"""An image file becomes pixels.
+"""Decode image files.
 
-Needs Pillow alone, so that a process that decodes is at work within a tenth of a second.
+Imports only Pillow, so that a worker process starts within a tenth of a second.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ from erde_cli.core.images.bare_images import without_metadata
 from erde_cli.core.images.orientation import upright
 from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, RefusedError, Traits, to_rgb
 
-VERSION = 3  # raised when the same file would become other pixels
+VERSION = 3  # increased when the same file gives other pixels
 
-# What files may be, whatever their names say. Not EPS: Pillow hands it to Ghostscript, a program
-# that runs the file. Nor what hardly anyone has, as each format is a decoder that can have holes.
+# Accepted formats, whatever the names of the files. Not EPS: Pillow passes it to Ghostscript, which
+# runs the file. Not rare formats: each decoder can have vulnerabilities.
 FORMATS = frozenset(
     ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "QOI",
      "SGI", "TGA", "TIFF", "WEBP"),
 )  # fmt: skip
-LARGEST_FILE = 1_000_000_000  # bytes; as many pixels as Pillow takes have 716 MB in 16-bit RGBA
+LARGEST_FILE = 1_000_000_000  # bytes; Pillow's limit of pixels is 716 MB in 16-bit RGBA
 
-# Formats that begin with bytes of their own: a file with such a beginning is nothing else. Pillow's
-# own table of endings is there only once all of its 40 formats are imported.
+# Formats with an unambiguous signature, and their suffixes. Pillow's own table of suffixes requires
+# the import of all its 40 formats.
 _MARKED = {
     "BMP": ".bmp", "GIF": ".gif", "JPEG": ".jpg .jpeg .jpe .jfif", "PNG": ".png .apng",
     "PPM": ".ppm .pgm .pbm .pnm", "TIFF": ".tif .tiff", "WEBP": ".webp",
 }  # fmt: skip
-_MOVING = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # not MPO: a photo with what a phone adds to it
+_ANIMATED = ("AVIF", "GIF", "PNG", "TIFF", "WEBP")  # not MPO: a photo with extras of a phone
 _BLOCK = 65_536  # bytes read at once
-_LIKELY = {ending: kind for kind, endings in _MARKED.items() for ending in endings.split()}
+_LIKELY = {suffix: kind for kind, suffixes in _MARKED.items() for suffix in suffixes.split()}
 
 
 class Decoded(NamedTuple):
-    """Some files: SHA-256 of their bytes, pixels one after the other, and what went wrong where.
+    """Some decoded files: SHA-256 of each file, pixels, and errors.
 
-    stamps: sizes and times when they had been read; "" where they could not be opened.
-    pixels: uint8 [files, size, size, 3]; 0 where a file is no readable image.
-    unreadable: position and reason of each of those. unopened: those that gave not even bytes.
-    traits: what those that could be read have that rules speak of.
+    stamps: size and times of each file after it was read; "" if it could not be opened.
+    pixels: uint8 [files, size, size, 3]; 0 for an unreadable file.
+    unreadable: position and reason of each file that could not be decoded.
+    unopened: position and reason of each file that could not be opened.
+    traits: of the readable files together.
     """
 
     digests: list[str]
@@ -58,13 +59,13 @@ class Decoded(NamedTuple):
 
 
 def decode_files(paths: Sequence[str], size: int, rules: PixelRules = DEFAULT_RULES) -> Decoded:
-    """Read every file once: digest and pixels."""
+    """Read every file once, and decode it to `size` x `size` pixels."""
     traits = Traits()
     digests: list[str] = []
     stamps: list[str] = []
     unreadable: dict[int, str] = {}
     unopened: dict[int, str] = {}
-    # Images are put on one sheet: taking the bytes of each by itself costs a tenth of the time.
+    # Images are pasted on one sheet: the bytes of each image alone would take 10 % more time.
     sheet = Image.new("RGB", (size, size * len(paths)))
     with strict_about_bombs():
         for position, path in enumerate(paths):
@@ -77,18 +78,18 @@ def decode_files(paths: Sequence[str], size: int, rules: PixelRules = DEFAULT_RU
             stamps.append(changed)
             digests.append(hashlib.sha256(content or b"").hexdigest())
             try:
-                image, met = decode(content, size, rules, _LIKELY.get(_ending(path)))
-            except Exception as error:  # noqa: BLE001 (decoders raise anything on bad bytes)
+                image, new_traits = decode(content, size, rules, _LIKELY.get(_suffix(path)))
+            except Exception as error:  # noqa: BLE001 (decoders can raise anything on bad bytes)
                 unreadable[position] = reason_of(error)
             else:
                 sheet.paste(image, (0, size * position))
-                traits = traits.and_(met) if any(met) else traits
+                traits = traits.merged(new_traits) if any(new_traits) else traits
     return Decoded(digests, stamps, sheet.tobytes(), unreadable, unopened, traits)
 
 
 @contextmanager
 def strict_about_bombs() -> Iterator[None]:
-    """An image that is far too large is an error; no other warning makes a file unreadable."""
+    """Turn the warning for a decompression bomb into an error, and ignore other warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -96,7 +97,7 @@ def strict_about_bombs() -> Iterator[None]:
 
 
 def pillow_settings() -> dict[str, Any]:
-    """What decides pixels apart from the bytes of a file: goes into the key of what is kept."""
+    """Version and settings of Pillow that affect pixels, for the key of the cache."""
     return {
         "pillow": __version__,
         "max_pixels": Image.MAX_IMAGE_PIXELS,
@@ -105,12 +106,12 @@ def pillow_settings() -> dict[str, Any]:
 
 
 def stamp(status: os.stat_result) -> str:
-    """What changes with a file's content."""
+    """Size and times of a file, which change with its content."""
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _content(path: str) -> tuple[bytes | None, str]:
-    """Bytes of a file, None of a giant, and its stamp; in a quarter of the time Path takes."""
+    """Content of a file (None if it is too large) and its stamp; four times as fast as Path."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         status = os.fstat(handle)
@@ -130,13 +131,17 @@ def _content(path: str) -> tuple[bytes | None, str]:
 def decode(
     content: bytes | None, size: int, rules: PixelRules, likely: str | None = None
 ) -> tuple[Image.Image, Traits]:
-    """Turn the bytes of a file into RGB of size x size; whatever is wrong with them is raised.
+    """Decode the content of a file to an RGB image of `size` x `size` pixels, and its traits.
 
     Args:
-        content: None where there are too many.
-        size: side of the image in pixels.
-        rules: of what files leave open.
-        likely: a format to try before all others.
+        content: bytes of the file; None if it is too large.
+        size: side of the decoded image in pixels.
+        rules: how ambiguous pixels are read.
+        likely: format to try first.
+
+    Raises:
+        RefusedError: the rules refuse the image.
+        Exception: the file is too large, or a decoder fails.
     """
     if content is None:
         raise ValueError(f"larger than {LARGEST_FILE:,} bytes")
@@ -144,10 +149,10 @@ def decode(
         return _pixels(content, likely, size, rules)
     except RefusedError:
         raise
-    except Exception:  # decoders raise anything on bad bytes, or on bad metadata
+    except Exception:  # decoders can raise anything on bad bytes or bad metadata
         bare = without_metadata(content)
         if bare is not None:
-            with suppress(Exception):  # what is wrong with the file itself says more
+            with suppress(Exception):  # the first error is more informative
                 return _pixels(bare, likely, size, rules)
         raise
 
@@ -156,59 +161,62 @@ def _pixels(
     content: bytes, likely: str | None, size: int, rules: PixelRules
 ) -> tuple[Image.Image, Traits]:
     with _opened(content, likely) as image:
-        several, wide = check_rules(image, rules)
+        has_frames, is_wide = check_rules(image, rules)
         image.load()
-        turned, traits = to_rgb(upright(image), size, rules)
-        if wide:
-            traits = traits.and_(Traits(deep=1, largest=256 * max(turned.tobytes()) + 255))
-        return turned, traits._replace(frames=int(several))
+        rgb, traits = to_rgb(upright(image), size, rules)
+        if is_wide:
+            traits = traits.merged(Traits(deep=1, largest=256 * max(rgb.tobytes()) + 255))
+        return rgb, traits._replace(frames=int(has_frames))
 
 
 def header_of(path: str) -> tuple[int, int, str] | None:
-    """Width and height in pixels, and Pillow's mode, as a file's header says; None: no image."""
+    """Width, height and Pillow mode from the header of a file; None if it is not an image."""
     try:
         with strict_about_bombs(), open(path, "rb") as file:  # noqa: PTH123 (without pathlib)
             Image.init()
             formats = sorted(FORMATS & set(Image.OPEN))
             with Image.open(file, formats=formats) as image:
                 return (*image.size, image.mode)
-    except Exception:  # noqa: BLE001 (decoders raise anything on bad bytes)
+    except Exception:  # noqa: BLE001 (decoders can raise anything on bad bytes)
         return None
 
 
 def check_rules(image: Image.Image, rules: PixelRules) -> tuple[bool, bool]:
-    """Check that the recipe allows an image; say if it is one of several, and read by 8 of 16 bits.
+    """Check that the rules accept an image.
+
+    Returns:
+        Whether the file has several images, and whether 8 of 16 bits of a colour image are read.
 
     Raises:
-        RefusedError: it does not.
+        RefusedError: the rules refuse the image.
     """
-    several, wide = _has_frames(image), _is_wide(image)
-    if several and rules.frames == "refuse":
-        raise RefusedError("it holds several images, and the recipe refuses such files")
-    if wide and rules.bit_depth not in (None, 16):
+    has_frames, is_wide = _has_frames(image), _is_wide(image)
+    if has_frames and rules.frames == "refuse":
+        raise RefusedError("the file contains several images, and the recipe refuses such files")
+    if is_wide and rules.bit_depth not in (None, 16):
         raise RefusedError(
-            "bit_depth is for grey images: of 16 bits in colour or with transparency the upper 8 "
-            "are read. Scale the values up, or convert the file to 8 bits"
+            "bit_depth applies only to grey images; other images with 16 bits are read by their "
+            "upper 8. Scale the values to 16 bits, or convert the file to 8 bits"
         )
-    return several, wide
+    return has_frames, is_wide
 
 
 def _has_frames(image: Image.Image) -> bool:
-    """Whether there are more images than the first one; a broken second one is none."""
+    """Whether a file has a second image; a broken one does not count."""
     try:
-        return image.format in _MOVING and bool(getattr(image, "is_animated", False))
-    except Exception:  # noqa: BLE001 (decoders raise anything on bad bytes)
+        return image.format in _ANIMATED and bool(getattr(image, "is_animated", False))
+    except Exception:  # noqa: BLE001 (decoders can raise anything on bad bytes)
         return False
 
 
 def _is_wide(image: Image.Image) -> bool:
-    """Whether Pillow is about to take the upper 8 of 16 bits of a colour image."""
-    tiles = getattr(image, "tile", ())  # empty once it is loaded
+    """Whether Pillow reads the upper 8 of 16 bits of a colour image."""
+    tiles = getattr(image, "tile", ())  # empty after loading
     return image.mode in ("RGB", "RGBA", "LA") and any("16" in str(tile[3]) for tile in tiles)
 
 
 def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
-    """Open an image; asking every format whether it is one of its own takes a while."""
+    """Open an image. Trying the likely format first is faster than trying all."""
     if likely is not None:
         try:
             return Image.open(io.BytesIO(content), formats=(likely,))
@@ -218,14 +226,14 @@ def _opened(content: bytes, likely: str | None) -> ImageFile.ImageFile:
     return Image.open(io.BytesIO(content), formats=sorted(FORMATS & set(Image.OPEN)))
 
 
-def _ending(path: str) -> str:
-    return os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path's takes as long as reading)
+def _suffix(path: str) -> str:
+    return os.path.splitext(path)[1].lower()  # noqa: PTH122 (Path takes as long as reading)
 
 
 def reason_of(error: Exception) -> str:
-    """What is wrong with a file."""
+    """Message for an error that makes a file unreadable."""
     if isinstance(error, RefusedError):
         return str(error)
-    if isinstance(error, UnidentifiedImageError):  # its own text names an address in memory
-        return "UnidentifiedImageError: no known format of images"
+    if isinstance(error, UnidentifiedImageError):  # its own message contains a memory address
+        return "UnidentifiedImageError: not a supported image format"
     return f"{type(error).__name__}: {error}"

@@ -1,7 +1,6 @@
-"""What a process that decodes does all day, and how it is asked.
+"""Protocol of the worker processes that decode images.
 
-Decoding small files is bound by Python itself, where threads would only wait for each other. Needs
-Pillow alone, as `decoding` does.
+Threads would not help: small files spend most of their time in Python itself. Imports only Pillow.
 """
 
 from __future__ import annotations
@@ -19,54 +18,48 @@ from erde_cli.core.images.pixels import PixelRules, Traits
 
 
 def serve() -> None:
-    """Answer requests on stdin, until it ends: one line of JSON each, both ways, and the pixels."""
+    """Answer requests on stdin until it ends. Both are a line of JSON; pixels follow the answer."""
     with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # what a decoder prints is no answer
+        os.dup2(2, 1)  # the output of decoders must not mix with answers
         for line in sys.stdin.buffer:
             request = json.loads(line)
             Image.MAX_IMAGE_PIXELS = request["max_pixels"]
             ImageFile.LOAD_TRUNCATED_IMAGES = request["truncated"]
             rules = PixelRules(*request["rules"])
-            _answer(decode_files(request["paths"], request["size"], rules), answers)
+            _write_answer(decode_files(request["paths"], request["size"], rules), answers)
 
 
 def write_request(stream: IO[bytes], paths: Sequence[str], size: int, rules: PixelRules) -> None:
-    """Ask a serving process for files."""
+    """Send paths to a worker process."""
     request = {"paths": list(paths), "size": size, "rules": rules, **pillow_settings()}
     stream.write(json.dumps(request).encode() + b"\n")
     stream.flush()
 
 
 def read_answer(stream: IO[bytes]) -> Decoded:
-    """Take what a serving process found.
+    """Read the answer of a worker process.
 
     Raises:
-        EOFError: it is no more.
+        EOFError: the process has ended.
     """
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise EOFError
-    said = json.loads(line)
-    pixels = bytearray(said["bytes"])
+    answer = json.loads(line)
+    pixels = bytearray(answer["bytes"])
     if stream.readinto(pixels) != len(pixels):  # type: ignore[attr-defined]
         raise EOFError
     unreadable, unopened = (
-        {int(position): reason for position, reason in said[name].items()}
+        {int(position): reason for position, reason in answer[name].items()}
         for name in ("unreadable", "unopened")
     )
-    traits = Traits(*said["traits"])
-    return Decoded(said["digests"], said["stamps"], pixels, unreadable, unopened, traits)
+    traits = Traits(*answer["traits"])
+    return Decoded(answer["digests"], answer["stamps"], pixels, unreadable, unopened, traits)
 
 
-def _answer(found: Decoded, stream: BinaryIO) -> None:
-    said = {
-        "digests": found.digests,
-        "stamps": found.stamps,
-        "unreadable": found.unreadable,
-        "unopened": found.unopened,
-        "traits": found.traits,
-        "bytes": len(found.pixels),
-    }
-    stream.write(json.dumps(said).encode() + b"\n")
-    stream.write(found.pixels)
+def _write_answer(decoded: Decoded, stream: BinaryIO) -> None:
+    answer = decoded._asdict()
+    answer["bytes"] = len(answer.pop("pixels"))
+    stream.write(json.dumps(answer).encode() + b"\n")
+    stream.write(decoded.pixels)
     stream.flush()

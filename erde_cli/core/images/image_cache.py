@@ -1,7 +1,7 @@
-"""Decoded images of a folder in one file of the user's cache, mapped into memory.
+"""Cache of decoded images: one memory-mapped file for each folder.
 
-The file belongs to a key: paths, sizes and times of all image files, so that a second start reads
-none of them. It appears whole or not at all, whoever else makes it at the same time.
+The key of a file contains paths, sizes and times of all images, so that a second start does not
+read them. Files are written atomically, even if several processes write the same one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pydantic import BaseModel
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Observer
-from erde_cli.core.images.decoded import IMAGES, INDEX, DecodedImages, Kept
-from erde_cli.core.images.decoders import Wanted
+from erde_cli.core.images.decoded import IMAGES, INDEX, CachedImages, DecodedImages
+from erde_cli.core.images.decoders import PixelFormat
 from erde_cli.core.images.image_files import Digest, ImageFiles, stat_files
 from erde_cli.core.images.pixels import Traits
 from erde_cli.core.storage.cache import (
@@ -39,9 +39,9 @@ from erde_cli.core.storage.json_files import load_json
 from erde_cli.core.storage.temporary import new_folder
 
 _CHECKSUMS, _DIGESTS = "checksums", "digests"  # of decoded images, of files
-_SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are compared when it is opened; bytes
-_LARGEST_INDEX = 256_000_000  # bytes; it has a line for every file that is no image
-# Linux counts a private mapping that could be written to as memory, unless it is told not to.
+_SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are verified when it is opened; bytes
+_LARGEST_INDEX = 256_000_000  # bytes; the index has an entry for every unreadable file
+# Linux reserves memory for a writable private mapping without this flag, MAP_NORESERVE.
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
@@ -56,51 +56,52 @@ class _Index(BaseModel):
 
 
 def decoded_images(
-    root: Path, paths: list[str], wanted: Wanted, digest: Digest, observer: Observer
+    root: Path, paths: list[str], pixel_format: PixelFormat, digest: Digest, observer: Observer
 ) -> DecodedImages:
-    """Map the decoded images of some files; decode them where that was not done yet.
+    """Map the cached images of some files into memory; decode them first if necessary.
 
     Args:
-        root: folder that all files lie below.
+        root: folder that contains all files.
         paths: of the files.
-        wanted: side of the decoded images in pixels, and the rules they are made by.
-        digest: of the source; of no files at all it tells classes and nothing else.
-        observer: receives progress, and a warning where there is no cache.
+        pixel_format: side of the decoded images in pixels, and the rules.
+        digest: function for the digest of the source; without files it depends only on the classes.
+        observer: receives progress, and a warning if the cache cannot be written.
 
     Raises:
-        DataError: a file cannot be opened, or changes meanwhile.
+        DataError: a file cannot be opened, or changes while it is read.
+        ErdeError: a worker process has died.
     """
-    files = stat_files(root, paths, wanted, digest, observer)
+    files = stat_files(root, paths, pixel_format, digest, observer)
     key = files.key()
     cache = cache_folder("images")
-    found = None if cache is None else _read(cache / key[:32], key, files)
-    if found is not None:
-        return found
+    images = None if cache is None else _read(cache / key[:32], key, files)
+    if images is not None:
+        return images
     cache = writable_folder("images", observer)
     if cache is None:
-        return _hold(files)
+        return _decode_to_memory(files)
     folder = cache / key[:32]
     if folder.exists():
-        observer.warning(f"{folder} is damaged: its images are decoded anew.")
-    reason = _keep(folder, key, files)
-    found = None if reason else _read(folder, key, files)
-    if found is not None:
-        observer.note(f"Decoded images: {in_words(files.total)}, kept in {folder}")
-        return found
+        observer.warning(f"{folder} is damaged. Its images are decoded again.")
+    reason = _decode_to_cache(folder, key, files)
+    images = None if reason else _read(folder, key, files)
+    if images is not None:
+        observer.note(f"Decoded images: {in_words(files.total)}, cached in {folder}")
+        return images
     observer.warning(
-        f"Decoded images cannot be kept in {folder.parent}, so they are decoded at every start: "
-        f"{reason or 'what was written reads back as something else'}. "
-        f"Name another folder: export {VARIABLE}=FOLDER"
+        f"Cannot cache decoded images in {folder.parent}: "
+        f"{reason or 'the written file reads back differently'}. They are decoded again at every "
+        f"start. Set another cache folder: export {VARIABLE}=FOLDER"
     )
-    return _hold(files)
+    return _decode_to_memory(files)
 
 
-def _keep(folder: Path, key: str, files: ImageFiles) -> str | None:
-    """Write the cache; return why it cannot be written, if so."""
+def _decode_to_cache(folder: Path, key: str, files: ImageFiles) -> str | None:
+    """Write the cache; return why it failed, or None."""
     try:
         make_room(folder.parent, files.total)
     except InputError as error:
-        return error.message + (f" ({error.got})" if error.got else "")
+        return error.message.rstrip(".") + (f" ({error.got})" if error.got else "")
     try:
         with new_folder(folder) as workplace:
             _write(workplace, key, files)
@@ -123,29 +124,29 @@ def _write(workplace: Path, key: str, files: ImageFiles) -> None:
             )
 
         handle.write(_header(files))
-        found = files.decode(put)
+        summary = files.decode(put)
         handle.flush()
         os.fsync(handle.fileno())
         sample = _sample(handle.fileno())
     index: dict[str, Any] = {
         "key": key,
-        "digest": found.digest,
+        "digest": summary.digest,
         "sample": sample,
-        "traits": found.traits,
+        "traits": summary.traits,
+        "unreadable": summary.unreadable,
     }
-    arrays: dict[str, NDArray[Any]] = {
-        _CHECKSUMS: np.array(checksums, np.uint32),
-        _DIGESTS: found.files,
+    columns = {
+        _CHECKSUMS: np.array(checksums, np.uint32).tobytes(),
+        _DIGESTS: summary.files.tobytes(),
     }
-    for name, array in arrays.items():
-        (workplace / name).write_bytes(array.tobytes())
-        index[name] = zlib.crc32(array.tobytes())
-    index["unreadable"] = found.unreadable
+    for name, content in columns.items():
+        (workplace / name).write_bytes(content)
+        index[name] = zlib.crc32(content)
     (workplace / INDEX).write_text(json.dumps(index), encoding="utf-8")
 
 
 def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
-    """Map a cache into memory; None where it is missing, damaged, or that of something else."""
+    """Map a cache into memory; None if it is missing, damaged, or has another key."""
     header = _header(files)
     try:
         index = _Index.model_validate(load_json(folder / INDEX, _LARGEST_INDEX))
@@ -166,14 +167,13 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
                 handle.fileno(), 0, flags=MAP_PRIVATE | _NO_RESERVE, prot=PROT_READ | PROT_WRITE
             )
         images = np.frombuffer(mapping, np.uint8, offset=len(header)).reshape(files.shape)
-        kept = Kept(folder, mapping, checksums)
-        return DecodedImages(images, index.digest, digests, unreadable, index.traits, kept)
-    except (OSError, ValueError):  # pydantic's and json's are of the latter kind
+        cached = CachedImages(folder, mapping, checksums)
+        return DecodedImages(images, index.digest, digests, unreadable, index.traits, cached)
+    except (OSError, ValueError):  # including errors of pydantic and json
         return None
 
 
-def _hold(files: ImageFiles) -> DecodedImages:
-    """Decode into memory."""
+def _decode_to_memory(files: ImageFiles) -> DecodedImages:
     images = np.empty(files.total, np.uint8)
     done = 0
 
@@ -186,7 +186,7 @@ def _hold(files: ImageFiles) -> DecodedImages:
 
 
 def _column(path: Path, kind: np.dtype[Any], count: int, checksum: int) -> NDArray[Any]:
-    """Read one number for each file.
+    """Read an array with one number for each file.
 
     Raises:
         ValueError: the file is damaged.
@@ -198,7 +198,7 @@ def _column(path: Path, kind: np.dtype[Any], count: int, checksum: int) -> NDArr
 
 
 def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | None:
-    """Put what was made in its place, unless another process has put the same there."""
+    """Move the new cache to its place, unless another process already did; None on success."""
     for _ in range(3):
         try:
             workplace.rename(folder)
@@ -214,7 +214,7 @@ def _put(workplace: Path, folder: Path, is_whole: Callable[[], bool]) -> str | N
 
 
 def _header(files: ImageFiles) -> bytes:
-    """The first bytes of the file, as `numpy.save` writes them."""
+    """Header of the file, in the format of `numpy.save`."""
     header = io.BytesIO()
     described = {"descr": "|u1", "fortran_order": False, "shape": files.shape}
     np.lib.format.write_array_header_1_0(header, described)
@@ -222,7 +222,7 @@ def _header(files: ImageFiles) -> bytes:
 
 
 def _sample(handle: int) -> int:
-    """Checksum of parts of a file, from its beginning to its end."""
+    """Checksum of parts that are spread over a file."""
     last = max(0, os.fstat(handle).st_size - _SAMPLE)
     checksum = 0
     for part in range(_SAMPLES):

@@ -1,4 +1,4 @@
-"""Image files as the file system tells of them, before any is read, and how all are decoded."""
+"""Image files with their sizes and times, and how they are decoded."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ import numpy as np
 
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
-from erde_cli.core.images.decoders import Wanted, decode_in_order
+from erde_cli.core.images.decoders import PixelFormat, decode_in_order
 from erde_cli.core.images.decoding import VERSION, Decoded, pillow_settings, stamp
+from erde_cli.core.images.listing import cannot_open
 from erde_cli.core.images.pixels import PixelRules, Traits
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests, short_digests
 
 _FORMAT = 3  # of the cache
 
-Digest = Callable[[list[str]], str]  # of a whole source, from the SHA-256 of every file
+Digest = Callable[[list[str]], str]  # SHA-256 of every file → digest of the source
 
 
-class Found(NamedTuple):
-    """What is known of image files once all have been read.
+class SourceSummary(NamedTuple):
+    """Results of reading all files of a source.
 
     digest: of the source. files: short digests of the files, uint64 [files]. unreadable: number and
-    reason of those that are no image. traits: of all of them together.
+    reason of unreadable files. traits: of all files together.
     """
 
     digest: str
@@ -41,9 +42,9 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Image files, at which size they are wanted, and by which rules.
+    """Image files, and the size and rules of their decoded images.
 
-    stamps: of every file. links: stamps of those that are links themselves. content: bytes of all.
+    stamps: of every file, links resolved. links: stamps of symbolic links. content: bytes of all.
     """
 
     root: Path
@@ -58,7 +59,7 @@ class ImageFiles:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Of the decoded images."""
+        """Shape of the decoded images: files, height, width, 3."""
         return (len(self.paths), self.image_size, self.image_size, 3)
 
     @property
@@ -66,28 +67,29 @@ class ImageFiles:
         """Size of the decoded images, in bytes."""
         return int(np.prod(self.shape))
 
-    def decode(self, put: Callable[[bytes | bytearray], object]) -> Found:
-        """Hand the pixels on in order; return what else there is to know.
+    def decode(self, put: Callable[[bytes | bytearray], object]) -> SourceSummary:
+        """Decode all files in order, and pass their pixels to `put`.
 
         Raises:
-            DataError: a file cannot be opened, or has changed since the key was made of it.
+            DataError: a file cannot be opened, or has changed since `stat_files`.
+            ErdeError: a worker process has died.
         """
         digests: list[str] = []
         unreadable: dict[int, str] = {}
         traits = Traits()
-        wanted = (self.image_size, self.rules)
-        with closing(decode_in_order(self.paths, wanted, self.content)) as chunks:
-            for start, found in chunks:
-                self._refuse(start, found)
-                put(found.pixels)
-                digests += found.digests
-                unreadable |= {start + place: reason for place, reason in found.unreadable.items()}
-                traits = traits.and_(found.traits)
+        pixel_format = (self.image_size, self.rules)
+        with closing(decode_in_order(self.paths, pixel_format, self.content)) as chunks:
+            for start, decoded in chunks:
+                self._check(start, decoded)
+                put(decoded.pixels)
+                digests += decoded.digests
+                unreadable |= {start + at: reason for at, reason in decoded.unreadable.items()}
+                traits = traits.merged(decoded.traits)
                 self.observer.progress("Decoding images", len(digests), len(self.paths))
-        return Found(self.digest(digests), short_digests(digests), unreadable, traits)
+        return SourceSummary(self.digest(digests), short_digests(digests), unreadable, traits)
 
     def key(self) -> str:
-        """Changes with the files and with what decodes them; nothing is read for it."""
+        """Key of the cache: a digest of paths, stamps, size, rules and decoder versions."""
         start = start_below(self.root)
         names = "\0".join(path[start:] for path in self.paths)
         described = {
@@ -102,25 +104,29 @@ class ImageFiles:
         }
         return digest_of(described)
 
-    def _refuse(self, start: int, found: Decoded) -> None:
-        for place, reason in found.unopened.items():
-            raise cannot_open(self.paths[start + place], reason)
-        if found.stamps != self.stamps[start : start + len(found.stamps)]:
+    def _check(self, start: int, decoded: Decoded) -> None:
+        for position, reason in decoded.unopened.items():
+            raise cannot_open(self.paths[start + position], reason)
+        if decoded.stamps != self.stamps[start : start + len(decoded.stamps)]:
             raise DataError(
                 f"The images in {self.root} changed while they were read.",
-                hint="type the same command again when nothing writes into that folder",
-                expected="images that stay as they are",
+                expected="images that do not change",
+                hint="run the same command again when no other program writes to that folder",
             )
 
 
 def stat_files(
     root: Path,
     paths: list[str],
-    wanted: Wanted,
+    pixel_format: PixelFormat,
     digest: Digest,
     observer: Observer,
 ) -> ImageFiles:
-    """Ask the file system about every file; of a link, about itself and what it leads to."""
+    """Stat every file, and both a symbolic link and its target.
+
+    Raises:
+        DataError: a file cannot be accessed.
+    """
     content = 0
     stamps: list[str] = []
     links: list[str] = []
@@ -129,23 +135,14 @@ def stat_files(
             status = os.lstat(path)
             if stat.S_ISLNK(status.st_mode):
                 links.append(stamp(status))
-                status = os.stat(path)  # noqa: PTH116 (as fast as can be)
+                status = os.stat(path)  # noqa: PTH116 (faster than Path)
         except OSError as error:
-            raise cannot_open(path, error.strerror or str(error)) from error
+            raise cannot_open(path, error) from error
         content += status.st_size
         stamps.append(stamp(status))
-    return ImageFiles(root, paths, *wanted, digest, observer, stamps, links, content)
+    return ImageFiles(root, paths, *pixel_format, digest, observer, stamps, links, content)
 
 
 def start_below(root: Path) -> int:
-    """Where in the text of a path the part below a root starts."""
+    """Index in the text of a path at which the part below `root` starts."""
     return 0 if root == Path() else len(str(root / "_")) - 1
-
-
-def cannot_open(path: str | Path, reason: str) -> DataError:
-    """A file gives not even bytes."""
-    return DataError(
-        f"Cannot open {path}: {reason}.",
-        expected="a file that may be opened",
-        hint="let yourself read it, such as by chmod u+r, or remove it",
-    )

@@ -1,4 +1,4 @@
-"""Which image files there are in a folder, and which class each belongs to."""
+"""List the image files of a folder and their classes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from erde_cli.core.arrays import IntArray
 from erde_cli.core.errors import DataError
-from erde_cli.core.images.class_names import one_form
+from erde_cli.core.images.class_names import normal_form
 from erde_cli.core.images.decoding import FORMATS
 from erde_cli.core.images.passed_over import (
     BROKEN_LINK,
@@ -24,85 +24,85 @@ from erde_cli.core.images.passed_over import (
 def list_classes(
     folder: Path, class_names: Sequence[str], passed: PassedOver, *, may_lack: bool = False
 ) -> tuple[list[str], IntArray]:
-    """Paths of the image files of `folder/<class>/`, sorted, and their labels [files].
+    """Sorted paths of the image files in `folder/<class>/`, and their labels, int64 [files].
 
     Args:
-        folder: that holds a folder for each class; in names, Unicode forms make no difference.
+        folder: contains a folder for each class. Names match in any Unicode form.
         class_names: in the order of the labels.
-        passed: what is left out is counted there.
-        may_lack: whether a class may have no image, as long as there is one at all.
+        passed: receives the counts of skipped files.
+        may_lack: whether classes can be empty, as long as there is one image.
 
     Raises:
-        DataError: a class has no image (unless it may), or there is none at all.
+        DataError: there is no image, or a class has no image and `may_lack` is false.
     """
     endings = image_endings()
     folders = _class_folders(folder, passed)
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):
-        here = PassedOver()
-        found = [
+        class_passed = PassedOver()
+        class_files = [
             str(inside) + "/" + "/".join(parts)
-            for inside in folders.get(one_form(name), [])
-            for parts in sorted(_image_files(str(inside), endings, here))
+            for inside in folders.get(normal_form(name), [])
+            for parts in sorted(_image_files(str(inside), endings, class_passed))
         ]
-        if not found and not may_lack:
+        if not class_files and not may_lack:
             raise DataError(
                 f"The class {name!r} has no images.",
-                got="; ".join(here.lines()) or f"no file at all in {folder / name}",
+                got="; ".join(class_passed.lines()) or f"no files in {folder / name}",
                 expected="at least two images per class",
-                hint="; ".join(here.advice()) or "add images, or remove the folder",
+                hint="; ".join(class_passed.advice()) or "add images, or remove the folder",
             )
-        passed.add(here)
-        files += found
-        labels += [label] * len(found)
+        passed.add(class_passed)
+        files += class_files
+        labels += [label] * len(class_files)
     if not files:
         raise DataError(
             f"There are no images in {folder}.",
             got="; ".join(passed.lines()),
-            expected="<class>/* in it",
-            hint="; ".join(passed.advice()) or "put images there, or give another folder",
+            expected=f"images in {folder}/<class>/",
+            hint="; ".join(passed.advice()) or "add images, or choose another folder",
         )
     return files, np.array(labels, dtype=np.int64)
 
 
 def list_images(folder: Path, passed: PassedOver) -> list[str]:
-    """Paths of all image files below a folder, sorted; what is left out is counted.
+    """Sorted paths of all image files below a folder; `passed` counts skipped files.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no image.
     """
-    found = sorted(_image_files(str(folder), image_endings(), passed))
-    if not found:
+    files = sorted(_image_files(str(folder), image_endings(), passed))
+    if not files:
         raise DataError(
             f"There are no images in {folder}.",
             got="; ".join(passed.lines()),
-            expected="image files, in subfolders or not",
-            hint="; ".join(passed.advice()) or "put images there, or give another folder",
+            expected="image files in the folder or its subfolders",
+            hint="; ".join(passed.advice()) or "add images, or choose another folder",
         )
     above = str(folder / "_")[:-1]
-    return [above + "/".join(parts) for parts in found]
+    return [above + "/".join(parts) for parts in files]
 
 
 def class_names_in(folder: Path) -> tuple[str, ...]:
-    """Names of the classes of a folder in one Unicode form, sorted.
+    """Sorted class names of a folder in normal form.
 
     Raises:
-        DataError: one of them cannot be shown, is a link that leads nowhere or round in a circle,
+        DataError: a name has unprintable characters, a class folder is a broken or circular link,
             or the folder cannot be opened.
     """
     return tuple(sorted(_class_folders(folder, PassedOver())))
 
 
 def count_loose_images(folder: Path) -> int:
-    """Images that lie in a folder itself, and in none of a class."""
+    """Number of images directly in a folder, outside its class folders."""
     passed = PassedOver()
     _class_folders(folder, passed)
     return passed.outside
 
 
 def count_next_to(root: Path, used: Sequence[str], passed: PassedOver) -> None:
-    """Count what lies in a folder next to its splits."""
+    """Count folders next to the splits that are not used."""
     for path in sorted(root.iterdir()):
         if is_system_folder(path.name):
             passed.system[path.name] += count_images(str(path), image_endings())
@@ -111,7 +111,7 @@ def count_next_to(root: Path, used: Sequence[str], passed: PassedOver) -> None:
 
 
 def _class_folders(folder: Path, passed: PassedOver) -> dict[str, list[Path]]:
-    """Folders of each class; what else lies next to them is counted.
+    """Folders of each class by name in normal form; `passed` counts other entries.
 
     Raises:
         DataError: as `class_names_in`.
@@ -119,8 +119,8 @@ def _class_folders(folder: Path, passed: PassedOver) -> dict[str, list[Path]]:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        raise closed(folder, error) from error
-    found: dict[str, list[Path]] = {}
+        raise cannot_open(folder, error) from error
+    folders: dict[str, list[Path]] = {}
     endings = image_endings()
     for path in inside:
         if is_system_folder(path.name):
@@ -133,82 +133,82 @@ def _class_folders(folder: Path, passed: PassedOver) -> dict[str, list[Path]]:
             _check_link(path)
         if is_folder(path):
             _check_name(path)
-            found.setdefault(one_form(path.name), []).append(path)
+            folders.setdefault(normal_form(path.name), []).append(path)
         elif ending_of(path.name) in endings:
             passed.outside += 1
         else:
             passed.add_file(path.name)
-    return found
+    return folders
 
 
 def _check_name(path: Path) -> None:
     if not path.name.isprintable():
         raise DataError(
-            f"A class cannot be called {path.name!r}.",
-            expected="a folder name of printable characters, in UTF-8",
+            f"The class name {path.name!r} is not valid.",
+            expected="a folder name of printable characters in UTF-8",
             hint=f"rename the folder in {path.parent}",
         )
 
 
 def is_folder(path: Path) -> bool:
-    """Whether it is a folder or leads to one.
+    """Whether a path is a folder or a link to one.
 
     Raises:
-        DataError: nobody can tell, for want of permission.
+        DataError: the permission to check is missing.
     """
     try:
         return path.is_dir()
     except PermissionError as error:
-        raise closed(path, error) from error
-    except OSError:  # a name too long
+        raise cannot_open(path, error) from error
+    except OSError:  # such as a name that is too long
         return False
 
 
-def closed(path: str | Path, error: OSError) -> DataError:
-    """A folder or file cannot be opened; to pass over it would lose images without a word."""
+def cannot_open(path: str | Path, reason: OSError | str) -> DataError:
+    """The error for a file or folder without access. Skipping it would silently lose images."""
     return DataError(
-        f"Cannot open {path}: {error.strerror or error}.",
-        expected="a folder or file that may be opened",
-        hint="let yourself read it, such as by chmod u+rX, or remove it",
+        f"Cannot open {path}: {getattr(reason, 'strerror', None) or reason}.",
+        expected="a file or folder with read permission",
+        hint="add the permission, for example with chmod u+rX, or remove it",
     )
 
 
 def _check_link(path: Path) -> None:
-    """Check that a class that is a link leads to images of its own."""
+    """Check that a link to a class folder is neither broken nor circular."""
     got = ""
-    if not os.path.exists(path):  # noqa: PTH110 (Path's fails on a link to itself)
-        got = "a link that leads nowhere"
+    if not os.path.exists(path):  # noqa: PTH110 (Path fails on a link to itself)
+        got = "a broken link"
     elif path.parent.resolve().is_relative_to(path.resolve()):
-        got = "a link that leads round in a circle"
+        got = "a link to a folder above it"
     if got:
         raise DataError(
-            f"{path.name!r} in {path.parent} is no class.",
+            f"{path.name!r} in {path.parent} cannot be a class.",
             got=got,
-            expected="a folder of images, or a link to one elsewhere",
-            hint=f"remove the link {path}, or let it lead to the images",
+            expected="a folder of images, or a link to one in another place",
+            hint=f"remove the link {path}, or link to the images",
         )
 
 
 def image_endings() -> set[str]:
-    """Endings of the files that can be opened as images."""
+    """File name suffixes of the accepted image formats."""
     formats = Image.registered_extensions().items()
     return {ending for ending, kind in formats if kind in FORMATS}
 
 
 def _image_files(folder: str, endings: set[str], passed: PassedOver) -> Iterator[tuple[str, ...]]:
-    """Parts of the path of every image below a folder; what is left out is counted.
+    """Path parts of every image below a folder; `passed` counts skipped files.
 
-    Links to files are followed, links to folders are not: they may lead round in circles. Folders
-    wait on a list, so that none lies too deep.
+    Links to files are followed. Links to folders are not, because they can be circular. A list
+    instead of recursion allows any depth.
 
     Raises:
-        DataError: a folder cannot be looked into.
+        DataError: a folder cannot be opened.
     """
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
         above = waiting.pop()
         for entry in _entries("/".join((folder, *above))):
-            if wanted(entry, endings, passed):
+            if is_image_or_folder(entry, endings, passed):
                 parts = (*above, entry.name)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(parts)
@@ -216,8 +216,8 @@ def _image_files(folder: str, endings: set[str], passed: PassedOver) -> Iterator
                     yield parts
 
 
-def wanted(entry: os.DirEntry[str], endings: set[str], passed: PassedOver) -> bool:
-    """Whether it is an image file or a folder to look into; what is neither is counted."""
+def is_image_or_folder(entry: os.DirEntry[str], endings: set[str], passed: PassedOver) -> bool:
+    """Whether an entry is an image file or a folder to search; `passed` counts the others."""
     name = entry.name
     folder = entry.is_dir(follow_symlinks=False)
     if not folder and ending_of(name) in endings and name[0] != "." and is_file(entry):
@@ -240,31 +240,29 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError as error:
-        raise closed(folder, error) from error
+        raise cannot_open(folder, error) from error
 
 
 def _link_kind(entry: os.DirEntry[str]) -> str:
-    """What a link is that leads to no file; empty where it is no link."""
-    if not entry.is_symlink():
-        return ""
-    if os.path.isfile(entry.path):  # noqa: PTH113 (Path's fails on a link to itself)
+    """Kind of a link that does not lead to a file; empty for other entries."""
+    if not entry.is_symlink() or is_file(entry):
         return ""
     return LINK_TO_FOLDER if os.path.isdir(entry.path) else BROKEN_LINK  # noqa: PTH112
 
 
 def count_images(folder: str, endings: set[str]) -> int:
-    """Image files below a folder; none where it cannot be looked into."""
+    """Number of image files below a folder; 0 if it cannot be opened."""
     return sum(ending_of(name) in endings for _, _, names in os.walk(folder) for name in names)
 
 
 def is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a file or leads to one; a link that leads nowhere is none."""
+    """Whether an entry is a file or a link to one."""
     if entry.is_symlink():
-        return os.path.isfile(entry.path)  # noqa: PTH113 (Path's fails on a link to itself)
+        return os.path.isfile(entry.path)  # noqa: PTH113 (Path fails on a link to itself)
     return entry.is_file()
 
 
 def ending_of(name: str) -> str:
-    """Ending of a visible file's name, in small letters, with its dot; empty where it has none."""
+    """Lower-case suffix of a file name with its dot; empty for none and for hidden files."""
     before, dot, ending = name.rpartition(".")
     return dot + ending.lower() if before else ""

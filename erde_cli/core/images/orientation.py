@@ -1,7 +1,7 @@
-"""How a camera was held, read from metadata that may be damaged; never imports torch.
+"""Read the orientation of an image from metadata that can be damaged. Never imports torch.
 
-Pillow's own way reads all tags and writes them anew, and fails where one of them is odd. It also
-stops at the first tag whose value lies outside of the metadata. One tag is wanted here.
+Pillow reads and rewrites all tags, and fails if one of them is damaged. It also stops at the first
+tag whose value is outside of the metadata. This module reads only one tag.
 """
 
 from __future__ import annotations
@@ -25,52 +25,56 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_INTEGERS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}  # types of EXIF, as struct has them
-_ORDERS = {b"II*\0": "<", b"II\0*": "<", b"MM\0*": ">", b"MM*\0": ">"}  # right and as Pillow takes
-_XMP = r'tiff:Orientation(?:="|>)([1-8])'
-_XMP_BYTES = _XMP.encode()
+_INTEGERS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}  # EXIF types as codes of struct
+_ORDERS = {
+    b"II*\0": "<",
+    b"II\0*": "<",
+    b"MM\0*": ">",
+    b"MM*\0": ">",
+}  # correct, and also read by Pillow
+_XMP = re.compile(r'tiff:Orientation(?:="|>)([1-8])')
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn an image of a file as its camera was held, where it says so."""
-    image.load()  # the metadata of a PNG may come after its pixels
+    """Rotate or mirror an image from a file upright, by its metadata."""
+    image.load()  # the metadata of a PNG can follow its pixels
     if not image.info or image.format == "TIFF":
-        return image  # nothing is told, or loading has turned it
-    return _turned(image, orientation(image.info))
+        return image  # without metadata, or already rotated by Pillow
+    return _rotated(image, orientation(image.info))
 
 
 def upright_given(image: Image.Image) -> Image.Image:
-    """Turn an image of a caller, who may have set its orientation by hand; it stays as it is."""
+    """A caller's image, rotated upright. The caller can have set the orientation by hand."""
     image.load()
-    anew = Image.new("1", (1, 1))
-    anew.info = image.info.copy()
-    said = _said_by_pillow(image)
-    if said != _said_by_pillow(anew):
-        return _turned(image, said)
+    from_file = Image.new("1", (1, 1))
+    from_file.info = image.info.copy()
+    current = _pillow_orientation(image)
+    if current != _pillow_orientation(from_file):
+        return _rotated(image, current)
     return upright(image)
 
 
 def orientation(info: Mapping[Any, Any]) -> int:
-    """How the camera was held, from 1 (upright) to 8, by EXIF or else XMP; 1 where none tells."""
+    """Orientation from EXIF or else XMP, 1 (upright) to 8; 1 if there is none."""
     return _of_exif(_exif(info)) or _of_xmp(info) or 1
 
 
-def _turned(image: Image.Image, how: object) -> Image.Image:
-    method = _TURNS.get(how) if isinstance(how, Real) else None  # type: ignore[call-overload]
+def _rotated(image: Image.Image, value: object) -> Image.Image:
+    method = _TURNS.get(value) if isinstance(value, Real) else None  # type: ignore[call-overload]
     return image if method is None else image.transpose(method)
 
 
-def _said_by_pillow(image: Image.Image) -> object:
-    with suppress(Exception):  # its reader of tags raises anything
+def _pillow_orientation(image: Image.Image) -> object:
+    with suppress(Exception):  # Pillow can raise anything on bad tags
         return image.getexif().get(TAG)
     return None
 
 
 def _exif(info: Mapping[Any, Any]) -> bytes:
     exif = info.get("exif")
-    if isinstance(exif, bytes):  # text under this name may be anyone's
+    if isinstance(exif, bytes):  # a text with this name is not EXIF
         return exif
-    profile = info.get("Raw profile type exif")  # in PNGs of old, as a line of hexadecimal digits
+    profile = info.get("Raw profile type exif")  # in old PNGs, as hexadecimal digits
     if isinstance(profile, str):
         with suppress(ValueError):
             return bytes.fromhex("".join(profile.split("\n")[3:]))
@@ -78,7 +82,7 @@ def _exif(info: Mapping[Any, Any]) -> bytes:
 
 
 def _of_exif(exif: bytes) -> int | None:
-    """Orientation in the first directory: the last one that is valid, each judged by itself."""
+    """Last valid orientation in the first directory."""
     for _ in range(2):  # some programs write it twice
         exif = exif.removeprefix(b"Exif\0\0")
     order = _ORDERS.get(exif[:4])
@@ -87,18 +91,18 @@ def _of_exif(exif: bytes) -> int | None:
     (start,) = struct.unpack_from(order + "L", exif, 4)
     count = int.from_bytes(exif[start : start + 2], "little" if order == "<" else "big")
     entries = exif[start + 2 : start + 2 + 12 * count]
-    found = None
+    valid = None
     for tag, kind, values, field in struct.iter_unpack(
         order + "HHL4s", entries[: len(entries) // 12 * 12]
     ):
         if tag == TAG and kind in _INTEGERS and values:
             value = _first(exif, field, order, _INTEGERS[kind], values)
-            found = value if value in range(1, 9) else found
-    return found
+            valid = value if value in range(1, 9) else valid
+    return valid
 
 
 def _first(exif: bytes, field: bytes, order: str, kind: str, count: int) -> int | None:
-    """Take the first value of an entry, which lies in its field where all of them fit in there."""
+    """First value of an entry. The field holds the values if they fit, else their offset."""
     size, at = struct.calcsize(order + kind) * count, 0
     if size > len(field):
         (at,) = struct.unpack(order + "L", field)
@@ -108,10 +112,6 @@ def _first(exif: bytes, field: bytes, order: str, kind: str, count: int) -> int 
 
 def _of_xmp(info: Mapping[Any, Any]) -> int | None:
     xmp = info.get("XML:com.adobe.xmp") or info.get("xmp")
-    if isinstance(xmp, str):
-        said: re.Match[Any] | None = re.search(_XMP, xmp)
-    elif isinstance(xmp, bytes):
-        said = re.search(_XMP_BYTES, xmp)
-    else:
-        return None
-    return int(said[1]) if said else None
+    text = xmp.decode("latin-1") if isinstance(xmp, bytes) else xmp
+    match = _XMP.search(text) if isinstance(text, str) else None
+    return int(match[1]) if match else None

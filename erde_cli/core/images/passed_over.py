@@ -1,4 +1,4 @@
-"""Files in folders of images that are no images for erde: counted, and named with what to do."""
+"""Files that erde skips in image folders: counts, and advice what to do about them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from erde_cli.core.events import Observer
 
-# What file managers, NAS systems and notebooks leave among photos: thumbnails and copies of them.
+# Folders of file managers, NAS systems and notebooks, with thumbnails and other copies.
 _SYSTEM = frozenset(
     ("@eadir", "#recycle", "@recycle", "@recently-snapshot", "@__thumb", ".@__thumb", "__macosx",
      ".thumbnails", ".appledouble", ".picasaoriginals", "$recycle.bin", "lost+found",
@@ -21,34 +21,32 @@ BROKEN_LINK, LINK_TO_FOLDER = "broken links", "links to folders"
 _ENDING = re.compile(r"\.[a-z0-9_+-]{1,8}")
 _HEIC = (".heic", ".heif", ".hif")
 _RAW = (".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2")
-_LISTED = 10  # names in a line
+_LISTED = 10  # names per line
 
 _HEIC_ADVICE = (
-    "HEIC and HEIF files are not read ({}): convert them, for instance with heif-convert of the "
-    "package libheif-examples: heif-convert photo.heic photo.jpg"
+    "HEIC and HEIF files are not supported ({}). Convert them, for example with heif-convert from "
+    "the package libheif-examples: heif-convert photo.heic photo.jpg"
 )
-_RAW_ADVICE = "Raw files of cameras are not read ({}): export them as JPEG, PNG or TIFF"
+_RAW_ADVICE = "Raw camera files are not supported ({}). Export them as JPEG, PNG or TIFF"
 _QUERY_ADVICE = (
-    "Files whose names go on after a ? are not read ({}): where they are downloaded images, give "
-    "them names that end in .jpg, .png or another ending of images"
+    "Files with a ? in their names are not read ({}). If they are downloaded images, rename them "
+    "to end in .jpg, .png or another image suffix"
 )
-_BARE_ADVICE = (
-    "Files without an ending are not read ({}): where they are images, give them one, such as .jpg"
-)
+_BARE_ADVICE = "Files without a suffix are not read ({}). If they are images, add one, such as .jpg"
 
 
 def is_system_folder(name: str) -> bool:
-    """Whether a folder of this name holds what a system made, and no images of the user's."""
+    """Whether a folder of this name belongs to a system and not to the user."""
     return name.lower() in _SYSTEM
 
 
 @dataclass
 class PassedOver:
-    """What a listing left out.
+    """Counts of the files that a listing skipped.
 
-    endings: files by the ending of their names. system: image files in folders of systems, by the
-    name of the folder. hidden: files and folders whose names start with a dot. outside: image files
-    that lie in no folder of a class. unused: names next to train/ that are no split.
+    endings: files by the suffix of their names. system: image files in system folders, by the name
+    of the folder. hidden: files and folders whose names start with a dot. outside: image files
+    outside class folders. unused: names of folders next to train/ that are not splits.
     """
 
     endings: Counter[str] = field(default_factory=Counter)
@@ -58,7 +56,7 @@ class PassedOver:
     unused: list[str] = field(default_factory=list)
 
     def add_file(self, name: str) -> None:
-        """Count a file that has not the ending of an image."""
+        """Count a file without the suffix of an image."""
         name, query, _ = name.partition("?")
         ending = PurePath(name).suffix.lower()
         if query:
@@ -70,7 +68,7 @@ class PassedOver:
         self.endings[ending] += 1
 
     def add(self, other: PassedOver) -> None:
-        """Count what another listing left out as well."""
+        """Add the counts of another listing."""
         self.endings += other.endings
         self.system += other.system
         self.hidden += other.hidden
@@ -78,7 +76,7 @@ class PassedOver:
         self.unused += other.unused
 
     def to_json(self) -> dict[str, Any]:
-        """Form in `--json`."""
+        """The counts as `--json` prints them."""
         return {
             "endings": dict(self.endings.most_common()),
             "system_folders": dict(self.system.most_common()),
@@ -88,23 +86,23 @@ class PassedOver:
         }
 
     def lines(self) -> list[str]:
-        """A line for each kind that there is."""
+        """One line for each kind of skipped files."""
         lines = []
         if self.endings:
             lines.append(f"not read, by ending: {_counted(self.endings)}")
         if self.system:
-            lines.append(f"images in folders of systems, left out: {_counted(self.system)}")
+            lines.append(f"images in system folders, skipped: {_counted(self.system)}")
         if self.hidden:
-            lines.append(f"hidden files and folders, left out: {self.hidden:,}")
+            lines.append(f"hidden files and folders, skipped: {self.hidden:,}")
         if self.outside:
-            lines.append(f"images in no folder of a class, left out: {self.outside:,}")
+            lines.append(f"images outside class folders, skipped: {self.outside:,}")
         if self.unused:
             more = ["…"] if len(self.unused) > _LISTED else []
             lines.append(f"next to train, not used: {', '.join(self.unused[:_LISTED] + more)}")
         return lines
 
     def advice(self) -> list[str]:
-        """What to do about files that are likely to be photos."""
+        """Advice about files that are probably photos."""
         queries = sum(count for ending, count in self.endings.items() if ending.endswith(QUERY))
         counts = {
             _HEIC_ADVICE: sum(self.endings[ending] for ending in _HEIC),
@@ -115,7 +113,7 @@ class PassedOver:
         return [text.format(f"{count:,}") for text, count in counts.items() if count]
 
     def show(self, observer: Observer) -> None:
-        """Show what was left out, and what to do about what is likely to be photos."""
+        """Show the counts as notes, and the advice as warnings."""
         for line in self.lines():
             observer.note(line[0].upper() + line[1:])
         for line in self.advice():

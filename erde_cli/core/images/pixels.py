@@ -1,4 +1,4 @@
-"""How an image becomes RGB pixels where its file leaves that open: part of a model's contract."""
+"""Rules for ambiguous pixels: transparency, bit depth, several images in a file."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ from typing import Any, Literal, NamedTuple
 
 from PIL import Image
 
-_ROWS = 64  # of a deep image, made shallow at once
+_ROWS = 64  # rows of a deep image that are converted at once
 _GREY = {"white": 255, "black": 0}
 
 
 class RefusedError(ValueError):
-    """An image that could be read, but not by the rules of the recipe."""
+    """A readable image that the rules of the recipe refuse."""
 
 
 class PixelRules(NamedTuple):
-    """What a recipe says of such images; a bundle and an export carry it to wherever they are used.
+    """A recipe's rules for ambiguous pixels. Bundles and exports store them.
 
-    transparent: transparent pixels are laid on white or black; "ignore" takes the colour that a
-    file holds under them, mostly black.
-    bit_depth: of values stored in more than 8 bits, of which the upper 8 are taken; None: 16.
-    frames: of a file with several images the first is taken, or it is unreadable; None: the first,
-    with a warning.
+    transparent: background of transparent pixels; "ignore" uses the stored colour, mostly black.
+    bit_depth: used bits of grey images with more than 8; the upper 8 of them are read. None: 16.
+    frames: whether the first of several images is read, or the file refused; None: the first, with
+    a warning.
     """
 
     transparent: Literal["white", "black", "ignore"] = "white"
@@ -29,18 +28,18 @@ class PixelRules(NamedTuple):
     frames: Literal["first", "refuse"] | None = None
 
     def decisive(self) -> list[Any]:
-        """What of it decides pixels."""
+        """The settings that affect pixels, for the key of the cache."""
         return [self.transparent, self.bit_depth or 16, self.frames == "refuse"]
 
 
-DEFAULT_RULES = PixelRules()  # where a recipe says nothing else
+DEFAULT_RULES = PixelRules()  # the defaults of a recipe
 
 
 class Traits(NamedTuple):
-    """What was met while files were decoded: numbers of files, and the largest deep value.
+    """Numbers of files to which a rule applies, and the largest value of deep images.
 
-    deep: files with more than 8 bits per channel. transparent: with pixels that are not opaque.
-    frames: with several images.
+    deep: files with more than 8 bits per channel. transparent: files with pixels that are not
+    opaque. frames: files with several images.
     """
 
     deep: int = 0
@@ -48,8 +47,8 @@ class Traits(NamedTuple):
     transparent: int = 0
     frames: int = 0
 
-    def and_(self, other: Traits) -> Traits:
-        """Those of two groups of files."""
+    def merged(self, other: Traits) -> Traits:
+        """Traits of both groups of files together."""
         return Traits(
             self.deep + other.deep,
             max(self.largest, other.largest),
@@ -59,52 +58,52 @@ class Traits(NamedTuple):
 
 
 def used_bits(traits: Traits) -> int:
-    """Bits that the deep values which were met need."""
+    """Number of bits that the largest value needs."""
     return next(bits for bits in (8, 10, 12, 14, 16, 64) if traits.largest < 2**bits)
 
 
-def doubts(traits: Traits, rules: PixelRules) -> list[str]:
-    """What a user should look into: values that come out dark or clipped, images left out."""
-    found = []
+def pixel_warnings(traits: Traits, rules: PixelRules) -> list[str]:
+    """Warnings about dark or clipped values and about files with several images."""
+    warnings = []
     depth = rules.bit_depth or 16
     used = used_bits(traits)
     if traits.deep and used < depth and not rules.bit_depth:
-        found.append(
-            f"Images with more than 8 bits per channel: {traits.deep:,}, but with no value above "
-            f"{traits.largest:,}, as if {used} bits were in use: read as {depth} bits they come "
-            f"out dark. Where that is so, put bit_depth: {used} into the recipe's data section "
-            "(grey images), or convert them to 8 bits."
+        warnings.append(
+            f"Images with more than 8 bits per channel: {traits.deep:,}. Their largest value is "
+            f"{traits.largest:,}, so they probably use {used} bits and look dark when read as "
+            f"{depth} bits. For grey images, set bit_depth: {used} in the recipe's data section. "
+            "Convert other images to 8 bits."
         )
     if traits.deep and used > depth:
-        found.append(
-            f"Images with more than 8 bits per channel: {traits.deep:,}, with values up to "
-            f"{traits.largest:,}. What is above {2**depth - 1:,} is clipped by bit_depth: {depth}."
+        warnings.append(
+            f"Images with more than 8 bits per channel: {traits.deep:,}. bit_depth: {depth} clips "
+            f"values above {2**depth - 1:,}; the largest value is {traits.largest:,}."
         )
     if traits.frames and rules.frames is None:
-        found.append(
-            f"Files with several images, as animated GIFs and TIFFs are: {traits.frames:,}. The "
-            "first image of each is used; settle it with frames: first (or refuse) in the recipe's "
-            "data section."
+        warnings.append(
+            f"Files with several images, such as animated GIFs: {traits.frames:,}. Only the first "
+            "image of each is read. To confirm or refuse this, set frames: first or frames: refuse "
+            "in the recipe's data section."
         )
-    return found
+    return warnings
 
 
 def to_rgb(image: Image.Image, size: int, rules: PixelRules) -> tuple[Image.Image, Traits]:
-    """Turn any image into RGB of size x size; the whole image is kept, and squashed.
+    """Convert an image to RGB, and resize all of it to `size` x `size` pixels.
 
     Raises:
-        ValueError: its pixels have no agreed range.
+        ValueError: the pixels have no defined range.
     """
     traits = Traits()
     if image.mode.startswith("I;16") or image.mode == "I":
-        scaled = image.format == "PPM"  # its header says how large values are: Pillow goes by it
+        scaled = image.format == "PPM"  # Pillow scales values by the maximum in the header
         image, largest = _shallow(image, 16 if scaled else rules.bit_depth)
         traits = Traits() if scaled else Traits(deep=1, largest=largest)
     elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
+        raise ValueError("floating-point pixels have no defined range")
     elif image.has_transparency_data:
-        image, seen_through = _opaque(image, rules)
-        traits = Traits(transparent=int(seen_through))
+        image, is_transparent = _opaque(image, rules)
+        traits = Traits(transparent=int(is_transparent))
     if image.mode != "RGB":
         image = image.convert("RGB")
     if image.size != (size, size):
@@ -113,13 +112,13 @@ def to_rgb(image: Image.Image, size: int, rules: PixelRules) -> tuple[Image.Imag
 
 
 def _opaque(image: Image.Image, rules: PixelRules) -> tuple[Image.Image, bool]:
-    """Lay an image on a background; also whether any of its pixels is not opaque."""
+    """Paste an image on its background; also return whether any pixel is not opaque."""
     with_alpha = image.convert("RGBA")
     alpha = with_alpha.getchannel("A")
-    seen_through = alpha.getextrema()[0] != 255
+    is_transparent = alpha.getextrema()[0] != 255
     if rules.transparent == "ignore":
-        return (with_alpha if image.mode == "P" else image), seen_through
-    if not seen_through:
+        return (with_alpha if image.mode == "P" else image), is_transparent
+    if not is_transparent:
         return with_alpha, False
     background = Image.new("RGB", image.size, (_GREY[rules.transparent],) * 3)
     background.paste(with_alpha, mask=alpha)
@@ -127,14 +126,14 @@ def _opaque(image: Image.Image, rules: PixelRules) -> tuple[Image.Image, bool]:
 
 
 def _shallow(image: Image.Image, bit_depth: int | None) -> tuple[Image.Image, int]:
-    """Take the upper 8 of some bits; also the largest value. Pillow would clip them at 255."""
+    """Reduce values to their upper 8 bits; also return the largest. Pillow would clip at 255."""
     import numpy as np
 
     deep = np.asarray(image)
     largest = int(deep.max())
     bits = (bit_depth or 16) - 8
     shallow = np.empty(deep.shape, np.uint8)
-    for start in range(0, len(deep), _ROWS):  # a copy of all of it would be larger than the image
+    for start in range(0, len(deep), _ROWS):  # a converted copy would be larger than the image
         rows = deep[start : start + _ROWS].astype(np.int64).clip(0, 65535) >> bits
         shallow[start : start + _ROWS] = rows.clip(0, 255)
     return Image.fromarray(shallow), largest

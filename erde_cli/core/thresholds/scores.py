@@ -34,11 +34,7 @@ class Score:
     of: Callable[[Tensor], Tensor]
 
     def value(self, logits: Tensor) -> Tensor:
-        """Score in the score's unit, float32 [...], computed in float32.
-
-        Args:
-            logits: any floating type, [..., classes].
-        """
+        """Score of logits [..., classes], float32 [...]."""
         return self.of(logits.float().log_softmax(dim=-1))
 
 

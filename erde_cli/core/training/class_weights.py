@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from erde_cli.core.errors import InputError, brief
-from erde_cli.core.images.class_names import one_form
+from erde_cli.core.images.class_names import normal_form
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.training import Training
 
@@ -41,13 +41,13 @@ def class_weights(
     if weights == "none":
         return None
     if isinstance(weights, dict):
-        by_name = {one_form(name): weight for name, weight in weights.items()}
+        by_name = {normal_form(name): weight for name, weight in weights.items()}
         return [by_name[name] for name in class_names]
     return [sum(images) / (len(images) * count) for count in images]
 
 
 def _check(key: str, given: Sequence[str], class_names: Sequence[str]) -> None:
-    names, known = Counter(map(one_form, given)), Counter(class_names)
+    names, known = Counter(map(normal_form, given)), Counter(class_names)
     problems = [
         f"{problem}: {', '.join(map(repr, list(classes)[:_NAMED]))}"
         for problem, classes in (("missing", known - names), ("not a class", names - known))

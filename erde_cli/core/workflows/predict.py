@@ -19,7 +19,7 @@ from erde_cli.core.images.decoders import decode_arrived, decode_stream
 from erde_cli.core.images.decoding import Decoded
 from erde_cli.core.images.named_paths import Named
 from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import Traits, doubts
+from erde_cli.core.images.pixels import Traits, pixel_warnings
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.prediction import Answering, Prediction, rows_of
 from erde_cli.core.storage.json_files import Json
@@ -180,7 +180,7 @@ class _Prediction:
         failed = [missing.popleft() for _ in range(len(missing))]
         predictions: list[Prediction] = []
         if decoded is not None:
-            self.traits = self.traits.and_(decoded.traits)
+            self.traits = self.traits.merged(decoded.traits)
             bad = {**decoded.unreadable, **decoded.unopened}
             failed += [Named(paths[place], reason) for place, reason in sorted(bad.items())]
             good = [place for place in range(len(paths)) if place not in bad]
@@ -201,7 +201,7 @@ class _Prediction:
         self._observer.progress(TITLE, self.done, self.done)
         if self._request.passed is not None:
             self._request.passed.show(self._observer)
-        for doubt in doubts(self.traits, self.answering.rules):
+        for doubt in pixel_warnings(self.traits, self.answering.rules):
             self._observer.warning(doubt)
 
     def _answers(self, decoded: Decoded, good: list[int]) -> list[Prediction]:

@@ -137,16 +137,19 @@ def bomb() -> bytes:
 
 BAD_BYTES = {
     "no byte": (b"", "0 bytes"),
-    "a text": (b"no image", "no known format"),
-    "a path": (b"photos/a.png", "no known format"),
+    "a text": (b"no image", "not a supported image format"),
+    "a path": (b"photos/a.png", "not a supported image format"),
     "half a PNG": (PNG[: len(PNG) // 2], "cannot be read"),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "truncated"),
     "a head without a PNG": (PNG[:8], "cannot be read"),
     "a head without a JPEG": (JPEG[:3], "cannot be read"),
     "a JPEG with a broken table": (JPEG[:160] + b"\xff" * 200 + JPEG[360:], "cannot be read"),
     "a bomb": (bomb(), "DecompressionBomb"),
-    "zeros": (bytes(1000), "no known format"),
-    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "no known format"),
+    "zeros": (bytes(1000), "not a supported image format"),
+    "PostScript": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n",
+        "not a supported image format",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Decoded images in the user's cache: made once, made anew when files change, never half-made."""
+"""The cache of decoded images: written once and atomically, and again when files change."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_images_are_decoded_once_and_told_where_they_are(root: Path, cache: Path
     [folder] = made(cache)
     assert told.decoded[-1] == (37, 37)
     assert told.warnings == []
-    assert told.notes == [f"Decoded images: 7.1 kB, kept in {folder}"]
+    assert told.notes == [f"Decoded images: 7.1 kB, cached in {folder}"]
     second, told = opened(root)
     assert (told.notes, told.warnings, told.decoded) == ([], [], [])
     assert made(cache) == [folder]
@@ -250,7 +250,7 @@ def test_a_damaged_cache_is_made_anew(
     damage(folder)
     dataset, told = opened(root)
     assert told.decoded
-    assert told.warnings == [f"{folder} is damaged: its images are decoded anew."]
+    assert told.warnings == [f"{folder} is damaged. Its images are decoded again."]
     assert_pixels_are_those_of_the_files(dataset)
     assert made(cache) == [folder]
     assert not opened(root)[1].decoded
@@ -278,7 +278,7 @@ def test_a_flipped_bit_is_noticed_before_its_image_is_used(
             whole += 1
         except DataError as error:
             assert f"{path} is damaged, at image {place // 192}." in str(error)  # noqa: PT017
-            assert "type the same command again" in error.hint  # noqa: PT017
+            assert "run the same command again" in error.hint  # noqa: PT017
     assert whole == 2
     dataset, told = opened(root, memory_limit=limit)
     assert told.decoded
@@ -433,7 +433,7 @@ def test_a_process_that_dies_is_an_error(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoders, "_SERVE", "import os; os._exit(3)")
-    with pytest.raises(ErdeError, match="has died"):
+    with pytest.raises(ErdeError, match="decodes images died"):
         opened(root)
     assert made(cache) == []
 

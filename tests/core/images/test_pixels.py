@@ -14,7 +14,7 @@ from erde_cli.core.errors import DataError
 from erde_cli.core.images import decoders
 from erde_cli.core.images.decoders import decode_in_order
 from erde_cli.core.images.decoding import Decoded, decode_files
-from erde_cli.core.images.pixels import PixelRules, Traits, doubts
+from erde_cli.core.images.pixels import PixelRules, Traits, pixel_warnings
 
 SIZE = 8
 RED, GREEN, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (255, 255, 255), (0, 0, 0)
@@ -138,7 +138,7 @@ def test_deep_colour_is_read_by_its_upper_8_bits_counted_and_never_scaled(tmp_pa
     assert (pixels == 0x0F).all()
     assert found.traits == Traits(deep=1, largest=0x0FFF)
     _, found = decoded(tmp_path / "a.png", PixelRules(bit_depth=12))
-    assert "bit_depth is for grey images" in found.unreadable[0]
+    assert "bit_depth applies only to grey images" in found.unreadable[0]
 
 
 @pytest.mark.parametrize("depth", [None, 12, 16])
@@ -158,7 +158,7 @@ def test_an_image_that_is_given_is_refused_as_its_file_is(tmp_path: Path) -> Non
     ):  # fmt: skip
         with Image.open(tmp_path / name) as opened:
             for given in (tmp_path / name, opened):
-                with pytest.raises(DataError, match=r"several images|bit_depth is for grey"):
+                with pytest.raises(DataError, match=r"several images|only to grey images"):
                     next(pixels_of(given, SIZE, 1, rules))
 
 
@@ -181,7 +181,7 @@ def test_of_several_images_the_first_is_taken_or_the_file_is_refused(
         assert (pixels == RED).all()
         assert found.traits == Traits(frames=1)
     _, found = decoded(path, PixelRules(frames="refuse"))
-    assert "holds several images" in found.unreadable[0]
+    assert "contains several images" in found.unreadable[0]
     assert found.traits == Traits()
 
 
@@ -241,5 +241,5 @@ def test_processes_that_decode_go_by_the_same_rules(
 def test_a_warning_is_shown_where_the_recipe_leaves_it_open(
     traits: Traits, rules: PixelRules, said: str | None
 ) -> None:
-    found = doubts(traits, rules)
+    found = pixel_warnings(traits, rules)
     assert [said in line for line in found] == ([] if said is None else [True])
