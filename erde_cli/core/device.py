@@ -157,7 +157,7 @@ def _require_support(device: torch.device, precision: Precision, layout: Layout)
             got=f"precision: {precision}, memory_format: {layout}",
             expected="a precision and memory_format that the device supports",
             hint="set precision: auto and memory_format: auto in the recipe; "
-            "erde tune RECIPE lists what this machine supports",
+            "erde tune RECIPE measures what this machine supports",
         )
 
 

@@ -137,7 +137,7 @@ def test_one_table_shows_what_is_used_and_what_is_not(messy: Path, cli: Cli) -> 
         "train/tea/007.png has the content of ",
         "Warning: HEIC and HEIF files are not supported (7). Convert them",
         "Warning: Files with a ? in their names are not read (1)",
-        "Warning: Files without a suffix are not read (1)",
+        "Warning: Files without an ending are not read (1)",
         "set bit_depth: 12 in the recipe's data section",
         "Warning: Files with several images, such as animated GIFs: 1.",
     ):

@@ -107,7 +107,7 @@ def test_auto_takes_cuda_where_there_is_one_and_else_the_processor() -> None:
         ("float16", "contiguous", torch.float16, torch.contiguous_format),
     ],
 )
-def test_a_cpu_computes_in_channels_last_unless_told_otherwise(
+def test_a_cpu_computes_in_channels_last_by_default(
     precision: Precision, wanted: str, dtype: torch.dtype, memory_format: torch.memory_format
 ) -> None:
     context = make_context("cpu", precision, 1, wanted)
@@ -190,8 +190,8 @@ def test_a_device_that_cannot_do_a_named_precision_is_refused_with_its_reason(
         raise RuntimeError("\"slow_conv2d\" not implemented for 'Half'\nand more")
 
     monkeypatch.setattr(torch.nn.Conv2d, "forward", refuse)
-    told = rf"cannot train in {precision}, channels_last: .*'Half'\n  got"
-    with pytest.raises(InputError, match=told) as caught:
+    message = rf"cannot train in {precision}, channels_last: .*'Half'\n  got"
+    with pytest.raises(InputError, match=message) as caught:
         make_context("cpu", precision)
     assert caught.value.exit_code == 2
     assert f"precision: {precision}" in caught.value.got
@@ -205,7 +205,7 @@ def test_trying_a_precision_leaves_the_generator_as_it_was() -> None:
     assert "meta" in unsupported_reason(torch.device("meta"), "float16")
 
 
-def test_a_machine_without_a_compiler_is_told_in_one_sentence(
+def test_a_missing_compiler_is_an_error_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(function: object) -> object:
@@ -222,7 +222,7 @@ def test_a_machine_without_a_compiler_is_told_in_one_sentence(
     assert "compile: false" in caught.value.hint
 
 
-def test_a_run_is_told_all_of_it() -> None:
+def test_a_run_stores_all_settings() -> None:
     context = Context(CPU, "bfloat16", 2, rank=1, world_size=3, layout="channels_last")
     assert context.to_json() == {
         "device": "cpu",

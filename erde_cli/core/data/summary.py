@@ -48,7 +48,7 @@ class DataSummary:
     """The images of a recipe.
 
     counts: images of each class in each split, int64 [classes, 3]. origins: where calibration and
-    test come from. unreadable: number of files that cannot be decoded. pixel_warnings: warnings about the
+    test come from. unreadable: number of files that cannot be decoded. pixel_warnings: about the
     pixels of files.
     """
 

@@ -19,7 +19,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT = (b"tRNS", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 _TIFF = {b"II*\0": "<", b"MM\0*": ">"}
 _TIFF_XMP = 700
-# Sizes, samples, strips, tiles, palettes and parameters of decoders.
+# Sizes, samples, strips, tiles, palettes and parameters of decoders. All are below XMP.
 _TIFF_KEPT = frozenset((
     *range(256, 260), 262, 266, 273, TAG, *range(277, 280), 284, 292, 293, 317, 320,
     *range(322, 326), 338, 339, 347, *range(512, 522), *range(529, 533),

@@ -173,10 +173,7 @@ def _processes(count: int) -> Iterator[list[Popen[bytes]]]:
         yield processes
     finally:
         for process in processes:
-            with (
-                suppress(BrokenPipeError),
-                process,
-            ):  # closes the pipes, which ends the process; waits
+            with suppress(BrokenPipeError), process:  # closes its pipes, which ends it; waits
                 pass
 
 

@@ -26,12 +26,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _INTEGERS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}  # EXIF types as codes of struct
-_ORDERS = {
-    b"II*\0": "<",
-    b"II\0*": "<",
-    b"MM\0*": ">",
-    b"MM*\0": ">",
-}  # correct, and also read by Pillow
+# Correct headers, and those that Pillow accepts as well.
+_ORDERS = {b"II*\0": "<", b"II\0*": "<", b"MM\0*": ">", b"MM*\0": ">"}
 _XMP = re.compile(r'tiff:Orientation(?:="|>)([1-8])')
 
 

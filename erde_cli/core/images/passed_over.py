@@ -30,9 +30,11 @@ _HEIC_ADVICE = (
 _RAW_ADVICE = "Raw camera files are not supported ({}). Export them as JPEG, PNG or TIFF"
 _QUERY_ADVICE = (
     "Files with a ? in their names are not read ({}). If they are downloaded images, rename them "
-    "to end in .jpg, .png or another image suffix"
+    "to end in .jpg, .png or another ending of images"
 )
-_BARE_ADVICE = "Files without a suffix are not read ({}). If they are images, add one, such as .jpg"
+_BARE_ADVICE = (
+    "Files without an ending are not read ({}). If they are images, add one, such as .jpg"
+)
 
 
 def is_system_folder(name: str) -> bool:

@@ -63,7 +63,7 @@ def note_interrupts() -> None:
     continues.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        return  # the parent process ignores or handles Ctrl-C
+        return  # the parent process ignores SIGINT, or a caller handles it
     show = sys.unraisablehook
 
     def record(number: int, frame: FrameType | None) -> None:

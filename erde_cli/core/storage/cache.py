@@ -55,8 +55,8 @@ def writable_folder(name: str, observer: Observer) -> Path | None:
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
     observer.warning(
-        f"Cannot write to {where}: {reason}. Every command computes decoded images, teacher logits "
-        f"and exported stages again. Set another cache folder: export {VARIABLE}=FOLDER"
+        f"Cannot write to {where}: {reason}. Every command decodes images, computes teacher logits "
+        f"and exports stages again. Set another cache folder: export {VARIABLE}=FOLDER"
     )
     return None
 

@@ -114,7 +114,7 @@ def read_json(path: Path) -> Any:
         raise InputError(
             f"Cannot read {path} as JSON: {error}.",
             expected="a file written by erde",
-            hint="run the command that wrote it again",
+            hint="create it again with the command that wrote it",
         ) from error
 
 

@@ -78,8 +78,8 @@ def test_files_that_are_not_read_are_counted_by_ending(name: str, ending: str, r
     [
         ("a.heic", "heif-convert photo.heic photo.jpg"),
         ("a.HEIF", "heif-convert"),
-        ("a.nef", "export them"),
-        ("a.jpg?w=5", "names that end in .jpg"),
+        ("a.nef", "Export them"),
+        ("a.jpg?w=5", "to end in .jpg"),
         ("a", "without an ending"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Images with sound pixels and odd metadata, made by hand, and the orientation that each says."""
+"""Handmade images with intact pixels and odd metadata, and the orientation of each."""
 
 import io
 import struct
@@ -52,7 +52,7 @@ def own(tag: int, kind: int, form: str, value: float, count: int = 1) -> bytes:
 INCH = (UNIT, SHORT, 1, "H", 2)
 CENTIMETRE = (UNIT, SHORT, 1, "H", 3)
 
-# Name: block, and the orientation that it says.
+# Name: block, and its orientation.
 BLOCKS: dict[str, tuple[bytes, int]] = {
     **{f"orientation {n}": (exif(held(n)), n) for n in range(1, 9)},
     **{f"big endian {n}": (exif(held(n), order=">"), n) for n in range(1, 9)},

@@ -34,7 +34,7 @@ COUNTS = {"train": {"a": 20, "b": 10}, "test": {"a": 3, "b": 4}}
 
 
 class Listener(Observer):
-    """Keeps what it is told."""
+    """Records notes, warnings and progress."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -54,7 +54,7 @@ class Listener(Observer):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own for each test, empty at first."""
+    """An empty cache for each test."""
     monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "images"
 
@@ -90,14 +90,14 @@ def made(cache: Path) -> list[Path]:
     return sorted(cache.iterdir())
 
 
-def test_images_are_decoded_once_and_told_where_they_are(root: Path, cache: Path) -> None:
-    first, told = opened(root)
+def test_images_are_decoded_once_and_a_note_names_the_cache(root: Path, cache: Path) -> None:
+    first, listener = opened(root)
     [folder] = made(cache)
-    assert told.decoded[-1] == (37, 37)
-    assert told.warnings == []
-    assert told.notes == [f"Decoded images: 7.1 kB, cached in {folder}"]
-    second, told = opened(root)
-    assert (told.notes, told.warnings, told.decoded) == ([], [], [])
+    assert listener.decoded[-1] == (37, 37)
+    assert listener.warnings == []
+    assert listener.notes == [f"Decoded images: 7.1 kB, cached in {folder}"]
+    second, listener = opened(root)
+    assert (listener.notes, listener.warnings, listener.decoded) == ([], [], [])
     assert made(cache) == [folder]
     assert second.fingerprint == first.fingerprint
     for dataset in (first, second):
@@ -160,14 +160,14 @@ def swap(root: Path) -> None:
     ids=["changed", "added", "added to test", "removed", "renamed", "moved", "touched",
          "in place", "swapped"],
 )  # fmt: skip
-def test_images_are_decoded_anew_when_files_change(
+def test_images_are_decoded_again_when_files_change(
     root: Path, cache: Path, change: Callable[[Path], object]
 ) -> None:
     opened(root)
     time.sleep(0.02)  # longer than the clock of a file system may stand still
     change(root)
-    dataset, told = opened(root)
-    assert len(told.decoded) > 0
+    dataset, listener = opened(root)
+    assert len(listener.decoded) > 0
     assert len(made(cache)) == 2
     assert_pixels_are_those_of_the_files(dataset)
     assert dataset.source.digest() == digest_by_hashing(root)
@@ -192,7 +192,7 @@ def test_a_link_that_leads_elsewhere_is_a_change(root: Path, tmp_path: Path) -> 
         assert_pixels_are_those_of_the_files(opened(root)[0])
 
 
-def test_what_decides_pixels_beside_the_files_is_a_change(
+def test_settings_that_affect_pixels_change_the_key(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened(root)
@@ -242,15 +242,15 @@ def edit_index(folder: Path, **values: object) -> None:
          "garbage index", "list", "empty index", "foreign", "unreadable", "a file", "nothing",
          "no checksums", "other checksums", "fewer checksums", "empty checksums"],
 )  # fmt: skip
-def test_a_damaged_cache_is_made_anew(
+def test_a_damaged_cache_is_written_again(
     root: Path, cache: Path, damage: Callable[[Path], object]
 ) -> None:
     opened(root)
     [folder] = made(cache)
     damage(folder)
-    dataset, told = opened(root)
-    assert told.decoded
-    assert told.warnings == [f"{folder} is damaged. Its images are decoded again."]
+    dataset, listener = opened(root)
+    assert listener.decoded
+    assert listener.warnings == [f"{folder} is damaged. Its images are decoded again."]
     assert_pixels_are_those_of_the_files(dataset)
     assert made(cache) == [folder]
     assert not opened(root)[1].decoded
@@ -269,8 +269,8 @@ def test_a_flipped_bit_is_noticed_before_its_image_is_used(
     content = bytearray(path.read_bytes())
     content[len(content) - 37 * 192 + place] ^= 4
     path.write_bytes(content)
-    dataset, told = opened(root, memory_limit=limit)
-    assert not told.decoded
+    dataset, listener = opened(root, memory_limit=limit)
+    assert not listener.decoded
     whole = 0
     for split in SPLITS:
         try:
@@ -280,8 +280,8 @@ def test_a_flipped_bit_is_noticed_before_its_image_is_used(
             assert f"{path} is damaged, at image {place // 192}." in str(error)  # noqa: PT017
             assert "run the same command again" in error.hint  # noqa: PT017
     assert whole == 2
-    dataset, told = opened(root, memory_limit=limit)
-    assert told.decoded
+    dataset, listener = opened(root, memory_limit=limit)
+    assert listener.decoded
     assert_pixels_are_those_of_the_files(dataset)
 
 
@@ -290,14 +290,14 @@ def test_unreadable_files_are_remembered_with_their_reasons(root: Path) -> None:
     broken.write_bytes(b"no image")
     messages = []
     for _ in range(2):
-        dataset, told = opened(root)
+        dataset, listener = opened(root)
         with pytest.raises(DataError, match="1 file ") as caught:
             [dataset.load(split) for split in SPLITS]
         messages.append(caught.value.message)
-    assert not told.decoded
+    assert not listener.decoded
     assert messages[0] == messages[1]
     assert f"{broken}: UnidentifiedImageError" in messages[0]
-    dataset, told = opened(root, unreadable="skip", memory_limit=0)
+    dataset, listener = opened(root, unreadable="skip", memory_limit=0)
     assert sum(len(dataset.load(split)) for split in SPLITS) == 37
     assert dataset.skipped == [broken]
     assert_pixels_are_those_of_the_files(dataset)
@@ -310,11 +310,11 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     whole, _ = opened(root)
     (tmp_path / "in the way").write_text("a file")
     monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "in the way"))
-    dataset, told = opened(root, memory_limit=limit)
-    [warning] = told.warnings
+    dataset, listener = opened(root, memory_limit=limit)
+    [warning] = listener.warnings
     assert "Cannot write to" in warning
     assert "export ERDE_CACHE=FOLDER" in warning
-    assert told.notes == []
+    assert listener.notes == []
     assert dataset.fingerprint == whole.fingerprint == _fingerprint_by_hashing(root, dataset)
     assert_pixels_are_those_of_the_files(dataset)
 
@@ -334,17 +334,17 @@ def test_a_disk_that_fails_half_way_is_done_without(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, function, full)
-    dataset, told = opened(root)
-    assert "No space left on device" in told.warnings[0]
+    dataset, listener = opened(root)
+    assert "No space left on device" in listener.warnings[0]
     assert made(cache) == []
     assert_pixels_are_those_of_the_files(dataset)
 
 
-def test_a_disk_without_room_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_causes_a_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(root)._replace(free=7000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    dataset, told = opened(root)
-    assert "The disk has no space for a cache of 7.1 kB" in told.warnings[0]
+    dataset, listener = opened(root)
+    assert "The disk has no space for a cache of 7.1 kB" in listener.warnings[0]
     assert_pixels_are_those_of_the_files(dataset)
 
 
@@ -390,15 +390,15 @@ def test_a_file_that_cannot_be_opened_is_an_error_and_no_cache(root: Path, cache
 
 
 @pytest.fixture
-def beside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decode in processes, though that does not pay."""
+def in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decode in processes, although it is slower."""
     monkeypatch.setattr(decoders, "_PAYS_FROM", 0)
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 4)
     monkeypatch.setattr(decoders, "_cores", lambda: 3)
 
 
 def test_processes_find_what_this_one_finds(
-    root: Path, beside: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, in_processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "train/a/broken.png").write_bytes(b"no image")
     odd = root / "train" / "a" / os.fsdecode(b"odd \xff\n name.png")
@@ -419,7 +419,7 @@ def test_processes_find_what_this_one_finds(
 
 
 def test_pillows_limits_hold_in_processes_as_well(
-    root: Path, beside: None, monkeypatch: pytest.MonkeyPatch
+    root: Path, in_processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 35)
     source = folder_source(root)
@@ -428,7 +428,7 @@ def test_pillows_limits_hold_in_processes_as_well(
         source.read(np.arange(37), 8)
 
 
-@pytest.mark.usefixtures("beside")
+@pytest.mark.usefixtures("in_processes")
 def test_a_process_that_dies_is_an_error(
     root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,7 +438,7 @@ def test_a_process_that_dies_is_an_error(
     assert made(cache) == []
 
 
-@pytest.mark.usefixtures("beside")
+@pytest.mark.usefixtures("in_processes")
 def test_where_no_process_can_be_started_images_are_decoded_here(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,8 +446,8 @@ def test_where_no_process_can_be_started_images_are_decoded_here(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(decoders, "Popen", none)
-    dataset, told = opened(root)
-    assert told.warnings == []
+    dataset, listener = opened(root)
+    assert listener.warnings == []
     assert_pixels_are_those_of_the_files(dataset)
 
 
@@ -456,8 +456,8 @@ def test_a_renamed_folder_of_images_is_a_change(make_images: MakeFolder) -> None
     root = make_images({"train": {"a": 20, "b": 10, "b/deeper": 10}})
     opened(root)
     (root / "train/b/deeper").rename(root / "train/b/000-first")
-    dataset, told = opened(root)
-    assert told.decoded
+    dataset, listener = opened(root)
+    assert listener.decoded
     assert dataset.source.digest() == digest_by_hashing(root)
     assert_pixels_are_those_of_the_files(dataset)
 
@@ -523,7 +523,7 @@ def test_ctrl_c_stops_at_once_and_leaves_nothing(root: Path, cache: Path) -> Non
     assert time.monotonic() - begin < 5
     assert process.returncode != 0
     assert "KeyboardInterrupt" in err
-    assert err.count("Traceback") == 1  # the processes beside it do not speak
+    assert err.count("Traceback") == 1  # the worker processes print nothing
     assert made(cache) == []
 
 
@@ -543,7 +543,7 @@ def test_beyond_the_limit_the_splits_share_the_mapped_file(root: Path) -> None:
 
 
 def resident(field: str) -> int:
-    """Memory of this process, in kB: RssFile of mapped files, RssAnon of its own."""
+    """Memory of this process, in kB: RssFile of mapped files, RssAnon of other memory."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
@@ -585,13 +585,13 @@ def test_warnings_of_the_files_come_at_every_start(root: Path, cache: Path) -> N
 
 @pytest.mark.parametrize("name", ["digests", "checksums"])
 @pytest.mark.parametrize("content", [b"", b"\0" * 8, None])
-def test_damaged_columns_are_made_anew(
+def test_damaged_columns_are_written_again(
     root: Path, cache: Path, name: str, content: bytes | None
 ) -> None:
     first, _ = opened(root)
     path = made(cache)[0] / name
     path.write_bytes(path.read_bytes()[:-1] + b"\xff" if content is None else content)
-    again, told = opened(root)
-    assert "is damaged" in told.warnings[0]
+    again, listener = opened(root)
+    assert "is damaged" in listener.warnings[0]
     assert again.fingerprint == first.fingerprint
     assert (again.source.first_same == np.arange(37)).all()

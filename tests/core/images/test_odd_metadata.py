@@ -1,4 +1,4 @@
-"""Images with sound pixels and odd metadata: each is decoded, and turned as a valid tag says."""
+"""Images with intact pixels and odd metadata are decoded, and rotated by valid tags."""
 
 import io
 from collections.abc import Callable

@@ -42,7 +42,7 @@ stale = sys.modules["torchvision.extension"]
 """
 
 
-def test_data_sets_are_read_beside_a_torch_whose_operators_do_not_fit() -> None:
+def test_data_sets_are_read_with_a_torch_whose_operators_do_not_fit() -> None:
     done = python(
         BROKEN
         + "from erde_cli.core.platform.torchvision_import import torchvision_datasets\n"
@@ -61,7 +61,7 @@ def test_the_module_is_imported_once() -> None:
 
 
 @pytest.mark.parametrize("first", ["not found", "operator torchvision::nms does not exist"])
-def test_a_torchvision_that_cannot_be_mended_is_told_with_what_to_type(
+def test_a_torchvision_that_cannot_be_mended_is_an_error_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     def fail(name: str) -> types.ModuleType:

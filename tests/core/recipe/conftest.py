@@ -28,7 +28,7 @@ _DOCUMENT: Document = {
 
 @pytest.fixture
 def document() -> Document:
-    """A small valid recipe, as a mapping of its own for each test."""
+    """A small valid recipe as a new mapping for each test."""
     return copy.deepcopy(_DOCUMENT)
 
 

@@ -22,7 +22,7 @@ def validator() -> Draft202012Validator:
     return Draft202012Validator(json_schema())
 
 
-def test_the_file_beside_the_recipes_is_current() -> None:
+def test_the_schema_next_to_the_recipes_is_current() -> None:
     path = shipped_recipes()[0].path.parent / "recipe.schema.json"
     assert json.loads(path.read_text("utf-8")) == json_schema(), "write it again with: make docs"
 

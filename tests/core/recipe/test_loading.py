@@ -82,7 +82,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_path_there_is(
     assert problem.nearest == nearest
 
 
-def test_an_unknown_key_beside_no_target_is_told_as_well(changed: Changed) -> None:
+def test_an_unknown_key_without_a_target_is_reported_too(changed: Changed) -> None:
     with pytest.raises(RecipeError) as caught:
         changed({"calibration": {"max_dorp": 1}})
     assert any("max_drop" in problem.nearest for problem in caught.value.problems)
@@ -101,7 +101,7 @@ def test_a_key_that_is_no_text_is_taken_as_text(write: Write, document: Document
         load_recipe(write({**document, key: 1}))
 
 
-def test_every_mistake_is_told_at_once(
+def test_all_mistakes_are_reported_at_once(
     problems: Problems, write: Write, document: Document
 ) -> None:
     document["teacher"]["dept"] = 20
@@ -275,7 +275,7 @@ def test_a_target_of_the_command_line_takes_the_place_of_another(
     assert load_recipe(write(document), [override]).calibration.target == target
 
 
-def test_a_root_in_the_file_is_beside_the_file(
+def test_a_root_in_the_file_is_relative_to_it(
     write: Write, document: Document, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(document)

@@ -25,7 +25,7 @@ reproducible = settings(
 
 
 def outcome(reference: str, overrides: list[str]) -> Recipe | InputError:
-    """A recipe or a refusal that can be told in full; anything else is raised."""
+    """A recipe or a complete error message; any other exception is raised."""
     try:
         return load_recipe(reference, overrides)
     except InputError as error:

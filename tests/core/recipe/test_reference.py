@@ -1,4 +1,4 @@
-"""The page about recipes says what the schema says."""
+"""`docs/recipes.md` matches the schema."""
 
 from pathlib import Path
 

@@ -381,7 +381,7 @@ def test_student_exits_learn_from_the_teacher_exit_of_the_same_number(changed: C
         ({"data.dataset": "digits", "data.root": None}, False),
     ],
 )
-def test_images_are_mirrored_unless_they_are_digits_or_told_not_to(
+def test_images_are_mirrored_unless_they_are_digits_or_flip_is_false(
     changed: Changed, changes: dict[str, Any], flips: bool
 ) -> None:
     assert changed(changes).data.flips is flips

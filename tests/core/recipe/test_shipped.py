@@ -72,7 +72,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str) -> No
 
 
 @pytest.fixture
-def beside_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folders_with_recipe_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A working folder in which a folder has the name of a shipped recipe."""
     (tmp_path / "digits").mkdir()
     (tmp_path / "mine").mkdir()
@@ -80,7 +80,7 @@ def beside_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     return tmp_path
 
 
-@pytest.mark.usefixtures("beside_folders")
+@pytest.mark.usefixtures("folders_with_recipe_names")
 def test_a_folder_is_not_taken_for_a_recipe() -> None:
     assert load_recipe("digits").name == "digits"
     with pytest.raises(InputError) as caught:

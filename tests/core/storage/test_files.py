@@ -39,8 +39,8 @@ def test_a_writer_that_raises_midway_leaves_the_old_file_and_nothing_else(
     path = tmp_path / "result.json"
     path.write_text("old")
 
-    def write_half(beside: Path) -> None:
-        beside.write_text("ha")
+    def write_half(temporary: Path) -> None:
+        temporary.write_text("ha")
         raise error
 
     with pytest.raises(error):
@@ -53,8 +53,8 @@ def test_a_full_disk_is_an_error_of_the_machine_and_leaves_the_old_file(tmp_path
     path = tmp_path / "result.json"
     path.write_text("old")
 
-    def fill_the_disk(beside: Path) -> None:
-        beside.write_text("ha")
+    def fill_the_disk(temporary: Path) -> None:
+        temporary.write_text("ha")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ErdeError, match="No space left") as caught:
@@ -68,10 +68,10 @@ def test_the_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "result.bin"
     there = []
 
-    def write(beside: Path) -> None:
-        beside.write_bytes(b"12")
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(b"12")
         there.append(path.exists())
-        assert beside.parent == path.parent
+        assert temporary.parent == path.parent
 
     write_file(path, write)
     assert there == [False]
@@ -79,11 +79,11 @@ def test_the_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["result.bin"]
 
 
-def test_the_file_beside_has_the_same_ending_so_that_writers_know_the_format(
+def test_the_temporary_file_has_the_same_ending_so_that_writers_know_the_format(
     tmp_path: Path,
 ) -> None:
     endings = []
-    write_file(tmp_path / "picture.png", lambda beside: endings.append(beside.suffix))
+    write_file(tmp_path / "picture.png", lambda temporary: endings.append(temporary.suffix))
     assert endings == [".png"]
 
 
@@ -104,8 +104,8 @@ def test_a_folder_that_is_half_filled_never_takes_the_place_of_the_old(
     (path / "old").write_text("old")
 
     def fill_half() -> None:
-        with replaced_folder(path) as beside:
-            (beside / "new").write_text("new")
+        with replaced_folder(path) as temporary:
+            (temporary / "new").write_text("new")
             raise error
 
     with pytest.raises(error):
@@ -116,8 +116,8 @@ def test_a_folder_that_is_half_filled_never_takes_the_place_of_the_old(
 
 def test_a_half_filled_folder_does_not_appear_where_none_was(tmp_path: Path) -> None:
     def fill_half() -> None:
-        with replaced_folder(tmp_path / "bundle") as beside:
-            (beside / "new").write_text("new")
+        with replaced_folder(tmp_path / "bundle") as temporary:
+            (temporary / "new").write_text("new")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -133,8 +133,8 @@ def test_a_filled_folder_takes_the_place_of_the_old_with_nothing_of_it(
     for name in old or []:
         make_folder(path)
         (path / name).write_text("old")
-    with replaced_folder(path) as beside:
-        (beside / "new").write_text("new")
+    with replaced_folder(path) as temporary:
+        (temporary / "new").write_text("new")
     assert names(path) == ["new"]
     assert (path / "new").read_text() == "new"
     assert names(path.parent) == ["bundle"]
@@ -145,8 +145,8 @@ def test_a_folder_does_not_take_the_place_of_a_file(tmp_path: Path) -> None:
     path.write_text("a file")
 
     def fill() -> None:
-        with replaced_folder(path) as beside:
-            (beside / "new").write_text("new")
+        with replaced_folder(path) as temporary:
+            (temporary / "new").write_text("new")
 
     with pytest.raises(ErdeError):
         fill()

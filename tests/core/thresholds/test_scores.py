@@ -1,4 +1,4 @@
-"""Scores: what each says of logits that are sure, torn or in between."""
+"""Scores of logits that are certain, uncertain or in between."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_entropy_alone_is_shipped() -> None:
 
 @pytest.mark.parametrize("classes", [2, 3, 100])
 @pytest.mark.parametrize("score", EVERY, ids=name_of)
-def test_smaller_is_surer_from_0_to_the_largest(score: Score, classes: int) -> None:
+def test_a_smaller_score_is_more_certain_from_0_to_the_largest(score: Score, classes: int) -> None:
     logits = random_logits(50, 3, classes).to(torch.bfloat16)
     values = score.value(logits)
     assert (values.dtype, values.shape) == (torch.float32, (50, 3))
