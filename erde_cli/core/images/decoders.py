@@ -122,8 +122,9 @@ def _decoded(
     with _processes(count if count > 1 else 0) as processes:
         if processes:
             yield from _decoded_by(processes, chunks, pixel_format)
-        for key, paths in chunks if not processes else ():
-            yield key, decode_files(paths, *pixel_format)
+        else:
+            for key, paths in chunks:
+                yield key, decode_files(paths, *pixel_format)
 
 
 def _decoded_by(

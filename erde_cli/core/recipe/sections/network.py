@@ -110,11 +110,10 @@ class Network(Section):
     def _exit_rules(self) -> Rules:
         last = self.blocks - 1
         weights = self.exit_weights
-        counted = isinstance(self.exits, int)
         cuts: list[int] = [] if isinstance(self.exits, int) else self.exits
         return broken(
             (
-                counted and not 1 <= self.exit_count <= self.blocks,
+                not cuts and not 1 <= self.exit_count <= self.blocks,
                 "exits",
                 f"must be 1 to {self.blocks}, the number of blocks at this depth",
             ),
