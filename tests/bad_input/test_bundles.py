@@ -247,7 +247,7 @@ CALIBRATION = [
     made("tests written by hand",
          put(TESTS, '{"format": 1, "tests": [], "images": {}, "seal": ""}'), TESTS,
          "digest", line=PROMISE),
-    made("tests.json is a pipe", lambda student: os.mkfifo(student / TESTS), TESTS, "no file",
+    made("tests.json is a pipe", lambda student: os.mkfifo(student / TESTS), TESTS, "not a file",
          line=PROMISE),
     made("tests.json cannot be opened", put(TESTS, "{}"), TESTS, "Permission denied",
          line=PROMISE, locked=TESTS),
