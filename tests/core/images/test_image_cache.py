@@ -398,7 +398,7 @@ def in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_processes_find_what_this_one_finds(
-    root: Path, in_processes: None, monkeypatch: pytest.MonkeyPatch
+    root: Path, in_processes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (root / "train/a/broken.png").write_bytes(b"no image")
     odd = root / "train" / "a" / os.fsdecode(b"odd \xff\n name.png")
