@@ -233,7 +233,7 @@ def test_processes_that_decode_go_by_the_same_rules(
         (Traits(deep=2, largest=65535), PixelRules(), None),
         (Traits(deep=2, largest=4095), PixelRules(bit_depth=16), None),
         (Traits(deep=2, largest=4095), PixelRules(bit_depth=12), None),
-        (Traits(deep=2, largest=4096), PixelRules(bit_depth=12), "clipped"),
+        (Traits(deep=2, largest=4096), PixelRules(bit_depth=12), "clips"),
         (Traits(frames=3), PixelRules(), "several images"),
         (Traits(frames=3), PixelRules(frames="first"), None),
     ],
