@@ -10,7 +10,8 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.measure import arguments, interleave, show, spread, tell
-from erde_cli.core.calibration.estimate import Observations, calibrate
+from erde_cli.core.calibration.estimate import calibrate
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs
 

@@ -18,11 +18,12 @@ import numpy as np
 
 from benchmarks.measure import tell
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
-from erde_cli.core.calibration.estimate import Observations, calibrate
+from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.comparison.curves import cost_curve, with_ends
 from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import load_recipe

@@ -267,7 +267,7 @@ def test_a_promise_is_written_with_its_terms(student: Path, json_of: JsonOf, cli
     lines = out.splitlines()
     what = next(place for place, line in enumerate(lines) if line.startswith("Promised: "))
     observed = f"{100 * certificate['observed']:.2f} %"
-    assert "at most 30 % of images are answered otherwise" in lines[what]
+    assert "at most 30 % of images get a label other" in lines[what]
     assert f"(observed: {observed})" in lines[what]
     assert lines[what + 1].startswith("With probability 0.9 or more over the draw of the 72 images")
     assert "docs/guarantee.md" in lines[what + 2]
@@ -310,12 +310,12 @@ def test_a_promise_that_cannot_be_made_says_what_it_would_take(
     assert found["thresholds"] == ["never", "never"]
     assert found["certificate"]["least_images"] == 230
     assert found["exit_rates"] == [0, 0, 1]
-    assert "At the very least 230 images" in found["certificate"]["statement"]
+    assert "at least 230 images" in found["certificate"]["statement"]
     _, out, _ = cli("calibrate", student, "--max-risk", 0.01)
     assert "Nothing is promised: every image goes to the last exit." in out
     assert "72 images do not show a risk of at most 1 % with confidence 0.9." in out
     wanted = found["certificate"]["images_wanted"]
-    takes = "at the very least 230 images" if wanted is None else f"about {wanted:,} images"
+    takes = "at least 230 images" if wanted is None else f"about {wanted:,} images"
     assert takes in out
 
 

@@ -131,15 +131,6 @@ def _verdicts(document: ThresholdsDocument) -> list[str]:
 
 def _promise(certificate: CertificateDocument, *, searched: bool) -> list[str]:
     """Three lines of the promise, or of what it would take; the whole is in the file."""
-    confidence, images = certificate.confidence, certificate.images
     if certificate.promised is not None:
-        return guarantee_in_short(
-            certificate.risk, certificate.promised, confidence, images,
-            certificate.observed, by_bounds=certificate.basis == "bounds",
-        )  # fmt: skip
-    if not searched:
-        return [UNCOVERED]
-    return no_guarantee_in_short(
-        certificate.epsilon, confidence, images, tested=certificate.tested,
-        least=certificate.least_images, wanted=certificate.images_wanted,
-    )  # fmt: skip
+        return guarantee_in_short(certificate)
+    return no_guarantee_in_short(certificate) if searched else [UNCOVERED]

@@ -1,4 +1,4 @@
-"""Scores and labels in, thresholds out: grid, search, guarantee, temperature, drift.
+"""Choose thresholds from scores and labels: grid, search, guarantee, temperature, drift.
 
 May import `inference` and what lies below.
 Start reading in `estimate.py`.

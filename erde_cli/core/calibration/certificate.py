@@ -1,4 +1,4 @@
-"""The part of `erde calibrate` that promises: `--max-risk`."""
+"""Thresholds with a guarantee (`erde calibrate --max-risk`), and the record of their test."""
 
 from __future__ import annotations
 
@@ -28,53 +28,54 @@ from erde_cli.core.thresholds.target import Risk
 from erde_cli.core.thresholds.targets import MaxRisk
 
 
-def certified(seen: CalibrationObservations, target: MaxRisk) -> CalibrationResult:
-    """The thresholds that a promise covers, or, where nothing can be promised, none early.
+def certified_result(calibration: CalibrationObservations, target: MaxRisk) -> CalibrationResult:
+    """Thresholds that a guarantee covers; never early if nothing can be guaranteed.
 
-    Candidates come from half A; half B tests them, and gives all figures.
+    The tuning half builds the candidates. The test half tests them and gives all figures.
     """
-    half_a, half_b = seen.observations.only(seen.half_a), seen.observations.only(seen.half_b)
-    chain = build_chain(half_a.scores, losses(half_a, target.risk), half_a.cumulative_macs)
-    exits = [half_b.exits(thresholds) for thresholds in chain]
-    found = _tested(half_b, exits, target)
+    observations = calibration.observations
+    tuning, test = observations.only(calibration.half_a), observations.only(calibration.half_b)
+    chain = build_chain(tuning.scores, losses(tuning, target.risk), tuning.cumulative_macs)
+    exits = [test.exits(thresholds) for thresholds in chain]
+    tested = _test(test, exits, target)
     points = [
         point_document(
-            thresholds, half_b.figures(taken), half_b,
-            certified=index <= found.index, bounds=_bounds(found, index),
+            thresholds, test.figures(taken), test,
+            certified=index <= tested.index, bounds=_bounds(tested, index),
         )
         for index, (thresholds, taken) in enumerate(zip(chain, exits, strict=True))
     ]  # fmt: skip
-    promised, point = found.index > 0, points[found.index]
+    promised, point = tested.index > 0, points[tested.index]
     return CalibrationResult(
         point.model_copy(update={"certified": promised}),
         TargetDocument.of(target),
-        len(seen.observations),
+        len(observations),
         promised,
         promised,
         point.figures,
-        half_b.exit_accuracy,
-        half_b.exit_balanced_accuracy,
-        _certificate(found, target),
+        test.exit_accuracy,
+        test.exit_balanced_accuracy,
+        _certificate(tested, target),
         points,
     )
 
 
-def _tested(half_b: Observations, exits: Sequence[IntArray], target: MaxRisk) -> Certified:
-    """Test the candidates of a chain, of which `exits` says where each image leaves."""
+def _test(test: Observations, exits: Sequence[IntArray], target: MaxRisk) -> Certified:
+    """Test the candidates of a chain; `exits`: exit of each image for each candidate."""
     risks: tuple[Risk, ...] = ("disagreement", "accuracy-gap")
-    every = np.arange(len(half_b))
-    stored = {
-        name: np.stack([losses(half_b, name)[every, taken] for taken in exits])
-        for name in (risks if half_b.labelled else risks[:1])
+    images = np.arange(len(test))
+    candidate_losses = {
+        risk: np.stack([losses(test, risk)[images, taken] for taken in exits])
+        for risk in (risks if test.labelled else risks[:1])
     }
-    return certify(stored, target.risk, target.value, target.confidence)
+    return certify(candidate_losses, target.risk, target.value, target.confidence)
 
 
 def losses(observations: Observations, risk: Risk) -> FloatArray:
-    """What leaving at each exit adds to a risk, float64 [images, exits]; 0 at the last.
+    """Loss of leaving at each exit, float64 [images, exits]; 0 at the last exit.
 
-    disagreement: 1 where the exit answers otherwise than the last one. accuracy-gap: 1 where it is
-    wrong and the last one right, -1 where it is right and the last one wrong.
+    disagreement: 1 if the exit and the last exit differ in their label. accuracy-gap: 1 if the exit
+    is wrong and the last exit right, -1 if the exit is right and the last exit wrong.
     """
     if risk == "accuracy-gap":
         correct = observations.correct.astype(np.float64)
@@ -83,75 +84,69 @@ def losses(observations: Observations, risk: Risk) -> FloatArray:
     return (~agrees).astype(np.float64)
 
 
-def _certificate(found: Certified, target: MaxRisk) -> CertificateDocument:
-    observed, promised = found.observed[found.index], found.index > 0
-    if promised:
-        text = guarantee_text(target.risk, target.value, target.confidence, found.images, observed)
-    else:
-        text = no_guarantee_text(
-            target.value,
-            target.confidence,
-            found.images,
-            tested=len(found.p_values),
-            too_many=len(found.observed) > 1 and found.observed[1] >= target.value,
-            least=found.least_images,
-            wanted=found.images_wanted,
-        )
-    return CertificateDocument(
+def _certificate(tested: Certified, target: MaxRisk) -> CertificateDocument:
+    promised = tested.index > 0
+    certificate = CertificateDocument(
         risk=target.risk,
         epsilon=target.value,
         confidence=target.confidence,
-        images=found.images,
-        tested=len(found.p_values),
-        rejected=found.index,
-        least_images=found.least_images,
-        images_wanted=found.images_wanted,
+        images=tested.images,
+        tested=len(tested.p_values),
+        rejected=tested.index,
+        least_images=tested.least_images,
+        images_wanted=tested.images_wanted,
         earlier=[],
         basis="test" if promised else None,
         promised=target.value if promised else None,
-        observed=observed,
-        statement=text,
+        observed=tested.observed[tested.index],
+        statement="",
     )
+    if promised:
+        text = guarantee_text(certificate)
+    else:
+        too_many = len(tested.observed) > 1 and tested.observed[1] >= target.value
+        text = no_guarantee_text(certificate, too_many=too_many)
+    return certificate.model_copy(update={"statement": text})
 
 
-def _bounds(found: Certified, index: int) -> BoundsDocument:
-    gaps = found.bounds.get("accuracy-gap")
+def _bounds(tested: Certified, index: int) -> BoundsDocument:
+    gaps = tested.bounds.get("accuracy-gap")
     return BoundsDocument(
-        disagreement=found.bounds["disagreement"][index],
+        disagreement=tested.bounds["disagreement"][index],
         accuracy_gap=None if gaps is None else gaps[index],
     )
 
 
-def recorded(
+def record_test(
     document: ThresholdsDocument, bundle: Path, half_b: ShortDigests | None, observer: Observer
 ) -> ThresholdsDocument:
-    """Record a test before its result is kept, and warn of choosing among several.
+    """Record a test before its result is saved, and warn if its images were tested before.
 
     Args:
-        document: the calibration.
-        bundle: whose record it is.
-        half_b: short digests of the files that tested, uint64 [images]; None: they are no files.
-        observer: is warned.
+        document: the calibration; without a certificate it is returned unchanged.
+        bundle: folder of the bundle that keeps the record.
+        half_b: short digests of the files in the test half, uint64 [images]; None: not files.
+        observer: receives the warning.
 
     Returns:
-        The calibration with all that half B of the same images was tested for before.
+        The calibration; its certificate lists the earlier tests of the same images.
 
     Raises:
-        BundleError: the record cannot be read, and this is a test.
+        BundleError: the calibration is a test, and the record cannot be read.
     """
-    this, certificate = test_of(document), document.certificate
-    if this is None or certificate is None:
+    test, certificate = test_of(document), document.certificate
+    if test is None or certificate is None:
         keep_tests(bundle)
         return document
-    earlier = earlier_tests(bundle, this, half_b)
-    add_test(bundle, this, half_b)
+    earlier = earlier_tests(bundle, test, half_b)
+    add_test(bundle, test, half_b)
     if not earlier:
         return document
     levels = list(dict.fromkeys(f"{one.risk} {100 * one.epsilon:g} %" for one in earlier))
     observer.warning(
-        f"Half B of these images was tested for {', '.join(levels)} before. A promise made now "
-        "holds only if this test was not chosen by the results of those; to choose a level "
-        f"afterwards type: erde calibrate {bundle} --pick max-risk=EPS"
+        f"The test half of these images was tested for {', '.join(levels)} before. A promise made "
+        "now holds only if this test was not chosen by the results of the earlier ones. To choose "
+        f"a level afterwards, type: erde calibrate {bundle} --pick max-risk=EPS"
     )
     certificate = certificate.model_copy(update={"earlier": earlier})
     return sealed(document.model_copy(update={"certificate": certificate}))

@@ -1,7 +1,7 @@
-"""The one chain of threshold vectors that a promise is looked for along: pure arrays.
+"""The chain of threshold vectors that a guarantee tests in order: pure arrays.
 
-It starts at "never early" and rises exit by exit. It is built on half A, and knows nothing of the
-level or the confidence of a promise, so that one chain serves them all.
+It starts at "never early" and rises exit by exit. The tuning half builds it. It does not depend on
+the level or the confidence of the guarantee, so one chain serves them all.
 """
 
 from __future__ import annotations
@@ -13,35 +13,34 @@ from functools import partial
 import numpy as np
 
 from erde_cli.core.arrays import FloatArray
-from erde_cli.core.calibration.grid import candidates
+from erde_cli.core.calibration.grid import Choice, candidates, evenly_spaced, first_candidates
 
 LONGEST = 50  # threshold vectors
-_STRIDES = (1, 2, 4, 8, 16, 32)  # candidates ahead that a step may take at one exit
-_LARGEST_STEP = 0.03  # of all that can be saved; larger ones only where no smaller one saves
-
-Choice = tuple[int, ...]
-Thresholds = tuple[float, ...]
+_STRIDES = (1, 2, 4, 8, 16, 32)  # candidates that a step can skip ahead at one exit
+_LARGEST_STEP = 0.03  # share of the largest saving; larger steps only if no smaller one saves
 
 
 @dataclass(frozen=True)
 class _Step:
-    """A vector on the path, and the sums over the images of its losses and costs."""
+    """A vector on the path, and its loss and cost as sums over the images."""
 
     choice: Choice
     loss: float
     cost: float
 
 
-def build_chain(scores: FloatArray, losses: FloatArray, costs: FloatArray) -> list[Thresholds]:
-    """At most 50 vectors of thresholds, none lower at any exit than the one before.
+def build_chain(
+    scores: FloatArray, losses: FloatArray, costs: FloatArray
+) -> list[tuple[float, ...]]:
+    """At most 50 vectors of thresholds [exits - 1], no threshold lower than in the vector before.
 
-    From "never early", always the step at one exit that adds the least risk for what it saves;
+    Each step raises the threshold of the exit that adds the least risk per cost saved. The path is
     then thinned to an even spacing in cost.
 
     Args:
         scores: float64 [images, exits]; the last column is not used.
-        losses: what leaving at each exit adds to the risk, float64 [images, exits]; 0 at the last.
-        costs: of leaving at each exit, [exits].
+        losses: loss of leaving at each exit, float64 [images, exits]; 0 at the last.
+        costs: of leaving at each exit, float64 [exits].
     """
     early = scores.shape[1] - 1
     levels = [candidates(scores[:, i]) for i in range(early)]
@@ -49,11 +48,9 @@ def build_chain(scores: FloatArray, losses: FloatArray, costs: FloatArray) -> li
     if not path:
         return [(0.0,) * early]
     saved = path[0].cost - np.array([step.cost for step in path])
-    even = np.linspace(0, saved[-1], LONGEST)
-    kept = np.unique(np.abs(saved[:, None] - even).argmin(axis=0))
     return [
         tuple(float(level[g]) for level, g in zip(levels, path[at].choice, strict=True))
-        for at in kept
+        for at in evenly_spaced(saved, LONGEST)
     ]
 
 
@@ -67,16 +64,13 @@ class _Path:
         losses: FloatArray,
         costs: FloatArray,
     ) -> None:
-        self._first = [
-            np.searchsorted(level, scores[:, i], side="right").astype(np.uint8)
-            for i, level in enumerate(levels)
-        ]
+        self._first = first_candidates(scores, levels)
         self._sizes = [len(level) for level in levels]
         self._losses = np.ascontiguousarray(losses.T, dtype=np.float64)
         self._costs = costs.astype(np.float64)
 
     def steps(self) -> list[_Step]:
-        """Every vector on the way, "never early" first."""
+        """All vectors of the path, "never early" first."""
         here = self._step((0,) * len(self._sizes))
         always = self._step(tuple(size - 1 for size in self._sizes))
         largest = _LARGEST_STEP * (here.cost - always.cost)
@@ -92,14 +86,14 @@ class _Path:
             path.append(here)
 
     def _ahead(self, choice: Choice) -> list[Choice]:
-        """Vectors that are higher at one exit, up to "always" there."""
-        found: set[Choice] = set()
+        """Vectors that are higher at one exit, up to "always"."""
+        higher: set[Choice] = set()
         for exit_, size in enumerate(self._sizes):
             for stride in (*_STRIDES, size):
                 level = min(choice[exit_] + stride, size - 1)
-                found.add((*choice[:exit_], level, *choice[exit_ + 1 :]))
-        found.discard(choice)
-        return sorted(found)
+                higher.add((*choice[:exit_], level, *choice[exit_ + 1 :]))
+        higher.discard(choice)
+        return sorted(higher)
 
     def _step(self, choice: Choice) -> _Step:
         exits = np.full(self._losses.shape[1], len(choice), dtype=np.uint8)
@@ -111,6 +105,6 @@ class _Path:
 
 
 def _preference(here: _Step, step: _Step) -> tuple[float, float, Choice]:
-    """The least risk added for what is saved; among equals the shortest step."""
+    """Risk added per cost saved, then the shorter step: smaller is better."""
     saved = here.cost - step.cost
     return (step.loss - here.loss) / saved, saved, step.choice

@@ -1,7 +1,7 @@
-"""Whether images leave elsewhere than they did on the calibration images: pure counts.
+"""Compare exit rates with those of the calibration images, from counts alone.
 
-A warning needs two things: a difference that chance does not explain, and one large enough to
-matter. With many images alone the first would warn of nothing, with few the second.
+A warning needs a difference that is significant and large enough to matter. Significance alone
+would warn of tiny shifts of many images; size alone, of noise in few.
 """
 
 from __future__ import annotations
@@ -10,21 +10,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import chi2_contingency
 
-_LEVEL = 0.01  # p-value below which chance is no explanation
+from erde_cli.core.arrays import FloatArray
+
+_LEVEL = 0.01  # p-value below which a shift is significant
 _LEAST_SHIFT = 0.02  # total variation above which the shift matters
-_LEAST_EXPECTED = 5  # images per cell from which the chi-squared distribution can be trusted
+_LEAST_EXPECTED = 5  # images per cell that the chi-squared distribution needs
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Drift:
-    """Exit rates then and now, [exits] each, and how they differ.
+    """Exit rates on the calibration images and live, [exits] each, and how they differ.
 
-    p_value: of the two-sample chi-squared test. total_variation: half the sum of the differences
-    of the rates, 0 to 1. exit: the one whose rate moved the most, the deeper of equals; 0-based.
+    p_value: of the two-sample chi-squared test. total_variation: half the sum of the absolute
+    differences of the rates, 0 to 1. exit: the exit whose rate changed most, the deeper of equals,
+    0-based.
     """
 
     p_value: float
@@ -35,35 +37,35 @@ class Drift:
     live_rates: tuple[float, ...]
 
     def in_words(self) -> str:
-        """One sentence that names the shift, with both shares."""
+        """One sentence about the exit that changed most, with both rates."""
         exits = len(self.live_rates)
         last = self.exit == exits - 1
         what = "reach the last exit" if last else f"leave at exit {self.exit + 1} of {exits}"
         now, then = 100 * self.live_rates[self.exit], 100 * self.expected_rates[self.exit]
-        return f"{now:.1f} % of the images {what}, {then:.1f} % did on the calibration images."
+        return f"{now:.1f} % of the images {what}; {then:.1f} % of the calibration images did."
 
 
 def drift(expected_counts: Sequence[int], live_counts: Sequence[int]) -> Drift:
-    """Compare how many images left at each exit, [exits], on the calibration images and live.
+    """Compare the counts of images at each exit, [exits]: calibration images and live ones.
 
-    Exits at which fewer than 5 images are to be expected in either sample are pooled with the next
-    ones, and with the ones before at the end. Where fewer than two cells remain, p = 1.
+    Exits are pooled with the next ones until each cell expects 5 images in either sample; the last
+    ones are pooled with the cell before. If fewer than two cells remain, p = 1.
 
     Raises:
-        ValueError: the numbers of exits differ, or a sample has no images.
+        ValueError: the numbers of exits differ, or a sample is empty.
     """
     table = np.array([expected_counts, live_counts], dtype=np.float64)
     totals = table.sum(axis=1, keepdims=True)
     if not totals.all():
         raise ValueError("both samples must have images")
     rates = table / totals
-    moved = rates[1] - rates[0]
+    changes = np.abs(rates[1] - rates[0])
     pooled = _pooled(table)
     p_value = 1.0
     if pooled.shape[1] >= 2:
         p_value = float(chi2_contingency(pooled, correction=False).pvalue)
-    variation = float(np.abs(moved).sum() / 2)
-    most = np.flatnonzero(np.abs(moved) >= np.abs(moved).max() - _ROUNDING)[-1]
+    variation = float(changes.sum() / 2)
+    most = np.flatnonzero(changes >= changes.max() - _ROUNDING)[-1]
     return Drift(
         p_value,
         variation,
@@ -74,11 +76,11 @@ def drift(expected_counts: Sequence[int], live_counts: Sequence[int]) -> Drift:
     )
 
 
-def _pooled(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Columns of counts [2, exits] joined with their neighbours until each expects 5 or more."""
-    # Only the column totals decide, and the test is conditional on them: it stays valid.
+def _pooled(table: FloatArray) -> FloatArray:
+    """Counts [2, exits] with neighbouring columns added until each column expects 5 or more."""
+    # The test stays valid: it is conditional on the column totals, which alone decide here.
     share_of_smaller = table.sum(axis=1).min() / table.sum()
-    cells: list[NDArray[np.float64]] = []
+    cells: list[FloatArray] = []
     waiting = np.zeros(2)
     for column in table.T:
         waiting = waiting + column

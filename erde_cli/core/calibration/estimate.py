@@ -1,8 +1,8 @@
-"""Thresholds from scores: pure arrays, no model, no files.
+"""Choose thresholds from scores, and estimate what they give: pure arrays.
 
-The choice is made on the same images that score it, so its own accuracy flatters it. `held_out`
-does not: the same target chosen on four fifths and scored on the fifth, five times over. `met`
-refers to it. All of these are estimates; a promise is made by `certify` (`guarantee.py`) alone.
+Figures on the images that chose the thresholds are optimistic. `held_out` is not: for each fifth of
+the images the target is searched on the other four fifths. `met` refers to it. All figures are
+estimates; only `certify` (`guarantee.py`) guarantees anything.
 """
 
 from __future__ import annotations
@@ -15,23 +15,21 @@ import numpy as np
 
 from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.document import TargetDocument
+from erde_cli.core.calibration.grid import Choice, evenly_spaced
+from erde_cli.core.calibration.halves import FOLDS, fold_numbers
 from erde_cli.core.calibration.result import CalibrationResult, figures_document, point_document
-from erde_cli.core.calibration.search import Choice, Goal, Search
+from erde_cli.core.calibration.search import Goal, Search
 from erde_cli.core.inference.observations import Figures, Observations
-from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.target import ROUNDING, Target
 
-__all__ = ["Calibrated", "Figures", "FrontierPoint", "Observations", "calibrate", "choose"]
-
-_FOLDS = 5
 _POINTS = 64  # of the frontier, at most
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class FrontierPoint:
-    """Thresholds that no others beat in both figures, on the images that chose them.
+    """Thresholds on the frontier of accuracy and cost, of the images that chose them.
 
-    held_out: thresholds for the same budget, chosen on four fifths and scored on the fifth.
+    held_out: figures of thresholds with the same budget, cross-validated.
     """
 
     thresholds: tuple[float, ...]
@@ -41,10 +39,10 @@ class FrontierPoint:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Thresholds of the early exits, and what they give.
+    """Thresholds of the early exits, their figures, and the frontier.
 
-    met_where_chosen: whether the target is met on the very images that chose the thresholds.
-    met: whether `held_out` meets it. frontier: cheapest first, ends included.
+    met_where_chosen: whether `chosen`, the figures on the images that chose the thresholds, meet
+    the target. met: whether `held_out` does. frontier: cheapest first, ends included.
     """
 
     thresholds: tuple[float, ...]
@@ -58,8 +56,17 @@ class Calibrated:
 
 
 def calibrate(observations: Observations, target: Target) -> Calibrated:
-    """Choose thresholds for a target, and score the choice where it was not made."""
-    _check_metric(observations, target)
+    """Search the thresholds for a target, and cross-validate the search.
+
+    The result is the cheapest that is accurate enough, or the most accurate within a budget. If
+    even leaving at the first exit exceeds the budget, all images leave there.
+
+    Raises:
+        ValueError: the metric is balanced accuracy and the observations have no classes, or the
+            other way round.
+    """
+    if (target.metric == "balanced_accuracy") != (observations.classes is not None):
+        raise ValueError("balanced accuracy, and nothing else, needs the class of every image")
     costs = costs_of(observations, target)
     search = Search(observations, costs)
     folds = _folds(observations, costs)
@@ -81,37 +88,18 @@ def calibrate(observations: Observations, target: Target) -> Calibrated:
     )
 
 
-def choose(observations: Observations, target: Target) -> tuple[tuple[float, ...], bool]:
-    """Thresholds [exits - 1], and whether they meet the target on these images.
-
-    Either the cheapest that is accurate enough, or the most accurate within a budget; where even
-    leaving at once costs more, leaving at once.
-    Accurate by the target's metric: with balanced accuracy every class counts the same.
-    """
-    _check_metric(observations, target)
-    costs = costs_of(observations, target)
-    thresholds = _thresholds(Search(observations, costs), observations, target, costs)
-    figures = observations.figures(observations.exits(thresholds))
-    return thresholds, target.met(figures, float(observations.cumulative_macs[-1]))
-
-
 def costs_of(observations: Observations, target: Target) -> FloatArray:
-    """What leaving at each exit costs, [exits], in the unit that the target limits."""
+    """Cost of leaving at each exit, float64 [exits], in the unit that the target limits."""
     latencies = observations.latencies
-    found = target.cost(
+    costs = target.cost(
         observations.cumulative_macs.tolist(), None if latencies is None else latencies.tolist()
     )
-    return np.array(found, dtype=np.float64)
-
-
-def _check_metric(observations: Observations, target: Target) -> None:
-    if (target.metric == "balanced_accuracy") != (observations.classes is not None):
-        raise ValueError("balanced accuracy, and nothing else, needs the class of every image")
+    return np.array(costs, dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class _Fold:
-    """One fifth of the images (numbers), and a search on the others."""
+    """One fold: numbers of the images it scores, and a search on the others."""
 
     scored: IntArray
     rest: Observations
@@ -119,17 +107,17 @@ class _Fold:
 
     @cached_property
     def frontier(self) -> list[tuple[Choice, FloatArray]]:
-        """What no other choice beats on the others, cheapest first."""
+        """Frontier of the other images, cheapest first."""
         return self.search.frontier()
 
 
 def _folds(observations: Observations, costs: FloatArray) -> list[_Fold]:
     count = len(observations)
-    number = np.random.default_rng(0).permutation(count) % _FOLDS
+    numbers = fold_numbers(count)
     folds = []
-    for one in range(min(_FOLDS, count)):
-        inside = number == one
-        # With a single image nothing is left to choose on.
+    for number in range(min(FOLDS, count)):
+        inside = numbers == number
+        # A single image is searched on itself.
         rest = observations.only(~inside if count > 1 else inside)
         folds.append(_Fold(np.flatnonzero(inside), rest, Search(rest, costs)))
     return folds
@@ -146,7 +134,7 @@ def _thresholds(
 def _held_out(
     observations: Observations, folds: list[_Fold], choose_in: Callable[[_Fold], tuple[float, ...]]
 ) -> Figures:
-    """Figures of every image under thresholds that were chosen without its fold."""
+    """Figures of all images, each under thresholds chosen without its fold."""
     exits = np.empty(len(observations), dtype=np.int64)
     for fold in folds:
         exits[fold.scored] = observations.only(fold.scored).exits(choose_in(fold))
@@ -156,54 +144,56 @@ def _held_out(
 def _frontier(
     search: Search, observations: Observations, folds: list[_Fold]
 ) -> tuple[FrontierPoint, ...]:
-    """At most 64 points, evenly spaced in cost, each with what its budget gives held out."""
+    """At most 64 points, evenly spaced in cost, each with the held-out figures of its budget."""
     points = search.frontier()
     never = (0,) * len(search.grid.sizes)
-    if points[-1][0] != never:  # another choice is as accurate and cheaper; still an end
+    if points[-1][0] != never:  # an end, even if a cheaper choice is as accurate
         points = [*points, (never, search.grid.evaluate(never))]
-    cost = np.array([value[1] for _, value in points])
-    even = np.linspace(cost[0], cost[-1], _POINTS)
-    kept = np.unique(np.abs(cost[:, None] - even).argmin(axis=0)) if len(cost) > _POINTS else None
-    found = []
-    for place in range(len(points)) if kept is None else kept:
-        choice, value = points[place]
+    if len(points) > _POINTS:
+        kept = evenly_spaced(np.array([value[1] for _, value in points]), _POINTS)
+        points = [points[place] for place in kept]
+    frontier = []
+    for choice, value in points:
         thresholds = search.grid.thresholds(choice)
         budget = float(value[1]) / len(observations)
         held_out = _held_out(observations, folds, partial(_within, budget=budget))
         figures = observations.figures(observations.exits(thresholds))
-        found.append(FrontierPoint(thresholds, figures, held_out))
-    return tuple(found)
+        frontier.append(FrontierPoint(thresholds, figures, held_out))
+    return tuple(frontier)
 
 
 def _within(fold: _Fold, budget: float) -> tuple[float, ...]:
     """The most accurate point of a fold's frontier within a mean cost."""
     points = fold.frontier
-    most = budget * len(fold.rest) * (1 + _ROUNDING)
+    most = budget * len(fold.rest) * (1 + ROUNDING)
     within = [choice for choice, value in points if value[1] <= most]
     return fold.search.grid.thresholds(within[-1] if within else points[0][0])
 
 
-def estimated(found: Calibrated, observations: Observations, half_b: IntArray) -> CalibrationResult:
-    """The choice of a search, as an estimate.
+def estimated_result(
+    calibrated: Calibrated, observations: Observations, half_b: IntArray
+) -> CalibrationResult:
+    """Result of a search, without a guarantee.
 
     Args:
-        found: what was searched on the observations.
-        observations: every image.
-        half_b: numbers of the images whose exits are counted for `evaluate`.
+        calibrated: the search.
+        observations: of all images that it searched on.
+        half_b: numbers of the images in the test half; `evaluate` compares their exits with later
+            images.
     """
     half = observations.only(half_b)
     return CalibrationResult(
-        point_document(found.thresholds, found.chosen, half),
-        TargetDocument.of(found.target),
-        found.images,
-        found.met,
-        found.met_where_chosen,
-        figures_document(found.held_out),
+        point_document(calibrated.thresholds, calibrated.chosen, half),
+        TargetDocument.of(calibrated.target),
+        calibrated.images,
+        calibrated.met,
+        calibrated.met_where_chosen,
+        figures_document(calibrated.held_out),
         observations.exit_accuracy,
         observations.exit_balanced_accuracy,
         None,
         [
             point_document(point.thresholds, point.figures, half, held_out=point.held_out)
-            for point in found.frontier
+            for point in calibrated.frontier
         ],
     )

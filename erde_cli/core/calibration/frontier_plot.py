@@ -1,4 +1,4 @@
-"""The picture of a calibration: what could be chosen, and what was."""
+"""The picture of a calibration: the frontier, and the thresholds in force."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Dot = tuple[float, float]  # expected MACs, accuracy or agreement (a fraction)
 
-# Each narrower than the one before, so that curves that coincide are all seen.
+# Each curve is narrower than the one before: all stay visible where they coincide.
 _STYLES: tuple[dict[str, Any], ...] = (
     {"color": STUDENT, "ls": "-", "lw": 4.5, "alpha": 0.55, "marker": "o", "ms": 5, "mew": 0},
     {"color": OTHER, "ls": "--", "lw": 1.8, "marker": ".", "ms": 5},
@@ -27,7 +27,7 @@ _STYLES: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of the frontier, cheapest first, and what they were measured on."""
+    """Points of the frontier, cheapest first; `label` names the images that measured them."""
 
     label: str
     dots: Sequence[Dot]
@@ -35,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class FrontierPicture:
-    """What a picture of the frontier shows; `certified` are the candidates a promise covers."""
+    """Content of the picture; `certified`: the candidates that the guarantee covers."""
 
     title: str
     measure: str
@@ -57,7 +57,7 @@ def _frontier(picture: FrontierPicture) -> Figure:
     axes = figure.add_subplot()
     drawn: list[Artist] = []
     for curve, style in zip(picture.curves, _STYLES, strict=False):
-        if curve.dots:  # what has no points is not in the legend either
+        if curve.dots:  # an empty curve would still be in the legend
             macs, shares = zip(*curve.dots, strict=True)
             drawn += axes.plot(
                 macs, [100 * share for share in shares], label=curve.label, clip_on=False, **style

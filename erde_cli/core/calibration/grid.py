@@ -1,8 +1,8 @@
-"""The grid on which thresholds are searched, and what its points give: pure arrays.
+"""The grid on which thresholds are searched: pure arrays.
 
-Up to 64 candidates per exit, midway between neighbouring scores. Sums over images, not means:
-right answers count as whole numbers (1 each, or by class), and so do MACs, so that equal choices
-compare as equal.
+Each exit has up to 64 candidates, midway between neighbouring scores. Figures are sums over the
+images, not means: right answers (1 each, or weighted by class) and MACs are whole numbers, so equal
+choices compare as equal.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.inference.observations import Observations
 
 LEVELS = 64  # candidate thresholds per exit; a finer grid fits the noise of the split
+
+Choice = tuple[int, ...]  # number of a candidate, for each early exit
 
 
 def candidates(scores: FloatArray) -> FloatArray:
@@ -29,50 +32,57 @@ def candidates(scores: FloatArray) -> FloatArray:
     return np.concatenate([[0.0], inner[inner > 0], [math.inf]])
 
 
-class Grid:
-    """Candidates of every early exit, and the images' places among them.
+def first_candidates(scores: FloatArray, levels: Sequence[FloatArray]) -> list[NDArray[np.uint8]]:
+    """For each early exit, the first candidate under which each image leaves, uint8 [images].
 
-    Image n leaves at exit i under candidate g exactly when g >= first[i][n]. Small integers: they
-    are compared and gathered thousands of times.
+    Small integers: the search compares and gathers them thousands of times.
     """
+    return [
+        np.searchsorted(level, scores[:, i], side="right").astype(np.uint8)
+        for i, level in enumerate(levels)
+    ]
+
+
+def evenly_spaced(costs: FloatArray, count: int) -> IntArray:
+    """Places of at most `count` of ascending costs, ends included, evenly spaced in cost."""
+    even = np.linspace(costs[0], costs[-1], count)
+    return np.unique(np.abs(costs[:, None] - even).argmin(axis=0))
+
+
+class Grid:
+    """Candidates of every early exit on some images; costs: of leaving at each exit, [exits]."""
 
     def __init__(self, observations: Observations, costs: FloatArray) -> None:
         early = observations.scores.shape[1] - 1
         self.levels = [candidates(observations.scores[:, i]) for i in range(early)]
         self.sizes = [len(level) for level in self.levels]
-        self._first = [
-            np.searchsorted(level, observations.scores[:, i], side="right").astype(np.uint8)
-            for i, level in enumerate(self.levels)
-        ]
+        self._first = first_candidates(observations.scores, self.levels)
         self._right = np.ascontiguousarray(observations.correct.T * observations.weights)
         self._costs = costs.astype(np.float64)
         self._width = np.int64(len(observations))
 
     def thresholds(self, choice: Sequence[int]) -> tuple[float, ...]:
-        """Thresholds of one candidate per exit."""
+        """Thresholds of a choice, [exits - 1]."""
         return tuple(float(level[g]) for level, g in zip(self.levels, choice, strict=True))
 
     def evaluate(self, choice: Sequence[int]) -> FloatArray:
-        """(right answers, cost), sums over the images, of one candidate per exit."""
+        """(right answers, cost) of a choice, sums over the images, float64 [2]."""
         right, cost = self._later(choice, 0)
         return np.array([right.sum(), cost.sum()])
 
     def table(self, choice: Sequence[int], i: int, j: int) -> FloatArray:
-        """(right, cost) for all candidates of exits i < j, the others held, [2, g_i, g_j].
+        """(right, cost) for all candidates of exits i < j, [2, candidates of i, candidates of j].
 
-        With i = j the table has one column. One pass over the images and cumulative sums, instead
-        of one pass for each pair of candidates.
+        With i = j the table has one column. Cumulative sums take one pass over the images, not one
+        for each pair of candidates.
         """
         fixed, here = self._gone_before(choice, i)
         size_i, size_j = self.sizes[i], self.sizes[j] if i != j else 1
         at_i, right_i = self._first[i][here], self._right[i][here]
         held = list(choice)
-        held[j] = -1  # as if none left at j
+        held[j] = -1  # nobody leaves at j
         right, cost = self._later(held, i + 1, here)
-        leaving = [
-            right_i - right,
-            self._costs[i] - cost,
-        ]  # what leaving at i changes
+        leaving = [right_i - right, self._costs[i] - cost]  # change if an image leaves at i
         table = np.empty((2, size_i, size_j))
         for row, stays in enumerate((right, cost)):
             change = np.bincount(at_i, leaving[row], minlength=size_i + 1)[:size_i].cumsum()
@@ -84,7 +94,7 @@ class Grid:
     def _gone_before(
         self, choice: Sequence[int], exit_: int
     ) -> tuple[tuple[float, float], IntArray]:
-        """(right, cost) of the images that leave before an exit, and those that reach it."""
+        """(right, cost) of images that leave before an exit, and numbers of those that reach it."""
         here = np.ones(self._right.shape[1], dtype=bool)
         right = cost = 0.0
         for i in range(exit_):
@@ -98,7 +108,7 @@ class Grid:
         self, choice: Sequence[int], i: int, j: int, here: IntArray,
         stays: tuple[FloatArray, FloatArray],
     ) -> FloatArray:  # fmt: skip
-        """What exit j changes for the images that pass i and reach it, [2, g_i, g_j]."""
+        """Change of (right, cost) by exit j for images that pass i, [2, candidates i, j]."""
         reaches = np.ones(len(here), dtype=bool)
         for between in range(i + 1, j):
             reaches &= self._first[between][here] > choice[between]
@@ -118,7 +128,7 @@ class Grid:
     def _later(
         self, choice: Sequence[int], start: int, rows: IntArray | slice = slice(None)
     ) -> tuple[FloatArray, FloatArray]:
-        """Right (0 or its weight) and cost of each image that reaches exit `start`, [rows] each."""
+        """Right (0 or the weight) and cost of images that reach exit `start`, [rows] each."""
         exits = np.full(self._right.shape[1], len(choice), dtype=np.uint8)
         for exit_ in reversed(range(start, len(choice))):
             if choice[exit_] >= 0:

@@ -1,9 +1,9 @@
-"""A promise that holds: tests along a chain of thresholds, on images that chose nothing.
+"""Guarantee a risk: test a chain of thresholds on images that chose nothing.
 
-H_j: the risk of candidate j in the population is above ε. It is rejected while p ≤ 1 - confidence,
-in the order of the chain and no further than the first that is not; the last rejected is deployed.
-Each H_j is tested only where all before it were rejected, so that the chance of any false rejection
-stays at 1 - confidence however long the chain is.
+Hypothesis H_j: the risk of candidate j in the population is above ε. The hypotheses are tested in
+the order of the chain, and rejected if p ≤ 1 - confidence, up to the first that is not rejected.
+The candidate of the last rejected one is deployed. H_j is tested only if all before it were
+rejected, so the probability of any false rejection is at most 1 - confidence for any chain length.
 
 Source: Angelopoulos, Bates, Candès, Jordan and Lei, "Learn then test: calibrating predictive
 algorithms to achieve risk control", 2021 (fixed-sequence testing); Waudby-Smith and Ramdas,
@@ -23,20 +23,21 @@ from erde_cli.core.arrays import FloatArray
 from erde_cli.core.thresholds.target import Risk
 
 _MOST_BET = 0.5
-_PRIOR = 0.25  # variance before any image was seen; the largest that a share can have
+_PRIOR = 0.25  # variance before the first image; the largest that a share can have
 _BISECTIONS = 40
 _SMALL = 1e-6
-_MOST_WANTED = 10**9  # images; more is "no number would do"
+_MOST_WANTED = 10**9  # images; more counts as "no number is enough"
 
 
 @dataclass(frozen=True)
 class Certified:
-    """What was rejected along the chain; candidate 0 is "never early", which has no risk.
+    """Tests of a chain; candidate 0 is "never early", which has no risk.
 
-    index: the candidate to deploy, the last rejected; 0 where none was. p_values: of candidates
-    1, 2, ... [candidates - 1]. observed: mean loss of every candidate. bounds: upper bounds of each
-    risk for every candidate, valid for all of them together. images_wanted: an estimate of how many
-    would do where none was rejected, None where no number would.
+    index: candidate to deploy, the last rejected; 0 if none was. p_values: of candidates 1, 2, ...
+    [candidates - 1]. observed: mean loss [candidates]. bounds: upper bounds of each risk
+    [candidates], valid for all candidates together. images: in the test half. least_images: number
+    below which nothing can be guaranteed; None: unknown. images_wanted: estimate of the number
+    needed if nothing was rejected; None if no number is enough.
     """
 
     index: int
@@ -51,14 +52,14 @@ class Certified:
 def certify(
     losses: Mapping[Risk, FloatArray], risk: Risk, epsilon: float, confidence: float
 ) -> Certified:
-    """Test the candidates of a chain on half B, for one risk and one ε named beforehand.
+    """Test the candidates of a chain for one risk and one ε named beforehand.
 
     Args:
-        losses: of each risk, float64 [candidates, images], images in their fixed random order;
-            0 or 1 for disagreement, -1, 0 or 1 for the accuracy gap.
-        risk: the one that is tested; bounds are given of all.
-        epsilon: most that the risk may be.
-        confidence: with which it is promised.
+        losses: of each risk on the test half, float64 [candidates, images], images in their fixed
+            random order; 0 or 1 for disagreement, -1, 0 or 1 for the accuracy gap.
+        risk: the risk to test; the result has bounds of all of them.
+        epsilon: largest risk allowed, a share of images.
+        confidence: probability that the guarantee holds.
     """
     tested = losses[risk]
     images = tested.shape[1]
@@ -80,42 +81,42 @@ def certify(
 
 
 def last_rejected(p_values: FloatArray, level: float) -> int:
-    """Number of hypotheses rejected in order before the first that is not.
+    """Number of hypotheses rejected in order before the first that is not rejected.
 
-    Also the candidate to deploy: hypothesis j, from 0, is that of candidate j + 1.
+    This is also the candidate to deploy: p_values[j] belongs to candidate j + 1.
     """
     kept = np.flatnonzero(~(p_values <= level))
     return int(kept[0]) if len(kept) else len(p_values)
 
 
 def p_value(risk: Risk, losses: FloatArray, epsilon: float) -> float:
-    """Of the hypothesis that the mean of the losses, [images], is above ε in the population."""
+    """p-value of "the mean loss in the population is above ε", from losses float64 [images]."""
     if risk == "accuracy-gap":
         return float(accuracy_gap_p_values(losses[None], epsilon)[0])
     return disagreement_p_value(int(losses.sum()), len(losses), epsilon)
 
 
 def disagreement_p_value(count: int, images: int, epsilon: float) -> float:
-    """Exact: P(Bin(images, ε) ≤ count), `count` images being answered otherwise."""
+    """Exact p-value P(Bin(images, ε) ≤ count), if `count` images disagree."""
     return float(binom.cdf(count, images, epsilon))
 
 
 def accuracy_gap_p_values(losses: FloatArray, epsilon: float | FloatArray) -> FloatArray:
-    """Betting: min(1, 1 / max_t Π_{i≤t} (1 + λ_i (ε - d_i))), [candidates].
+    """Betting p-values min(1, 1 / max_t Π_{i≤t} (1 + λ_i (ε - d_i))), float64 [candidates].
 
-    A player who bets λ_i, fixed before image i is seen, that d_i is below ε cannot expect to win
-    while the mean of d is above ε: by Ville's inequality the wealth passes 1/p with probability p
-    at most.
+    A player bets λ_i that d_i is below ε, before seeing image i. If the mean of d is above ε, the
+    player cannot expect to win: by Ville's inequality the wealth passes 1/p with probability at
+    most p.
 
     Args:
-        losses: d, float64 [candidates, images] in -1, 0 and 1.
-        epsilon: one for all, or one for each candidate, [candidates].
+        losses: d, float64 [candidates, images], each -1, 0 or 1.
+        epsilon: one for all, or one for each candidate [candidates].
     """
     return _betting(losses, bets(losses), epsilon)
 
 
 def _betting(losses: FloatArray, placed: FloatArray, epsilon: float | FloatArray) -> FloatArray:
-    """The same for bets, [candidates, images], that were placed before."""
+    """The same for given bets, [candidates, images]."""
     if losses.shape[1] == 0:
         return np.ones(len(losses))
     risk = np.broadcast_to(np.asarray(epsilon, dtype=np.float64), (len(losses),))[:, None]
@@ -125,9 +126,10 @@ def _betting(losses: FloatArray, placed: FloatArray, epsilon: float | FloatArray
 
 
 def bets(losses: FloatArray) -> FloatArray:
-    """λ_i from 0 to ½, [candidates, images], from d_1 ... d_{i-1} only, not from ε or confidence.
+    """Bets λ_i = √(2 ln 10 / (n σ²_{i-1})), at most ½, float64 [candidates, images].
 
-    √(2 ln 10 / (n σ²_{i-1})), the best for a mean near ε and n images, σ² the running variance.
+    σ²_{i-1} is the running variance of d_1 ... d_{i-1}. The bets are best for a mean near ε and n
+    images, and depend on neither ε nor the confidence.
     """
     count = losses.shape[1]
     if count == 0:
@@ -145,36 +147,36 @@ def _bet(images: int, variance: FloatArray) -> FloatArray:
 
 
 def upper_bounds(risk: Risk, losses: FloatArray, level: float) -> tuple[float, ...]:
-    """The least ε whose hypothesis is rejected at a level, for each candidate [candidates, images].
+    """The smallest ε that is rejected at a level, [candidates]; 0 for candidate 0, "never early".
 
-    Clopper and Pearson's for disagreement, bisection of the betting p-value for the accuracy gap;
-    0 for candidate 0, "never early".
+    From losses [candidates, images]: Clopper-Pearson bounds for disagreement, bisection of the
+    betting p-value for the accuracy gap.
     """
     tested, images = losses[1:], losses.shape[1]
     if risk == "disagreement":
         counts = tested.sum(axis=1)
-        found = np.where(counts < images, beta.ppf(1 - level, counts + 1, images - counts), 1.0)
+        high = np.where(counts < images, beta.ppf(1 - level, counts + 1, images - counts), 1.0)
     else:
-        low, found, placed = np.full(len(tested), -1.0), np.ones(len(tested)), bets(tested)
+        low, high, placed = np.full(len(tested), -1.0), np.ones(len(tested)), bets(tested)
         for _ in range(_BISECTIONS if images else 0):
-            middle = (low + found) / 2
+            middle = (low + high) / 2
             rejected = _betting(tested, placed, middle) <= level
-            low, found = np.where(rejected, low, middle), np.where(rejected, middle, found)
-    return (0.0, *(float(bound) for bound in found))
+            low, high = np.where(rejected, low, middle), np.where(rejected, middle, high)
+    return (0.0, *high.tolist())
 
 
 def least_images(epsilon: float, confidence: float) -> int:
-    """Images below which no disagreement risk can be promised, even if none disagrees."""
-    # 1 - ε rounds to 1 for the smallest; log1p may be off by an image for the largest.
+    """Number of images below which no bound of disagreement holds, even if no image disagrees."""
+    # 1 - ε rounds to 1 for a tiny ε; for a large ε, log1p can be off by an image.
     each = math.log1p(-epsilon) if epsilon < _SMALL else math.log(1 - epsilon)
     return math.ceil(math.log(1 - confidence) / each)
 
 
 def images_wanted(risk: Risk, losses: FloatArray, epsilon: float, confidence: float) -> int | None:
-    """Estimate of how many images would do if the observed losses, [images], went on like this.
+    """Estimate of the number of images needed if later losses are like these, [images].
 
-    More than there are: those did not do. None where the losses are too many for ε, so that no
-    number would do.
+    The result is larger than the number of losses, which was not enough. None if the mean loss is
+    ε or more, so that no number is enough.
     """
     count = len(losses)
     mean = float(losses.mean()) if count else epsilon
@@ -186,7 +188,7 @@ def images_wanted(risk: Risk, losses: FloatArray, epsilon: float, confidence: fl
         if risk == "disagreement":
             p = disagreement_p_value(math.ceil(round(mean * images, 6)), images, epsilon)
             return p <= 1 - confidence
-        bet = _bet(images, variance)  # as they are placed once the variance is known
+        bet = _bet(images, variance)  # the bet once the variance is known
         gained = images * float(np.log1p(bet * (epsilon - losses)).mean())
         return gained >= -math.log(1 - confidence)
 
@@ -194,7 +196,7 @@ def images_wanted(risk: Risk, losses: FloatArray, epsilon: float, confidence: fl
 
 
 def _fewest(enough: Callable[[int], bool], low: int) -> int | None:
-    """About the least number above `low` that is enough, by doubling and bisection."""
+    """About the smallest number above `low` that is enough, by doubling and bisection."""
     high = 2 * low
     while not enough(high):
         low, high = high, 2 * high

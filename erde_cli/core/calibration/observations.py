@@ -1,4 +1,4 @@
-"""What the calibration images show: every exit's answers, and which half tunes or tests."""
+"""Answers of every exit on the calibration images, and the half that each image is in."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from erde_cli.core.storage.short_digests import ShortDigests
 
 @dataclass(frozen=True)
 class CalibrationObservations:
-    """What every exit says of the images, at temperature 1 (`plain`) and at the fitted ones.
+    """Observations at the fitted temperatures, and at temperature 1 (`plain`).
 
-    half_a, half_b: numbers of the images of the two fixed random halves. tested: short digests of
-    the files of half B, uint64 [images]; None where they are no files.
+    half_a, half_b: numbers of the images in the tuning half and the test half, int64 [images].
+    tested: short digests of the files in the test half, uint64 [images]; None: not files.
     """
 
     fingerprint: str

@@ -1,4 +1,4 @@
-"""`erde calibrate --pick`: another point of the stored frontier, without any image."""
+"""`erde calibrate --pick`: another point of the stored frontier, without images."""
 
 from __future__ import annotations
 
@@ -29,10 +29,7 @@ _MEASURED_BY: dict[Need, str] = {
 
 @dataclass(frozen=True)
 class Picked:
-    """A stored point, the target it was picked for, and whether the promise covers it.
-
-    full_macs: of the network.
-    """
+    """A stored point, its target, whether the guarantee covers it, and the network's full MACs."""
 
     point: PointDocument
     target: Target
@@ -43,17 +40,17 @@ class Picked:
 def choose_point(
     path: Path, document: ThresholdsDocument, target: Target, full: float, observer: Observer
 ) -> Picked:
-    """The stored point for a target, the target in full, and whether the promise covers it.
+    """Pick the stored point for a target, by the metric of the stored points.
 
-    The metric is the one that the stored points were made by.
+    Warns if no point meets the target, or if the pick is not certified.
 
     Raises:
-        BundleError: what the target needs was not measured.
+        BundleError: the calibration did not measure what the target needs.
     """
     refuse_unmeasured(path, document, target)
-    if document.certificate is not None and isinstance(target, MaxRisk):
-        named = document.certificate
-        target = replace(target, risk=named.risk, confidence=named.confidence)
+    tested = document.certificate
+    if tested is not None and isinstance(target, MaxRisk):
+        target = replace(target, risk=tested.risk, confidence=tested.confidence)
     target = replace(target, metric=document.metric)
     point = pick(document.frontier, target, full)
     met = target.met(point, full)
@@ -63,18 +60,19 @@ def choose_point(
         observer.warning(
             f"No stored point meets {target.option} {target.value:g}; the nearest one is used."
         )
-    if document.certificate is not None and not certified:
+    if tested is not None and not certified:
         observer.warning(
-            "No candidate that the promise covers meets this target: the choice is not certified."
+            "No candidate that the promise covers meets this target, so the choice is not "
+            "certified."
         )
     return Picked(point, target, certified, full)
 
 
 def refuse_unmeasured(path: Path, document: ThresholdsDocument, target: Target) -> None:
-    """Check that the stored points have the figure a target speaks of.
+    """Check that the stored points have the figures that a target needs.
 
     Raises:
-        BundleError: they have not.
+        BundleError: they do not.
     """
     measured: dict[Need, object] = {
         "labels": document.accuracy,
@@ -83,15 +81,15 @@ def refuse_unmeasured(path: Path, document: ThresholdsDocument, target: Target) 
     }
     if target.needs is not None and measured[target.needs] is None:
         raise BundleError(
-            f"{path} was calibrated without what {target.option} needs.",
+            f"{path} was calibrated without the figures that {target.option} needs.",
             got=f"no {target.needs}",
-            hint=f"calibrate it again with: erde calibrate {path} {_MEASURED_BY[target.needs]}",
-            expected="a calibration that measured it",
+            hint=f"calibrate again with: erde calibrate {path} {_MEASURED_BY[target.needs]}",
+            expected=f"a calibration with {target.needs}",
         )
 
 
 def pick(points: Sequence[PointDocument], target: Target, full: float) -> PointDocument:
-    """Best of the stored points for a target: certified ones first, if one of them meets it."""
+    """The best stored point for a target; a certified one if any of those meets the target."""
     certified = [point for point in points if point.certified and not target.guarantees]
     for pool in (certified, points):
         if pool:
@@ -102,7 +100,7 @@ def pick(points: Sequence[PointDocument], target: Target, full: float) -> PointD
 
 
 def with_point(document: ThresholdsDocument, picked: Picked) -> ThresholdsDocument:
-    """The same calibration with a picked point in force; `met` refers to what was held out."""
+    """The calibration with a picked point in force; `met` refers to the held-out figures."""
     point, target, full = picked.point, picked.target, picked.full_macs
     figures, tested = point.figures, document.certificate
     changes = {
@@ -121,22 +119,18 @@ def with_point(document: ThresholdsDocument, picked: Picked) -> ThresholdsDocume
 
 
 def _certificate(tested: CertificateDocument, picked: Picked) -> CertificateDocument:
-    """The certificate of a picked point: what is promised of it, and on what grounds."""
+    """The certificate of a picked point, with its own guarantee."""
     point, by_bounds = picked.point, picked.target.guarantees
     if tested.risk == "accuracy-gap":
         observed = (point.full_accuracy or 0.0) - (point.accuracy or 0.0)
     else:
         observed = 1 - (point.agreement or 0.0)
     promised = picked.target.value if by_bounds else tested.epsilon
-    text = UNCOVERED
-    if picked.certified:
-        text = guarantee_text(
-            tested.risk, promised, tested.confidence, tested.images, observed, by_bounds=by_bounds
-        )
     changes = {
         "basis": ("bounds" if by_bounds else "test") if picked.certified else None,
         "promised": promised if picked.certified else None,
         "observed": observed,
-        "statement": text,
     }
-    return tested.model_copy(update=changes)
+    certificate = tested.model_copy(update=changes)
+    text = guarantee_text(certificate) if picked.certified else UNCOVERED
+    return certificate.model_copy(update={"statement": text})

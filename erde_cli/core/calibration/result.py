@@ -1,4 +1,4 @@
-"""What a calibration chose, and on what: typed until `thresholds.json` is made of both."""
+"""The result of a calibration, and its conversion to `thresholds.json`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from erde_cli.core.thresholds.written import write_threshold
 
 @dataclass(frozen=True)
 class CalibrationResult:
-    """Thresholds chosen for a target, what they give, and what else could be chosen.
+    """Thresholds chosen for a target, their figures, and the other points to pick from.
 
-    point: the thresholds in force. held_out: figures on images that did not choose.
-    exit_accuracy, exit_balanced_accuracy: of every exit on all images that give figures; None
-    without labels, or where balanced accuracy is not the metric.
+    point: the thresholds in force. images: number of all calibration images. held_out: figures on
+    images that did not choose the thresholds. exit_accuracy, exit_balanced_accuracy: of each exit
+    alone [exits]; None without labels, or if balanced accuracy is not the metric.
     """
 
     point: PointDocument
@@ -47,7 +47,7 @@ class CalibrationResult:
 
 @dataclass(frozen=True)
 class Basis:
-    """Which network, images and machine a result belongs to."""
+    """Network, images, score and device that a result belongs to."""
 
     source: ImageSource
     split_fingerprint: str
@@ -74,9 +74,9 @@ def point_document(
     certified: bool = False,
     bounds: BoundsDocument | None = None,
 ) -> PointDocument:
-    """Stored form of thresholds and what they give.
+    """Stored form of thresholds and their figures.
 
-    half_b: its images are counted at each exit; `evaluate` compares later images with them.
+    half_b: the test half; its counts at each exit are stored, for `evaluate` to compare with.
     """
     counts = np.bincount(half_b.exits(thresholds), minlength=len(half_b.cumulative_macs))
     return PointDocument(
@@ -92,7 +92,7 @@ def point_document(
 def latency_document(
     observations: Observations, threads: int, device: str
 ) -> LatencyDocument | None:
-    """Stored form of what leaving at each exit took, one image at a time; None if not timed."""
+    """Stored form of the latency of each exit at batch 1; None if it was not measured."""
     if observations.latencies is None:
         return None
     ms = observations.latencies.tolist()
@@ -100,8 +100,8 @@ def latency_document(
 
 
 def document_of(result: CalibrationResult, basis: Basis) -> ThresholdsDocument:
-    """What `thresholds.json` is to hold, validated and sealed."""
-    # Every field of the three has the name that it is stored under.
+    """Content of `thresholds.json`, validated and sealed."""
+    # Each field of the three has the name that it is stored under.
     content = {**dict(result.point), **vars(result), **vars(basis)}
     for name in ("point", "bounds"):
         del content[name]

@@ -1,4 +1,4 @@
-"""The exit rule of a calibration, or of thresholds that are given."""
+"""The exit rule under the thresholds of a calibration, or under given ones."""
 
 from __future__ import annotations
 
@@ -16,18 +16,17 @@ Thresholds = float | str | Sequence[float | str]
 def rule_of(
     document: ThresholdsDocument | None, thresholds: Thresholds | None, exit_count: int
 ) -> ExitRule:
-    """Rule under thresholds that are given, or under those of a calibration.
-
-    Score, temperatures and precision are the calibration's in any case, if there was one.
+    """Exit rule under given thresholds, or under those of a calibration.
 
     Args:
-        document: what the calibration wrote.
-        thresholds: θ, "always" or "never": one for all early exits, or one for each.
+        document: the calibration; its score, temperatures and precision always apply.
+        thresholds: θ, "always" or "never": one for all early exits, or one for each. None: those
+            of the calibration.
         exit_count: of the network, the last exit included.
 
     Raises:
-        InputError: a threshold is none, or there are too few or too many.
-        ValueError: there is neither a calibration nor a threshold.
+        InputError: a threshold is invalid, or there are too few or too many.
+        ValueError: both `document` and `thresholds` are None.
     """
     if thresholds is None:
         if document is None:
@@ -39,7 +38,7 @@ def rule_of(
         values = (_theta(thresholds),) * (exit_count - 1)
     if len(values) != exit_count - 1:
         raise InputError(
-            "There must be one threshold for each early exit.",
+            "The number of thresholds does not match the early exits.",
             got=str(len(values)),
             expected=f"{exit_count - 1}, or a single one for all",
             hint="give one for all early exits, or one for each",

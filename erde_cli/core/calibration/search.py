@@ -1,7 +1,7 @@
-"""Search of per-exit thresholds on the grid: the best for a goal, and the whole frontier.
+"""Search per-exit thresholds on the grid: the best choice for a goal, and the frontier.
 
-Exact on the grid for up to 3 early exits (4 exits). Beyond that two exits at a time, the others
-held: along rising budgets for the frontier, then from the frontier's neighbours for the goal.
+Exact for up to 3 early exits (4 exits). With more, two exits are searched at a time and the others
+held: along rising budgets for the frontier, then from neighbours on the frontier for the goal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from erde_cli.core.arrays import FloatArray, IntArray
-from erde_cli.core.calibration.grid import Grid
+from erde_cli.core.calibration.grid import Choice, Grid
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.thresholds.target import ROUNDING, Target
 
@@ -22,15 +22,12 @@ _EXACT = 3  # early exits
 _BUDGETS = 10  # steps along the frontier, where it is not exact
 _ROUNDS = 20  # more than were ever needed
 
-Choice = tuple[int, ...]
-Key = tuple[float, float, float]
-
 
 @dataclass(frozen=True)
 class Goal:
-    """Cheapest with at least so many right answers, or most accurate within a cost; sums.
+    """The cheapest with `least_right` right answers, or the most accurate within `most_cost`.
 
-    Right answers count by the metric: 1 each, or as much as the weight of the image.
+    Both are sums over the images. A right answer counts 1, or the weight of its image.
     """
 
     least_right: float | None = None
@@ -38,7 +35,7 @@ class Goal:
 
     @classmethod
     def of(cls, target: Target, observations: Observations, costs: FloatArray) -> Goal:
-        """What a target asks of these images."""
+        """Goal of a target on these images."""
         count, full = len(observations), float(costs[-1])
         share = target.least_accuracy(observations.full_by_metric)
         if share is not None:
@@ -46,7 +43,7 @@ class Goal:
         return cls(most_cost=count * (target.most_cost(full) + ROUNDING * full))
 
     def excess(self, values: FloatArray) -> FloatArray:
-        """By how much (right, cost), [2, ...], violates the goal; 0 where it is met."""
+        """Violation of the goal by (right, cost) [2, ...], float64 [...]; 0 if the goal is met."""
         right, cost = values
         short = cost - (self.most_cost or 0)
         if self.least_right is not None:
@@ -54,21 +51,21 @@ class Goal:
         excess: FloatArray = np.maximum(short, 0)
         return excess
 
-    def key(self, value: FloatArray) -> Key:
-        """Order of preference: least violation, then the aim, then the other figure."""
+    def key(self, value: FloatArray) -> tuple[float, float, float]:
+        """Sort key, smaller is better: violation, then the aim, then the other figure."""
         first, second = self._aims(value)
         return float(self.excess(value)), float(first), float(second)
 
     def best(self, values: FloatArray) -> int:
-        """Place of the best of (right, cost), [2, ...], flattened; the first among equals.
+        """Flat index of the best of (right, cost) [2, ...]; of equals the first.
 
-        The first has the lowest thresholds: ties go to the cautious side.
+        The first has the lowest thresholds, so ties go to the cautious side.
         """
         excess = self.excess(values).ravel()
         places = np.flatnonzero(excess == excess.min())
         for aim in self._aims(values):
-            found = aim.ravel()[places]
-            places = places[found == found.min()]
+            figures = aim.ravel()[places]
+            places = places[figures == figures.min()]
         return int(places[0])
 
     def _aims(self, values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -77,14 +74,14 @@ class Goal:
 
 
 class Search:
-    """Search of one threshold per early exit, over the candidates of each."""
+    """Search of one threshold per early exit."""
 
     def __init__(self, observations: Observations, costs: FloatArray) -> None:
         self.grid = Grid(observations, costs)
         self._early = len(self.grid.sizes)
 
     def best(self, goal: Goal) -> Choice:
-        """One candidate per exit: the best for a goal."""
+        """The best choice for a goal."""
         if self._early == 0:
             return ()
         if self._early <= _EXACT:
@@ -93,11 +90,11 @@ class Search:
         nearest = goal.best(values)
         starts = [self._path[at][0] for at in range(nearest - 2, nearest + 3)
                   if 0 <= at < len(self._path)]  # fmt: skip
-        found = [self._descend(start, goal) for start in starts]
-        return min(found, key=lambda choice: (*goal.key(self.grid.evaluate(choice)), *choice))
+        choices = [self._descend(start, goal) for start in starts]
+        return min(choices, key=lambda choice: (*goal.key(self.grid.evaluate(choice)), *choice))
 
     def frontier(self) -> list[tuple[Choice, FloatArray]]:
-        """Choices that no other beats in both figures, with their sums, cheapest first."""
+        """Choices that no other beats in both figures, with (right, cost), cheapest first."""
         if self._early == 0:
             return [((), self.grid.evaluate(()))]
         if self._early <= _EXACT:
@@ -121,36 +118,36 @@ class Search:
 
     @cached_property
     def _path(self) -> list[tuple[Choice, FloatArray]]:
-        """The most accurate choice found for each budget, from always up to never."""
+        """The most accurate choice found for each budget, and (right, cost), cheapest first."""
         always = tuple(size - 1 for size in self.grid.sizes)
         never = (0,) * self._early
         ends = [self.grid.evaluate(choice) for choice in (always, never)]
-        found = [(always, ends[0]), (never, ends[1])]
+        path = [(always, ends[0]), (never, ends[1])]
         for start in (always, never):
             budgets = np.linspace(ends[0][1], ends[1][1], _BUDGETS + 2)[1:-1]
             choice = start
             for budget in budgets if start == always else budgets[::-1]:
                 choice = self._descend(choice, Goal(most_cost=float(budget)), rounds=1)
-                found.append((choice, self.grid.evaluate(choice)))
-        return sorted(found, key=lambda one: (one[1][1], one[0]))
+                path.append((choice, self.grid.evaluate(choice)))
+        return sorted(path, key=lambda one: (one[1][1], one[0]))
 
     def _along_the_path(self) -> list[tuple[Choice, FloatArray]]:
-        """The best of what any two neighbouring exits make of every choice on the path."""
+        """Frontier of all changes of two neighbouring exits to a choice on the path."""
         held = [(choice, i) for choice, _ in self._path for i in range(self._early - 1)]
         tables = [self.grid.table(choice, i, i + 1).reshape(2, -1) for choice, i in held]
         kept = [_undominated(table) for table in tables]
         values = np.concatenate([table[:, at] for table, at in zip(tables, kept, strict=True)], 1)
         owner = np.repeat(np.arange(len(held)), [len(at) for at in kept])
         place = np.concatenate(kept)
-        found = []
+        frontier = []
         for at in _undominated(values):
             choice, i = held[owner[at]]
             columns = self.grid.sizes[i + 1]
-            found.append((_with(choice, i, i + 1, int(place[at]), columns), values[:, at]))
-        return found
+            frontier.append((_with(choice, i, i + 1, int(place[at]), columns), values[:, at]))
+        return frontier
 
     def _descend(self, start: Choice, goal: Goal, rounds: int = _ROUNDS) -> Choice:
-        """Choose two exits at a time, the others held, until nothing improves."""
+        """Optimise two exits at a time, the others held, until nothing improves."""
         choice, key = start, goal.key(self.grid.evaluate(start))
         for _ in range(rounds):
             before = key
@@ -172,7 +169,7 @@ def _with(choice: Sequence[int], i: int, j: int, place: int, columns: int) -> Ch
 
 
 def _undominated(values: FloatArray) -> IntArray:
-    """Places of the (right, cost), [2, n], that no other beats in both, cheapest first."""
+    """Columns of (right, cost) [2, n] that no other beats in both, cheapest first."""
     order = np.lexsort((np.arange(values.shape[1]), -values[0], values[1]))
     right = values[0][order]
     best_before = np.concatenate([[-np.inf], np.maximum.accumulate(right)[:-1]])

@@ -1,8 +1,8 @@
-"""One temperature per exit, and how far its probabilities can be believed: pure arrays.
+"""Temperature scaling of each exit, and how well its probabilities are calibrated: pure arrays.
 
-A temperature T turns softmax(z) into softmax(z / T). It never changes an exit's label: that is
-always taken from the logits themselves. With 2 classes it keeps the order of the entropies; with
-3 or more it does not, so thresholds are to be searched anew.
+A temperature T turns softmax(z) into softmax(z / T). It never changes an exit's label, which comes
+from the logits themselves. With 2 classes it keeps the order of the entropies. With 3 or more it
+does not, so thresholds must be searched again.
 
 Source: Guo et al., "On calibration of modern neural networks", 2017, section 4.2.
 """
@@ -17,22 +17,23 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from erde_cli.core.arrays import BoolArray, FloatArray, IntArray
+from erde_cli.core.calibration.halves import FOLDS, fold_numbers
 
 Logits = NDArray[np.floating]
 
-LEAST, MOST = 0.05, 20.0  # temperatures searched; answers that are all right ask for 0
+LEAST, MOST = 0.05, 20.0  # range of the search; if all labels are right, the optimum is 0
 _BINS = 15
-_FOLDS = 5
 _PRECISION = 1e-9  # of 1/T, relative
 _MOST_STEPS = 100  # halving the bracket alone would need 33
 
 
 @dataclass(frozen=True)
 class TemperatureReport:
-    """The temperature of one exit, and its probabilities at temperature 1 and at its own.
+    """The temperature of one exit, and its calibration before and after scaling.
 
     temperature: fitted on all images. nll: mean -ln p(label) in nats. ece: expected calibration
-    error, 0 to 1. `after` is cross-fitted: each image at a temperature fitted on other images.
+    error, 0 to 1. before: at temperature 1. after: cross-fitted, each image at a temperature that
+    was fitted on other images.
     """
 
     temperature: float
@@ -43,35 +44,35 @@ class TemperatureReport:
 
 
 def fit_temperature(logits: Logits, labels: IntArray, start: float = 1.0) -> float:
-    """Temperature from 0.05 to 20 at which the labels are most likely.
+    """Temperature that minimises the negative log-likelihood of the labels, 0.05 to 20.
 
-    The negative log-likelihood is convex in b = 1/T: Newton's steps on its slope, halving the
-    bracket where a step would leave it. Where no label is ever missed, the answer is 0.05; where
-    the logits carry no information, 1.
+    The negative log-likelihood is convex in b = 1/T. Newton's method finds the root of its slope,
+    and halves the bracket if a step would leave it. If every label is right, the result is 0.05; if
+    all logits are equal, 1.
 
     Args:
         logits: [images, classes], finite.
         labels: int64 [images].
-        start: where to begin; a good guess saves steps, and changes nothing else.
+        start: initial temperature; a good guess saves steps and changes nothing else.
 
     Raises:
-        ValueError: no images, or logits that are not finite.
+        ValueError: there are no images, or a logit is not finite.
     """
     if not len(labels) or not np.isfinite(logits).all():
         raise ValueError("a temperature is fitted on one image or more, with finite logits")
-    # What each logit lacks to the label's: the likelihood depends on nothing else.
-    lacks = logits.astype(np.float64)
-    lacks -= lacks[np.arange(len(labels)), labels][:, None]
+    # The likelihood depends only on the differences from the logit of the label.
+    margins = logits.astype(np.float64)
+    margins -= margins[np.arange(len(labels)), labels][:, None]
     low, high = 1 / MOST, 1 / LEAST
-    if not lacks.any():
+    if not margins.any():
         return 1.0
-    if _slope(lacks, high)[0] <= 0:
+    if _slope(margins, high)[0] <= 0:
         return LEAST
-    if _slope(lacks, low)[0] >= 0:
+    if _slope(margins, low)[0] >= 0:
         return MOST
     inverse = min(max(1 / start, low), high)
     for _ in range(_MOST_STEPS):
-        slope, curvature = _slope(lacks, inverse)
+        slope, curvature = _slope(margins, inverse)
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         following = inverse - slope / curvature if curvature > 0 else math.nan
         if not low <= following <= high:
@@ -82,20 +83,15 @@ def fit_temperature(logits: Logits, labels: IntArray, start: float = 1.0) -> flo
     return 1 / inverse
 
 
-def _slope(lacks: FloatArray, inverse: float) -> tuple[float, float]:
+def _slope(margins: FloatArray, inverse: float) -> tuple[float, float]:
     """First and second derivative of the mean negative log-likelihood by b = 1/T."""
-    weights = lacks * inverse
+    weights = margins * inverse
     weights -= weights.max(axis=1, keepdims=True)
     np.exp(weights, out=weights)
     weights /= weights.sum(axis=1, keepdims=True)
-    mean = np.einsum("nc,nc->n", weights, lacks)
-    squares = np.einsum("nc,nc,nc->n", weights, lacks, lacks)
+    mean = np.einsum("nc,nc->n", weights, margins)
+    squares = np.einsum("nc,nc,nc->n", weights, margins, margins)
     return float(mean.mean()), float((squares - mean**2).mean())
-
-
-def fit_temperatures(logits: Logits, labels: IntArray) -> tuple[float, ...]:
-    """Temperature of each exit, from logits [images, exits, classes] and labels [images]."""
-    return tuple(fit_temperature(logits[:, i], labels) for i in range(logits.shape[1]))
 
 
 def negative_log_likelihood(
@@ -118,11 +114,16 @@ def expected_calibration_error(
 ) -> float:
     """Mean gap between the largest probability and the share of right answers, 0 to 1.
 
-    Over 15 bins with as many images each (one bin an image where there are fewer than 15).
-    Arguments as of `negative_log_likelihood`.
+    There are 15 bins of equal mass, or one for each image if there are fewer than 15.
 
-    Source: Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural
-    language processing models", 2015, for bins of equal mass.
+    Args:
+        logits: [images, classes].
+        labels: int64 [images].
+        temperature: one for all images, or one for each, [images].
+
+    Source:
+        Nguyen and O'Connor, "Posterior calibration and exploratory analysis for natural language
+        processing models", 2015, for bins of equal mass.
     """
     scaled = _scaled(logits, temperature)
     largest = np.exp(scaled.max(axis=1) - logsumexp(scaled, axis=1))
@@ -130,10 +131,14 @@ def expected_calibration_error(
 
 
 def calibration_gap(confidence: FloatArray, correct: BoolArray) -> float:
-    """The expected calibration error of confidences from 0 to 1, both [images].
+    """Expected calibration error, 0 to 1.
 
-    Equal confidences share a bin, so that the order of the images plays no part; bins are then no
-    longer of equal mass.
+    Equal confidences share a bin, so that the order of the images does not matter. The bins are
+    then not of equal mass.
+
+    Args:
+        confidence: largest probability of each image, float64 [images].
+        correct: bool [images].
     """
     count = len(confidence)
     bins = min(_BINS, count)
@@ -145,7 +150,7 @@ def calibration_gap(confidence: FloatArray, correct: BoolArray) -> float:
 
 
 def temperature_reports(logits: Logits, labels: IntArray) -> tuple[TemperatureReport, ...]:
-    """Temperature of each exit and what it does, cross-fitted over five folds.
+    """Temperature of each exit and its effect, cross-fitted over five folds, [exits].
 
     Args:
         logits: [images, exits, classes].
@@ -156,22 +161,21 @@ def temperature_reports(logits: Logits, labels: IntArray) -> tuple[TemperatureRe
 
 def _report(logits: Logits, labels: IntArray) -> TemperatureReport:
     temperature = fit_temperature(logits, labels)
-    elsewhere = _fitted_elsewhere(logits, labels, temperature)
+    cross_fitted = _cross_fitted(logits, labels, temperature)
     return TemperatureReport(
         temperature,
         negative_log_likelihood(logits, labels),
-        negative_log_likelihood(logits, labels, elsewhere),
+        negative_log_likelihood(logits, labels, cross_fitted),
         expected_calibration_error(logits, labels),
-        expected_calibration_error(logits, labels, elsewhere),
+        expected_calibration_error(logits, labels, cross_fitted),
     )
 
 
-def _fitted_elsewhere(logits: Logits, labels: IntArray, start: float) -> FloatArray:
+def _cross_fitted(logits: Logits, labels: IntArray, start: float) -> FloatArray:
     """For each image, the temperature fitted on the four folds that it is not in, [images]."""
-    # Folds as in `calibration`: the same images, the same folds, whoever asks.
-    fold = np.random.default_rng(0).permutation(len(labels)) % _FOLDS
-    temperatures = np.ones(len(labels))  # stays 1 where a single image leaves nothing to fit on
-    for number in range(min(_FOLDS, len(labels))):
+    fold = fold_numbers(len(labels))
+    temperatures = np.ones(len(labels))  # a single image stays at 1: there are no others
+    for number in range(min(FOLDS, len(labels))):
         others = fold != number
         if others.any():
             temperatures[~others] = fit_temperature(logits[others], labels[others], start)
@@ -179,6 +183,6 @@ def _fitted_elsewhere(logits: Logits, labels: IntArray, start: float) -> FloatAr
 
 
 def _scaled(logits: Logits, temperature: float | FloatArray) -> FloatArray:
-    """Logits [images, classes] divided by a temperature for all images, or for each."""
+    """Logits [images, classes] divided by one temperature, or by one for each image."""
     scaled: FloatArray = logits / np.reshape(np.asarray(temperature, np.float64), (-1, 1))
     return scaled

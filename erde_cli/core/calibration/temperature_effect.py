@@ -1,4 +1,4 @@
-"""What temperature scaling did to probabilities, and to the trade-off."""
+"""Effect of temperature scaling on the probabilities and on the frontier."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ _COMPARED = ("accuracy", "balanced_accuracy", "agreement", "expected_macs", "exi
 
 @dataclass(frozen=True)
 class TemperatureEffect:
-    """A report for every exit; without: the same target without temperatures, where searched."""
+    """Report of every exit; without: the same target searched without temperatures, or None."""
 
     exits: tuple[TemperatureReport, ...]
     without: Calibrated | None
 
     def to_json(self) -> Json:
         """The object `temperature` of `erde calibrate --json`."""
-        without, found, frontier = self.without, None, None
+        without, chosen, frontier = self.without, None, None
         if without is not None:
-            found = {**_compared(without.chosen, without.held_out), "met": without.met}
+            chosen = {**_compared(without.chosen, without.held_out), "met": without.met}
             frontier = [_compared(one.figures, one.held_out) for one in without.frontier]
         return {
             "exits": [asdict(report) for report in self.exits],
-            "without": found,
+            "without": chosen,
             "frontier": frontier,
         }
 
 
 def _compared(figures: Figures, held_out: Figures) -> Json:
-    found = {name: getattr(figures, name) for name in _COMPARED}
-    return {**found, "held_out": asdict(held_out)}
+    compared = {name: getattr(figures, name) for name in _COMPARED}
+    return {**compared, "held_out": asdict(held_out)}

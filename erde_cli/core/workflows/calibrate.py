@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle, opened
-from erde_cli.core.calibration.certificate import certified, recorded
+from erde_cli.core.calibration.certificate import certified_result, record_test
 from erde_cli.core.calibration.document import StoredPrecision
-from erde_cli.core.calibration.estimate import Calibrated, calibrate, estimated
+from erde_cli.core.calibration.estimate import Calibrated, calibrate, estimated_result
 from erde_cli.core.calibration.frontier_plot import Curve, Dot, FrontierPicture, draw_frontier
 from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.pick import choose_point, with_point
@@ -121,7 +121,7 @@ def calibrate_bundle(
         score.name, score.unit,
     )  # fmt: skip
     document = document_of(result, basis)
-    document = recorded(document, bundle.path, observed.tested, options.observer)
+    document = record_test(document, bundle.path, observed.tested, options.observer)
     scaled = observed.temperatures is not None
     effect = TemperatureEffect(observed.reports, without) if scaled else None
     return Thresholds(bundle, document, bundle.profile, effect).write(options)
@@ -132,9 +132,9 @@ def _choose(
 ) -> tuple[CalibrationResult, Calibrated | None]:
     """The choice, and the one without temperatures if they were fitted and it is an estimate."""
     if isinstance(target, MaxRisk):
-        return certified(observed, target), None
+        return certified_result(observed, target), None
     chosen = calibrate(observed.observations, target)
-    result = estimated(chosen, observed.observations, observed.half_b)
+    result = estimated_result(chosen, observed.observations, observed.half_b)
     return result, None if observed.temperatures is None else calibrate(observed.plain, target)
 
 

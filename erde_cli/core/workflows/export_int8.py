@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.calibration.estimate import calibrate, estimated
+from erde_cli.core.calibration.estimate import calibrate, estimated_result
 from erde_cli.core.calibration.result import Basis, document_of, latency_document
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.store import ImageStore
@@ -122,7 +122,7 @@ def recalibrated(
     if target.by_agreement and observations.agrees is not None:
         searched = replace(observations, correct=observations.agrees, labelled=False)
     result = replace(
-        estimated(calibrate(searched, target.estimated()), searched, images.half_b),
+        estimated_result(calibrate(searched, target.estimated()), searched, images.half_b),
         # An estimate has no confidence.
         target=before.target.model_copy(update={"confidence": None, "how": "searched"}),
         exit_accuracy=observations.exit_accuracy,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from erde_cli.core.calibration.certificate import certified, losses
+from erde_cli.core.calibration.certificate import certified_result, losses
 from erde_cli.core.calibration.document import CertificateDocument
 from erde_cli.core.calibration.halves import halves
 from erde_cli.core.calibration.observations import CalibrationObservations
@@ -36,7 +36,7 @@ def result_of(
     seen = CalibrationObservations(
         "fingerprint", observations, observations, None, (), HALF_A, HALF_B, None
     )
-    found = certified(seen, target)
+    found = certified_result(seen, target)
     assert found.certificate is not None
     return found, found.certificate
 

@@ -125,10 +125,10 @@ def test_a_real_shift_is_hardly_ever_missed() -> None:
 
 def test_the_sentence_names_the_shift() -> None:
     assert drift([949, 51], [877, 123]).in_words() == (
-        "12.3 % of the images reach the last exit, 5.1 % did on the calibration images."
+        "12.3 % of the images reach the last exit; 5.1 % of the calibration images did."
     )
     assert drift([500, 300, 200], [200, 450, 350]).in_words() == (
-        "20.0 % of the images leave at exit 1 of 3, 50.0 % did on the calibration images."
+        "20.0 % of the images leave at exit 1 of 3; 50.0 % of the calibration images did."
     )
 
 

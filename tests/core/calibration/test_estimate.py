@@ -9,8 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from erde_cli.core.calibration.estimate import Observations, calibrate, choose
+from erde_cli.core.calibration.estimate import calibrate, costs_of
 from erde_cli.core.calibration.search import Goal, Search
+from erde_cli.core.inference.observations import Observations
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.thresholds.scores import Score
 from erde_cli.core.thresholds.target import Target
@@ -72,6 +73,15 @@ def brute_force(
 
 def all_midpoints(observations: Observations) -> list[NDArray[np.float64]]:
     return [midpoints(column) for column in observations.scores.T[:-1]]
+
+
+def choose(observations: Observations, target: Target) -> tuple[tuple[float, ...], bool]:
+    """Thresholds, and whether they meet the target on the images that chose them."""
+    costs = costs_of(observations, target)
+    search = Search(observations, costs)
+    thresholds = search.grid.thresholds(search.best(Goal.of(target, observations, costs)))
+    figures = observations.figures(observations.exits(thresholds))
+    return thresholds, target.met(figures, float(observations.cumulative_macs[-1]))
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)

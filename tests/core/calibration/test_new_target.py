@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import erde_cli
-from erde_cli.core.calibration.estimate import calibrate, estimated
+from erde_cli.core.calibration.estimate import calibrate, estimated_result
 from erde_cli.core.calibration.pick import choose_point, with_point
 from erde_cli.core.calibration.result import Basis, document_of
 from erde_cli.core.calibration.thresholds_file import (
@@ -56,7 +56,7 @@ def _known(monkeypatch: pytest.MonkeyPatch) -> None:
 def document(_known: None) -> ThresholdsDocument:
     observations = observe(0, 400, 3)
     target = one_target({"max_last_exit": 0.3})
-    result = estimated(calibrate(observations, target), observations, np.arange(100))
+    result = estimated_result(calibrate(observations, target), observations, np.arange(100))
     basis = Basis("calibration split", "f", "w", "float32", "cpu", None, None)
     return document_of(result, basis)
 

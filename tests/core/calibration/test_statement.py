@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from erde_cli.core.calibration.document import CertificateDocument
 from erde_cli.core.calibration.statement import (
     guarantee_in_short,
     guarantee_text,
@@ -12,24 +13,35 @@ from erde_cli.core.calibration.statement import (
 )
 from erde_cli.core.thresholds.target import Risk
 
-MORE = "images in the testing half at the risk observed, or a larger EPS"
-BETTER = "a larger EPS, or a network whose early exits are better"
+MORE = "images in the test half at the observed risk, or a larger EPS"
+BETTER = "a larger EPS, or a network with better early exits"
 LONGEST = 170  # characters: two lines of most terminals
 
 
-@pytest.mark.parametrize("by_bounds", [False, True])
+def certificate_of(risk: Risk = "disagreement", **changed: object) -> CertificateDocument:
+    content = {
+        "risk": risk, "epsilon": 0.01, "confidence": 0.9, "images": 72, "earlier": [],
+        "basis": None, "promised": None, "observed": 0.0, "tested": 9, "rejected": 0,
+        "least_images": None, "images_wanted": None, "statement": "",
+    }  # fmt: skip
+    return CertificateDocument.model_validate({**content, **changed})
+
+
+@pytest.mark.parametrize("basis", ["test", "bounds"])
 @pytest.mark.parametrize(
     ("risk", "said"),
     [
-        ("disagreement", "at most 3 % of images are answered otherwise than by the last exit"),
+        ("disagreement", "at most 3 % of images get a label other than the last exit's"),
         ("accuracy-gap", "at most 3 points of accuracy are lost against the last exit"),
     ],
 )
 def test_a_promise_in_short_is_no_stronger_than_the_whole(
-    risk: Risk, said: str, by_bounds: bool
+    risk: Risk, said: str, basis: str
 ) -> None:
-    whole = guarantee_text(risk, 0.03, 0.95, 1250, 0.012, by_bounds=by_bounds)
-    what, sure, terms = guarantee_in_short(risk, 0.03, 0.95, 1250, 0.012, by_bounds=by_bounds)
+    certificate = certificate_of(
+        risk, promised=0.03, confidence=0.95, images=1250, observed=0.012, basis=basis
+    )
+    whole, (what, sure, terms) = guarantee_text(certificate), guarantee_in_short(certificate)
     assert f"Promised: on average, {said} (observed: 1.20 " in what
     assert "averaged over all images" in whole
     assert sure.startswith("With probability 0.95 or more over the draw of the 1,250 images")
@@ -48,7 +60,7 @@ def test_a_promise_in_short_is_no_stronger_than_the_whole(
     [
         (0, 230, None, "a network of two exits or more, or more images to choose candidates from"),
         (9, 230, 1500, f"about 1,500 {MORE}"),
-        (9, 230, None, f"{BETTER}; at the very least 230 images"),
+        (9, 230, None, f"{BETTER}; the test half needs at least 230 images"),
         (9, 50, None, BETTER),
         (9, None, None, BETTER),
     ],
@@ -56,8 +68,8 @@ def test_a_promise_in_short_is_no_stronger_than_the_whole(
 def test_nothing_in_short_says_what_it_would_take(
     tested: int, least: int | None, wanted: int | None, said: str
 ) -> None:
-    facts = {"tested": tested, "least": least, "wanted": wanted}
-    lines = no_guarantee_in_short(0.01, 0.9, 72, **facts)  # type: ignore[arg-type]
+    certificate = certificate_of(tested=tested, least_images=least, images_wanted=wanted)
+    lines = no_guarantee_in_short(certificate)
     assert lines[0] == "Nothing is promised: every image goes to the last exit."
     assert lines[1] == (
         "72 images do not show a risk of at most 1 % with confidence 0.9."
@@ -66,5 +78,5 @@ def test_nothing_in_short_says_what_it_would_take(
     )
     assert lines[2] == f"It would take {said}. Terms: docs/guarantee.md"
     assert max(map(len, lines)) < LONGEST
-    whole = no_guarantee_text(0.01, 0.9, 72, too_many=True, **facts)  # type: ignore[arg-type]
+    whole = no_guarantee_text(certificate, too_many=True)
     assert wanted is None or f"{wanted:,}" in whole
