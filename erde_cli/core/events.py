@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from erde_cli.core.errors import InputError, brief
 
+Progress = Callable[[int, int], None]  # done, of how many
 Role = Literal["teacher", "student"]
 Status = Literal["finished", "stopped", "failed"]
 Artifact = Literal[

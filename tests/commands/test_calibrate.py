@@ -260,7 +260,7 @@ def test_a_promise_is_written_with_its_terms(student: Path, json_of: JsonOf, cli
     for part in (
         "with probability 0.9 or more",
         "at most 30 %",
-        "Not per class",
+        "per class",
         "near-duplicates",
     ):
         assert part in certificate["statement"]

@@ -455,8 +455,8 @@ def test_other_files_are_refused(exported: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "told"),
     [
-        ({}, "an ONNX file of something else"),
-        ({"author": "someone"}, "an ONNX file of something else"),
+        ({}, "an ONNX file from elsewhere"),
+        ({"author": "someone"}, "an ONNX file from elsewhere"),
         ({"erde.format": "no JSON"}, "Expecting value"),
         ({"erde.format": "2"}, "format: Input should be 1"),
         ({"erde.format": "[" * 10_000}, "recursion"),

@@ -229,7 +229,7 @@ def test_what_does_not_go_together_is_one_sentence(
     for line, told in (
         ((one_file, image, "--runtime", "torch"), "torch cannot run it"),
         ((stages, image, "--runtime", "torch"), "torch cannot run it"),
-        ((student, image, *ONNX, "--device", "cuda"), "on the CPU alone"),
+        ((student, image, *ONNX, "--device", "cuda"), "on the CPU only"),
         ((tmp_path / "model.pt2", image), "torch.export"),
         ((tmp_path / "nowhere.onnx", image), "There is no file"),
         ((tmp_path / "damaged.onnx", image), "cannot be run"),

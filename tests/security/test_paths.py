@@ -121,7 +121,7 @@ def test_an_onnx_file_names_no_other_file(
     path.write_bytes(model.SerializeToString())
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: pytest.fail("opened"))
     code, _, err = cli("predict", path, made)
-    assert (code, "lies in another file" in err) == (2, True), err
+    assert (code, "is in another file" in err) == (2, True), err
 
 
 def test_a_tar_gives_its_wanted_files_and_nothing_else(tmp_path: Path) -> None:

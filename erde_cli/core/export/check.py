@@ -1,4 +1,4 @@
-"""Whether an exported network answers as the network it came from: same exits, same labels."""
+"""Check that an exported network gives the exits and labels of the network it came from."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import BoolArray, Float32Array, FloatArray, ImageArray, IntArray
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.export.record import ExportedAnswers, ExportRecord
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.routing import first_exit
 from erde_cli.core.thresholds.written import WrittenThreshold, write_threshold
 
-NEAR = 1e-5  # of a score: closer to a threshold, rounding may decide
-TOLERANCE = 1e-4  # of probabilities; rounding alone came to 1e-6
+NEAR = 1e-5  # scores closer to a threshold than this can fall on either side by rounding
+TOLERANCE = 1e-4  # of probabilities; rounding alone gave 1e-6
 
 
 class Exported(Protocol):
-    """Anything that was exported and can be run."""
+    """An exported network that can be run."""
 
     @property
     def record(self) -> ExportRecord:
-        """What it says of itself."""
+        """Its metadata."""
 
     def answer(
-        self, pixels: NDArray[np.uint8], thresholds: Sequence[float] | None = None
+        self, pixels: ImageArray, thresholds: Sequence[float] | None = None
     ) -> ExportedAnswers:
-        """Let uint8 images [images, height, width, 3] leave at their exits."""
+        """Route uint8 images [images, height, width, 3]; None: under its own thresholds."""
 
 
 @dataclass(frozen=True)
 class Check:
     """One comparison under one set of thresholds, in the score's unit.
 
-    exits: images that left at each exit, [exits]. near: images that were not compared, since a
-    score on their way lies too close to its threshold. largest_difference: of probabilities.
+    exits: number of images that left at each exit, [exits]. near: number of images that were not
+    compared, because a score is too close to its threshold. largest_difference: of probabilities.
     """
 
     thresholds: tuple[float, ...]
@@ -60,22 +60,22 @@ class Check:
 
 def verify(
     exported: Exported,
-    pixels: NDArray[np.uint8],
+    pixels: ImageArray,
     expected: Answers,
     calibrated: Sequence[float],
     temperatures: Sequence[float] | None,
 ) -> list[Check]:
-    """Compare at the calibrated thresholds, as the export holds them, and at every exit.
+    """Compare under the export's own thresholds, and with all images leaving at each exit.
 
     Args:
-        exported: what was exported.
+        exported: the exported network.
         pixels: uint8 [images, height, width, 3].
-        expected: what the network itself says of them, logits included.
-        calibrated: thresholds that the export must have as its own.
-        temperatures: of every exit.
+        expected: answers of the original network to the same images, with logits.
+        calibrated: thresholds that the export must contain, [exits - 1].
+        temperatures: of every exit, [exits].
 
     Raises:
-        ErdeError: an image leaves elsewhere, has another label, or other probabilities.
+        ErdeError: an image leaves at another exit, or has another label or other probabilities.
     """
     early = len(calibrated)
     checks = [_compare(exported, pixels, expected, calibrated, temperatures, default=True)]
@@ -87,59 +87,57 @@ def verify(
 
 def _compare(
     exported: Exported,
-    pixels: NDArray[np.uint8],
+    pixels: ImageArray,
     expected: Answers,
     thresholds: Sequence[float],
     temperatures: Sequence[float] | None,
     *,
     default: bool = False,
 ) -> Check:
-    found = exported.answer(pixels, None if default else thresholds)
+    answers = exported.answer(pixels, None if default else thresholds)
     exits = first_exit(torch.from_numpy(expected.scores), thresholds).numpy()
     rows = np.arange(len(exits))
     near = near_threshold(expected.scores, thresholds, exits)
     labels = expected.predictions[rows, exits]
-    elsewhere = (found.exits != exits) & ~near
-    other = (found.labels != labels) & ~near & ~elsewhere
-    differences = np.abs(found.probabilities - _probabilities(expected, exits, temperatures))
+    elsewhere = (answers.exits != exits) & ~near
+    other = (answers.labels != labels) & ~near & ~elsewhere
+    differences = np.abs(answers.probabilities - _probabilities(expected, exits, temperatures))
     compared = differences[~near & ~elsewhere]
     largest = float(compared.max(initial=0.0))
-    # A NaN is above nothing; asked in this way, it is refused as well.
+    # `not <=`, so that NaN is refused as well.
     if elsewhere.any() or other.any() or not largest <= TOLERANCE:
         raise ErdeError(
-            "The exported network does not answer as the bundle does, so it was not kept.",
-            got=f"at thresholds {[write_threshold(value) for value in thresholds]}, of {len(rows)} "
-            f"images {int(elsewhere.sum())} leave at another exit, {int(other.sum())} have another "
-            f"label; probabilities differ by up to {largest:.2g}",
+            "The export gives other answers than the bundle, so it was not kept.",
+            got=f"at thresholds {[write_threshold(value) for value in thresholds]}, "
+            f"{int(elsewhere.sum())} of {len(rows)} images leave at another exit and "
+            f"{int(other.sum())} have another label; probabilities differ by up to {largest:.2g}",
             expected=f"the same exits and labels, probabilities within {TOLERANCE:g}",
         )
     counts = np.bincount(exits, minlength=expected.scores.shape[1])
     return Check(tuple(thresholds), len(rows), tuple(counts.tolist()), int(near.sum()), largest)
 
 
-def near_threshold(
-    scores: NDArray[np.float64], thresholds: Sequence[float], exits: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Which images come too close to a threshold on their way to the exit they take, [images].
+def near_threshold(scores: FloatArray, thresholds: Sequence[float], exits: IntArray) -> BoolArray:
+    """Whether a score up to the exit taken is within 1e-5 of its threshold, bool [images].
 
-    Never (0) and always (inf) are decided without any rounding.
+    Rounding cannot change the decision at the thresholds never (0) and always (inf).
     """
     limits = np.array(thresholds)
     close = np.abs(scores[:, :-1] - limits) <= NEAR
     close &= (limits > 0) & np.isfinite(limits)
     close &= np.arange(len(limits)) <= exits[:, None]
-    found: NDArray[np.bool_] = close.any(axis=1)
-    return found
+    near: BoolArray = close.any(axis=1)
+    return near
 
 
 def _probabilities(
-    expected: Answers, exits: NDArray[np.int64], temperatures: Sequence[float] | None
-) -> NDArray[np.float32]:
-    """Softmax of the exit taken, at its temperature, as predictions report it."""
+    expected: Answers, exits: IntArray, temperatures: Sequence[float] | None
+) -> Float32Array:
+    """Softmax of the exit taken, at its temperature."""
     if expected.logits is None:
         raise ValueError("answers without logits")
     logits = torch.from_numpy(expected.logits[np.arange(len(exits)), exits])
     if temperatures is not None:
         logits = logits / torch.tensor(temperatures)[torch.from_numpy(exits)][:, None]
-    found: NDArray[np.float32] = logits.softmax(dim=-1).numpy()
-    return found
+    probabilities: Float32Array = logits.softmax(dim=-1).numpy()
+    return probabilities

@@ -1,7 +1,7 @@
-"""What `erde export` writes, one row for each format; light, since `--help` reads it.
+"""The formats of `erde export`, one row each. Light, because `--help` reads it.
 
-A new format is a module next to this one, which writes it and runs it, and its row here. All are
-checked alike: what was written is opened, and must answer as the bundle does (`check.verify`).
+A new format is a module next to this one, which writes and runs it, and a row here. Each export is
+opened again and must give the answers of the bundle (`check.verify`).
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ if TYPE_CHECKING:
 
 FormatName = Literal["onnx", "onnx-staged", "torch-export"]
 
-MANIFEST = "manifest.json"  # of a folder of stages
+MANIFEST = "manifest.json"  # in a folder of stages
 
 
 @dataclass(frozen=True)
 class Format:
-    """One of them.
+    """One format.
 
-    summary: of `--format` in the help. about: stands behind the name of what was written.
-    kind: as messages call it, after "a".
-    writer: "module:function" of this package, takes a network and the place, which exists.
-    opener: the same, takes the place and the number of threads, gives what answers.
-    suffix: tells its files, and with `needs_suffix` they must have it. marker: the file that tells
-        a folder; a format with one is a folder.
-    runtime: what `erde predict` runs it in; None: not at all, and `why_not` says why.
-    extra: of this package, that brings what it needs. versions: packages that its record names.
+    summary: help of `--format`. about: shown after the path of an export.
+    kind: name in messages, after "a".
+    writer: "module:function" of this package: (network, path) → writes the file, or into the
+        existing folder.
+    opener: "module:function" of this package: (path, threads) → `Exported`.
+    suffix: of its files; with `needs_suffix` it is required. marker: the file that identifies a
+        folder; a format with a marker is a folder.
+    runtime: of `erde predict`; None: it cannot run it, and `why_not` states why.
+    extra: the extra of this package that it needs. versions: packages named in its record.
     int8: whether it can be quantised.
     """
 
@@ -53,16 +54,16 @@ class Format:
     int8: bool = False
 
     def write(self, network: ExportNetwork, place: Path) -> None:
-        """Write a network; only now are the packages of an extra imported."""
+        """Write a network; imports the packages of the extra."""
         resolve_name(f"{__package__}.{self.writer}")(network, place)
 
     def open(self, place: Path, threads: int | None) -> Exported:
-        """Open what was written, ready to answer."""
-        found: Exported = resolve_name(f"{__package__}.{self.opener}")(place, threads)
-        return found
+        """Open an export, ready to answer."""
+        exported: Exported = resolve_name(f"{__package__}.{self.opener}")(place, threads)
+        return exported
 
     def is_meant(self, path: Path) -> bool:
-        """Whether a path is meant as one of these."""
+        """Whether a path is an export of this format."""
         return (path / self.marker).is_file() if self.marker else path.suffix == self.suffix
 
 
@@ -84,7 +85,7 @@ FORMATS: dict[FormatName, Format] = {
         Format(
             "onnx-staged",
             summary="a folder of stages for batches",
-            about="a file per stage, for batches; manifest.json says what is what",
+            about="a file per stage, for batches; manifest.json describes them",
             kind="folder of stages",
             writer="onnx_staged:write_stages",
             opener="onnx_runtime:open_exported",
@@ -103,17 +104,17 @@ FORMATS: dict[FormatName, Format] = {
             opener="torch_export:TorchExported",
             suffix=".pt2",
             needs_suffix=True,
-            why_not="which computes every exit and leaves at none",
+            why_not="which computes every exit and never leaves early",
         ),
     )
 }
 
 
 def format_of(path: Path) -> Format | None:
-    """The format that a path is meant as; None: a bundle."""
+    """The format of an export, by its path; None: a bundle."""
     return next((row for row in FORMATS.values() if row.is_meant(path)), None)
 
 
-def named(rows: Callable[[Format], object], between: str = " or ") -> str:
-    """Names of the formats of which something is true, as a sentence has them."""
-    return between.join(row.name for row in FORMATS.values() if rows(row))
+def named(condition: Callable[[Format], object], between: str = " or ") -> str:
+    """Names of the formats that fulfil a condition, joined for a sentence."""
+    return between.join(row.name for row in FORMATS.values() if condition(row))

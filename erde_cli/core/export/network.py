@@ -1,4 +1,4 @@
-"""A network in the form in which it leaves erde: norms folded, preprocessing in front or not."""
+"""A network ready for export: norms folded, preprocessing in front or not."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.export.record import ExportRecord
+from erde_cli.core.inference.routing import score_of
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.folding import folded
 
-_EXAMPLES = 2  # a batch of one would be taken for a constant
+_EXAMPLES = 2  # torch exports a batch of one as a constant
 
 
 class _Preprocessing(nn.Module):
@@ -32,9 +33,9 @@ class _Preprocessing(nn.Module):
 
 @dataclass(frozen=True)
 class ExportNetwork:
-    """A network to export, on the CPU, and the record that goes with it.
+    """A network to export, on the CPU, and its record.
 
-    network: its first stage takes what the record says, uint8 images or normalised ones.
+    network: its first stage takes uint8 images or normalised ones (`record.preprocessing`).
     example: two images of that form.
     """
 
@@ -42,9 +43,33 @@ class ExportNetwork:
     record: ExportRecord
     example: Tensor
 
+    @torch.no_grad()
+    def stage_examples(self) -> list[Tensor]:
+        """An input of each stage."""
+        examples = [self.example]
+        for stage in self.network.stages[:-1]:
+            examples.append(stage(examples[-1]))
+        return examples
+
+
+class ExportStage(nn.Module):
+    """A stage with its head: input of the stage → features, logits and score of the exit."""
+
+    def __init__(self, exported: ExportNetwork, index: int) -> None:
+        super().__init__()
+        self.stage, self.head = exported.network.stages[index], exported.network.heads[index]
+        self._temperature = exported.record.temperature_of_exits[index]
+        self._score = exported.record.score
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Features, logits and score of a batch."""
+        features = self.stage(images)
+        logits = self.head(features)
+        return features, logits, score_of(logits, self._temperature, self._score)
+
 
 def export_network(model: EarlyExitNet, record: ExportRecord) -> ExportNetwork:
-    """Make a network ready to be exported; the model itself stays as it is."""
+    """Prepare a copy of a network for export."""
     network = folded(model).cpu().requires_grad_(False)
     side = record.image_size
     example = torch.zeros(_EXAMPLES, 3, side, side)

@@ -1,4 +1,4 @@
-"""From a module of torch to an ONNX graph without anything of the machine that made it."""
+"""Convert a torch module to an ONNX graph that contains nothing about this machine."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _IR = 8  # the file format that came with it
 def graph_of(
     module: nn.Module, example: Tensor, takes: str, gives: Sequence[str], prefix: str = ""
 ) -> onnx.GraphProto:
-    """Graph of a module with one input, its first dimension free.
+    """ONNX graph of a module with one input and any batch size.
 
     Args:
         module: in evaluation mode.
-        example: an input, of two images.
+        example: an input of two images.
         takes: name of the input.
         gives: names of the outputs.
-        prefix: stands before the names of everything else.
+        prefix: of all other names.
 
     Raises:
         ErdeError: the exporter needs more than plain ONNX operators.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+        warnings.simplefilter("ignore")  # torch warns about its own code
         program = torch.onnx.export(
             module,
             (example,),
@@ -44,7 +44,7 @@ def graph_of(
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     if program is None or program.model_proto.functions:
-        raise ErdeError("torch's exporter to ONNX did not give plain operators.")
+        raise ErdeError("torch's ONNX exporter did not produce plain operators.")
     graph: onnx.GraphProto = program.model_proto.graph
     _clean(graph)
     _rename(graph, prefix, {takes, *gives})
@@ -52,7 +52,7 @@ def graph_of(
 
 
 def model_of(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
-    """A whole model, checked.
+    """ONNX model of a graph, checked.
 
     Raises:
         ErdeError: the graph is not valid.
@@ -72,7 +72,7 @@ def model_of(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProt
 
 
 def _clean(graph: onnx.GraphProto) -> None:
-    """Drop what the exporter notes of the source code, with the paths of its files."""
+    """Remove the exporter's notes about the source code, which contain paths."""
     graph.ClearField("metadata_props")
     graph.ClearField("doc_string")
     graph.ClearField("value_info")

@@ -1,7 +1,7 @@
-"""Stages in int8: convolutions and linear layers quantised, all that decides left in float32.
+"""Quantise stages to int8: convolutions and linear layers; scores and labels stay in float32.
 
-Static: the ranges of what flows between the layers are measured beforehand, on images. Weights are
-int8 with a scale for each output channel, activations uint8, as ONNX Runtime recommends for CPUs.
+Static quantisation: the ranges of activations are measured beforehand, on images. Weights are int8
+with a scale per output channel, activations uint8, as ONNX Runtime recommends for CPUs.
 """
 
 from __future__ import annotations
@@ -15,61 +15,64 @@ from onnx import TensorProto
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from erde_cli.core.arrays import Array
 from erde_cli.core.errors import ErdeError
+from erde_cli.core.events import Progress
 from erde_cli.core.export.onnx_graph import model_of
-from erde_cli.core.export.onnx_stages import Array, Stages
+from erde_cli.core.export.onnx_stages import Stages
 from erde_cli.core.export.record import Quantisation
 
 QUANTISED = ("Conv", "Gemm")
-# A Relu behind a quantised layer becomes part of its range; any other stays what it is.
+# A Relu after a quantised layer becomes part of its range; other ones are left alone.
 _OPERATORS = [*QUANTISED, "Relu"]
-
-Batches = Callable[[], Iterator[Array]]
-Tell = Callable[[int, int], None]
 
 
 class _Feeds:
-    """What ONNX Runtime measures the ranges of a stage on: one batch after the other."""
+    """Batches on which ONNX Runtime measures the ranges of a stage."""
 
     def __init__(self, name: str, batches: Iterator[Array]) -> None:
         self._name, self._batches = name, batches
 
     def get_next(self) -> dict[str, Array] | None:
-        """Give the next batch; None after the last."""
+        """Return the next batch; None after the last."""
         batch = next(self._batches, None)
         return None if batch is None else {self._name: batch}
 
 
 def quantise_stages(
-    folder: Path, files: Sequence[str], batches: Batches, threads: int | None, tell: Tell
+    folder: Path,
+    files: Sequence[str],
+    batches: Callable[[], Iterator[Array]],
+    threads: int | None,
+    progress: Progress,
 ) -> None:
     """Replace the files of stages by int8 ones.
 
-    Each stage sees what the quantised stages before it make of the images, as it will in use.
+    The ranges of a stage are measured behind the quantised stages before it, as in use.
 
     Args:
-        folder: where the files lie.
-        files: their names, in the order of the stages.
-        batches: gives images as the first stage takes them, anew with every call.
+        folder: of the files.
+        files: names, in the order of the stages.
+        batches: returns the batches for the first stage; called once for each stage.
         threads: of ONNX Runtime.
-        tell: receives how many stages are done, of how many.
+        progress: receives the number of stages done, and of all.
 
     Raises:
         ErdeError: a stage cannot be quantised.
     """
-    before = Stages(threads)
+    quantised = Stages(threads)
     for index, name in enumerate(files):
         model = onnx.load(folder / name)
-        # Not kept: the features of many images are larger than the images.
-        found = (before.features(batch) for batch in batches())
-        graph = _quantised(model, _Feeds(model.graph.input[0].name, found), name)
+        # Computed anew for each stage: features are larger than the images.
+        features = (quantised.features(batch) for batch in batches())
+        graph = _quantised(model, _Feeds(model.graph.input[0].name, features), name)
         onnx.save(model_of(graph, {}), folder / name)
-        before.add(folder / name)
-        tell(index + 1, len(files))
+        quantised.add(folder / name)
+        progress(index + 1, len(files))
 
 
 def quantisation(images: int) -> Quantisation:
-    """What the manifest says of stages that were quantised on a number of images."""
+    """Entry of the manifest for stages whose ranges were measured on a number of images."""
     return Quantisation(
         weights="int8", activations="uint8", operators=list(QUANTISED), range_images=images
     )
@@ -87,27 +90,27 @@ def _quantised(model: onnx.ModelProto, feeds: _Feeds, name: str) -> onnx.GraphPr
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=_OPERATORS,
                 per_channel=True,
-                # Weights of 7 bits: with 8, x86 without VNNI saturates where sums of two products
-                # pass 16 bits, and the thresholds would not hold on another machine.
+                # Weights of 7 bits: with 8, sums of two products overflow 16 bits on x86 without
+                # VNNI and saturate, so the thresholds would not hold on another machine.
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                # 256 levels of logits would tell entropies apart too coarsely, and tie labels.
+                # 256 levels of logits would make entropies too coarse, and labels tie.
                 extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
             )
         except Exception as error:
             raise ErdeError(f"ONNX Runtime could not quantise {name}: {error}") from error
         graph: onnx.GraphProto = onnx.load(written).graph
-    # Names of files and tools, and shapes of values that are no longer there.
+    # Names of files and tools, and shapes of values that no longer exist.
     for field in ("metadata_props", "doc_string", "value_info", "quantization_annotation"):
         graph.ClearField(field)
-    if left := _left_in_float(graph):
-        raise ErdeError(f"ONNX Runtime left layers of {name} in float: {', '.join(left)}.")
+    if layers := _left_in_float(graph):
+        raise ErdeError(f"ONNX Runtime left layers of {name} in float: {', '.join(layers)}.")
     return graph
 
 
 def _left_in_float(graph: onnx.GraphProto) -> list[str]:
-    """Names of the layers whose weights are no int8 tensor."""
+    """Names of the layers whose weights are not int8."""
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
     stored = {
         node.output[0]: types.get(node.input[0])

@@ -1,4 +1,4 @@
-"""Exported networks in ONNX Runtime: one file that stops early, or a folder of stages."""
+"""Run exports in ONNX Runtime: one file that stops early, or a folder of stages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from erde_cli.core.arrays import Array, ImageArray
 from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
 from erde_cli.core.export.formats import MANIFEST
@@ -25,10 +25,7 @@ from erde_cli.core.export.record import (
 )
 from erde_cli.core.storage.json_files import JsonError
 
-Pixels = NDArray[np.uint8]
-Array = NDArray[Any]
-
-_ERRORS_ONLY = 3  # severity of what ONNX Runtime says on stderr
+_ERRORS_ONLY = 3  # severity of ONNX Runtime's messages on stderr
 _AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
 
 
@@ -36,73 +33,76 @@ Run = Callable[[Array], ExportedAnswers]
 
 
 class OnnxNetwork(ABC):
-    """An exported network that is ready to answer."""
+    """An exported network, ready to answer."""
 
     def __init__(self, record: ExportRecord) -> None:
         self.record = record
 
-    def answer(self, pixels: Pixels, thresholds: Sequence[float] | None = None) -> ExportedAnswers:
-        """Let images leave at their exits.
+    def answer(
+        self, pixels: ImageArray, thresholds: Sequence[float] | None = None
+    ) -> ExportedAnswers:
+        """Route images.
 
         Args:
             pixels: uint8 [images, height, width, 3] of the network's size, at least one.
-            thresholds: θ of the early exits; those in the file where left out.
+            thresholds: θ of the early exits; None: those in the file.
 
         Raises:
             InputError: there are too few or too many thresholds.
+            BundleError: the file fails, or its answers are not those of an export of erde.
         """
         early = self.record.exit_count - 1
         if thresholds is not None and len(thresholds) != early:
             raise InputError(
-                "There must be one threshold for each early exit.",
+                "The number of thresholds does not match the early exits.",
                 got=str(len(thresholds)),
                 expected=str(early),
                 hint="give one for all early exits, or one for each",
             )
         try:
-            found = self.under(thresholds)(self.record.inputs(pixels))
-            _require_own(found, len(pixels), self.record)
-            return found
+            answers = self.under(thresholds)(self.record.inputs(pixels))
+            _require_valid(answers, len(pixels), self.record)
+            return answers
         except Exception as error:
             raise BundleError(
-                f"The exported network does not answer as erde's do: {error}",
+                f"The exported network does not give the answers of an export of erde: {error}",
                 expected="a file or a folder written by erde export",
                 hint=_AGAIN,
             ) from error
 
     @abstractmethod
     def under(self, thresholds: Sequence[float] | None) -> Run:
-        """`answer` under thresholds, without what comes before the network."""
+        """Function that routes preprocessed images under thresholds; None: those in the file."""
 
 
 class OneFile(OnnxNetwork):
-    """One file, one image at a time; the file decides."""
+    """One file that stops early, for one image at a time."""
 
     def __init__(self, path: Path, threads: int | None) -> None:
         self._session = open_session(path, threads)
         super().__init__(_record_of(self._session, path))
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
-        """`answer` under thresholds, without what comes before the network; it tells no scores."""
+        """Function that routes preprocessed images one by one; its answers have no scores."""
         given = {}
         if thresholds is not None and len(thresholds):
             given = {"thresholds": float32_thresholds(thresholds)}
         names = ["label", "exit", "probabilities"]
 
         def run(inputs: Array) -> ExportedAnswers:
-            found = [
+            rows = [
                 self._session.run(names, {"image": inputs[at : at + 1], **given})
                 for at in range(len(inputs))
             ]
-            if len(found) == 1:
-                return ExportedAnswers(*found[0])
-            return ExportedAnswers(*(np.concatenate(column) for column in zip(*found, strict=True)))
+            if len(rows) == 1:
+                return ExportedAnswers(*rows[0])
+            return ExportedAnswers(*map(np.concatenate, zip(*rows, strict=True)))
 
         return run
 
 
 class Staged(OnnxNetwork):
-    """A file per stage, and batches that shrink from stage to stage."""
+    """One file per stage, for batches that shrink from stage to stage."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         manifest = read_manifest(folder)
@@ -110,7 +110,7 @@ class Staged(OnnxNetwork):
         super().__init__(manifest.network)
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
-        """`answer` under thresholds, without what comes before; so many at once as suit a CPU."""
+        """Function that routes preprocessed images, in batches that suit a CPU."""
         limits = self.record.thresholds if thresholds is None else thresholds
         size = images_at_once(self.record.image_size, torch.device("cpu"))
 
@@ -124,7 +124,7 @@ class Staged(OnnxNetwork):
     def _batch(self, inputs: Array, thresholds: Sequence[float]) -> tuple[Array, ...]:
         count, classes = len(inputs), len(self.record.class_names)
         exits, labels = np.empty(count, np.int64), np.empty(count, np.int64)
-        sure, taken = np.empty((count, classes), np.float32), np.empty(count, np.float32)
+        outputs, taken = np.empty((count, classes), np.float32), np.empty(count, np.float32)
         waiting, features = np.arange(count), inputs
         for index, session in enumerate(self._sessions):
             name = session.get_inputs()[0].name
@@ -132,22 +132,22 @@ class Staged(OnnxNetwork):
             leaves = np.ones(len(waiting), dtype=bool)
             if passed_on:
                 leaves = scores.astype(np.float64) < thresholds[index]
-            gone = waiting[leaves]
-            exits[gone], labels[gone] = index, label[leaves]
-            sure[gone], taken[gone] = probabilities[leaves], scores[leaves]
+            leaving = waiting[leaves]
+            exits[leaving], labels[leaving] = index, label[leaves]
+            outputs[leaving], taken[leaving] = probabilities[leaves], scores[leaves]
             waiting = waiting[~leaves]
             if not len(waiting):
                 break
-            features = passed_on[0][~leaves] if len(gone) else passed_on[0]
-        return labels, exits, sure, taken
+            features = passed_on[0][~leaves] if len(leaving) else passed_on[0]
+        return labels, exits, outputs, taken
 
 
 def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
-    """Open what `erde export` wrote: an ONNX file, or a folder of stages with its manifest.
+    """Open an export: an ONNX file, or a folder of stages with its manifest.
 
     Args:
         path: the file or the folder.
-        threads: of ONNX Runtime; as many as there are cores where left out.
+        threads: of ONNX Runtime; None: one for each core.
 
     Raises:
         BundleError: it is missing, damaged, or was not written by erde.
@@ -162,16 +162,20 @@ def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
         return Staged(path, threads)
     if not path.is_file():
         raise BundleError(
-            f"There is no file {path}.", hint=_AGAIN, expected="what erde export wrote"
+            f"There is no file {path}.", hint=_AGAIN, expected="a file written by erde export"
         )
     return OneFile(path, threads)
 
 
 def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    """Open one ONNX file on the CPU.
+    """Open an ONNX file on the CPU.
+
+    Args:
+        path: of the file; it is read at once.
+        threads: of ONNX Runtime; None: one for each core.
 
     Raises:
-        BundleError: it is damaged, or no ONNX file.
+        BundleError: it is damaged, or not an ONNX file.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
@@ -186,21 +190,21 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
         ) from error
 
 
-def _require_own(found: ExportedAnswers, images: int, record: ExportRecord) -> None:
-    """Check that answers are about these images, classes and exits; a file may answer anything."""
+def _require_valid(answers: ExportedAnswers, images: int, record: ExportRecord) -> None:
+    """Check shapes and ranges of answers: an untrusted file can return anything."""
     classes = len(record.class_names)
-    for numbers, count in ((found.labels, classes), (found.exits, record.exit_count)):
+    for numbers, count in ((answers.labels, classes), (answers.exits, record.exit_count)):
         if numbers.shape != (images,) or not np.isin(numbers, np.arange(count)).all():
             raise ValueError(f"numbers from 0 to {count - 1} expected, one for each image")
-    if found.probabilities.shape != (images, classes):
-        raise ValueError("a probability of each class expected")
+    if answers.probabilities.shape != (images, classes):
+        raise ValueError("a probability for each class expected")
 
 
 def _refuse_other_files(path: Path) -> None:
-    """Check that a file names no others, which might lie anywhere: erde's hold their weights.
+    """Check that a file refers to no others, which could be anywhere; exports of erde do not.
 
-    The key stands in the file as it is wherever a tensor's numbers lie elsewhere; it may stand
-    there for other reasons as well, so then the file is looked through.
+    A tensor with external data has the key "location". The word can occur elsewhere as well, so
+    then the tensors are checked.
     """
     content = path.read_bytes()
     if b"location" not in content:
@@ -209,11 +213,11 @@ def _refuse_other_files(path: Path) -> None:
 
     for tensor in _tensors(onnx.load_model_from_string(content)):
         if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise ValueError(f"the tensor {tensor.name!r} lies in another file")
+            raise ValueError(f"the tensor {tensor.name!r} is in another file")
 
 
 def _tensors(message: Any) -> Iterator[Any]:
-    """Every tensor in a message of ONNX, at any depth."""
+    """All tensors in an ONNX message, at any depth."""
     waiting = [message]
     while waiting:
         one = waiting.pop()
@@ -225,22 +229,22 @@ def _tensors(message: Any) -> Iterator[Any]:
 
 
 def _record_of(session: onnxruntime.InferenceSession, path: Path) -> ExportRecord:
-    held = session.get_modelmeta().custom_metadata_map
-    if not any(name.startswith(PREFIX) for name in held):
+    metadata = session.get_modelmeta().custom_metadata_map
+    if not any(name.startswith(PREFIX) for name in metadata):
         stage = (path.parent / MANIFEST).is_file()
         raise BundleError(
-            f"{path} does not say what its classes and exits are, as exports of erde do.",
-            got="one stage of several" if stage else "an ONNX file of something else",
+            f"{path} has no metadata of erde about its classes and exits.",
+            got="one stage of several" if stage else "an ONNX file from elsewhere",
             hint=f"give the folder of all stages: {path.parent}" if stage
             else "make one: erde export BUNDLE --format onnx --out FILE",
-            expected="a file of erde export",
+            expected="a file written by erde export",
         )  # fmt: skip
     try:
-        return ExportRecord.from_metadata(held)
+        return ExportRecord.from_metadata(metadata)
     except (ValidationError, JsonError) as error:
         raise BundleError(
-            f"What {path} says of its network is not what erde export writes.",
+            f"The metadata in {path} is not what erde export writes.",
             got=first_reason(error) if isinstance(error, ValidationError) else brief(str(error)),
             hint=_AGAIN,
-            expected="a file of erde export",
+            expected="a file written by erde export",
         ) from error

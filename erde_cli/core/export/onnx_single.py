@@ -1,4 +1,4 @@
-"""One ONNX file for batch 1 that really stops early: each later stage lies inside an `If`.
+"""One ONNX file for batch 1 that stops early: each later stage is inside an `If`.
 
     stage 0, head 0, score < thresholds[0] ?
       then: logits of exit 0
@@ -6,8 +6,8 @@
               then: logits of exit 1
               else: stage 2, head 2 ...
 
-The comparison is the same for every score: smaller is surer. `probabilities` and `label` are made
-of the logits that come out, once, behind it all.
+The comparison is the same for every score: smaller is more certain. `probabilities` and `label`
+are computed once, from the logits that result.
 """
 
 from __future__ import annotations
@@ -18,15 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-import torch
 from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from torch import nn
 
-from erde_cli.core.export.network import ExportNetwork
+from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.record import float32_thresholds
-from erde_cli.core.inference.routing import score_of
-from erde_cli.core.thresholds.scores import Score
 
 IMAGE, THRESHOLDS = "image", "thresholds"
 PROBABILITIES, LABEL, EXIT = "probabilities", "label", "exit"
@@ -34,33 +31,17 @@ _LOGITS, _TEMPERATURES = "logits", "temperatures"
 
 
 class _Result(NamedTuple):
-    """Names of the two values that every branch gives."""
+    """Names of the two outputs of every branch."""
 
     logits: str
     exit: str
 
 
-class _Early(nn.Module):
-    """Input of a stage → features, logits and score of its exit."""
-
-    def __init__(
-        self, stage: nn.Module, head: nn.Module, temperature: float | None, score: Score
-    ) -> None:
-        super().__init__()
-        self.stage, self.head = stage, head
-        self._temperature, self._score = temperature, score
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.stage(images)
-        logits = self.head(features)
-        return features, logits, score_of(logits, self._temperature, self._score)
-
-
 def write_onnx_file(exported: ExportNetwork, path: Path) -> None:
-    """Write the file; its thresholds are an input with a default, the calibrated ones.
+    """Write the file; its thresholds are an input, by default the calibrated ones.
 
     Raises:
-        ErdeError: what comes out is not valid ONNX.
+        ErdeError: the result is not valid ONNX.
     """
     graph = _whole(exported)
     onnx.save(model_of(graph, exported.record.to_metadata()), path)
@@ -70,7 +51,7 @@ def _whole(exported: ExportNetwork) -> onnx.GraphProto:
     record, classes = exported.record, exported.network.classes
     graphs = _stages(exported)
     first = graphs[0]
-    first.input[0].type.tensor_type.shape.dim[0].dim_value = 1  # in the place of the name "batch"
+    first.input[0].type.tensor_type.shape.dim[0].dim_value = 1  # instead of the name "batch"
     inputs, constants = [first.input[0]], list(first.initializer)
     if record.exit_count > 1:
         early = [record.exit_count - 1]
@@ -92,28 +73,23 @@ def _whole(exported: ExportNetwork) -> onnx.GraphProto:
 
 
 def _stages(exported: ExportNetwork) -> list[onnx.GraphProto]:
-    """Graph of each stage with its head; the names in them are unique among all of them."""
-    network, features, graphs = exported.network, exported.example, []
-    temperatures, score = exported.record.temperature_of_exits, exported.record.score
-    for index, (stage, head) in enumerate(zip(network.stages, network.heads, strict=True)):
+    """Graph of each stage with its head; names are unique across the graphs."""
+    network, graphs = exported.network, []
+    for index, example in enumerate(exported.stage_examples()):
         takes = IMAGE if index == 0 else _name(index - 1, "features")
         prefix, logits = _name(index, ""), _name(index, "logits")
-        if index == network.exit_count - 1:
-            last = nn.Sequential(stage, head).eval()
-            graphs.append(graph_of(last, features, takes, [logits], prefix))
-            break
-        module = _Early(stage, head, temperatures[index], score).eval()
+        module: nn.Module = ExportStage(exported, index)
         gives = [_name(index, "features"), logits, _name(index, "score")]
-        graphs.append(graph_of(module, features, takes, gives, prefix))
-        with torch.no_grad():
-            features = stage(features)
+        if index == network.exit_count - 1:
+            module, gives = nn.Sequential(network.stages[index], network.heads[index]), [logits]
+        graphs.append(graph_of(module.eval(), example, takes, gives, prefix))
     return graphs
 
 
 def _from(
     graphs: list[onnx.GraphProto], classes: int, index: int, result: _Result
 ) -> list[onnx.NodeProto]:
-    """Nodes from one stage on; their result has the names that are given."""
+    """Nodes of one stage and all later ones; `result` names their outputs."""
     nodes = list(graphs[index].node)
     if index == len(graphs) - 1:
         return [*nodes, *_leave(index, result)]
@@ -150,16 +126,16 @@ def _branch(
 
 
 def _leave(index: int, result: _Result) -> list[onnx.NodeProto]:
-    """Nodes that end at an exit; a branch cannot give a value from outside as it is."""
-    found = _name(index, "logits")
+    """Nodes that leave at an exit; a branch cannot return an outer value without Identity."""
+    logits = _name(index, "logits")
     return [
-        helper.make_node("Identity", [found], [result.logits], name=result.logits),
+        helper.make_node("Identity", [logits], [result.logits], name=result.logits),
         helper.make_node("Constant", [], [result.exit], name=result.exit, value_ints=[index]),
     ]
 
 
 def _answer(has_temperatures: bool) -> list[onnx.NodeProto]:
-    """Nodes behind it all. A temperature changes no label, but could round two logits to one."""
+    """Final nodes. The label is taken before scaling, which could round two logits to one."""
     nodes = [helper.make_node("ArgMax", [_LOGITS], [LABEL], name=LABEL, axis=-1, keepdims=0)]
     scaled = _LOGITS
     if has_temperatures:

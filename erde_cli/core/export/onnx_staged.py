@@ -1,7 +1,7 @@
-"""A folder with one ONNX file per stage, for those who run batches, and a manifest.
+"""A folder with one ONNX file per stage, for batches, and a manifest.
 
-Each file takes `image` (the first) or `features`, and gives `probabilities`, `label` and `score`
-of its exit; all but the last also `next_features`, the input of the next.
+Each file takes `image` (the first) or `features`, and returns `probabilities`, `label` and `score`
+of its exit. All but the last also return `next_features`, the input of the next file.
 """
 
 from __future__ import annotations
@@ -9,27 +9,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from erde_cli.core.export.network import ExportNetwork
+from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.record import write_manifest
 from erde_cli.core.inference.routing import score_of
-from erde_cli.core.thresholds.scores import Score
 
 _OUTPUTS = ("probabilities", "label", "score", "next_features")
 
 
-class _Stage(nn.Module):
+class _Stage(ExportStage):
     """Input of a stage → probabilities, label and score of its exit, and the features."""
-
-    def __init__(
-        self, stage: nn.Module, head: nn.Module, temperature: float | None, score: Score
-    ) -> None:
-        super().__init__()
-        self.stage, self.head = stage, head
-        self._temperature, self._score = temperature, score
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         features = self.stage(images)
@@ -47,21 +38,18 @@ class _LastStage(_Stage):
 
 
 def write_stages(exported: ExportNetwork, folder: Path) -> None:
-    """Fill a folder with the files of the stages and the manifest.
+    """Write the files of the stages and the manifest into a folder.
 
     Raises:
-        ErdeError: what comes out is not valid ONNX.
+        ErdeError: the result is not valid ONNX.
     """
-    network, features, files = exported.network, exported.example, []
-    temperatures, score = exported.record.temperature_of_exits, exported.record.score
-    for index, (stage, head) in enumerate(zip(network.stages, network.heads, strict=True)):
-        is_last = index == network.exit_count - 1
+    files = []
+    for index, example in enumerate(exported.stage_examples()):
+        is_last = index == exported.network.exit_count - 1
         kind, gives = (_LastStage, _OUTPUTS[:-1]) if is_last else (_Stage, _OUTPUTS)
-        module = kind(stage, head, temperatures[index], score).eval()
-        graph = graph_of(module, features, "features" if index else "image", gives)
+        module = kind(exported, index).eval()
+        graph = graph_of(module, example, "features" if index else "image", gives)
         graph.name = f"stage{index}"
         files.append(f"stage{index}.onnx")
         onnx.save(model_of(graph, {}), folder / files[-1])
-        with torch.no_grad():
-            features = stage(features)
     write_manifest(folder, files, exported.record)

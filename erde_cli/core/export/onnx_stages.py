@@ -1,41 +1,31 @@
-"""Stages in ONNX Runtime one after the other, every exit asked, none left at."""
+"""Run the stages of an export in ONNX Runtime without leaving early: answers of every exit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import Array, IntArray
+from erde_cli.core.export.onnx_runtime import open_session
 from erde_cli.core.inference.answers import Answers
-
-Array = NDArray[Any]
-
-_ERRORS_ONLY = 3  # severity of what ONNX Runtime says on stderr
 
 
 class Stages:
-    """The first stages of a network, as many as were added so far."""
+    """The first stages of a network: those added so far."""
 
     def __init__(self, threads: int | None) -> None:
         self._threads = threads
         self._sessions: list[onnxruntime.InferenceSession] = []
 
     def add(self, path: Path) -> None:
-        """Add the next stage; its file is read at once and may change afterwards."""
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        options.inter_op_num_threads = 1
-        options.intra_op_num_threads = self._threads or 0
-        self._sessions.append(
-            onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        )
+        """Add the next stage; its file can change afterwards."""
+        self._sessions.append(open_session(path, self._threads))
 
     def features(self, inputs: Array) -> Array:
-        """What the next stage takes, of what the first one takes."""
+        """Input of the next stage [batch, channels, height, width], from images for the first."""
         for session in self._sessions:
             *_, inputs = session.run(["next_features"], {session.get_inputs()[0].name: inputs})
         return inputs
@@ -43,20 +33,26 @@ class Stages:
     def answers(
         self,
         batches: Iterable[Array],
-        labels: NDArray[np.int64] | None,
+        labels: IntArray | None,
         temperatures: list[float | None],
     ) -> Answers:
-        """What every exit says of images, in batches as the first stage takes them.
+        """Answers of every exit.
 
-        `correct` without labels: whether an exit says what the last one says. `logits` are those
-        that the probabilities came from, up to a constant for each image.
+        Args:
+            batches: images for the first stage: uint8 [batch, height, width, 3], or float32
+                [batch, 3, height, width] if the export has no preprocessing.
+            labels: int64 [images]; None: `correct` is whether an exit agrees with the last one.
+            temperatures: of every exit, [exits]; None: 1.
+
+        Returns:
+            Answers whose logits are exact up to a constant for each image.
         """
         parts = [self._batch(inputs) for inputs in batches]
         probabilities, predictions, scores = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )
         scale = np.array([1.0 if one is None else one for one in temperatures], dtype=np.float32)
-        smallest = np.finfo(np.float32).tiny  # a probability of 0 has no logarithm
+        smallest = np.finfo(np.float32).tiny  # log(0) is -inf
         reference = predictions[:, -1] if labels is None else labels
         return Answers(
             predictions == reference[:, None],
@@ -67,13 +63,13 @@ class Stages:
 
     def _batch(self, inputs: Array) -> tuple[Array, Array, Array]:
         """Probabilities [batch, exits, classes], labels and scores [batch, exits]."""
-        found = []
+        by_exit = []
         for session in self._sessions:
             probabilities, labels, scores, *passed_on = session.run(
                 None, {session.get_inputs()[0].name: inputs}
             )
-            found.append((probabilities, labels, scores))
+            by_exit.append((probabilities, labels, scores))
             inputs = passed_on[0] if passed_on else inputs
-        by_exit = zip(*found, strict=True)
-        probabilities, labels, scores = (np.stack(column, axis=1) for column in by_exit)
+        columns = zip(*by_exit, strict=True)
+        probabilities, labels, scores = (np.stack(column, axis=1) for column in columns)
         return probabilities, labels, scores

@@ -1,7 +1,7 @@
-"""Metadata stored in an export, and the form of its answers.
+"""Metadata of an exported network, and the form of its answers.
 
-An ONNX file holds the record in its metadata (one JSON text per field), a folder of stages in its
-manifest, and a `.pt2` file in an `erde.json` inside.
+The record is stored in the metadata of an ONNX file (one entry per field, as JSON), in the manifest
+of a folder of stages, and in `erde.json` inside a `.pt2` file.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from erde_cli.core.arrays import Array, Float32Array, ImageArray, IntArray
 from erde_cli.core.bundle.document import PixelsDocument
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
@@ -37,20 +37,20 @@ PREFIX = "erde."  # of the keys in an ONNX file's metadata
 
 @dataclass(frozen=True)
 class ExportedAnswers:
-    """labels: int64 [images]. exits: int64 [images]. probabilities: float32 [images, classes].
+    """labels, exits: int64 [images]. probabilities: float32 [images, classes].
 
-    scores: float32 [images]; None: the export does not return them. Probabilities and scores are
-    those of the exit taken, at its temperature if it has one.
+    Probabilities and scores (float32 [images]; None: the export returns none) are those of the exit
+    taken, at its temperature.
     """
 
-    labels: NDArray[np.int64]
-    exits: NDArray[np.int64]
-    probabilities: NDArray[np.float32]
-    scores: NDArray[np.float32] | None = None
+    labels: IntArray
+    exits: IntArray
+    probabilities: Float32Array
+    scores: Float32Array | None = None
 
 
 class NormalisationRecord(BaseModel):
-    """Mean and standard deviation of each channel, of pixel values from 0 to 1."""
+    """Mean and standard deviation of each channel, for pixel values from 0 to 1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -61,9 +61,9 @@ class NormalisationRecord(BaseModel):
 class ExportRecord(BaseModel):
     """Metadata of an exported network.
 
-    pixels: how files become its input images, uint8 [batch, height, width, 3].
-    preprocessing: whether the network itself normalises them.
-    cumulative_macs: multiply-adds of leaving at each exit.
+    pixels: how files are decoded to its images, uint8 [batch, height, width, 3].
+    preprocessing: whether it normalises them itself.
+    cumulative_macs: MACs of leaving at each exit.
     calibration: content of `thresholds.json`.
     """
 
@@ -98,12 +98,12 @@ class ExportRecord(BaseModel):
 
     @property
     def rules(self) -> PixelRules:
-        """How files become its input images."""
+        """How files are decoded to its images."""
         return self.pixels.rules
 
     @property
     def score(self) -> Score:
-        """Score that is compared with the thresholds."""
+        """The score that is compared with the thresholds."""
         return self.calibration.score
 
     @property
@@ -113,52 +113,58 @@ class ExportRecord(BaseModel):
 
     @property
     def temperatures(self) -> list[float] | None:
-        """Temperature of every exit; None: not scaled."""
+        """Temperature of every exit; None without temperature scaling."""
         return self.calibration.temperatures
 
     @property
     def temperature_of_exits(self) -> list[float | None]:
-        """Temperature of every exit; None for an exit that is not scaled."""
+        """Temperature of every exit, [exits]; each None without temperature scaling."""
         return [*self.temperatures] if self.temperatures else [None] * self.exit_count
 
     @property
     def measured_normalisation(self) -> Normalisation:
-        """Mean and standard deviation, in the form that `Normaliser` takes."""
+        """Mean and standard deviation of the train split."""
         return Normalisation.from_json(self.normalisation.model_dump())
 
-    def inputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Input of the network, from uint8 images [images, height, width, 3] of its size."""
+    def inputs(self, pixels: ImageArray) -> Array:
+        """Inputs of the network, from uint8 images [images, height, width, 3] of its size.
+
+        Returns:
+            The same images with `preprocessing`, otherwise float32 [images, 3, height, width].
+        """
         if self.preprocessing:
             return pixels
-        # The memory format of an exported network is fixed: contiguous.
+        # Contiguous: an exported network needs this memory layout.
         context = Context(torch.device("cpu"), "float32", torch.get_num_threads())
         normalise = Normaliser(self.measured_normalisation, self.image_size, context)
-        planes: NDArray[np.float32] = normalise(torch.from_numpy(pixels)).numpy()
+        planes: Float32Array = normalise(torch.from_numpy(pixels)).numpy()
         return planes
 
     def to_metadata(self) -> dict[str, str]:
-        """The record as texts, `erde.<field>` → JSON."""
+        """The record as `erde.<field>` → JSON."""
         fields = self.model_dump(mode="json").items()
         return {PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in fields}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> ExportRecord:
-        """Read the result of `to_metadata`; entries of other programs are ignored.
+        """Read the output of `to_metadata`; other entries are ignored.
 
         Raises:
             ValidationError: it is not what erde writes.
-            JsonError: an entry of erde is not JSON.
+            JsonError: an `erde.` entry is not JSON.
         """
-        known = {name: text for name, text in metadata.items() if name.startswith(PREFIX)}
-        return cls.model_validate(
-            {name.removeprefix(PREFIX): parse_json(text) for name, text in known.items()}
-        )
+        content = {
+            name.removeprefix(PREFIX): parse_json(text)
+            for name, text in metadata.items()
+            if name.startswith(PREFIX)
+        }
+        return cls.model_validate(content)
 
 
-def float32_thresholds(values: Sequence[float]) -> NDArray[np.float32]:
-    """Thresholds that decide on float32 scores as float64 ones would, float32 [exits - 1].
+def float32_thresholds(values: Sequence[float]) -> Float32Array:
+    """Thresholds that give the same decisions on float32 scores, float32 [exits - 1].
 
-    Rounding up to the next float32 keeps every float32 score on the same side of its threshold.
+    They are rounded up: a float32 score is below θ if and only if it is below the result.
     """
     exact = np.array(values, dtype=np.float64)
     rounded = exact.astype(np.float32)
@@ -170,13 +176,13 @@ class StageRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # A name, not a path: nothing outside the folder is ever opened.
+    # A name, not a path: no file outside the folder is ever opened.
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.onnx$")]
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Quantisation(BaseModel):
-    """How stages were quantised, and on how many images activation ranges were measured."""
+    """How stages were quantised; range_images: images that measured the ranges of activations."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -187,9 +193,9 @@ class Quantisation(BaseModel):
 
 
 class Manifest(BaseModel):
-    """Files of a folder of stages, and the metadata of the network.
+    """Content of a folder of stages, and the metadata of the network.
 
-    quantisation: None: everything is float32.
+    quantisation: None for float32.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -208,14 +214,14 @@ class Manifest(BaseModel):
 def write_manifest(
     folder: Path, files: list[str], record: ExportRecord, quantisation: Quantisation | None = None
 ) -> None:
-    """Write the manifest of files that were written before."""
+    """Write the manifest of existing files."""
     stages = [StageRecord(file=name, digest=digest_of_file(folder / name)) for name in files]
     manifest = Manifest(stages=stages, network=record, quantisation=quantisation)
     write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest, and check that its files are present and unchanged.
+    """Read the manifest, and check its files.
 
     Raises:
         BundleError: a file is missing or damaged, or the manifest is not what erde writes.
@@ -236,7 +242,7 @@ def read_manifest(folder: Path) -> Manifest:
             raise BundleError(
                 f"{folder} has no {stage.file}.",
                 hint=_AGAIN,
-                expected="every file that its manifest names",
+                expected="all files named in its manifest",
             )
         if (digest := digest_of_file(file)) != stage.digest:
             raise BundleError(

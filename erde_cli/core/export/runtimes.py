@@ -1,7 +1,4 @@
-"""What computes a network's answers: torch, or ONNX Runtime.
-
-Light, so that a wrong one is refused at once.
-"""
+"""The runtimes of a network, torch and ONNX Runtime. Light, so that a wrong one fails at once."""
 
 from __future__ import annotations
 
@@ -16,43 +13,42 @@ Runtime = Literal["torch", "onnx"]
 NAMES: dict[Runtime, str] = {"torch": "PyTorch", "onnx": "ONNX Runtime"}
 
 
-def runtime_of(model: Path, wanted: Runtime | None, device: str) -> Runtime:
-    """The runtime of a model: what is wanted, else torch for a bundle, its own for an export.
+def runtime_of(model: Path, requested: Runtime | None, device: str) -> Runtime:
+    """The requested runtime; None: torch for a bundle, its own for an export.
 
     Raises:
-        InputError: the model, the device, or what is installed does not go with it.
+        InputError: the runtime is not installed, or does not fit the model or the device.
     """
     exported = format_of(model)
     own = exported.runtime if exported else None
     if exported and own is None:
         raise InputError(
             f"{model} is a {exported.kind}, {exported.why_not}.",
-            expected=f"a bundle, or what erde export --format {named(lambda row: row.runtime)} "
-            "wrote",
-            hint="erde export BUNDLE --format onnx --out digits.onnx writes one",
+            expected=f"a bundle, or an export in the format {named(lambda row: row.runtime)}",
+            hint="write one with: erde export BUNDLE --format onnx --out digits.onnx",
         )
-    if own and wanted not in (None, own):
+    if own and requested not in (None, own):
         raise InputError(
-            f"{model} was exported for {NAMES[own]}, so {wanted} cannot run it.",
-            got=f"--runtime {wanted}",
-            hint="leave --runtime out, or give the bundle it was exported from",
+            f"{model} was exported for {NAMES[own]}, so {requested} cannot run it.",
+            got=f"--runtime {requested}",
+            hint="leave --runtime out, or give the bundle that it was exported from",
             expected=f"--runtime {own}",
         )
-    runtime = wanted or own or "torch"
+    runtime = requested or own or "torch"
     if runtime == "onnx":
         require_onnx(device)
     return runtime
 
 
 def require_onnx(device: str) -> None:
-    """Check that ONNX Runtime is installed, and wanted on the one device it is used on.
+    """Check that ONNX Runtime is installed and can use the device.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not installed, or the device is not the CPU.
     """
     if device not in ("auto", "cpu"):
         raise InputError(
-            "erde runs ONNX Runtime on the CPU alone.",
+            "erde runs ONNX Runtime on the CPU only.",
             got=f"--device {device}",
             hint="leave --device out",
             expected="--device cpu",

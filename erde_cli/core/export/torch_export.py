@@ -1,4 +1,4 @@
-"""The network with all its exits as a `.pt2` file of torch.export, its batch free."""
+"""Export a network with all its exits to a `.pt2` file of torch.export, for any batch size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import ImageArray
 from erde_cli.core.device import images_at_once
 from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.record import ExportedAnswers, ExportRecord
@@ -21,23 +20,23 @@ RECORD = "erde.json"
 
 
 def write_torch_export(exported: ExportNetwork, path: Path) -> None:
-    """Write the file: images of the record's form → logits float32 [batch, exits, classes]."""
+    """Write the file: images → logits float32 [batch, exits, classes]."""
     text = json.dumps(exported.record.model_dump(mode="json"), ensure_ascii=False)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+        warnings.simplefilter("ignore")  # torch warns about its own code
         program = torch.export.export(
             exported.network,
             (exported.example,),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
         _forget_sources(program)
-        archive = BytesIO()  # in a file its entries would be named after the file
+        archive = BytesIO()  # a path would name the entries in the archive
         torch.export.save(program, archive, extra_files={RECORD: text})
     path.write_bytes(archive.getvalue())
 
 
 def _forget_sources(program: torch.export.ExportedProgram) -> None:
-    """Drop what the exporter notes of the source code, with the paths of its files."""
+    """Remove the exporter's notes about the source code, which contain paths."""
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:
@@ -45,10 +44,10 @@ def _forget_sources(program: torch.export.ExportedProgram) -> None:
 
 
 class TorchExported:
-    """A `.pt2` file that is ready to answer; it computes every exit, then looks where to leave."""
+    """A `.pt2` file, ready to answer; it computes all exits, then selects one per image."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        """Open it; torch has its threads already."""
+        """Open the file; `threads` is ignored, as torch has its own setting."""
         extra = {RECORD: ""}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -57,9 +56,9 @@ class TorchExported:
 
     @torch.inference_mode()
     def answer(
-        self, pixels: NDArray[np.uint8], thresholds: Sequence[float] | None = None
+        self, pixels: ImageArray, thresholds: Sequence[float] | None = None
     ) -> ExportedAnswers:
-        """Let images leave at their exits, under the record's thresholds where none are given."""
+        """Route uint8 images [images, height, width, 3]; None: under the record's thresholds."""
         inputs = torch.from_numpy(self.record.inputs(pixels))
         size = images_at_once(self.record.image_size, inputs.device)
         logits = torch.cat([self._network(part) for part in torch.split(inputs, size)])
