@@ -1,6 +1,6 @@
-"""What leaving at each exit takes, in milliseconds: measured on real images, deciding included.
+"""Latency of each exit in milliseconds, on real images, decisions included.
 
-All that is compared is measured in interleaved rounds; medians leave bursts of the machine out.
+Everything that is compared is measured in interleaved rounds. Medians exclude bursts of other load.
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from erde_cli.core.arrays import FloatArray
+from erde_cli.core.arrays import FloatArray, IntArray
+from erde_cli.core.events import Progress
 from erde_cli.core.inference.observations import exit_rates
 from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.measurement.rounds import (
     Autocast,
-    Tell,
     Workload,
     no_progress,
     seconds_in_rounds,
@@ -31,12 +30,12 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 ROUNDS = 15
-_PROBE_IMAGES, _PROBE_CALLS = 256, 32  # of one exit in one round, where its images allow
+_PROBE_IMAGES, _PROBE_CALLS = 256, 32  # at most, for one exit in one round
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per image over single calls with one batch: median, 5th, 95th percentile."""
+    """Milliseconds per image over single calls: median, 5th and 95th percentile."""
 
     median: float
     p5: float
@@ -45,19 +44,17 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: FloatArray, batch: int) -> Timing:
-        """From the seconds of every call, of any shape."""
+        """From the seconds of all calls, of any shape."""
         low, middle, high = np.percentile(seconds * 1000 / batch, [5, 50, 95])
         return cls(float(middle), float(low), float(high), seconds.size)
 
 
 @dataclass(frozen=True)
 class EndToEnd:
-    """Images routed at real thresholds: exit rates [exits], mean milliseconds per image, spread.
+    """Latency of images routed at the thresholds; exit_rates: [exits]; mean: see `mean_ms`.
 
-    `mean` is over calls, of each call's median over the rounds: it can be compared with exit rates
-    times medians, which the median over images of several exits cannot. `over_static`: this over
-    each exit alone [exits], compared round by round, so that a machine that is half as fast for a
-    while slows both; medians of their own would be taken at different moments.
+    over_static: ratio to the latency of each exit alone [exits], compared round by round, so that a
+    temporary slowdown affects both.
     """
 
     exit_rates: tuple[float, ...]
@@ -68,7 +65,7 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class Shares:
-    """Cost at a mix of exits over that of the last exit: by MACs, as expected, as measured."""
+    """Cost at the thresholds over that of the last exit: by MACs, expected and measured latency."""
 
     macs: float
     expected: float
@@ -76,15 +73,15 @@ class Shares:
 
     @property
     def ratio(self) -> float:
-        """Expected share of the latency over that of the MACs: 1 where MACs predict it."""
+        """Expected share of the latency over that of the MACs: 1 if MACs predict latency."""
         return self.expected / self.macs
 
 
 @dataclass(frozen=True)
 class BatchLatency:
-    """One batch size: leaving at each exit, each exit as a static network, the real mix.
+    """Latencies at one batch size: of each exit, of each exit alone, and end to end.
 
-    images: how many were routed in each round. end_to_end: None without thresholds.
+    images: number routed in each round. end_to_end: None without thresholds.
     """
 
     batch: int
@@ -95,19 +92,19 @@ class BatchLatency:
 
     @property
     def increasing(self) -> bool:
-        """Whether no exit came out faster than the one before it; where not, it is noise."""
+        """Whether no exit is faster than the one before it; if one is, that is noise."""
         return all(one.median <= next_.median for one, next_ in pairwise(self.exits))
 
     @property
     def expected(self) -> float | None:
-        """Exit rates of the routed images times the medians of the exits, ms per image."""
+        """Exit rates · median latencies of the exits, ms per image."""
         if self.end_to_end is None:
             return None
         medians = [timing.median for timing in self.exits]
         return float(np.dot(self.end_to_end.exit_rates, medians))
 
     def shares(self, cumulative_macs: Sequence[float]) -> Shares | None:
-        """What early exit leaves of the last exit's cost, on the images that were routed."""
+        """Cost of the routed images over that of the last exit; None without thresholds."""
         if self.end_to_end is None or self.expected is None:
             return None
         last = self.exits[-1].median
@@ -116,25 +113,25 @@ class BatchLatency:
 
 
 class Runs(Protocol):
-    """Ways to run one network on normalised images [batch, 3, height, width], to be timed."""
+    """Functions that run one network on normalised images [batch, 3, height, width]."""
 
     @property
     def exit_count(self) -> int:
         """Number of exits, the last included."""
 
     def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], object]:
-        """What lets images leave under thresholds."""
+        """Function that routes images under thresholds."""
 
     def alone(self, exit_: int) -> Callable[[Tensor], object]:
-        """What runs an exit as a static network."""
+        """Function that runs an exit alone."""
 
-    def exits(self, thresholds: Sequence[float], images: Tensor) -> NDArray[np.int64]:
-        """Where images leave, int64 [batch]."""
+    def exits(self, thresholds: Sequence[float], images: Tensor) -> IntArray:
+        """Exit that each image leaves at, int64 [batch]."""
 
 
 @dataclass(frozen=True)
 class TorchRuns:
-    """A network made ready for inference, run by torch; `autocast` is entered where exits count."""
+    """A network made ready for inference, run by torch; `autocast` is for `exits` alone."""
 
     model: EarlyExitNet
     temperatures: Sequence[float] | None = None
@@ -147,18 +144,18 @@ class TorchRuns:
         return self.model.exit_count
 
     def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], Routed]:
-        """What lets images leave under thresholds."""
+        """Function that routes images under thresholds."""
         return lambda images: route(self.model, images, thresholds, self.temperatures, self.score)
 
     def alone(self, exit_: int) -> Callable[[Tensor], object]:
-        """What runs an exit as a static network."""
+        """Function that runs an exit alone."""
         return static_network(self.model, exit_)
 
-    def exits(self, thresholds: Sequence[float], images: Tensor) -> NDArray[np.int64]:
-        """Where images leave, int64 [batch]."""
+    def exits(self, thresholds: Sequence[float], images: Tensor) -> IntArray:
+        """Exit that each image leaves at, int64 [batch]."""
         with self.autocast():
-            found: NDArray[np.int64] = self.leaving(thresholds)(images).exit.cpu().numpy()
-        return found
+            exits: IntArray = self.leaving(thresholds)(images).exit.cpu().numpy()
+        return exits
 
 
 def measure_runs(
@@ -169,18 +166,21 @@ def measure_runs(
     *,
     repeats: int = ROUNDS,
     autocast: Autocast = nullcontext,
-    tell: Tell = no_progress,
+    progress: Progress = no_progress,
 ) -> BatchLatency:
-    """Measure leaving at each exit, each exit as a static network, and the mix at thresholds.
+    """Measure the latency of each exit, of each exit alone, and end to end at thresholds.
 
     Args:
-        runs: the network, in what computes it.
-        images: real ones, normalised, [n, 3, height, width]; those that fill no batch are left out.
+        runs: functions that run the network.
+        images: normalised, float32 [images, 3, height, width]; an incomplete last batch is dropped.
         batch: images in one call.
-        thresholds: θ of the early exits; None: no end to end.
+        thresholds: θ of the early exits, [exits - 1]; None: not end to end.
         repeats: rounds that count.
-        autocast: what is entered around every call.
-        tell: receives how many rounds are done, of how many.
+        autocast: context of each call.
+        progress: receives the number of rounds done, and of all.
+
+    Raises:
+        ValueError: there are fewer images than one batch.
     """
     parts = _whole_batches(images, batch)
     count = runs.exit_count
@@ -191,13 +191,12 @@ def measure_runs(
         left = np.concatenate([runs.exits(thresholds, part) for part in parts])
         rates = exit_rates(left, count)
         workloads.append(Workload(runs.leaving(thresholds), parts))
-    seconds = seconds_in_rounds(workloads, repeats, autocast, tell)
-    timings = [Timing.of(found, batch) for found in seconds]
+    seconds = seconds_in_rounds(workloads, repeats, autocast, progress)
+    timings = [Timing.of(one, batch) for one in seconds]
     end_to_end = None
     if thresholds is not None:
-        mean = float(np.median(seconds[-1], axis=0).mean()) * 1000 / batch
         over = tuple(paired_ratio(seconds[-1], alone) for alone in seconds[count : 2 * count])
-        end_to_end = EndToEnd(rates, mean, timings[-1], over)
+        end_to_end = EndToEnd(rates, mean_ms(seconds[-1], batch), timings[-1], over)
     exits, static = tuple(timings[:count]), tuple(timings[count : 2 * count])
     return BatchLatency(batch, len(parts) * batch, exits, static, end_to_end)
 
@@ -209,33 +208,41 @@ def exit_latencies(
     repeats: int = ROUNDS,
     autocast: Autocast = nullcontext,
 ) -> list[float]:
-    """Median milliseconds per image of leaving at each exit, deciding on the way included.
+    """Median latency of each exit in ms per image, [exits]; arguments as in `measure_runs`.
 
-    As measured: a later exit can come out faster than one before it, where the machine is restless
-    or a stage takes next to nothing. Arguments as in `measure_runs`.
+    Noise is not removed: a later exit can be faster than one before it.
     """
     workloads = _leaving_workloads(runs, _whole_batches(images, batch))
     seconds = seconds_in_rounds(workloads, repeats, autocast)
-    return [Timing.of(found, batch).median for found in seconds]
+    return [Timing.of(one, batch).median for one in seconds]
+
+
+def mean_ms(seconds: FloatArray, batch: int) -> float:
+    """Mean milliseconds per image over calls, from seconds [rounds, calls].
+
+    Each call counts with its median over the rounds. This mean can be compared with exit rates ·
+    latencies; a median over images of several exits cannot.
+    """
+    return float(np.median(seconds, axis=0).mean()) * 1000 / batch
 
 
 def leaving_at(exit_: int, exit_count: int) -> list[float]:
-    """Thresholds under which every image leaves at one exit (from 0), whatever the score."""
+    """Thresholds under which every image leaves at one exit (0-based), [exits - 1]."""
     return [math.inf if index == exit_ else 0.0 for index in range(exit_count - 1)]
 
 
 def static_network(model: EarlyExitNet, exit_: int) -> nn.Module:
-    """Stages up to an exit and its head alone: no earlier head, nothing decided."""
+    """Stages up to an exit and its head, without earlier heads and decisions."""
     return nn.Sequential(*model.stages[: exit_ + 1], model.heads[exit_])
 
 
 def paired_ratio(one: FloatArray, other: FloatArray) -> float:
-    """Median over rounds of one workload's time for a call over the other's."""
+    """Median over rounds of the ratio of two workloads' seconds, [rounds, calls] each."""
     return float(np.median(by_round(one) / by_round(other)))
 
 
 def by_round(seconds: FloatArray) -> FloatArray:
-    """Mean seconds of a call in each round [rounds], without the bursts that single calls meet."""
+    """Mean seconds of a call in each round [rounds], robust against bursts in single calls."""
     usual = np.median(seconds, axis=0)
     pace: FloatArray = np.median(seconds / usual, axis=1)
     return pace * float(usual.mean())
@@ -254,5 +261,5 @@ def _whole_batches(images: Tensor, batch: int) -> list[Tensor]:
 
 
 def _few(parts: Sequence[Tensor]) -> Sequence[Tensor]:
-    """As many batches as do for one exit in one round: its cost is the same for every image."""
+    """The first batches: the cost of one exit is the same for every image."""
     return parts[: min(_PROBE_CALLS, max(1, _PROBE_IMAGES // len(parts[0])))]

@@ -1,4 +1,4 @@
-"""Peak memory of one pass of a network: tensors that live at once."""
+"""Peak memory of a forward pass: bytes of tensors alive at the same time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from torch.utils._pytree import tree_leaves
 
 @torch.inference_mode()
 def peak_bytes(model: nn.Module, run: Callable[[Tensor], object], images: Tensor) -> int:
-    """Bytes of the images and of what `run` keeps in addition at its peak, without the weights.
+    """Bytes of the images and of all tensors that `run` holds at its peak, without the weights.
 
-    Tensors are counted; on CUDA the allocator's own figure is taken. The size of the process would
-    depend on what it did before. Off CUDA, scratch memory inside an operator is not seen.
+    On CUDA this is the allocator's figure. Elsewhere tensors are counted, without scratch memory
+    inside operators; the size of the process would depend on what it did before.
 
     Args:
         model: network that `run` uses.
-        run: what is given the images.
-        images: a batch, normalised, on the network's device.
+        run: function of the images.
+        images: a normalised batch on the network's device, [batch, 3, height, width].
     """
     if images.device.type == "cuda":
         torch.cuda.synchronize(images.device)
@@ -38,18 +38,18 @@ def peak_bytes(model: nn.Module, run: Callable[[Tensor], object], images: Tensor
 
 
 def weight_bytes(model: nn.Module) -> int:
-    """Bytes of a network's parameters and buffers, as they lie in memory."""
+    """Bytes of a network's parameters and buffers in memory."""
     return sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
 
 
 class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of tensors from the operator that makes them until nothing holds them."""
+    """Counts the bytes of a tensor from its creation until nothing refers to it."""
 
     def __init__(self, known: Sequence[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak = 0
-        self._now = 0
-        self._seen = {tensor.untyped_storage()._cdata for tensor in known}
+        self._bytes = 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
 
     def __torch_dispatch__(
         self,
@@ -61,18 +61,18 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
-                self._see(leaf.untyped_storage())
+                self._add(leaf.untyped_storage())
         return result
 
-    def _see(self, storage: Any) -> None:
-        place, size = storage._cdata, storage.nbytes()
-        if place in self._seen:  # a view, or changed in place
+    def _add(self, storage: Any) -> None:
+        address, size = storage._cdata, storage.nbytes()
+        if address in self._known:  # a view, or changed in place
             return
-        self._seen.add(place)
-        self._now += size
-        self.peak = max(self.peak, self._now)
-        weakref.finalize(storage, self._gone, place, size)
+        self._known.add(address)
+        self._bytes += size
+        self.peak = max(self.peak, self._bytes)
+        weakref.finalize(storage, self._remove, address, size)
 
-    def _gone(self, place: int, size: int) -> None:
-        self._seen.discard(place)
-        self._now -= size
+    def _remove(self, address: int, size: int) -> None:
+        self._known.discard(address)
+        self._bytes -= size

@@ -1,16 +1,15 @@
-"""An exported network to be timed in ONNX Runtime: leaving at each exit, each exit alone."""
+"""Time an exported network in ONNX Runtime: each exit, and each exit alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime
-from numpy.typing import NDArray
 from torch import Tensor
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.onnx_runtime import OnnxNetwork
@@ -20,10 +19,10 @@ _IMAGE, _LOGITS = "image", "logits"
 
 
 def write_exit_alone(exported: ExportNetwork, exit_: int, path: Path) -> None:
-    """Write the stages up to an exit and its head as one file: no earlier head, nothing decided.
+    """Write an exit alone as one file: stages up to the exit, and its head.
 
     Raises:
-        ErdeError: what comes out is not valid ONNX.
+        ErdeError: the result is not valid ONNX.
     """
     network = static_network(exported.network, exit_).eval()
     graph = graph_of(network, exported.example, _IMAGE, [_LOGITS])
@@ -39,15 +38,15 @@ class OnnxRuns:
         self.exit_count = network.record.exit_count
 
     def leaving(self, thresholds: Sequence[float]) -> Callable[[Tensor], object]:
-        """What lets images leave under thresholds."""
+        """Function that routes images under thresholds."""
         run = self._network.under(thresholds)
         return lambda images: run(images.numpy())
 
     def alone(self, exit_: int) -> Callable[[Tensor], object]:
-        """What runs an exit as a static network."""
+        """Function that runs an exit alone."""
         session, names = self._alone[exit_], [_LOGITS]
         return lambda images: session.run(names, {_IMAGE: images.numpy()})
 
-    def exits(self, thresholds: Sequence[float], images: Tensor) -> NDArray[np.int64]:
-        """Where images leave, int64 [batch]."""
+    def exits(self, thresholds: Sequence[float], images: Tensor) -> IntArray:
+        """Exit that each image leaves at, int64 [batch]."""
         return self._network.under(thresholds)(images.numpy()).exits

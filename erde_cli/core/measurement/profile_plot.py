@@ -1,4 +1,4 @@
-"""The picture of a profile: what each exit costs in MACs, and what it takes in time."""
+"""The picture of a profile: MACs and latency of each exit."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from typing import TYPE_CHECKING
 from erde_cli.core.events import Observer
 from erde_cli.core.measurement.latency import BatchLatency
 from erde_cli.core.storage.picture_axes import TITLE, fitted
-from erde_cli.core.storage.pictures import draw
+from erde_cli.core.storage.pictures import CHOSEN, INK, OTHER, STUDENT, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_INK, _BARS, _EXPECTED = "#333333", "#0072b2", "#d55e00"
-# Colour-blind safe (Okabe and Ito), and a marker of its own for each batch size.
-_MARKS = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"), ("#333333", "v"))
-_WIDE = 4  # largest over smallest time from which on the axis is logarithmic
-_MANY = 5  # exits; of more, names side by side would overlap
-_STEP = 0.16  # between the batch sizes of one exit, of the distance between exits
+# Colour and marker of each batch size.
+_MARKS = ((STUDENT, "o"), (OTHER, "s"), (CHOSEN, "D"), ("#cc79a7", "^"), (INK, "v"))
+_WIDE = 4  # the axis is logarithmic if the largest over the smallest latency is above this
+_MANY = 5  # exits; names of more would overlap
+_STEP = 0.16  # distance of the batch sizes of one exit, in distances of exits
 
 
 @dataclass(frozen=True)
 class ProfilePicture:
-    """What the picture shows; MACs per exit, expected MACs where there are thresholds."""
+    """Content of the picture; expected_macs: None without thresholds."""
 
     title: str
     cumulative_macs: Sequence[int]
@@ -61,22 +60,22 @@ def _draw_macs(axes: Axes, picture: ProfilePicture) -> None:
 
     places = range(len(picture.cumulative_macs))
     full = picture.cumulative_macs[-1]
-    narrow = len(places) > _MANY  # bars that no share fits into: it stands above
-    axes.bar(places, picture.cumulative_macs, 0.6, color=_BARS, label="leaving at this exit")
+    narrow = len(places) > _MANY  # the share does not fit into the bar
+    axes.bar(places, picture.cumulative_macs, 0.6, color=STUDENT, label="leaving at this exit")
     for place, macs in enumerate(picture.cumulative_macs):
         share = f"{100 * macs / full:.0f} %"
         axes.text(
             place, 0.01 * full + (macs if narrow else 0), share, ha="center", va="bottom",
-            fontsize=7 if narrow else 9, color=_INK if narrow else "white",
+            fontsize=7 if narrow else 9, color=INK if narrow else "white",
         )  # fmt: skip
     axes.hlines(
         picture.static_macs, [place - 0.15 for place in places], [place + 0.15 for place in places],
-        color=_INK, lw=1.6, zorder=3, label="this exit alone, static",
+        color=INK, lw=1.6, zorder=3, label="this exit alone, static",
     )  # fmt: skip
     if picture.expected_macs is not None:
         axes.axhline(
             picture.expected_macs,
-            color=_EXPECTED,
+            color=OTHER,
             ls="--",
             lw=1.4,
             label="expected at the thresholds",
@@ -97,7 +96,7 @@ def _draw_latencies(axes: Axes, latencies: Sequence[BatchLatency]) -> None:
         _draw_batch(axes, one, index, len(latencies))
     more = [] if latencies[0].end_to_end is None else ["at the\nthresholds"]
     if more:
-        axes.axvline(count - 0.5, color=_INK, lw=0.8, alpha=0.4)
+        axes.axvline(count - 0.5, color=INK, lw=0.8, alpha=0.4)
     _name_exits(axes, count, more)
     axes.set_xlim(-0.5, count + len(more) - 0.5)
     medians = [timing.median for one in latencies for timing in one.exits]
@@ -121,7 +120,7 @@ def _draw_latencies(axes: Axes, latencies: Sequence[BatchLatency]) -> None:
 
 
 def _draw_batch(axes: Axes, one: BatchLatency, index: int, count: int) -> None:
-    """One batch size of `count`: side by side at every exit, and in pairs at the thresholds."""
+    """Latencies at one of `count` batch sizes: next to the others at each exit."""
     colour, marker = _MARKS[index % len(_MARKS)]
     offset = index - (count - 1) / 2
     timings = list(one.exits)
@@ -147,7 +146,7 @@ def _draw_batch(axes: Axes, one: BatchLatency, index: int, count: int) -> None:
 
 
 def _name_exits(axes: Axes, count: int, more: Sequence[str] = ()) -> None:
-    """Name exits as they are counted; many of them by number alone, or names would overlap."""
+    """Name the exits from 1; if there are many, by number alone."""
     numbers = [str(index + 1) for index in range(count)]
     names = numbers if count > _MANY else [f"exit {number}" for number in numbers]
     axes.set_xticks(range(count + len(more)), [*names, *more])

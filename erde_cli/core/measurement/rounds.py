@@ -1,7 +1,4 @@
-"""Times of calls, measured in turn.
-
-In rounds over all that is compared, so that whatever else the machine does falls on all alike.
-"""
+"""Times of calls, in interleaved rounds, so that other load affects all workloads alike."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ import torch
 from torch import Tensor
 
 from erde_cli.core.arrays import FloatArray
+from erde_cli.core.events import Progress
 
 Autocast = Callable[[], AbstractContextManager[object]]
-Tell = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One of the things that are compared, and the batches it is run on in every round."""
+    """A function to time, and the batches that it runs on in each round."""
 
     run: Callable[[Tensor], object]
     parts: Sequence[Tensor]
@@ -34,33 +31,36 @@ def no_progress(done: int, total: int) -> None:
 
 @torch.inference_mode()
 def seconds_in_rounds(
-    workloads: Sequence[Workload], repeats: int, autocast: Autocast, tell: Tell = no_progress
+    workloads: Sequence[Workload],
+    repeats: int,
+    autocast: Autocast,
+    progress: Progress = no_progress,
 ) -> list[FloatArray]:
-    """Seconds of every call, [repeats, calls] for each workload, after one uncounted round.
+    """Seconds of each call, float64 [repeats, calls] for each workload, after a warm-up round.
 
     Args:
-        workloads: what is run in turn, in every round.
+        workloads: run in turn in each round.
         repeats: rounds that count.
-        autocast: entered anew for every call, as in use: kept open, it keeps converted weights.
-        tell: receives how many rounds are done, of how many.
+        autocast: context of each call; a context kept open would cache converted weights.
+        progress: receives the number of rounds done, and of all.
     """
     wait = _waiter(workloads[0].parts[0].device)
-    found = [np.empty((repeats + 1, len(workload.parts))) for workload in workloads]
+    seconds = [np.empty((repeats + 1, len(workload.parts))) for workload in workloads]
     for round_ in range(repeats + 1):
-        for workload, seconds in zip(workloads, found, strict=True):
+        for workload, row in zip(workloads, seconds, strict=True):
             for call, part in enumerate(workload.parts):
                 wait()
                 start = perf_counter()
                 with autocast():
                     workload.run(part)
                 wait()
-                seconds[round_, call] = perf_counter() - start
-        tell(round_ + 1, repeats + 1)
-    return [seconds[1:] for seconds in found]
+                row[round_, call] = perf_counter() - start
+        progress(round_ + 1, repeats + 1)
+    return [row[1:] for row in seconds]
 
 
 def _waiter(device: torch.device) -> Callable[[], None]:
-    """What waits until a device has done all it was given; a CPU is never behind."""
+    """Function that waits until a device is idle; a CPU always is."""
     if device.type == "cpu":
         return lambda: None
     return lambda: torch.accelerator.synchronize(device)

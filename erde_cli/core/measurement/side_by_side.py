@@ -1,4 +1,4 @@
-"""Two exported networks, the same images, measured in turn: milliseconds and their ratio."""
+"""Latencies of two exported networks on the same images, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -6,34 +6,29 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from erde_cli.core.arrays import FloatArray
+from erde_cli.core.events import Progress
 from erde_cli.core.export.check import Exported
-from erde_cli.core.measurement.latency import ROUNDS, Timing, leaving_at, paired_ratio
-from erde_cli.core.measurement.rounds import Tell, Workload, no_progress, seconds_in_rounds
+from erde_cli.core.measurement.latency import ROUNDS, Timing, leaving_at, mean_ms, paired_ratio
+from erde_cli.core.measurement.rounds import Workload, no_progress, seconds_in_rounds
 
-_CALLS, _IMAGES = 4, 64  # of one exit in one round: at least so many calls, so many images
+_CALLS, _IMAGES = 4, 64  # at least, for one exit in one round
 
 
 @dataclass(frozen=True)
 class Times:
-    """One network, ms per image: spread over single calls, and the mean over calls.
-
-    mean: of each call's median over the rounds. Where images leave at several exits it tells what
-    they take together; the median over calls tells of one exit.
-    """
+    """Latency of one network, ms per image: spread over single calls, and mean (`mean_ms`)."""
 
     timing: Timing
     mean: float
 
     @classmethod
     def of(cls, seconds: FloatArray, batch: int) -> Times:
-        """From the seconds of every call, [rounds, calls]."""
-        mean = float(np.median(seconds, axis=0).mean()) * 1000 / batch
-        return cls(Timing.of(seconds, batch), mean)
+        """From the seconds of each call, [rounds, calls]."""
+        return cls(Timing.of(seconds, batch), mean_ms(seconds, batch))
 
     def to_json(self) -> dict[str, float | int]:
         """Form in JSON."""
@@ -44,9 +39,10 @@ class Times:
 
 @dataclass(frozen=True)
 class Pair:
-    """The first network and the second, leaving at an exit (from 0), or None: at thresholds.
+    """Latencies of the first and the second network.
 
-    ratio: time of the second over the first, compared round by round.
+    exit: where all images leave, 0-based; None: at the thresholds. ratio: latency of the second
+    over the first, compared round by round.
     """
 
     exit: int | None
@@ -57,7 +53,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class BatchPairs:
-    """One batch size; images: how many went through at the thresholds in each round."""
+    """Results at one batch size; images: number routed at the thresholds in each round."""
 
     batch: int
     images: int
@@ -71,17 +67,17 @@ def measure_pairs(
     batch: int,
     thresholds: tuple[Sequence[float], Sequence[float]],
     repeats: int = ROUNDS,
-    tell: Tell = no_progress,
+    progress: Progress = no_progress,
 ) -> BatchPairs:
-    """Measure both at every exit, and each at thresholds of its own.
+    """Measure two networks, with all images leaving at each exit and at their own thresholds.
 
     Args:
-        networks: what is compared.
-        pixels: uint8 [images, height, width, 3]; those that fill no batch are left out.
+        networks: the two networks.
+        pixels: uint8 [images, height, width, 3]; an incomplete last batch is dropped.
         batch: images in one call.
-        thresholds: θ of the early exits, of each network.
+        thresholds: θ of the early exits of each network, [exits - 1].
         repeats: rounds that count.
-        tell: receives how many rounds are done, of how many.
+        progress: receives the number of rounds done, and of all.
     """
     count = len(thresholds[0]) + 1
     parts = torch.split(pixels[: len(pixels) // batch * batch], batch)
@@ -93,7 +89,7 @@ def measure_pairs(
     ]
     both = zip(networks, thresholds, strict=True)
     workloads += [Workload(_answering(network, own), parts) for network, own in both]
-    seconds = seconds_in_rounds(workloads, repeats, nullcontext, tell)
+    seconds = seconds_in_rounds(workloads, repeats, nullcontext, progress)
     pairs = [
         Pair(
             row if row < count else None,
@@ -107,7 +103,7 @@ def measure_pairs(
 
 
 def leaving_ms(network: Exported, pixels: Tensor, exit_count: int) -> list[float]:
-    """Median milliseconds of leaving at each exit, one image at a time, [exits]."""
+    """Median latency of each exit at batch 1, ms [exits]."""
     parts = torch.split(pixels[:_IMAGES], 1)
     workloads = [
         Workload(_answering(network, leaving_at(i, exit_count)), parts) for i in range(exit_count)

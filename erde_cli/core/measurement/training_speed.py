@@ -1,23 +1,24 @@
-"""Speed of training steps under several settings, measured in turn; what it means, and no advice.
+"""Speed of training steps under several settings, for `erde tune`.
 
-A figure depends on whatever else the machine does. So all candidates are measured in rounds, one
-after the other, and compared round by round; nothing in erde but `erde tune` reads a timing.
+Other load on the machine changes the speed. All candidates are therefore measured in interleaved
+rounds and compared round by round.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Protocol
 
 from erde_cli.core.device import Layout, Precision
 from erde_cli.core.errors import ErdeError
+from erde_cli.core.events import Progress
 
-_HOPELESS = 4  # a candidate so many times slower than the fastest is measured once only
-_LEAST, _MOST = 60.0, 900.0  # seconds that are waited for an answer, whatever is to be done
-_PATIENCE = 20  # times what the quickest first step took; who takes longer is hopeless
+_HOPELESS = 4  # a candidate this many times slower than the fastest is measured only once
+_LEAST, _MOST = 60.0, 900.0  # limits of the time that a trial has, in seconds
+_PATIENCE = 20  # time limit, in durations of the quickest first step
 
 
 @dataclass(frozen=True)
@@ -36,28 +37,28 @@ class Candidate:
 
 
 class TrialError(ErdeError):
-    """A candidate cannot be measured; the message says why, in a few words."""
+    """A candidate cannot be measured; the message is short."""
 
 
 class Trial(Protocol):
-    """What trains in the way of a candidate."""
+    """Training with the settings of a candidate."""
 
     def __call__(self, steps: int, limit: float) -> float:
         """Images per second over a number of steps.
 
         Raises:
-            TrialError: it crashed, has not answered within `limit` seconds, or cannot be done.
+            TrialError: it crashed, did not answer within `limit` seconds, or is impossible here.
         """
         ...
 
     def close(self) -> None:
-        """Give back what it holds; it is not called again."""
+        """Free its resources; it is not called again."""
         ...
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median, smallest and largest of some figures."""
+    """Median, smallest and largest value."""
 
     median: float
     low: float
@@ -71,7 +72,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Images per second of each candidate, one figure a round; why others were not measured."""
+    """Images per second of each candidate, one figure per round; reasons of skipped ones."""
 
     found: dict[Candidate, list[float]]
     skipped: dict[Candidate, str]
@@ -81,7 +82,7 @@ class Speeds:
         return Spread.of(self.found[candidate])
 
     def factor(self, candidate: Candidate, over: Candidate) -> Spread | None:
-        """How many times as fast as another, compared round by round; None: that has no figures."""
+        """Speed relative to another, compared round by round; None: the other has no figures."""
         if over not in self.found:
             return None
         pairs = zip(self.found[candidate], self.found[over], strict=False)
@@ -89,7 +90,7 @@ class Speeds:
 
     @property
     def fastest(self) -> Candidate:
-        """The candidate with the largest median, of those measured in every round."""
+        """The candidate with the largest median, of those measured in all rounds."""
         rounds = max(len(figures) for figures in self.found.values())
         whole = [name for name, figures in self.found.items() if len(figures) == rounds]
         return max(whole, key=lambda name: self.spread(name).median)
@@ -97,8 +98,8 @@ class Speeds:
     def clear_gain(self, over: Candidate) -> bool:
         """Whether every figure of the fastest is above every figure of another.
 
-        Being above it in each round would be too little: of a dozen equal candidates, the best of
-        five rounds often is. Anything is a gain over what has no figures.
+        Being above in each round is not enough: of a dozen equal candidates, the best of five
+        rounds often is. True if the other has no figures.
         """
         if over not in self.found:
             return True
@@ -110,21 +111,21 @@ def measure(
     now: Candidate,
     steps: int,
     rounds: int,
-    tell: Callable[[int, int], None],
+    progress: Progress,
 ) -> Speeds:
-    """Run all trials in turn, `rounds` times, after one step each that does not count.
+    """Run all trials in turn, `rounds` times, after a warm-up step of each.
 
     Args:
-        trials: what trains in the way of each candidate; closed as soon as it is not needed.
-        now: the candidate that the others are compared with; it is measured in every round.
-        steps: steps of one trial.
-        rounds: trials of each candidate.
-        tell: receives how many steps are done, of how many.
+        trials: the training of each candidate; closed as soon as possible.
+        now: the candidate that the others are compared with; it is measured in all rounds.
+        steps: steps in one round.
+        rounds: number of rounds.
+        progress: receives the number of steps done, and of all.
 
     Raises:
         ErdeError: no candidate can be measured.
     """
-    run = _Rounds(trials, now, steps, rounds, tell)
+    run = _Rounds(trials, now, steps, rounds, progress)
     try:
         run.first_steps()
         for round_ in range(rounds):
@@ -132,12 +133,11 @@ def measure(
     finally:
         for trial in trials.values():
             trial.close()
-    tell(run.total, run.total)
+    progress(run.total, run.total)
     if not run.figures:
-        reasons = "; ".join(f"{one}: {why}" for one, why in run.skipped.items())
         raise ErdeError(
             "Nothing could be measured.",
-            got=reasons,
+            got="; ".join(f"{one}: {reason}" for one, reason in run.skipped.items()),
             expected="settings that this machine can train with",
             hint="try --threads 1, or a smaller training.teacher.batch_size",
         )
@@ -145,7 +145,7 @@ def measure(
 
 
 class _Rounds:
-    """Rounds under way: figures, those who still run, and steps done of how many."""
+    """State of the rounds: figures, running candidates, steps done and to do."""
 
     def __init__(
         self,
@@ -153,19 +153,19 @@ class _Rounds:
         now: Candidate,
         steps: int,
         rounds: int,
-        tell: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
-        self._trials, self._now, self._tell = trials, now, tell
+        self._trials, self._now, self._progress = trials, now, progress
         self._steps, self._rounds = steps, rounds
         self._first: dict[Candidate, float] = {}  # images per second of the first step
-        self._patience: dict[Candidate, float] = {}  # seconds, for `steps` steps
+        self._limits: dict[Candidate, float] = {}  # seconds that `steps` steps can take
         self._running: list[Candidate] = []
         self.figures: dict[Candidate, list[float]] = {}
         self.skipped: dict[Candidate, str] = {}
         self._done, self.total = 0, len(trials) * (1 + rounds * steps)
 
     def first_steps(self) -> None:
-        """Take a step of each, which may hold a start or a compilation and does not count."""
+        """Run a warm-up step of each, which can include a start or a compilation."""
         limit = _MOST
         for candidate, trial in self._trials.items():
             start = perf_counter()
@@ -174,24 +174,24 @@ class _Rounds:
             except TrialError as error:
                 self._leave_out(candidate, error.message, self._rounds)
             else:
-                took = perf_counter() - start
+                seconds = perf_counter() - start
                 self._first[candidate] = speed
-                self._patience[candidate] = max(_LEAST, _PATIENCE * took * self._steps)
+                self._limits[candidate] = max(_LEAST, _PATIENCE * seconds * self._steps)
                 self._running.append(candidate)
-                limit = min(limit, max(_LEAST, _PATIENCE * took))
+                limit = min(limit, max(_LEAST, _PATIENCE * seconds))
             self._step(1)
 
     def round(self, round_: int) -> None:
-        """Take a figure of each that still runs; after the first round, drop the hopeless."""
+        """Measure each running candidate once; after the first round, drop the hopeless ones."""
         for candidate in list(self._running):
-            # What was slow in its first step may still be slow to begin: one more step tells.
+            # A slow first step can be a slow start: one more step decides.
             slow = round_ == 0 and self._first[candidate] < max(self._first.values()) / _HOPELESS
             length = 1 if slow else self._steps
             try:
-                figure = self._trials[candidate](length, self._patience[candidate])
+                figure = self._trials[candidate](length, self._limits[candidate])
             except TrialError as error:
                 self._leave_out(candidate, error.message, self._rounds - round_)
-                self.figures.pop(candidate, None)  # what crashes now and then is of no use
+                self.figures.pop(candidate, None)  # a candidate that can crash is of no use
                 continue
             self.figures.setdefault(candidate, []).append(figure)
             self.total -= self._steps - length
@@ -214,4 +214,4 @@ class _Rounds:
 
     def _step(self, count: int) -> None:
         self._done += count
-        self._tell(min(self._done, self.total - 1), self.total)
+        self._progress(min(self._done, self.total - 1), self.total)

@@ -1,4 +1,4 @@
-"""A candidate of `erde tune` in a process of its own: a native crash is a row, not the end."""
+"""A candidate of `erde tune` in its own process, so that a native crash skips that candidate."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SERVE = "from erde_cli.core.workflows.tune_worker import serve; serve()"
 
 
 class TrialProcess:
-    """Trains in a process that begins with the first call and ends with `close`.
+    """Trains in a process that starts with the first call and ends with `close`.
 
-    Requests and answers are lines of JSON: first what is to be trained, then numbers of steps.
+    Requests and answers are lines of JSON: first the settings, then numbers of steps.
     """
 
     def __init__(self, request: dict[str, Any]) -> None:
@@ -25,9 +25,9 @@ class TrialProcess:
         self._process: Popen[bytes] | None = None
 
     def __call__(self, steps: int, limit: float) -> float:
-        """Images per second over a number of steps."""
+        """Images per second over a number of steps; raises `TrialError` as every `Trial`."""
         if self._process is None:
-            # A group of its own: Ctrl-C is for this process, which stops it.
+            # Its own process group: Ctrl-C reaches only this process, which stops the other.
             self._process = Popen(  # noqa: S603
                 isolated_python(_SERVE), stdin=PIPE, stdout=PIPE, stderr=DEVNULL, process_group=0
             )
@@ -39,7 +39,7 @@ class TrialProcess:
         return float(answer["images_per_second"])
 
     def close(self) -> None:
-        """Stop the process, whatever it is doing."""
+        """Kill the process."""
         if self._process is not None:
             self._process.kill()
             with suppress(BrokenPipeError), self._process:  # closes its pipes and waits
@@ -48,7 +48,7 @@ class TrialProcess:
     @staticmethod
     def _send(process: Popen[bytes], request: dict[str, Any]) -> None:
         assert process.stdin is not None  # noqa: S101
-        with suppress(BrokenPipeError):  # it has crashed, and the answer will say so
+        with suppress(BrokenPipeError):  # it has crashed; reading the answer reports that
             process.stdin.write(json.dumps(request).encode() + b"\n")
             process.stdin.flush()
 

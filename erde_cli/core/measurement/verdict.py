@@ -1,30 +1,29 @@
-"""Whether early exit pays: a student at its thresholds against its exits as static networks.
+"""Compare a student at its thresholds with each of its exits alone, as static networks.
 
-Plain lists in, one sentence with figures out. All accuracies are of the same images.
+All accuracies are of the same images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from erde_cli.core.signed import signed
-from erde_cli.core.thresholds.target import Metric
+from erde_cli.core.thresholds.target import ROUNDING, Metric
 
-_ROUNDING = 1e-9
 _IN_WORDS: dict[Metric, tuple[str, str]] = {  # of one exit alone; of the thresholds
     "accuracy": ("gets {} % right", "{} % of held-out images right"),
     "balanced_accuracy": (
         "has a balanced accuracy of {} %", "a balanced accuracy of {} % on held-out images",
     ),
 }  # fmt: skip
-_NOISE = 0.02  # times closer than that are no gain: two measurements of one thing differ by it
+_NOISE = 0.02  # relative difference of two measurements of the same latency
 
 
 @dataclass(frozen=True)
 class LatencyCosts:
-    """Milliseconds per image in one batch size: of each exit alone, and end to end."""
+    """Milliseconds per image at one batch size: of each exit alone, and end to end."""
 
     batch: int
     static: Sequence[float]
@@ -33,7 +32,7 @@ class LatencyCosts:
 
 @dataclass(frozen=True)
 class BatchVerdict:
-    """One batch size: the static exit that is at least as good (None: early exit is better)."""
+    """Result at one batch size; dominating_exit: None if early exit is better."""
 
     batch: int
     dominating_exit: int | None
@@ -42,11 +41,11 @@ class BatchVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether early exit is better than every exit alone, by MACs and in every batch size.
+    """Whether early exit is better than every exit alone, by MACs and at every batch size.
 
-    dominating_exit: a static exit at least as accurate at no more MACs. best_exit: the most
-    accurate static exit at no more MACs. by_latency: None where it was not measured. metric: which
-    accuracy all of them are.
+    by_latency: None if it was not measured. share_of_last: expected MACs over those of the last
+    exit alone. dominating_exit: a static exit at least as accurate at no more MACs. best_exit: the
+    most accurate static exit at no more MACs. metric: of all accuracies.
     """
 
     by_macs: bool
@@ -59,13 +58,24 @@ class Verdict:
     exit_accuracy: tuple[float, ...]
     static_macs: tuple[float, ...]
     batches: tuple[BatchVerdict, ...]
-    sentence: str
     metric: Metric = "accuracy"
 
     @property
     def better(self) -> bool:
-        """Whether it is better by MACs, and by latency where that was measured."""
+        """Whether it is better by MACs, and by latency if that was measured."""
         return self.by_macs and self.by_latency is not False
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in one sentence, with figures."""
+        slow = _slow(self)
+        if self.dominating_exit is None:
+            start = "By MACs yes, by latency no" if slow else "Yes"
+            text = f"{start}: {_gain(self)}{_times(self, ' and')}"
+        else:
+            start = "By MACs no, by latency yes" if self.by_latency else "No"
+            text = f"{start}: {_loss(self, self.dominating_exit)}{_times(self, ', and')}"
+        return "; ".join([text, *slow]) + "."
 
     def to_json(self) -> dict[str, Any]:
         """The object `verdict` of `erde profile --json`."""
@@ -109,14 +119,14 @@ def give_verdict(
     """Compare a student at its thresholds with each of its exits as a static network.
 
     Args:
-        exit_accuracy: of each exit on all images, fractions [exits].
-        static_macs: of each exit alone: its stages and its own head [exits].
+        exit_accuracy: of each exit on all images, 0 to 1, [exits].
+        static_macs: of each exit alone: its stages and its own head, [exits].
         accuracy: at the thresholds, on images that did not choose them.
         expected_macs: at the thresholds.
-        latencies: one entry for each batch size that was measured.
-        metric: which accuracy all of them are.
+        latencies: one entry for each measured batch size.
+        metric: of all accuracies.
     """
-    affordable = _affordable(static_macs, expected_macs, _ROUNDING)
+    affordable = _affordable(static_macs, expected_macs, ROUNDING)
     best = max(affordable, key=lambda exit_: (exit_accuracy[exit_], -exit_), default=None)
     batches = []
     for one in latencies:
@@ -124,7 +134,7 @@ def give_verdict(
         dominating = _dominating(within, exit_accuracy, accuracy)
         batches.append(BatchVerdict(one.batch, dominating, one.adaptive / one.static[-1]))
     dominating = _dominating(affordable, exit_accuracy, accuracy)
-    found = Verdict(
+    return Verdict(
         by_macs=dominating is None,
         by_latency=all(one.dominating_exit is None for one in batches) if batches else None,
         accuracy=accuracy,
@@ -135,10 +145,8 @@ def give_verdict(
         exit_accuracy=tuple(exit_accuracy),
         static_macs=tuple(static_macs),
         batches=tuple(batches),
-        sentence="",
         metric=metric,
     )
-    return replace(found, sentence=_sentence(found))
 
 
 def _affordable(costs: Sequence[float], limit: float, slack: float) -> list[int]:
@@ -148,74 +156,64 @@ def _affordable(costs: Sequence[float], limit: float, slack: float) -> list[int]
 def _dominating(
     affordable: Sequence[int], exit_accuracy: Sequence[float], accuracy: float
 ) -> int | None:
-    """The cheapest of some exits that is at least as accurate."""
-    good = [exit_ for exit_ in affordable if exit_accuracy[exit_] >= accuracy - _ROUNDING]
+    """The cheapest affordable exit that is at least as accurate."""
+    good = [exit_ for exit_ in affordable if exit_accuracy[exit_] >= accuracy - ROUNDING]
     return min(good, default=None)
 
 
-def _sentence(found: Verdict) -> str:
-    slow = _slow(found)
-    if found.dominating_exit is None:
-        start = "By MACs yes, by latency no" if slow else "Yes"
-        text = f"{start}: {_gain(found)}{_times(found, ' and')}"
-    else:
-        start = "By MACs no, by latency yes" if found.by_latency else "No"
-        text = f"{start}: {_loss(found, found.dominating_exit)}{_times(found, ', and')}"
-    return "; ".join([text, *slow]) + "."
-
-
-def _gain(found: Verdict) -> str:
-    """Why it is better by MACs: over the best exit alone that costs no more, and the last one."""
+def _gain(verdict: Verdict) -> str:
+    """Why it is better by MACs: than the best exit alone at no more MACs, and than the last."""
     against = "no exit alone costs as little"
-    if found.best_exit is not None:
-        gained = _points(found.accuracy - found.exit_accuracy[found.best_exit])
-        name = _name(found, found.best_exit)
+    if verdict.best_exit is not None:
+        gained = _points(verdict.accuracy - verdict.exit_accuracy[verdict.best_exit])
+        name = _name(verdict, verdict.best_exit)
         against = f"{gained} points over {name} alone, the best at no more MACs"
-    lost = _points(found.accuracy - found.exit_accuracy[-1])
+    reached = _IN_WORDS[verdict.metric][1].format(_percent(verdict.accuracy))
+    lost = _points(verdict.accuracy - verdict.exit_accuracy[-1])
     return (
-        f"{_IN_WORDS[found.metric][1].format(_percent(found.accuracy))}; {against}; {lost} points "
-        f"from the last exit alone, at {_percent(found.share_of_last)} % of its MACs"
+        f"{reached}; {against}; {lost} points "
+        f"from the last exit alone, at {_percent(verdict.share_of_last)} % of its MACs"
     )
 
 
-def _loss(found: Verdict, exit_: int) -> str:
-    """Why it is not better by MACs: an exit that alone is at least as good."""
+def _loss(verdict: Verdict, exit_: int) -> str:
+    """Why it is not better by MACs: an exit alone that is at least as good."""
+    share = _percent(verdict.static_macs[exit_] / verdict.static_macs[-1])
     return (
-        f"{_name(found, exit_)} alone {_of_exit(found, exit_)} at "
-        f"{_percent(found.static_macs[exit_] / found.static_macs[-1])} % of the MACs of the last "
-        f"exit alone; the thresholds get {_percent(found.accuracy)} % (held out) at "
-        f"{_percent(found.share_of_last)} % of its MACs"
+        f"{_name(verdict, exit_)} alone {_of_exit(verdict, exit_)} at {share} % of the MACs of the "
+        f"last exit alone; the thresholds get {_percent(verdict.accuracy)} % (held out) at "
+        f"{_percent(verdict.share_of_last)} % of its MACs"
     )
 
 
-def _times(found: Verdict, joint: str) -> str:
-    """Latency over that of the last exit alone, in every batch size."""
-    if not found.batches:
+def _times(verdict: Verdict, joint: str) -> str:
+    """Latency over that of the last exit alone, at every batch size."""
+    if not verdict.batches:
         return ""
-    first, *others = found.batches
+    first, *others = verdict.batches
     text = f"{joint} {_percent(first.share_of_last)} % of its latency at batch {first.batch}"
     return text + "".join(f", {_percent(one.share_of_last)} % at {one.batch}" for one in others)
 
 
-def _slow(found: Verdict) -> list[str]:
-    """For each exit that alone is at least as good by latency: in which batch sizes."""
+def _slow(verdict: Verdict) -> list[str]:
+    """Exits that alone are at least as good by latency, and at which batch sizes."""
     batches: dict[int, list[str]] = {}
-    for one in found.batches:
+    for one in verdict.batches:
         if one.dominating_exit is not None:
             batches.setdefault(one.dominating_exit, []).append(str(one.batch))
     return [
-        f"at batch {', '.join(sizes)} {_name(found, exit_)} alone takes no longer and "
-        f"{_of_exit(found, exit_)}"
+        f"at batch {', '.join(sizes)} {_name(verdict, exit_)} alone takes no longer and "
+        f"{_of_exit(verdict, exit_)}"
         for exit_, sizes in batches.items()
     ]
 
 
-def _name(found: Verdict, exit_: int) -> str:
-    return f"exit {exit_ + 1} of {len(found.exit_accuracy)}"
+def _name(verdict: Verdict, exit_: int) -> str:
+    return f"exit {exit_ + 1} of {len(verdict.exit_accuracy)}"
 
 
-def _of_exit(found: Verdict, exit_: int) -> str:
-    return _IN_WORDS[found.metric][0].format(_percent(found.exit_accuracy[exit_]))
+def _of_exit(verdict: Verdict, exit_: int) -> str:
+    return _IN_WORDS[verdict.metric][0].format(_percent(verdict.exit_accuracy[exit_]))
 
 
 def _points(difference: float) -> str:

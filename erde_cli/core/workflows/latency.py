@@ -168,7 +168,7 @@ def _measure_batch(
         thresholds,
         repeats=repeats,
         autocast=timed.context.autocast,
-        tell=partial(options.observer.progress, f"Rounds at batch {batch}"),
+        progress=partial(options.observer.progress, f"Rounds at batch {batch}"),
     )
     if not latency.increasing:
         options.observer.warning(

@@ -118,7 +118,7 @@ def test_a_measurement_runs_what_it_says_in_turn_and_one_round_more() -> None:
 def test_every_figure_is_positive_and_counts_its_calls() -> None:
     told: list[tuple[int, int]] = []
     found = measure_runs(TorchRuns(make_model()), make_images(7), 2, [0.0, 0.0], repeats=4,
-        tell=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: told.append((done, total)),
     )  # fmt: skip
     assert (found.batch, found.images) == (2, 6)  # the seventh fills no batch
     assert len(found.exits) == len(found.static) == 3
