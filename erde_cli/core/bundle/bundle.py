@@ -1,11 +1,11 @@
-"""A trained model on disk: a folder that can be moved, with everything needed to use it.
+"""A trained model on disk: a movable folder with everything needed to use it.
 
     model.safetensors   the weights; no command ever changes them
     bundle.json         architecture, input, classes, recipe, versions, digests; no time stamps
-    thresholds.json     once calibrated; belongs to these weights, by their digest
-    tests.json          once a promise was tested for: every test, of whatever weights
+    thresholds.json     after calibration; names these weights by their digest
+    tests.json          after a test for a guarantee: all tests, also those of earlier weights
 
-Loading runs no code from the folder: weights are safetensors, the rest is validated JSON.
+Loading runs no code from the folder: weights are safetensors, the other files validated JSON.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _HINT = "copy the folder again, or train it again"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle: the network in evaluation mode on the CPU, and what belongs to it."""
+    """A loaded bundle: the network in evaluation mode on the CPU, and its metadata."""
 
     path: Path
     document: BundleDocument
@@ -77,22 +77,22 @@ class Bundle:
 
     @cached_property
     def profile(self) -> Profile:
-        """What its exits cost."""
+        """MACs of its exits."""
         return profile_model(self.model, self.image_size)
 
     @property
     def reading(self) -> Reading:
-        """How files of other folders become images for it."""
+        """How image files are read for it."""
         data = self.recipe.data
         skip = data.unreadable == "skip"
         return Reading(self.image_size, self.document.rules, skip, data.memory_limit)
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that made it.
+        """The recipe it was trained with.
 
         Raises:
-            BundleError: this version of erde does not understand it.
+            BundleError: this version of erde does not understand the recipe.
         """
         try:
             return Recipe.model_validate(self.document.recipe)
@@ -106,33 +106,33 @@ class Bundle:
 
     @property
     def score(self) -> Score:
-        """What its thresholds are compared with; entropy while it has none.
+        """The score of its thresholds; entropy without a calibration.
 
         Raises:
-            BundleError: its thresholds cannot be used.
+            BundleError: the thresholds belong to other weights, or are not what erde writes.
         """
         thresholds = self.thresholds()
         return ENTROPY if thresholds is None else thresholds.score
 
     def thresholds(self) -> ThresholdsDocument | None:
-        """Read its thresholds, if it has been calibrated.
+        """Its calibration; None without one.
 
         Raises:
-            BundleError: they belong to other weights, or are not what erde writes.
+            BundleError: the thresholds belong to other weights, or are not what erde writes.
         """
         stamp = thresholds_stamp(self.path)
         if stamp is None:
             return None
-        found = self._thresholds.get(stamp)
-        if found is None:  # to read it takes as long as a small network
+        document = self._thresholds.get(stamp)
+        if document is None:  # reading the file takes as long as running a small network
             digest = self.document.weights_digest
-            found = read_thresholds(self.path, digest, self.model.exit_count)
+            document = read_thresholds(self.path, digest, self.model.exit_count)
             self._thresholds.clear()
-            self._thresholds[stamp] = found
-        return found
+            self._thresholds[stamp] = document
+        return document
 
     def require_thresholds(self) -> ThresholdsDocument:
-        """Read its thresholds.
+        """Its calibration.
 
         Raises:
             BundleError: it has not been calibrated.
@@ -147,9 +147,7 @@ class Bundle:
         return thresholds
 
     def route(self, images: Tensor) -> Routed:
-        """Let each image leave at its own exit, under the bundle's thresholds, on the CPU.
-
-        The network is made ready at the first call, in the precision the thresholds were chosen in.
+        """Route images under the bundle's thresholds on the CPU, in the calibration's precision.
 
         Args:
             images: normalised by `normalisation`, float32 [batch, 3, height, width].
@@ -171,24 +169,21 @@ class Bundle:
     def predict(
         self, images: Images, *, thresholds: Thresholds | None = None, batch: int | None = None
     ) -> list[Prediction]:
-        """Say what images show, each from the exit it leaves at, on the CPU, in their order.
+        """Classify images on the CPU, each at the exit it leaves at; predictions in their order.
 
-        Safe to call from several threads. Images are brought to the network's size and normalised
-        here, as everywhere in erde.
+        This method is thread-safe. It resizes and normalises the images.
 
         Args:
-            images: one image, or several: paths, bytes of image files, file objects in binary
-                mode, PIL images, uint8 arrays or tensors [height, width, 3] or [height, width],
-                of any size.
-            thresholds: θ, "always" or "never": one for all early exits, or one for each;
-                the bundle's own where they are left out. Score (and with it the unit),
-                temperatures and precision are the bundle's either way.
-            batch: how many images the network is given at once; as many as suit it where left out.
+            images: one image or several: paths, bytes of image files, binary file objects, PIL
+                images, uint8 arrays or tensors [height, width, 3] or [height, width], of any size.
+            thresholds: θ, "always" or "never": one for all early exits, or one for each; None:
+                those of the bundle. Score, temperatures and precision are always the bundle's.
+            batch: images in one forward pass; None: chosen by the size of the images.
 
         Raises:
-            BundleError: no thresholds are given, and it has not been calibrated.
-            DataError: something is no image, whatever a library says of it.
-            InputError: the thresholds cannot be used.
+            BundleError: no thresholds are given, and the bundle has not been calibrated.
+            DataError: an input cannot be read as an image.
+            InputError: the thresholds are invalid.
         """
         document = self.thresholds() if thresholds is not None else self.require_thresholds()
         rule = rule_of(document, thresholds, self.model.exit_count)
@@ -196,7 +191,7 @@ class Bundle:
         return self.predictor(context).predict(images, rule, batch)
 
     def predictor(self, context: Context) -> Predictor:
-        """What answers images on a device; made ready at the first call, whoever calls."""
+        """Predictor on a device; the first call prepares it, later calls share it."""
         return self._prepared.on(
             context,
             self.model,
@@ -208,12 +203,12 @@ class Bundle:
 
 
 def opened(bundle: Bundle | Path) -> Bundle:
-    """A bundle that was handed down, or the one at a path, loaded."""
+    """The bundle itself, or the bundle at a path."""
     return bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
 
 
 def load_bundle(path: str | Path) -> Bundle:
-    """Read a bundle and check that it is what it says.
+    """Read a bundle and check it.
 
     Raises:
         BundleError: files are missing, damaged, or of another version.
@@ -228,13 +223,13 @@ def _check_weights(path: Path, document: BundleDocument) -> None:
     """Check that the weights are those that the bundle was written with."""
     weights = path / WEIGHTS
     if not weights.is_file():
-        raise BundleError(f"{path} has no {WEIGHTS}.", expected="a whole bundle", hint=_HINT)
+        raise BundleError(f"{path} has no {WEIGHTS}.", expected="a complete bundle", hint=_HINT)
     try:
         digest = digest_of_file(weights)
     except OSError as error:
         raise BundleError(
             f"{weights} cannot be read: {error.strerror}.",
-            expected="a file that may be read",
+            expected="a readable file",
             hint=_HINT,
         ) from error
     if digest != document.weights_digest:
@@ -260,11 +255,11 @@ def _network(path: Path, document: BundleDocument) -> EarlyExitNet:
         raise BundleError(
             f"{misfit}: {_first_of(error)}",
             hint=_HINT,
-            expected="weights of the architecture that the bundle names",
+            expected="weights of the bundle's architecture",
         ) from error
 
 
 def _first_of(error: Exception) -> str:
-    """The first reason; torch names every layer."""
+    """The first reason of an error; torch lists all layers."""
     lines = str(error).splitlines()
     return brief(lines[1].strip() if len(lines) > 1 and lines[0].endswith(":") else lines[0])

@@ -1,7 +1,7 @@
-"""`trained_on.bin` of a bundle: which files its network was trained on, by their content.
+"""`trained_on.bin` of a bundle: digests of the files that its network was trained on.
 
-It holds the first 8 bytes of each file's SHA-256, sorted, little-endian. They show whether a given
-file was used for training, and nothing about the content of other files (SECURITY.md).
+It contains the sorted first 8 bytes of the SHA-256 of each file, little-endian. They show whether a
+given file was among them, but not what the files contain (SECURITY.md).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from erde_cli.core.arrays import BoolArray
 from erde_cli.core.bundle.document import TrainedOnDocument
 from erde_cli.core.errors import BundleError
 from erde_cli.core.storage.files import write_file
@@ -29,14 +29,14 @@ def write_trained_on(folder: Path, digests: ShortDigests) -> dict[str, Any]:
     return {"files": len(content) // _BYTES, "digest": hashlib.sha256(content).hexdigest()}
 
 
-def trained_on_again(
+def was_trained_on(
     bundle: Path, document: TrainedOnDocument | None, digests: ShortDigests
-) -> NDArray[np.bool_] | None:
-    """Which of some files a network was trained on, bool [files]; None: on no files.
+) -> BoolArray | None:
+    """Whether a network was trained on each of some files, bool [files]; None: on no files.
 
     Args:
         bundle: its folder.
-        document: the entry of the file in `bundle.json`.
+        document: entry of `trained_on.bin` in its `bundle.json`.
         digests: of the files, uint64 [files].
 
     Raises:

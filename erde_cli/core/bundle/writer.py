@@ -1,4 +1,4 @@
-"""Bundles are written here, whole or not at all."""
+"""Write bundles, completely or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from erde_cli.core.storage.short_digests import ShortDigests
 
 @dataclass(frozen=True)
 class Origin:
-    """What a network was trained by: recipe, digest of all inputs, device and precision."""
+    """Recipe that a network was trained with, digest of all inputs, device and precision."""
 
     role: Role
     recipe: Recipe
@@ -40,10 +40,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Images:
-    """What a network was trained on, and what it has to be given.
+    """Images that a network was trained on, and the form of its inputs.
 
-    rules: how files become pixels. trained_on: short digests of the files of the train split,
-    uint64 [files]; None: no files. fingerprint: of the images and their splits.
+    rules: how files are decoded. trained_on: short digests of the files of the train split,
+    uint64 [files]; None: not files. fingerprint: of the images and their splits.
     """
 
     normalisation: Normalisation
@@ -54,7 +54,7 @@ class Images:
 
     @classmethod
     def of(cls, dataset: Dataset) -> Images:
-        """A data set whose train split was trained on."""
+        """Images of a data set whose train split was trained on."""
         digests = dataset.short_digests(dataset.load("train"))
         normalisation, names = dataset.normalisation, dataset.class_names
         return cls(normalisation, names, dataset.rules, digests, dataset.fingerprint)
@@ -63,9 +63,9 @@ class Images:
 def save_bundle(
     path: Path, model: EarlyExitNet, architecture: Architecture, images: Images, origin: Origin
 ) -> Bundle:
-    """Write a bundle, whole or not at all.
+    """Write a bundle, completely or not at all.
 
-    Takes the place of an older one and its thresholds. The tests that images were used for stay.
+    It replaces an older one and its thresholds. The record of tests (`tests.json`) stays.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     weights, trained_on = save(state), images.trained_on
@@ -98,7 +98,7 @@ def save_bundle(
 
 
 def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
-    """The same bundle, with what its recipe says of calibration brought up to date on disk."""
+    """The bundle with these calibration settings in its recipe, also on disk."""
     section = settings.model_dump()
     if bundle.document.recipe.get("calibration") == section:
         return bundle
@@ -109,11 +109,11 @@ def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:
 
 
 def check_target(path: Path) -> None:
-    """Check that a bundle may be written to `path`, before hours are spent on what it will hold.
+    """Check that a bundle can be written to `path`, before hours of training.
 
     Raises:
-        BundleError: a link, a file, or a folder of something else is in the way, or an older
-            bundle holds tests that cannot be read.
+        BundleError: a link, a file or another folder is in the way, or an older bundle has a record
+            of tests that cannot be read.
     """
     got = ""
     if path.is_symlink():
@@ -121,12 +121,12 @@ def check_target(path: Path) -> None:
     elif path.exists() and not path.is_dir():
         got = "a file"
     elif path.is_dir() and any(path.iterdir()) and not (path / DOCUMENT).exists():
-        got = f"a folder that holds other things and no {DOCUMENT}"
+        got = f"a folder of other files, without {DOCUMENT}"
     if got:
         raise BundleError(
-            f"{path} is in the way: a bundle is to be written there.",
+            f"{path} is in the way of a new bundle.",
             got=got,
-            expected="nothing, or an older bundle",
+            expected="a free path, or an older bundle",
             hint="move it away, or give another folder with --out",
         )
     check_carried(path)

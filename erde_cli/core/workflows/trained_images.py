@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.bundle.trained_on import trained_on_again
+from erde_cli.core.bundle.trained_on import was_trained_on
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.errors import BundleError
@@ -31,7 +31,7 @@ def check_not_trained_on(
     source = dataset.source
     assert isinstance(source, FolderSource)  # noqa: S101
     try:
-        trained_on = trained_on_again(bundle.path, bundle.document.trained_on, source.short_digests)
+        trained_on = was_trained_on(bundle.path, bundle.document.trained_on, source.short_digests)
     except BundleError as error:
         if promise:
             raise
