@@ -1,1 +1,1 @@
-"""What erde gains in speed, each figure a ratio against a baseline in the same run."""
+"""Measure the speed of erde, relative to baselines measured in the same run."""

@@ -1,12 +1,12 @@
-"""Speed of training and routed inference on a busy machine, by how threads wait.
+"""Measure training and routed inference on a busy machine, for each policy of waiting threads.
 
 python -m benchmarks.busy [--policies default 2000 passive] [--competitors 0 1 2]
     [--work training] [--repeats 3]
 
-A policy is a number for GOMP_SPINCOUNT, `passive` for OMP_WAIT_POLICY, `default` for libgomp's own,
-`erde` for what the command line sets. Each policy has a process of its own and is measured in every
-round. A competitor is a process that never pauses. Figures are shares of the speed by `default` on
-the idle machine, round by round.
+A policy is a number for GOMP_SPINCOUNT, `passive` for OMP_WAIT_POLICY, `default` for libgomp's own
+policy, or `erde` for that of the command line. Each policy has its own process and is measured in
+each round. A competitor is a process that never pauses. Figures are shares of the speed by
+`default` on the idle machine, in the same round.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from time import perf_counter
 
 import torch
 
-from benchmarks.measure import Measure, apart, arguments, interleave, ratios, show, tell
+from benchmarks.measure import Measure, apart, arguments, interleave, print_results, ratios, show
 from benchmarks.networks import SIZE, network, random_images
 from benchmarks.training import our_loop
 from erde_cli.core.device import make_context
@@ -66,7 +66,7 @@ WORK: dict[str, Callable[[], Measure]] = {"training": training, "routing": route
 
 @contextmanager
 def environment(policy: str) -> Iterator[None]:
-    """Let processes that are started now wait by a policy."""
+    """Set the policy of processes that are started in the block."""
     before = {name: os.environ.pop(name, None) for name in VARIABLES}
     if policy == "erde":
         spin_briefly()
@@ -122,8 +122,8 @@ def main() -> None:
             row = dict(zip(map(str, counts), shares, strict=True))
             document.append({"work": work, "policy": policy, "share_by_competitors": row})
     columns = ["work", "policy", *(f"{count} competitors" for count in counts)]
-    tell(f"{NETWORK}, share of the idle speed by libgomp's own policy", columns, rows, given.json,
-         {"busy": document})  # fmt: skip
+    title = f"{NETWORK}, share of the idle speed by libgomp's own policy"
+    print_results(title, columns, rows, given.json, {"busy": document})
 
 
 if __name__ == "__main__":

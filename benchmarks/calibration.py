@@ -1,4 +1,4 @@
-"""Time of a whole calibration: search, frontier and held-out figures.
+"""Measure a whole calibration: search, frontier and held-out figures.
 
 python -m benchmarks.calibration [--repeats 5] [--json]
 """
@@ -9,7 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.measure import arguments, interleave, show, spread, tell
+from benchmarks.measure import arguments, interleave, print_results, show, spread
 from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.thresholds.target import Target
@@ -20,7 +20,7 @@ TARGETS = (MaxDrop(1.0), MaxMacs(0.6))
 
 
 def observe(images: int, exits: int) -> Observations:
-    """Images of different difficulty; later exits know more, and are surer where they are right."""
+    """Images of different difficulty; later exits are better, and more certain if right."""
     generator = np.random.default_rng(0)
     skill = generator.normal(size=(images, 1)) + 0.4 * np.arange(exits) + 0.3
     correct = skill + generator.normal(size=(images, exits)) > 0
@@ -53,7 +53,7 @@ def main() -> None:
     document = [{"case": case, "seconds": spread(times)} for case, times in found.items()]
     rows = [[row["case"], show(row["seconds"])] for row in document]
     columns = ["images x exits, target", "seconds"]
-    tell("Calibration", columns, rows, given.json, {"calibration": document})
+    print_results("Calibration", columns, rows, given.json, {"calibration": document})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Seconds until a folder of images is in memory: erde's first and second start, and torchvision's.
+"""Measure loading a folder of images: first and second start of erde, and torchvision.
 
 python -m benchmarks.decoding [--images 20000] [--repeats 5] [--json] [--folder FOLDER]
 
-All sides read the images of FOLDER/train: erde lists, hashes, splits and decodes them, with an
-empty cache and again with the filled one; torchvision's ImageFolder lists and decodes them once,
-in one process. The files lie in the system's cache, the same for all sides.
+All sides read the images of FOLDER/train. erde lists, hashes, splits and decodes them, with an
+empty cache and again with a full one. torchvision's ImageFolder lists and decodes them in one
+process. The files are in the system's cache for all sides.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.measure import arguments, interleave, ratios, show, spread, tell
+from benchmarks.measure import arguments, interleave, print_results, ratios, show, spread
 from benchmarks.networks import CLASSES, SIZE
 from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.splits import SPLITS
@@ -30,7 +30,7 @@ from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.cache import VARIABLE
 
 FIRST, SECOND, OTHER = "erde, first start", "erde, second start", "ImageFolder, one process"
-COARSE = 8  # side of the noise that a picture is enlarged from, in pixels
+COARSE = 8  # side of the noise that is enlarged to an image, in pixels
 
 Images = Sequence[NDArray[np.uint8]]  # parts of the data set: [n, height, width, 3], or one image
 
@@ -38,7 +38,7 @@ Images = Sequence[NDArray[np.uint8]]  # parts of the data set: [n, height, width
 def write_images(root: Path, count: int) -> None:
     """Write `count` compressible random PNGs to `root/train`, and one of each class to `root/test`.
 
-    Since there is a test folder, erde's train and calibration are all of `root/train`.
+    With a test folder, erde uses all of `root/train` for train and calibration.
     """
     generator = np.random.Generator(np.random.Philox(1))
     for label in range(CLASSES):
@@ -61,33 +61,33 @@ def side_of(root: Path) -> int:
 
 
 def with_erde(root: Path, size: int) -> Images:
-    """All images of `root/train`, in memory or mapped, as `erde train-teacher` opens them."""
+    """Open all images of `root/train`, in memory or mapped, as `erde train-teacher` does."""
     dataset = open_dataset(Data(dataset="imagefolder", root=str(root), image_size=size))
-    # Without a test folder the test split is a part of train as well.
+    # Without a test folder, the test split is also a part of `root/train`.
     splits = SPLITS[:2] if (root / "test").is_dir() else SPLITS
     parts = [dataset.load(split).images.numpy() for split in splits]
     for part in parts:
-        part.max()  # a mapped file is read when it is looked at, and not before
+        part.max()  # reads a mapped file
     return parts
 
 
 def with_image_folder(root: Path) -> Images:
-    """All images of `root/train`, in memory, by torchvision."""
+    """Load all images of `root/train` with torchvision."""
     folder = torchvision_datasets().ImageFolder(root / "train")
     return [np.asarray(image) for image, _ in folder]
 
 
 def start_anew(caches: ExitStack) -> None:
-    """Name another, empty folder as erde's cache, and remove the one before it."""
+    """Use a new, empty folder as erde's cache, and remove the last one."""
     caches.close()
     os.environ[VARIABLE] = caches.enter_context(TemporaryDirectory())
 
 
 def timed(read: Callable[[], Images], before: Callable[[], None] | None = None) -> float:
-    """Seconds that reading takes; what comes before, and letting go of the images, is left out."""
+    """Seconds of reading, without `before` and freeing the images."""
     if before is not None:
         before()
-    gc.collect()  # else a full collection falls on one side or another by chance
+    gc.collect()  # otherwise a full collection hits one side by chance
     start = perf_counter()
     images = read()
     seconds = perf_counter() - start
@@ -95,26 +95,26 @@ def timed(read: Callable[[], Images], before: Callable[[], None] | None = None) 
     return seconds
 
 
-def see_that_all_agree(reads: Sequence[Callable[[], Images]]) -> int:
-    """Number of bytes that every side reads; it also warms up.
+def check_same_images(reads: Sequence[Callable[[], Images]]) -> int:
+    """Number of bytes that each side reads; also a warm-up.
 
     Raises:
-        SystemExit: the sides read other bytes: they would not do the same work.
+        SystemExit: the sides read different images.
     """
-    found = []
+    sums = []
     for read in reads:
         parts = read()
-        found.append((sum(part.size for part in parts), sum(int(part.sum()) for part in parts)))
-    if len(set(found)) > 1:
+        sums.append((sum(part.size for part in parts), sum(int(part.sum()) for part in parts)))
+    if len(set(sums)) > 1:
         raise SystemExit(
-            f"The sides read other images (bytes and their sum: {found}). "
+            f"The sides read different images (bytes and their sum: {sums}). "
             "In --folder, all images must be square and of one size."
         )
-    return found[0][0]
+    return sums[0][0]
 
 
 def measure(root: Path, repeats: int) -> tuple[int, dict[str, list[float]]]:
-    """Number of images, and the seconds of every side and round."""
+    """Number of images, and seconds of each side and round."""
     size = side_of(root)
 
     def ours() -> Images:
@@ -125,7 +125,7 @@ def measure(root: Path, repeats: int) -> tuple[int, dict[str, list[float]]]:
 
     with ExitStack() as caches:
         start_anew(caches)
-        count = see_that_all_agree([ours, ours, theirs]) // (3 * size * size)
+        count = check_same_images([ours, ours, theirs]) // (3 * size * size)
         sides = {
             FIRST: lambda: timed(ours, lambda: start_anew(caches)),
             SECOND: lambda: timed(ours),
@@ -135,11 +135,11 @@ def measure(root: Path, repeats: int) -> tuple[int, dict[str, list[float]]]:
 
 
 def main() -> None:
-    """Measure a folder that is given, or one that is made for it."""
+    """Measure a given folder, or a temporary one."""
     given = arguments(
         __doc__ or "",
         images={"type": int, "default": 20_000, "help": "images to make (default: %(default)s)"},
-        folder={"type": Path, "help": "folder with train/<class>/*, instead of one made anew"},
+        folder={"type": Path, "help": "folder with train/<class>/*, instead of a temporary one"},
     )
     with ExitStack() as stack:
         root = given.folder
@@ -155,7 +155,7 @@ def main() -> None:
         document[name] = {
             "seconds": spread(seconds), "images_per_second": speed, "over_image_folder": gain
         }  # fmt: skip
-    tell(
+    print_results(
         f"Opening {count:,} images",
         ["side", "seconds", "images/s", "gain over ImageFolder"],
         rows,

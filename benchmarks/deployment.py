@@ -1,12 +1,12 @@
-"""A bundle through ONNX Runtime and through eager PyTorch: the same answers, and how fast.
+"""Compare answers and speed of a bundle in ONNX Runtime and in eager PyTorch.
 
 python -m benchmarks.deployment BUNDLE IMAGES [--images 1000] [--repeats 7] [--json]
 
-IMAGES is a folder. torch, the exported stages and the exported file that stops early answer the
-same images: how many answers differ, and how many of those images come within 1e-5 nats of a
-threshold on their way. Then, on one thread, the time of these images at the bundle's thresholds
-over that with every threshold at `never`, beside the ratio of multiply-adds: one by one (the file
-that stops early), and at batch 64 (the stages). Both runtimes are timed on normalised images.
+IMAGES is a folder. First, torch, the exported stages and the exported file that stops early answer
+the same images. The output is how many answers differ, and how many of these images have a score
+within 1e-5 nats of a threshold. Then both runtimes are timed on normalised images on one thread, at
+batch 1 (the file that stops early) and 64 (the stages). The output is the time at the bundle's
+thresholds over that with all thresholds at `never`, next to the ratio of MACs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.measure import arguments, ratios, show, spread, tell
+from benchmarks.measure import arguments, print_results, ratios, show, spread
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.rule import rule_of
 from erde_cli.core.data.given_images import pixels_of
@@ -51,7 +51,7 @@ FORMS: dict[FormatName, str] = {"onnx-staged": "stages", "onnx": "one file"}
 
 
 class Bench(NamedTuple):
-    """A calibrated bundle, and the images it is given: uint8 [images, height, width, 3]."""
+    """A calibrated bundle, and images for it, uint8 [images, height, width, 3]."""
 
     bundle: Bundle
     pixels: Tensor
@@ -63,34 +63,34 @@ class Bench(NamedTuple):
         return self.bundle.require_thresholds().values
 
 
-def images_in(folder: Path, count: int, workload: int) -> Tensor:
+def images_in(folder: Path, count: int, size: int) -> Tensor:
     """The first images in a folder, at the network's size."""
     paths = [one.path for one in islice(named_images([str(folder)]), count) if not one.reason]
     if not paths:
-        raise SystemExit(f"{folder} holds no image.")
-    return torch.cat(list(pixels_of(paths, workload, 256)))
+        raise SystemExit(f"{folder} contains no image.")
+    return torch.cat(list(pixels_of(paths, size, 256)))
 
 
 def differences(bench: Bench, folder: Path) -> list[dict[str, Any]]:
-    """What each form of export says otherwise than torch, of the same images."""
+    """Differences between torch and each form of export, on the same images."""
     expected, near = by_torch(bench), images_near(bench)
-    found = []
+    rows = []
     for form, name in FORMS.items():
         export_loaded(bench.bundle, ExportRequest(form, folder / form), bench.options)
         answers = open_exported(folder / form, threads=1).answer(bench.pixels.numpy())
-        found.append({"form": name, "images": len(near), **compared(answers, expected, near)})
-    return found
+        rows.append({"form": name, "images": len(near), **compared(answers, expected, near)})
+    return rows
 
 
 def by_torch(bench: Bench) -> Predicted:
-    """What the bundle itself says, each image from the exit it leaves at."""
+    """Answers of the bundle itself, under its thresholds."""
     bundle, pixels, options = bench
     rule = rule_of(bundle.require_thresholds(), None, bundle.model.exit_count)
     return bundle.predictor(options.inference_context("float32")).answer(pixels, rule)
 
 
 def images_near(bench: Bench) -> NDArray[np.bool_]:
-    """Which images come within 1e-5 nats of a threshold on their way, bool [images]."""
+    """Whether a score of each image is within 1e-5 nats of its threshold, bool [images]."""
     bundle, pixels, options = bench
     predictor = bundle.predictor(options.inference_context("float32"))
     with torch.inference_mode():
@@ -101,14 +101,14 @@ def images_near(bench: Bench) -> NDArray[np.bool_]:
 
 
 def compared(
-    found: ExportedAnswers, expected: Predicted, near: NDArray[np.bool_]
+    answers: ExportedAnswers, expected: Predicted, near: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Counts of images: another label, another exit, either; of those, near a threshold."""
-    labels = found.labels != expected.labels.numpy()
-    exits = found.exits != expected.exits.numpy()
-    sure = found.probabilities[np.arange(len(found.labels)), found.labels]
+    """Counts of images with another label, another exit, either, and either near a threshold."""
+    labels = answers.labels != expected.labels.numpy()
+    exits = answers.exits != expected.exits.numpy()
+    confidences = answers.probabilities[np.arange(len(answers.labels)), answers.labels]
     same = ~(labels | exits)
-    gaps = np.abs(sure - expected.confidences.numpy())[same]
+    gaps = np.abs(confidences - expected.confidences.numpy())[same]
     return {
         "other_label": int(labels.sum()),
         "other_exit": int(exits.sum()),
@@ -122,10 +122,7 @@ def compared(
 def milliseconds(
     bench: Bench, timed: dict[Runtime, TimedModel], batch: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Per image in each round: each runtime at the thresholds, and never leaving early.
-
-    Without the bursts that single calls meet: of each call, the median over the rounds counts.
-    """
+    """Milliseconds per image in each round: each runtime at the thresholds, and never early."""
     never = [0.0] * len(bench.thresholds)
     workloads = {}
     for runtime, workload in timed.items():
@@ -136,13 +133,13 @@ def milliseconds(
     seconds = seconds_in_rounds(list(workloads.values()), repeats, nullcontext)
     calls_per_image = 1000 * len(parts) / len(bench.pixels)
     return {
-        name: (by_round(found) * calls_per_image).tolist()
-        for name, found in zip(workloads, seconds, strict=True)
+        name: (by_round(calls) * calls_per_image).tolist()
+        for name, calls in zip(workloads, seconds, strict=True)
     }
 
 
-def told(bench: Bench, found: dict[str, list[float]], batch: int) -> list[dict[str, Any]]:
-    """Shares of the full network's time and multiply-adds, one row a runtime."""
+def rows_of(bench: Bench, times: dict[str, list[float]], batch: int) -> list[dict[str, Any]]:
+    """Shares of the full network's time and MACs, one row per runtime."""
     macs = profile_model(bench.bundle.model, bench.bundle.image_size).cumulative_macs
     rates = exit_rates(by_torch(bench).exits.numpy(), len(macs))
     return [
@@ -150,11 +147,11 @@ def told(bench: Bench, found: dict[str, list[float]], batch: int) -> list[dict[s
             "runtime": runtime,
             "batch": batch,
             "exit_rates": list(rates),
-            "mix_ms": spread(found[f"{runtime} mix"]),
-            "full_ms": spread(found[f"{runtime} full"]),
-            "share": ratios(found[f"{runtime} mix"], found[f"{runtime} full"]),
+            "mix_ms": spread(times[f"{runtime} mix"]),
+            "full_ms": spread(times[f"{runtime} full"]),
+            "share": ratios(times[f"{runtime} mix"], times[f"{runtime} full"]),
             "share_by_macs": float(np.dot(rates, macs)) / macs[-1],
-            "over_torch": ratios(found[f"{runtime} mix"], found["torch mix"]),
+            "over_torch": ratios(times[f"{runtime} mix"], times["torch mix"]),
         }
         for runtime in RUNTIMES
     ]
@@ -169,7 +166,7 @@ def measured(bench: Bench, repeats: int) -> list[dict[str, Any]]:
         return [
             row
             for batch in BATCHES
-            for row in told(bench, milliseconds(bench, timed, batch, repeats), batch)
+            for row in rows_of(bench, milliseconds(bench, timed, batch, repeats), batch)
         ]
 
 
@@ -189,7 +186,7 @@ def main() -> None:
     times = measured(bench, given.repeats)
     document = {"answers": answers, "times": times, "onnxruntime": version("onnxruntime")}
     if given.json:
-        tell("", [], [], True, document)
+        print_results("", [], [], True, document)
         return
     for row in answers:
         print(
@@ -206,9 +203,8 @@ def main() -> None:
          show(row["share"], 3), f"{row['share_by_macs']:.3f}", show(row["over_torch"], 3)]
         for row in times
     ]  # fmt: skip
-    tell(
-        f"Milliseconds per image, ONNX Runtime {document['onnxruntime']}", columns, rows, False, {}
-    )
+    title = f"Milliseconds per image, ONNX Runtime {document['onnxruntime']}"
+    print_results(title, columns, rows, False, {})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The same weights under earlyon's batched inference, where the whole batch leaves together."""
+"""Batched inference of earlyon with the same weights; the whole batch leaves together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from erde_cli.core.platform.torchvision_import import torchvision_datasets
 
 
 class _Trunk(nn.Module):
-    """The stages by name, as earlyon hooks them; ends in the last head's logits."""
+    """The stages by name, as earlyon hooks them, and the last head."""
 
     def __init__(self, model: EarlyExitNet) -> None:
         super().__init__()

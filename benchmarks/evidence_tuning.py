@@ -1,11 +1,11 @@
-"""Tune `kd` and `erde` for docs/evidence.md, with as many trials each, on half A of calibration.
+"""Tune `kd` and `erde` for docs/evidence.md with the same number of trials, on the tuning half.
 
     python -m benchmarks.evidence_tuning RECIPE --teacher BUNDLE --out FOLDER [--set KEY=VALUE]
 
-Coordinate descent: one setting after the other, each value tried with the best of those before it.
-The seed must be one that the evidence never has. The measure is that of `erde compare`, the area
-under accuracy over cost, with thresholds chosen on one part of half A and scored on the other.
-Half B and the test split are not answered. What is there is kept; the same call goes on.
+Coordinate descent: one setting after the other, each value with the best of the settings before.
+Use a seed that the evidence does not use. The measure is that of `erde compare`, the area under
+accuracy over cost, with thresholds chosen on one part of the tuning half and scored on the other.
+The test half and the test split are not used. Finished trials are kept: the same call continues.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import tell
+from benchmarks.measure import print_results
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.calibration.halves import tuning_half
@@ -39,7 +39,7 @@ _SHARED = [
     ("distillation.weights.distillation", ["1", "3"]),
     ("student.exit_weights", ["[1, 1, 1]", "[3, 2, 1]", "[1, 2, 3]"]),
 ]
-# What only one of them reads, or what the other has in its place: 10 trials each.
+# Settings of only one method; each method gets 10 trials.
 _OWN = {
     "kd": ("training.student.weight_decay", ["5e-4", "1e-4", "1e-3"]),
     "erde": ("distillation.weights.entropy", ["1", "0.3", "3"]),
@@ -66,11 +66,11 @@ def main() -> None:
         for method, found in trials.items() for trial in found
     ]  # fmt: skip
     columns = ["method", "tried", "AUC %, half A", "accuracy of each exit %"]
-    tell("Tuning on half A", columns, rows, given.json, {"trials": trials})
+    print_results("Tuning on half A", columns, rows, given.json, {"trials": trials})
 
 
 def _tune(method, own, given, dataset: Dataset, options: Options):
-    """Every trial of one method, in the order it was made."""
+    """All trials of one method, in order."""
     best: list[str] = []
     trials = [_trial(method, best, given, dataset, options)]
     top = trials[0]["auc"]
@@ -104,11 +104,11 @@ def _trial(method, changed: list[str], given, dataset: Dataset, options: Options
 
 
 def _score(bundle: Bundle, dataset: Dataset, options: Options) -> dict[str, object]:
-    """AUC on half A, and accuracy of every exit there (0 to 1)."""
+    """AUC and accuracy of every exit on the tuning half, 0 to 1."""
     calibration = load_split(dataset, "calibration", options)
-    seen = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
+    tuning = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
     context = options.inference_context("float32")
-    answers = answer_all(ready(bundle.model, context), seen, bundle.normalisation, context)
+    answers = answer_all(ready(bundle.model, context), tuning, bundle.normalisation, context)
     costs = np.array(profile_model(bundle.model, bundle.image_size).cumulative_macs, float)
     observations = Observations(answers.scores, answers.correct, costs)
     first = np.arange(len(observations)) % 2 == 0

@@ -1,11 +1,11 @@
-"""How often a promise of `--max-risk` is broken, on populations whose risks are known.
+"""Simulate how often a guarantee of `--max-risk` is broken, on populations with known risks.
 
 python -m benchmarks.guarantee [--draws 1000] [--full] [--json]
 
-Every draw is a new half B for one chain; a promise is broken where the true risk of the candidate
-that the package deploys is above ε. Passes where that happens no more often than the 99.9 %
-quantile of a binomial at rate 1 - confidence. Exit code 1 if a row does not pass, or if a rule
-that is known to be wrong does.
+Each draw is a new test half for one chain. A guarantee is broken if the true risk of the deployed
+candidate is above ε. A row passes if that happens no more often than the 99.9 % quantile of a
+binomial at rate 1 - confidence. The exit code is 1 if a row does not pass, or if a rule that is
+known to be wrong does.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from benchmarks.guarantee_tables import condensed, in_full, tell_more
-from benchmarks.measure import tell
+from benchmarks.guarantee_tables import condensed, in_full, print_summaries
+from benchmarks.measure import print_results, progress
 from benchmarks.populations import (
     SIZE,
     Population,
@@ -44,10 +44,10 @@ Deploy = Callable[[FloatArray, float], int]
 
 @dataclass(frozen=True)
 class Row:
-    """One promise on many draws of half B; shares, except images.
+    """One guarantee on many draws of the test half; all figures are shares, except `images`.
 
-    realised: saving over the largest of any candidate that keeps the promise, at most 1; the mean.
-    broken: violations, if the first not rejected were deployed.
+    realised: mean of the saving over the largest saving of a candidate within ε, at most 1.
+    broken: violations if the first candidate that is not rejected were deployed.
     """
 
     population: str
@@ -62,35 +62,35 @@ class Row:
 
     @property
     def passes(self) -> bool:
-        """Whether the promise was broken no more often than chance explains."""
+        """Whether chance explains the violations."""
         return self.violations <= self.allowed
 
     @property
     def broken_is_found(self) -> bool:
-        """Whether the wrong rule fails; it can only on a chain made for it, if images suffice."""
+        """Whether the wrong rule fails; required on the least favourable chain alone."""
         decides = self.population == "least favourable" and self.realised > 0
         return self.broken > self.allowed or not decides
 
 
 def allowed(draws: int, confidence: float) -> float:
-    """Share of violations that chance explains, where each has a chance of 1 - confidence."""
+    """Share of violations that chance explains, at a probability of 1 - confidence."""
     return float(binom.ppf(0.999, draws, 1 - confidence)) / draws
 
 
 def first_not_rejected(p_values: FloatArray, level: float) -> int:
-    """The wrong rule: one candidate further."""
+    """The wrong rule: deploy one candidate further."""
     return min(last_rejected(p_values, level) + 1, len(p_values))
 
 
 def deployed(p_values: FloatArray, confidence: float, rule: Deploy = last_rejected) -> IntArray:
-    """Candidate deployed on each draw, for p-values [draws, candidates - 1]."""
+    """Candidate deployed on each draw, int64 [draws], from p-values [draws, candidates - 1]."""
     return np.array([rule(row, 1 - confidence) for row in p_values], dtype=np.int64)
 
 
 def rows_of(
     population: Population, images: int, epsilons: Sequence[float], draws: int, seed: int
 ) -> Iterator[Row]:
-    """Every ε and confidence on the same draws of half B."""
+    """Rows of each ε and confidence, on the same draws of the test half."""
     least = min(CONFIDENCES)
     found = p_values_of_draws(population, images, epsilons, draws, least, seed)
     for epsilon, p_values in zip(epsilons, found, strict=True):
@@ -108,15 +108,15 @@ def rows_of(
 
 
 def all_rows(draws: int) -> Iterator[Row]:
-    """Every population, risk and size of half B."""
+    """Rows of each population, risk and size of the test half."""
     for risk in RISKS:
         for well in (True, False):
             population = scored(risk, well=well)
             for images in IMAGES:
-                _progress(f"{population.name}, {risk}, {images} images")
+                progress(f"{population.name}, {risk}, {images} images")
                 yield from rows_of(population, images, EPSILONS, draws, images)
         for epsilon in EPSILONS:
-            _progress(f"least favourable, {risk}, {epsilon:g}")
+            progress(f"least favourable, {risk}, {epsilon:g}")
             for images in IMAGES:
                 chain = least_favourable(risk, epsilon)
                 yield from rows_of(chain, images, [epsilon], draws, images)
@@ -125,54 +125,48 @@ def all_rows(draws: int) -> Iterator[Row]:
 def afterwards(
     population: Population, draws: int, images: int = 1000, confidence: float = 0.9
 ) -> dict[str, Any]:
-    """Share of draws on which an ε chosen among 20, once B was seen, is exceeded.
+    """Share of draws on which an ε chosen from 20 after seeing the test half is exceeded.
 
-    Chosen is the best bargain: the ε with the largest saving over what half A made one expect of
-    it. By tests that are meant for one ε named beforehand, and by the bounds that hold for all
-    candidates together.
+    The ε with the largest saving over the expectation of the tuning half is chosen: once by tests
+    for one ε named beforehand, and once by bounds that hold for all candidates together.
     """
     levels = np.array(AFTERWARDS)
     within = [population.expected <= level for level in levels]
     usual = np.array([population.saving[row].max() for row in within])
     generator = np.random.default_rng(images)
-    found: dict[str, list[bool]] = {"tests": [], "bounds": []}
+    exceeded: dict[str, list[bool]] = {"tests": [], "bounds": []}
     for draw in range(draws):
-        _progress(f"ε chosen afterwards, {population.risk}: draw {draw + 1} of {draws}")
+        progress(f"ε chosen afterwards, {population.risk}: draw {draw + 1} of {draws}")
         losses = population.losses[:, generator.integers(SIZE, size=images)].astype(np.float64)
-        seen = {population.risk: losses}
         tested = [
             until_kept(population.risk, losses[1:], level, 1 - confidence) for level in levels
         ]
         certified = [last_rejected(p_values, 1 - confidence) for p_values in tested]
-        bounds = np.array(certify(seen, population.risk, 0.05, confidence).bounds[population.risk])
+        tests = certify({population.risk: losses}, population.risk, 0.05, confidence)
+        bounds = np.array(tests.bounds[population.risk])
         bounded = [int(np.flatnonzero(bounds <= level)[-1]) for level in levels]
         for name, taken in (("tests", certified), ("bounds", bounded)):
             chosen = int((population.saving[taken] - usual).argmax())
-            found[name].append(bool(population.risks[taken[chosen]] > levels[chosen]))
+            exceeded[name].append(bool(population.risks[taken[chosen]] > levels[chosen]))
     return {
         "population": population.name, "risk": population.risk, "images": images,
         "confidence": confidence, "allowed": allowed(draws, confidence),
-        **{name: float(np.mean(broken)) for name, broken in found.items()},
+        **{name: float(np.mean(flags)) for name, flags in exceeded.items()},
     }  # fmt: skip
 
 
 def faults(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> list[str]:
-    """What does not hold, in words; nothing where all is as promised."""
+    """Failures in words; empty if there are none."""
     found = [f"violated: {row}" for row in rows if not row.passes]
     found += [f"the broken rule passes: {row}" for row in rows if not row.broken_is_found]
     found += [f"bounds violated: {one}" for one in chosen if one["bounds"] > one["allowed"]]
     if not any(one["tests"] > one["allowed"] for one in chosen):
-        found.append("an ε chosen afterwards among 20 is never found out")
+        found.append("an ε chosen afterwards from 20 is never detected")
     return found
 
 
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{text:70}", end="\r", file=sys.stderr, flush=True)
-
-
 def main() -> None:
-    """Simulate, tell, and check."""
+    """Simulate, print the tables, and check."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=1000, help="of half B (default: %(default)s)")
     parser.add_argument("--full", action="store_true", help="print every row")
@@ -189,10 +183,10 @@ def main() -> None:
                    "allowed, %", "realised, %", "wrong rule, %"]  # fmt: skip
         body = in_full(rows)
     title = f"Violations / realised saving in %, {given.draws:,} draws"
-    tell(title, columns, body, given.json, document)
+    print_results(title, columns, body, given.json, document)
     if not given.json:
         print()
-        tell_more(rows, chosen)
+        print_summaries(rows, chosen)
     if wrong:
         sys.exit("\n".join(wrong))
 

@@ -1,16 +1,18 @@
-"""How the simulation of a promise is told (`benchmarks.guarantee`)."""
+"""The tables of `benchmarks.guarantee`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.measure import print_table
+
 if TYPE_CHECKING:
     from benchmarks.guarantee import Row
 
 
 def condensed(rows: Sequence[Row], confidence: float) -> list[list[str]]:
-    """One line per population, risk and size: violations and realised saving of every ε, in %."""
+    """One row per population, risk and size: violations and realised saving of each ε, in %."""
     lines: dict[tuple[str, str, int], list[str]] = {}
     for row in rows:
         if row.confidence == confidence:
@@ -29,7 +31,7 @@ def _in_order(item: tuple[tuple[str, str, int], list[str]]) -> tuple[int, int, i
 
 
 def worst(rows: Sequence[Row]) -> list[list[str]]:
-    """For each confidence: the most violations of any row, and the fewest of the wrong rule."""
+    """For each confidence: most violations of any row, and fewest of the wrong rule."""
     lines = []
     for confidence in sorted({row.confidence for row in rows}):
         some = [row for row in rows if row.confidence == confidence]
@@ -54,8 +56,8 @@ def in_full(rows: Sequence[Row]) -> list[list[str]]:
     ]  # fmt: skip
 
 
-def tell_more(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> None:
-    """The two short tables."""
+def print_summaries(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> None:
+    """Print the two short tables."""
     first = ["confidence", "promised, %", "allowed, %", "most violations of any row, %",
              "fewest of the wrong rule, %"]  # fmt: skip
     second = ["ε among 20, afterwards", "allowed, %", "by tests, %", "by bounds, %"]
@@ -64,6 +66,5 @@ def tell_more(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> None:
         for one in chosen
     ]
     for columns, lines in ((first, worst(rows)), (second, after)):
-        for line in [columns, ["---"] * len(columns), *lines]:
-            print("| " + " | ".join(line) + " |")
+        print_table(columns, lines)
         print()

@@ -1,9 +1,9 @@
-"""An exported file in Node, by onnxruntime-web's WebAssembly, against the same file in Python.
+"""Compare an exported file in Node (onnxruntime-web, WebAssembly) with the same file in Python.
 
 python -m benchmarks.javascript BUNDLE [--images 100]
 
-It needs node and npm, and installs what docs/examples/package.json names into a temporary folder.
-The answers must be the same; the times are medians of one image, each on one thread.
+Needs node and npm; the packages of docs/examples/package.json are installed into a temporary
+folder. The answers must be the same. Times are medians for one image on one thread.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ EXAMPLES = Path(__file__).parents[1] / "docs/examples"
 def in_node(
     examples: Path, model: Path, pixels: np.ndarray[Any, Any], thresholds: Sequence[float]
 ) -> dict[str, Any]:
-    """What run.mjs prints of some images, under the file's own thresholds where none are given."""
+    """Output of run.mjs for some images; without thresholds, under those of the file."""
     raw = model.with_suffix(".raw")
     raw.write_bytes(pixels.tobytes())
-    words = [str(value).replace("inf", "Infinity") for value in thresholds]
-    command = ["node", "run.mjs", str(model), str(raw), str(pixels.shape[1]), *words]
+    numbers = [str(value).replace("inf", "Infinity") for value in thresholds]
+    command = ["node", "run.mjs", str(model), str(raw), str(pixels.shape[1]), *numbers]
     done = subprocess.run(command, cwd=examples, capture_output=True, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    output: dict[str, Any] = json.loads(done.stdout)
+    return output
 
 
 def compare(bundle: Path, count: int, folder: Path) -> None:
-    """Export, run both, print one line for each set of thresholds."""
+    """Export, run both, and print one line for each set of thresholds."""
     examples = folder / "examples"
     shutil.copytree(EXAMPLES, examples, ignore=shutil.ignore_patterns("node_modules"))
     npm = shutil.which("npm") or "npm"
@@ -56,19 +56,19 @@ def compare(bundle: Path, count: int, folder: Path) -> None:
     settings: list[list[float]] = [[]]
     settings += [[0.0] * exit_ + [np.inf] * (early - exit_) for exit_ in range(early + 1)]
     for thresholds in settings:
-        found = in_node(examples, model, pixels, float32_thresholds(thresholds).tolist())
+        output = in_node(examples, model, pixels, float32_thresholds(thresholds).tolist())
         seconds, answers = [], []
         for at in range(count):
             start = perf_counter()
             answers.append(network.answer(pixels[at : at + 1], thresholds or None))
             seconds.append(perf_counter() - start)
-        assert found["exit"] == [int(one.exits[0]) for one in answers]
-        assert found["label"] == [int(one.labels[0]) for one in answers]
+        assert output["exit"] == [int(one.exits[0]) for one in answers]
+        assert output["label"] == [int(one.labels[0]) for one in answers]
         expected = np.concatenate([one.probabilities for one in answers])
-        difference = np.abs(np.array(found["probabilities"]) - expected).max()
+        difference = np.abs(np.array(output["probabilities"]) - expected).max()
         print(
             f"thresholds {thresholds or 'calibrated'}: same exits and labels of {count} images, "
-            f"probabilities within {difference:.1e}; node {median(found['milliseconds']):.3f} ms, "
+            f"probabilities within {difference:.1e}; node {median(output['milliseconds']):.3f} ms, "
             f"Python {1e3 * median(seconds):.3f} ms"
         )
 

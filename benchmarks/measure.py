@@ -1,4 +1,4 @@
-"""Interleaved measurements with median and spread, and how they are told."""
+"""Interleaved measurements with median and spread, and their output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Measure = Callable[[], float]
 def arguments(
     description: str, paths: Sequence[str] = (), **more: Mapping[str, Any]
 ) -> argparse.Namespace:
-    """Options that all benchmarks share: repeats, threads, --json; before them `paths`; `more`."""
+    """Parse the positional `paths`, the options of all benchmarks, and `more` options."""
     parser = argparse.ArgumentParser(description=description)
     for name in paths:
         parser.add_argument(name, type=Path, metavar=name.upper())
@@ -42,32 +42,33 @@ def arguments(
 
 
 def interleave(sides: Mapping[str, Measure], repeats: int) -> dict[str, list[float]]:
-    """Measure all sides in turn, `repeats` times, after one round that does not count.
+    """Measure all sides in turn, `repeats` times, after a warm-up round.
 
-    In turn, so that whatever else the machine does falls on all sides alike.
+    Other load on the machine then affects all sides alike.
     """
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    values: dict[str, list[float]] = {name: [] for name in sides}
     for round_ in range(repeats + 1):
         for name, measure in sides.items():
-            _progress(f"{name}: round {round_} of {repeats}")
+            progress(f"{name}: round {round_} of {repeats}")
             value = measure()
             if round_:
-                found[name].append(value)
-    _progress("")
-    return found
+                values[name].append(value)
+    progress("")
+    return values
 
 
-def _progress(text: str) -> None:
+def progress(text: str) -> None:
+    """Show progress on a terminal."""
     if sys.stderr.isatty():
-        print(f"\r{text:60}", end="\r", file=sys.stderr, flush=True)
+        print(f"\r{text:70}", end="\r", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def apart(sides: Mapping[str, Callable[[], Measure]]) -> Iterator[dict[str, Measure]]:
-    """Give each side a process of its own, so that what one sets for its process leaves others be.
+    """Run each side in its own process, so that process-wide settings of one do not affect others.
 
-    `sides` make the measures, each in its process; they must be picklable. A process waits, idle,
-    until it is its turn.
+    `sides` are picklable functions that make the measures in their processes. A process is idle
+    until its turn.
     """
     spawn = get_context("spawn")
     pipes: list[Connection] = []
@@ -93,7 +94,7 @@ def apart(sides: Mapping[str, Callable[[], Measure]]) -> Iterator[dict[str, Meas
 def _serve(make: Callable[[], Measure], pipe: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     if "fork" in get_all_start_methods():
-        set_start_method("fork", force=True)  # for DataLoader's workers: what Linux has had always
+        set_start_method("fork", force=True)  # for DataLoader's workers: the default on Linux
     measure = make()
     while True:
         try:
@@ -114,7 +115,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def ratios(over: Sequence[float], under: Sequence[float]) -> dict[str, float]:
-    """Ratio of two sides, round by round: median, smallest and largest."""
+    """Ratios of two sides in each round: median, smallest and largest."""
     return spread([a / b for a, b in zip(over, under, strict=True)])
 
 
@@ -124,7 +125,7 @@ def show(value: Mapping[str, float], digits: int = 2) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Description of this machine."""
     model = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.is_file():
@@ -141,13 +142,18 @@ def machine() -> dict[str, Any]:
     }
 
 
-def tell(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], as_json: bool,
-         document: Mapping[str, Any]) -> None:  # fmt: skip
-    """Print one JSON object, or a Markdown table."""
+def print_results(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], as_json: bool,
+                  document: Mapping[str, Any]) -> None:  # fmt: skip
+    """Print one JSON object, or a title and a Markdown table."""
     about = machine()
     if as_json:
         print(json.dumps({"machine": about, **document}))
         return
     print(f"{title}\n{about}\n")
+    print_table(columns, rows)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a Markdown table."""
     for line in [columns, ["---"] * len(columns), *rows]:
         print("| " + " | ".join(line) + " |")

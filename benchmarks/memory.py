@@ -1,16 +1,15 @@
-"""Peak anonymous memory of `train-teacher`, for two numbers of images; Linux only.
+"""Measure the peak anonymous memory of `train-teacher` for two numbers of images; Linux only.
 
 python -m benchmarks.memory [--sizes 20000 80000] [--steps 10] [--repeats 5] [--json]
 
-Each run is a process of its own: it takes random 32x32 images into memory, or maps their file,
-measures their mean and standard deviation, and trains ResNet-8 for some steps on the path of
-`benchmarks.training`. Anonymous memory is what no file stands behind: the system cannot drop it.
+Each run is a new process: it loads random 32x32 images into memory or maps their file, measures
+their mean and standard deviation, and trains ResNet-8 for some steps as `benchmarks.training` does.
+Anonymous memory is not backed by a file, so the system cannot drop it.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.measure import arguments, show, spread, tell
+from benchmarks.measure import arguments, print_results, progress, show, spread
 from benchmarks.networks import CLASSES, SIZE, random_images
 from benchmarks.peers import BATCH
 from benchmarks.training import our_loop
@@ -42,16 +41,16 @@ MB = 1e6
 
 
 def anonymous_bytes() -> int:
-    """Anonymous memory of this process that is resident, in bytes."""
+    """Resident anonymous memory of this process in bytes."""
     text = STATUS.read_text() if STATUS.is_file() else ""
     found = re.search(r"RssAnon:\s+(\d+) kB", text)
     if found is None:
-        raise SystemExit(f"{STATUS} does not tell RssAnon: this needs Linux 4.5 or newer.")
+        raise SystemExit(f"{STATUS} has no RssAnon: this needs Linux 4.5 or newer.")
     return int(found[1]) * 1024
 
 
 class Peak:
-    """Largest anonymous memory while the block runs, in bytes; looked at every millisecond."""
+    """Largest anonymous memory while the block runs, in bytes, sampled every millisecond."""
 
     def __enter__(self) -> Self:
         self.value = anonymous_bytes()
@@ -71,17 +70,17 @@ class Peak:
 
 
 class EnoughError(Exception):
-    """As many steps as were wanted are done."""
+    """The requested number of steps is done."""
 
 
 class FewSteps(Observer):
-    """Ends the training after some steps, rounded up to a step that is told of."""
+    """Ends the training after some steps, rounded up to the next step event."""
 
     def __init__(self, steps: int) -> None:
         self._steps = steps
 
     def step(self, event: StepEvent) -> None:
-        """Stop where it is enough."""
+        """Stop after enough steps."""
         if event.step >= self._steps:
             raise EnoughError
 
@@ -107,7 +106,7 @@ def open_store(path: Path, place: Place) -> ImageStore:
 
 
 def peaks(path: Path, place: Place, steps: int, threads: int) -> dict[str, float]:
-    """Peak of each part of a training, in bytes; runs in a process of its own."""
+    """Peak of each part of a training, in bytes; runs in a new process."""
     torch.set_num_threads(threads)
     with Peak() as normalisation:
         store = open_store(path, place)
@@ -118,13 +117,13 @@ def peaks(path: Path, place: Place, steps: int, threads: int) -> dict[str, float
 
 
 def in_new_process(*given: Any) -> dict[str, float]:
-    """`peaks`, of a fresh process."""
+    """Run `peaks` in a new process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(peaks, *given).result()
 
 
 def measure(sizes: Sequence[int], steps: int, repeats: int) -> list[dict[str, Any]]:
-    """What every size and place takes: bytes, each with median, smallest and largest."""
+    """Bytes of each size and place: median, smallest and largest."""
     runs: dict[tuple[Place, int], list[dict[str, float]]]
     runs = {(place, size): [] for place in PLACES for size in sizes}
     with TemporaryDirectory() as folder:
@@ -137,12 +136,6 @@ def measure(sizes: Sequence[int], steps: int, repeats: int) -> list[dict[str, An
                 found.append(in_new_process(path, place, steps, torch.get_num_threads()))
     progress("")
     return [describe(size, place, found) for (place, size), found in runs.items()]
-
-
-def progress(text: str) -> None:
-    """Tell a terminal how far it is."""
-    if sys.stderr.isatty():
-        print(f"\r{text:60}", end="\r", file=sys.stderr, flush=True)
 
 
 def describe(count: int, place: Place, runs: Sequence[dict[str, float]]) -> dict[str, Any]:
@@ -160,7 +153,7 @@ def describe(count: int, place: Place, runs: Sequence[dict[str, float]]) -> dict
 
 
 def growth(small: dict[str, Any], large: dict[str, Any]) -> dict[str, Any]:
-    """What the larger size takes more than the smaller, in bytes; of medians."""
+    """Difference of the medians of two sizes, in bytes."""
     more = {part: large[part]["median"] - small[part]["median"] for part in PARTS}
     return {"images_in": small["images_in"], "store": large["store"] - small["store"], **more}
 
@@ -173,7 +166,7 @@ def row(found: dict[str, Any]) -> list[str]:
 
 
 def row_of_growth(found: dict[str, Any]) -> list[str]:
-    """What one place grows by, in MB."""
+    """Growth of one place, in MB."""
     values = [f"{found[part] / MB:+z,.1f}" for part in ("store", *PARTS)]
     return ["growth", found["images_in"], *values]
 
@@ -185,10 +178,10 @@ def main() -> None:
         sizes={"type": int, "nargs": 2, "default": [20_000, 80_000], "help": "numbers of images"},
         steps={"type": int, "default": 10, "help": "steps, a multiple of 10"},
     )
-    anonymous_bytes()  # fails at once where it cannot be told
+    anonymous_bytes()  # fails at once on other systems
     found = measure(sorted(given.sizes), given.steps, given.repeats)
     grown = [growth(*found[start : start + 2]) for start in range(0, len(found), 2)]
-    tell(
+    print_results(
         f"Peak anonymous memory in MB, {NETWORK}, {SIZE}x{SIZE}, batch {BATCH}",
         ["images", "images in", "store", "measuring the normalisation", "training",
          "training, without the store"],

@@ -29,7 +29,7 @@ def network(name: str) -> EarlyExitNet:
 
 
 def random_images(count: int) -> ImageStore:
-    """Random images: the speed does not depend on what they show."""
+    """Random images; the speed does not depend on the content."""
     generator = np.random.Generator(np.random.Philox(1))
     images = generator.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
     labels = torch.from_numpy(generator.integers(0, CLASSES, count))

@@ -1,6 +1,6 @@
-"""torchdistill's training loop, and the images and settings it shares with the usual loop.
+"""The training loop of torchdistill, and images and settings shared with the usual loop.
 
-torchdistill 1.1.5 is driven as its own `examples/torchvision/image_classification.py` does.
+torchdistill 1.1.5 is used as in its own `examples/torchvision/image_classification.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LOG_EVERY = 100  # steps, as in torchdistill's sample configurations for CIFAR-
 
 
 class PilImages(TorchDataset[tuple[Tensor, int]]):
-    """Images as torchvision's CIFAR-10 gives them: from an array, through PIL, transformed."""
+    """Images as of torchvision's CIFAR-10: from an array, through PIL, transformed."""
 
     def __init__(self, store: ImageStore, transform: Callable[[Image.Image], Tensor]) -> None:
         self._images, self._labels = store.images.numpy(), store.labels.tolist()
@@ -83,13 +83,13 @@ def torchdistill_loop(name: str, store: ImageStore) -> Callable[[], float]:
     Raises:
         SystemExit: torchdistill cannot be imported.
     """
-    images = pil_images(store)  # first, since torchdistill imports torchvision as well
+    images = pil_images(store)  # first, because torchdistill imports torchvision as well
     try:
         training = import_module("torchdistill.core.training")
         losses = import_module("torchdistill.losses.registry")
         logs = import_module("torchdistill.misc.log")
     except ImportError as error:
-        raise SystemExit(f"torchdistill cannot be imported ({error}); type {INSTALL}") from error
+        raise SystemExit(f"torchdistill cannot be imported ({error}); run: {INSTALL}") from error
     logging.getLogger("torchdistill").setLevel(logging.WARNING)
     losses.register_low_level_loss(LossOfExits)
     device = torch.device("cpu")
@@ -108,7 +108,7 @@ def torchdistill_loop(name: str, store: ImageStore) -> Callable[[], float]:
 
 
 def _configuration() -> dict[str, Any]:
-    """What a recipe of torchdistill says under `train`; made anew, because the box changes it."""
+    """The section `train` of a torchdistill recipe; a new copy, because the box changes it."""
     output = {"is_from_teacher": False, "module_path": ".", "io": "output"}
     wrapper = {"input": output, "target": {"uses_label": True}}
     term = {
@@ -130,7 +130,7 @@ def _configuration() -> dict[str, Any]:
 
 
 def _train_one_epoch(box: Any, logs: Any, device: torch.device) -> int:
-    """Train as the loop of its example does, meters and all; number of images."""
+    """Train like the loop of its example, with meters; number of images."""
     meters = logs.MetricLogger(delimiter="  ")
     meters.add_meter("lr", logs.SmoothedValue(window_size=1, fmt="{value}"))
     meters.add_meter("img/s", logs.SmoothedValue(window_size=10, fmt="{value}"))

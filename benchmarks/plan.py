@@ -1,12 +1,11 @@
-"""Planned over real time of whole runs, on an idle machine.
+"""Compare planned and real time of whole runs, on an idle machine.
 
 python -m benchmarks.plan [--folders CIFAR PHOTOS] [--repeats 3] [--minutes 3] [--json]
 
-`erde run` of the digits; of the recipe cifar10-cpu on the folder CIFAR, shortened to 2 epochs; and
-of the folder PHOTOS with the recipe that `erde init --minutes` chooses, whose time is compared with
-the minutes as well. Each run is a process of its own, planned by `erde plan` right before it; what
-it decodes is in the cache by then. The promise: 0.8 to 1.25 in every run, and 1.25 times the
-minutes at most.
+The runs are `erde run` of the digits, of the recipe cifar10-cpu on the folder CIFAR for 2 epochs,
+and of the folder PHOTOS with the recipe that `erde init --minutes` chooses. Each run is a new
+process, planned by `erde plan` right before, when its decoded images are already in the cache. The
+goal is a ratio of 0.8 to 1.25 in each run, and at most 1.25 times the minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from benchmarks.measure import arguments, show, spread, tell
+from benchmarks.measure import arguments, print_results, show, spread
 
 _SHORT = [
     part for role in ("teacher", "student") for part in ("--set", f"training.{role}.epochs=2")
@@ -28,15 +27,15 @@ _SHORT = [
 
 
 def erde(*given: object) -> dict[str, Any]:
-    """What a command prints with `--json`."""
+    """Output of a command with `--json`."""
     line = [sys.executable, "-m", "erde_cli", *map(str, given), "--json"]
     done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    output: dict[str, Any] = json.loads(done.stdout)
+    return output
 
 
 def planned_and_real(recipe: object, more: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Seconds of a run as they are planned, and as a clock has them."""
+    """Planned and real seconds of a run."""
     planned = float(erde("plan", recipe, "--out", folder, *more)["seconds"])
     start = perf_counter()
     erde("run", recipe, "--out", folder, *more)
@@ -44,7 +43,7 @@ def planned_and_real(recipe: object, more: Sequence[str], folder: Path) -> tuple
 
 
 def main() -> None:
-    """Plan and run each of the three."""
+    """Plan and run each of them."""
     given = arguments(
         __doc__ or "", folders={"nargs": 2, "type": Path, "metavar": ("CIFAR", "PHOTOS")},
         minutes={"type": float, "default": 3.0},
@@ -69,7 +68,7 @@ def main() -> None:
             rows.append([name, show(real, 1), show(spread(over)), minutes])
             document[name] = {"seconds": real, "planned_over_real": over}
     columns = ["run", "seconds", "planned / real", "real / minutes, at most"]
-    tell("Plans", columns, rows, given.json, document)
+    print_results("Plans", columns, rows, given.json, document)
 
 
 if __name__ == "__main__":

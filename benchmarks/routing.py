@@ -1,9 +1,9 @@
-"""Routed inference against what the times of the static prefix networks promise.
+"""Compare routed inference with the ideal from the times of static prefix networks.
 
 python -m benchmarks.routing [--repeats 7] [--json]
 
 A prefix network runs stages and heads 0 to i and stops. At a mix of exits, an ideal router takes
-the mix times those times; `reached` is that ideal over the measured time.
+the exit rates · times of the prefixes. `reached` is the ideal time over the measured time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.earlyon_peer import earlyon_batched
-from benchmarks.measure import arguments, interleave, ratios, show, tell
+from benchmarks.measure import arguments, interleave, print_results, ratios, show
 from benchmarks.networks import NETWORKS, network
 from erde_cli.core.device import make_context
 from erde_cli.core.inference.answers import ready
@@ -32,14 +32,14 @@ SINGLE = 256  # images routed one by one
 
 
 class Prefix(nn.Module):
-    """Stages and heads 0 to `last`, all heads on the way computed, as a network without routing."""
+    """Stages and heads 0 to `last`, as a network without routing."""
 
     def __init__(self, model: EarlyExitNet, last: int) -> None:
         super().__init__()
         self.stages, self.heads = model.stages[: last + 1], model.heads[: last + 1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of the last of these exits."""
+        """Logits of the last one."""
         features = images
         for stage, head in zip(self.stages, self.heads, strict=True):
             features = stage(features)
@@ -49,7 +49,7 @@ class Prefix(nn.Module):
 
 @torch.inference_mode()
 def thresholds_for(model: EarlyExitNet, images: Tensor, mix: Sequence[float]) -> list[float]:
-    """Quantiles of the scores, in nats, that send the given shares of `images` to each exit."""
+    """Thresholds in nats under which the given shares of `images` leave at each exit."""
     scores = ENTROPY.value(model(images))
     waiting = torch.ones(len(images), dtype=torch.bool)
     limits = []
@@ -62,7 +62,7 @@ def thresholds_for(model: EarlyExitNet, images: Tensor, mix: Sequence[float]) ->
 
 
 def timed(run: Callable[[Tensor], object], parts: Sequence[Tensor]) -> Callable[[], float]:
-    """Seconds that a pass over all parts takes."""
+    """Function that measures the seconds of a pass over all parts."""
 
     @torch.inference_mode()
     def measure() -> float:
@@ -77,7 +77,7 @@ def timed(run: Callable[[Tensor], object], parts: Sequence[Tensor]) -> Callable[
 def sides_for(
     plain: EarlyExitNet, model: EarlyExitNet, images: Tensor, batch: int
 ) -> dict[str, Callable[[], float]]:
-    """What is measured of one network and batch size: prefixes, the router, earlyon."""
+    """Measures of one network and batch size: prefixes, the router, earlyon."""
     parts = [part.contiguous() for part in torch.split(images, batch)]
     sides = {f"prefix {i}": timed(Prefix(model, i), parts) for i in range(model.exit_count)}
     for mix, shares in MIXES.items():
@@ -89,15 +89,15 @@ def sides_for(
     return sides
 
 
-def told(found: dict[str, list[float]], mix: str, macs: Sequence[float]) -> dict[str, Any]:
-    """What a mix reached: ratios against the ideal, the full network and earlyon."""
+def row_of(times: dict[str, list[float]], mix: str, macs: Sequence[float]) -> dict[str, Any]:
+    """Speed at a mix of exits, relative to the ideal, the full network and earlyon."""
     shares = MIXES[mix]
-    prefixes = [found[f"prefix {i}"] for i in range(len(macs))]
+    prefixes = [times[f"prefix {i}"] for i in range(len(macs))]
     ideal = [
-        sum(share * time for share, time in zip(shares, times, strict=True))
-        for times in zip(*prefixes, strict=True)
+        sum(share * time for share, time in zip(shares, round_, strict=True))
+        for round_ in zip(*prefixes, strict=True)
     ]
-    routed, peer = found[f"routed {mix}"], found.get(f"earlyon {mix}")
+    routed, peer = times[f"routed {mix}"], times.get(f"earlyon {mix}")
     expected = sum(share * cost for share, cost in zip(shares, macs, strict=True))
     return {
         "mix": mix,
@@ -121,9 +121,9 @@ def main() -> None:
         macs = profile_model(plain, 32).cumulative_macs
         for batch in (256, 1):
             images = everything if batch > 1 else everything[:SINGLE]
-            found = interleave(sides_for(plain, model, images, batch), given.repeats)
+            times = interleave(sides_for(plain, model, images, batch), given.repeats)
             document += [
-                {"network": name, "batch": batch, **told(found, mix, macs)} for mix in MIXES
+                {"network": name, "batch": batch, **row_of(times, mix, macs)} for mix in MIXES
             ]
     rows = [
         [row["network"], str(row["batch"]), row["mix"], show(row["reached"]), show(row["gain"]),
@@ -132,7 +132,7 @@ def main() -> None:
     ]  # fmt: skip
     columns = ["network", "batch", "mix, %", "reached of the ideal", "gain over the full network",
                "gain by MACs", "gain over earlyon"]  # fmt: skip
-    tell("Routed inference, float32", columns, rows, given.json, {"routing": document})
+    print_results("Routed inference, float32", columns, rows, given.json, {"routing": document})
 
 
 if __name__ == "__main__":

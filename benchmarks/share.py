@@ -1,10 +1,10 @@
-"""Share of an epoch that is the model's own work, and what the teacher's cache leaves to pay.
+"""Measure the model's share of an epoch, and the cost of a student with and without the cache.
 
 python -m benchmarks.share [--precision float32] [--repeats 5] [--json]
 
-The bare step is forward, backward and optimiser on one batch that never changes, and for `distill`
-the teacher's forward pass on it; same precision and memory layout. It is also taken in contiguous
-layout, so that one sees what channels last brings on this machine. A cached student is compared
+A bare step is forward, backward and optimiser on one fixed batch, and for `distill` the teacher's
+forward pass on it, with the same precision and memory layout. It is also measured in the contiguous
+layout, which shows the gain of channels last. A student with cached teacher's logits is compared
 with one trained on the labels alone.
 """
 
@@ -17,30 +17,28 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from benchmarks.measure import arguments, interleave, ratios, show, tell
+from benchmarks.measure import arguments, interleave, print_results, ratios, show
 from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
-from erde_cli.core.data.augmentation import AugmentationPlan
+from benchmarks.peers import BATCH
+from benchmarks.training import epoch_of, labels_only
 from erde_cli.core.data.batches import Batch, Batches
-from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context, make_context
 from erde_cli.core.events import Observer
-from erde_cli.core.inference.answers import Answers
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.training import Training
-from erde_cli.core.training.loop import Epochs, Objective, train_epoch
-from erde_cli.core.training.losses import distillation_terms, label_terms
+from erde_cli.core.training.loop import Objective
+from erde_cli.core.training.losses import distillation_terms
 from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
 
-BATCH, VIEWS = 128, 2
+VIEWS = 2
 TEACHER = "WRN-16-2"
 SETTINGS = Training(epochs=10_000, batch_size=BATCH, learning_rate=0.01)
 Epoch = Callable[[], float]
@@ -78,31 +76,13 @@ def trained(
     name: str, store: ImageStore, context: Context,
     make_objective: Callable[[EarlyExitNet, Batches], Objective],
 ) -> Epoch:  # fmt: skip
-    """Seconds of a whole epoch, the look at the calibration split left out."""
-    model = network(name)
-    context.place(model)
-    state = TrainState(model, SETTINGS)
-    pixels = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    batches = Batches(store, pixels, AugmentationPlan(4, True, 0), BATCH, 1, context, VIEWS)
-    objective = make_objective(model, batches)
-    no_images: NDArray[np.float64] = np.zeros((1, model.exit_count))
-    nothing = Answers(no_images > 0, no_images, no_images.astype(np.int64))
-    wanted = Epochs(SETTINGS, batches, objective, 1, context, lambda _: nothing)
-
-    def epoch() -> float:
-        return float(train_epoch(state, wanted, Observer()).timings["seconds"])
-
-    return epoch
-
-
-def labels_only(model: EarlyExitNet, batches: Batches) -> Objective:
-    """Cross-entropy at every exit."""
-    del batches
-    return SumOfTerms(label_terms(), torch.ones(model.exit_count))
+    """Seconds of a whole epoch, without the evaluation on the calibration split."""
+    epoch = epoch_of(name, store, SETTINGS, context, make_objective, views=VIEWS)
+    return lambda: float(epoch()["seconds"])
 
 
 def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Objective]:
-    """`erde` from the teacher, computed for every batch or read from a cache."""
+    """The method `erde`, with teacher's logits computed for every batch or read from a cache."""
 
     def make(model: EarlyExitNet, batches: Batches) -> Objective:
         teacher: Callable[[Batch], Tensor] = ComputedLogits(network(TEACHER), context)
@@ -160,7 +140,7 @@ def main() -> None:
     columns = ["network", "model's share, train-teacher", "contiguous / channels last",
                f"model's share, distill ({TEACHER})",
                "cached distill / labels only", "distill / labels only"]  # fmt: skip
-    tell(
+    print_results(
         f"Whole epochs, batch {BATCH}, {context.precision}",
         columns,
         rows,

@@ -1,17 +1,17 @@
-"""The table that first recipes are chosen from: trained images per second of each pair of networks.
+"""Measure the table for first recipes: trained images per second of each pair of networks.
 
 python -m benchmarks.starting_point [--repeats 5] [--threads 2] [--precision float32] [--json]
 
-At 32 x 32 pixels in batches of 128, an epoch's end included. It belongs into `SPEEDS` of
-`erde_cli/core/recipe/starting_point.py`; as without AVX512:
-ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2.
+Images have 32 x 32 pixels, batches 128 images, and the end of an epoch is included. The table is
+`SPEEDS` in `erde_cli/core/recipe/starting_point.py`. Set ONEDNN_MAX_CPU_ISA=AVX2
+ATEN_CPU_CAPABILITY=avx2 for a processor without AVX512.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.measure import arguments, show, spread, tell
+from benchmarks.measure import arguments, print_results, show, spread
 from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import recipe_from
@@ -33,7 +33,7 @@ training:
 
 
 def images_per_second(pair: Pair, precision: str, threads: int | None) -> list[float]:
-    """Of teacher and student."""
+    """Trained images per second of teacher and student."""
     recipe = recipe_from(_RECIPE.format(pair=pair, precision=precision), Path("table.yaml"))
     dataset = open_dataset(recipe.data)
     plan = plan_run(Networks(recipe, Path("nowhere"), dataset), Options("auto", threads))
@@ -42,7 +42,7 @@ def images_per_second(pair: Pair, precision: str, threads: int | None) -> list[f
 
 
 def main() -> None:
-    """Print what this machine's row of the table would be, next to what stands there."""
+    """Print this machine's row of the table next to the stored one."""
     given = arguments(__doc__ or "", precision={"default": "auto"})
     keep_freed_memory()
     kind = machine_of(Options("auto", given.threads).context("float32")).kind
@@ -59,7 +59,9 @@ def main() -> None:
         )
         document[pair.name] = dict(zip(ROLES, speeds, strict=True))
     columns = ["pair", "teacher", "student", "teacher in the table", "student in the table"]
-    tell(f"Images per second, {kind}", columns, rows, given.json, {"kind": kind, **document})
+    print_results(
+        f"Images per second, {kind}", columns, rows, given.json, {"kind": kind, **document}
+    )
 
 
 if __name__ == "__main__":

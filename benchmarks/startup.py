@@ -1,9 +1,8 @@
-"""Seconds until `erde --help`, `erde COMMAND --help` and a wrong option answer.
+"""Measure the seconds of `erde --help`, `erde COMMAND --help` and a wrong option.
 
 python -m benchmarks.startup [--repeats 7] [--json]
 
-Each round takes `python -c pass` first: the time above it counts. The promise is at
-most 0.3 s.
+Each round starts with `python -c pass`; the time above it counts. The goal is at most 0.3 s.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from typing import Any
 
 import typer
 
-from benchmarks.measure import arguments, interleave, show, spread, tell
+from benchmarks.measure import arguments, interleave, print_results, show, spread
 from erde_cli.app import app
 
 _NOTHING = "python -c pass"
 
 
 def command_lines(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """The help of every command and group of the live command line, and a wrong option of each."""
+    """`--help` and a wrong option of every command and group."""
     yield (*path, "--help")
     yield (*path, "--frobnicate")
     for name, inner in getattr(command, "commands", {}).items():
@@ -32,14 +31,14 @@ def command_lines(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[st
 
 
 def seconds(*given: str) -> float:
-    """Wall clock of one process of this Python."""
+    """Wall-clock seconds of a Python process."""
     start = perf_counter()
     subprocess.run([sys.executable, *given], capture_output=True, check=False)
     return perf_counter() - start
 
 
 def main() -> None:
-    """Measure every command line against a Python that does nothing."""
+    """Compare every command line with a Python process that does nothing."""
     given = arguments(__doc__ or "")
     lines = list(command_lines(typer.main.get_command(app)))
     sides: dict[str, Callable[[], float]] = {_NOTHING: partial(seconds, "-c", "pass")}
@@ -51,7 +50,7 @@ def main() -> None:
         above = spread([one - other for one, other in zip(times, found[_NOTHING], strict=True)])
         rows.append([name, show(spread(times), 3), show(above, 3)])
         document[name] = {"seconds": spread(times), "above": above}
-    tell("Startup, s", ["command line", "wall clock", "above"], rows, given.json, document)
+    print_results("Startup, s", ["command line", "wall clock", "above"], rows, given.json, document)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Training images/s over whole epochs: `train-teacher` against the loop most people write.
+"""Compare `train-teacher` with a usual training loop: images/s over whole epochs.
 
-Where torchdistill is installed, also against its training loop, on the same network and images.
+If torchdistill is installed, also with its loop, on the same network and images.
 
 python -m benchmarks.training [--repeats 5] [--json]
 """
@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from benchmarks.measure import apart, arguments, interleave, ratios, show, spread, tell
+from benchmarks.measure import apart, arguments, interleave, print_results, ratios, show, spread
 from benchmarks.networks import CLASSES, NETWORKS, SIZE, network, random_images
 from benchmarks.peers import (
     BATCH,
@@ -31,16 +30,18 @@ from benchmarks.peers import (
     pil_images,
     torchdistill_loop,
 )
+from erde_cli.core.arrays import FloatArray
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
-from erde_cli.core.device import make_context
+from erde_cli.core.device import Context, make_context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
+from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.sections.training import Training
-from erde_cli.core.training.loop import Epochs, train_epoch
+from erde_cli.core.training.loop import Epochs, Objective, train_epoch
 from erde_cli.core.training.losses import label_terms
 from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
@@ -67,29 +68,40 @@ def usual_loop(name: str, store: ImageStore) -> Callable[[], float]:
 
 
 def our_loop(name: str, store: ImageStore, observer: Observer | None = None) -> Callable[[], float]:
-    """An epoch of `train-teacher`; images per second, the look at calibration left out."""
+    """An epoch of `train-teacher`; images per second."""
     keep_freed_memory()
     context = make_context("cpu", "auto", torch.get_num_threads())
     settings = Training(epochs=1000, batch_size=BATCH, learning_rate=RATE)
+    epoch = epoch_of(name, store, settings, context, labels_only, observer=observer)
+    return lambda: float(epoch()["images_per_second"])
+
+
+def epoch_of(
+    name: str, store: ImageStore, settings: Training, context: Context,
+    make_objective: Callable[[EarlyExitNet, Batches], Objective], *,
+    views: int | None = None, observer: Observer | None = None,
+) -> Callable[[], dict[str, Any]]:  # fmt: skip
+    """An epoch of erde's loop; its timings, without the evaluation on the calibration split."""
     model = network(name)
     context.place(model)
     state = TrainState(model, settings)
     normalisation = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    batches = Batches(store, normalisation, AugmentationPlan(4, True, 0), BATCH, 1, context)
-    objective = SumOfTerms(label_terms(), torch.ones(model.exit_count))
-    no_images: NDArray[np.float64] = np.zeros((1, model.exit_count))
+    batches = Batches(store, normalisation, AugmentationPlan(4, True, 0), BATCH, 1, context, views)
+    objective = make_objective(model, batches)
+    no_images: FloatArray = np.zeros((1, model.exit_count))
     nothing = Answers(no_images > 0, no_images, no_images.astype(np.int64))
-    wanted = Epochs(settings, batches, objective, 1, context, lambda _: nothing)
-    watching = observer or Observer()
+    epochs = Epochs(settings, batches, objective, 1, context, lambda _: nothing)
+    return lambda: train_epoch(state, epochs, observer or Observer()).timings
 
-    def epoch() -> float:
-        return float(train_epoch(state, wanted, watching).timings["images_per_second"])
 
-    return epoch
+def labels_only(model: EarlyExitNet, batches: Batches) -> Objective:
+    """Cross-entropy at every exit."""
+    del batches
+    return SumOfTerms(label_terms(), torch.ones(model.exit_count))
 
 
 def _make(loop: Callable[..., Callable[[], float]], name: str, images: int) -> Callable[[], float]:
-    """An epoch, after a short one that is not timed: a process that has waited is slow at first."""
+    """An epoch after a short one that is not timed: an idle process is slow at first."""
     wake, epoch = (loop(name, random_images(count)) for count in (4 * BATCH, images))
 
     def awake() -> float:
@@ -106,7 +118,7 @@ def main() -> None:
     )
     loops = {"usual": usual_loop, "torchdistill": torchdistill_loop, "erde": our_loop}
     if not has_torchdistill():
-        print(f"torchdistill is left out: it is not installed ({INSTALL})", file=sys.stderr)
+        print(f"torchdistill is skipped: it is not installed ({INSTALL})", file=sys.stderr)
         del loops["torchdistill"]
     others = [side for side in loops if side != "erde"]
     rows: list[list[str]] = []
@@ -122,7 +134,7 @@ def main() -> None:
         )
         document[name] = speeds | {"ratio": factors["usual"]}
         document[name]["over_torchdistill"] = factors.get("torchdistill")
-    tell(
+    print_results(
         f"Training, images/s, {CLASSES} classes, {SIZE}x{SIZE}, batch {BATCH}",
         ["network", *loops, *(f"erde / {side}" for side in others)],
         rows,

@@ -453,7 +453,7 @@ def test_other_files_are_refused(exported: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(BundleError, match=told):
             open_exported(path)
-    with pytest.raises(InputError, match="one threshold for each"):
+    with pytest.raises(InputError, match="number of thresholds"):
         open_exported(exported / "model.onnx").answer(np.zeros((1, 8, 8, 3), np.uint8), [1.0])
 
 
