@@ -9,18 +9,18 @@ import numpy as np
 
 from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.calibration.chain import build_chain
+from erde_cli.core.calibration.document import (
+    BoundsDocument,
+    CertificateDocument,
+    TargetDocument,
+    ThresholdsDocument,
+)
 from erde_cli.core.calibration.guarantee import Certified, certify
 from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.result import CalibrationResult, point_document
 from erde_cli.core.calibration.statement import guarantee_text, no_guarantee_text
 from erde_cli.core.calibration.tests_file import add_test, earlier_tests, keep_tests, test_of
-from erde_cli.core.calibration.thresholds_file import (
-    BoundsDocument,
-    CertificateDocument,
-    TargetDocument,
-    ThresholdsDocument,
-    sealed,
-)
+from erde_cli.core.calibration.thresholds_file import sealed
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.storage.short_digests import ShortDigests

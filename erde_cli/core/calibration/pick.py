@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from erde_cli.core.calibration.document import FORMAT
-from erde_cli.core.calibration.statement import UNCOVERED, guarantee_text
-from erde_cli.core.calibration.thresholds_file import (
+from erde_cli.core.calibration.document import (
+    FORMAT,
     CertificateDocument,
     PointDocument,
     TargetDocument,
     ThresholdsDocument,
-    sealed,
 )
+from erde_cli.core.calibration.statement import UNCOVERED, guarantee_text
+from erde_cli.core.calibration.thresholds_file import sealed
 from erde_cli.core.errors import BundleError
 from erde_cli.core.events import Observer
 from erde_cli.core.thresholds.target import Need, Target

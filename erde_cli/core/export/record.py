@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from erde_cli.core.arrays import Array, Float32Array, ImageArray, IntArray
 from erde_cli.core.bundle.document import PixelsDocument
-from erde_cli.core.calibration.thresholds_file import ThresholdsDocument
+from erde_cli.core.calibration.document import ThresholdsDocument
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError, first_reason

@@ -2,8 +2,8 @@
 
 import pytest
 
+from erde_cli.core.calibration.document import PointDocument
 from erde_cli.core.calibration.pick import pick
-from erde_cli.core.calibration.thresholds_file import PointDocument
 from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.targets import MaxMacs, MinAccuracy
 
