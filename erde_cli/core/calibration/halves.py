@@ -24,7 +24,7 @@ def halves(count: int, fingerprint: str) -> tuple[IntArray, IntArray]:
 
 
 def tuning_half(count: int, fingerprint: str) -> IntArray:
-    """Ascending numbers of the images in the tuning half, int64 [images]; a single image counts."""
+    """Ascending numbers of the images in the tuning half, int64; if it is empty, of all images."""
     half_a, half_b = halves(count, fingerprint)
     return np.sort(half_a if len(half_a) else half_b)
 

@@ -48,7 +48,7 @@ def fit_temperature(logits: Logits, labels: IntArray, start: float = 1.0) -> flo
 
     The negative log-likelihood is convex in b = 1/T. Newton's method finds the root of its slope,
     and halves the bracket if a step would leave it. If every label is right, the result is 0.05; if
-    all logits are equal, 1.
+    the logits of each image are equal, 1.
 
     Args:
         logits: [images, classes], finite.

@@ -202,19 +202,14 @@ def measure_runs(
 
 
 def exit_latencies(
-    runs: Runs,
-    images: Tensor,
-    batch: int = 1,
-    repeats: int = ROUNDS,
-    autocast: Autocast = nullcontext,
+    runs: Runs, images: Tensor, repeats: int = ROUNDS, autocast: Autocast = nullcontext
 ) -> list[float]:
-    """Median latency of each exit in ms per image, [exits]; arguments as in `measure_runs`.
+    """Median latency of each exit at batch 1, ms [exits]; arguments as in `measure_runs`.
 
     Noise is not removed: a later exit can be faster than one before it.
     """
-    workloads = _leaving_workloads(runs, _whole_batches(images, batch))
-    seconds = seconds_in_rounds(workloads, repeats, autocast)
-    return [Timing.of(one, batch).median for one in seconds]
+    workloads = _leaving_workloads(runs, torch.split(images, 1))
+    return [Timing.of(one, 1).median for one in seconds_in_rounds(workloads, repeats, autocast)]
 
 
 def mean_ms(seconds: FloatArray, batch: int) -> float:

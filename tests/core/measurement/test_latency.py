@@ -138,17 +138,17 @@ def test_without_thresholds_nothing_is_said_of_a_mix() -> None:
 
 def test_too_few_images_for_a_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="9 images expected at least, got 8"):
-        exit_latencies(TorchRuns(make_model()), make_images(), 9)
+        measure_runs(TorchRuns(make_model()), make_images(), 9)
 
 
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_slow_stage_shows_in_its_exit_and_not_in_the_one_before(batch: int) -> None:
     model = make_model()
     model.stages[1] = Slow(model.stages[1])
-    one, two, three = exit_latencies(TorchRuns(model), make_images(4), batch, repeats=3)
     slow = 1000 * SLOW / batch
-    assert one < slow <= min(two, three)
     found = measure_runs(TorchRuns(model), make_images(4), batch, [math.inf, 0.0], repeats=3)
+    one, two, three = (timing.median for timing in found.exits)
+    assert one < slow <= min(two, three)
     assert found.static[0].median < slow <= found.static[1].median
     assert found.end_to_end is not None
     assert found.end_to_end.mean < slow  # all leave before it
