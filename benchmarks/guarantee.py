@@ -168,7 +168,9 @@ def faults(rows: Sequence[Row], chosen: Sequence[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Simulate, print the tables, and check."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=1000, help="of half B (default: %(default)s)")
+    parser.add_argument(
+        "--draws", type=int, default=1000, help="test halves drawn (default: %(default)s)"
+    )
     parser.add_argument("--full", action="store_true", help="print every row")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
