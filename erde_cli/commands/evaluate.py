@@ -16,6 +16,7 @@ from erde_cli.commands.options import (
     ThreadsOption,
     path_of,
 )
+from erde_cli.core.figures import percent
 
 SWEEP_NOTE = (
     "The sweep describes these images. Do not choose θ from it: erde calibrate chooses on "
@@ -111,5 +112,5 @@ def _relied_on(document: dict[str, Any]) -> list[str]:
     if document["thresholds"] is None:
         return []
     promised = "a promise covers" if document["certified"] else "no promise covers"
-    share = f"{100 * document['agreement']:.2f} %"
-    return [f"{share} of the images are answered as by the last exit; {promised} the thresholds."]
+    share = f"{percent(document['agreement'])} % of the images"
+    return [f"{share} get the same label as at the last exit; {promised} the thresholds."]

@@ -15,6 +15,7 @@ from erde_cli.commands.options import (
     path_of,
 )
 from erde_cli.core.export.formats import FORMATS, FormatName, named
+from erde_cli.core.figures import byte_size, theta
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -127,7 +128,6 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
     from rich.markup import escape
 
     from erde_cli.commands.views.tables import table
-    from erde_cli.core.thresholds.written import write_threshold
 
     source = "calibration images" if found.request.data is None else "images of --data"
     what = "Before quantising, verified" if found.int8 else "Verified"
@@ -139,15 +139,14 @@ def _pieces(found: ExportedBundle) -> list[RenderableType]:
         "largest difference",
     )
     for check in found.checks:
-        thetas = [write_threshold(value) for value in check.thresholds]
         checks.add_row(
-            " ".join(one if isinstance(one, str) else f"{one:.4f}" for one in thetas) or "-",
+            " ".join(map(theta, check.thresholds)) or "-",
             " ".join(f"{count:,}" for count in check.exits),
             f"{check.near:,}",
             f"{check.largest_difference:.1e}",
         )
     about = found.request.row.about
-    line = f"{escape(str(found.request.out))}: {found.size / 1e3:,.0f} kB, {about}"
+    line = f"{escape(str(found.request.out))}: {byte_size(found.size)}, {about}"
     if found.int8 is None:
         return [checks, line]
     from erde_cli.commands.views.export_int8 import int8_pieces

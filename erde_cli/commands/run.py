@@ -16,7 +16,7 @@ from erde_cli.commands.options import (
     SetOption,
     ThreadsOption,
 )
-from erde_cli.core.signed import signed, signed_interval
+from erde_cli.core.figures import macs, signed, signed_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +114,7 @@ def saves_nothing(student: dict[str, Any], bundle: Path) -> list[str]:
 
 def _why_useless(student: dict[str, Any]) -> str | None:
     """Why early exit saves no MACs against a network without early exits; None where it does."""
-    from erde_cli.commands.views.tables import exit_name, macs
+    from erde_cli.commands.views.tables import exit_name
 
     exits, expected, static = student["exits"], student["expected_macs"], student["static_macs"]
     everyone = [exit_name(one["exit"], len(exits)) for one in exits if one["exit_rate"] == 1]

@@ -213,7 +213,7 @@ def test_temperatures_are_fitted_told_and_travel_with_the_thresholds(
     assert evaluated["accuracy"] == found["accuracy"]
     assert [row["exit_rate"] for row in evaluated["exits"]] == pytest.approx(found["exit_rates"])
     _, out, _ = cli("calibrate", student, "--max-drop", 2, "--temperature")
-    assert "Temperature scaling, cross-fitted on half A" in out
+    assert "Temperature scaling, cross-fitted on the tuning half" in out
     assert "Without temperatures the same target gives" in out
 
 

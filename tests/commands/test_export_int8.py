@@ -354,7 +354,7 @@ def test_promises_and_labels_end_where_they_do_not_reach(
     words = " ".join(shown.split())
     said = (
         "Before quantising, verified", "float32 and int8 on 100 images", "own θ", "not a promise",
-        "ms per image, one thread", "Another label than in float",
+        "ms per image, one thread", "The label differs from float32",
     )  # fmt: skip
     assert [text for text in said if text not in words] == []
     assert ("At batch 64 int8 is no faster here" in words) or ("At batch 64 int8 takes" in words)

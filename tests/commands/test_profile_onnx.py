@@ -85,7 +85,7 @@ def test_table_and_picture_name_the_runtime_and_say_what_is_not_measured(
     assert code == 0, err
     assert "(ONNX Runtime, float32, 1 thread)" in out
     assert titles[0].endswith("(ONNX Runtime, float32, 1 thread)")
-    assert "ONNX Runtime does not tell what its tensors take" in out
+    assert "not known (ONNX Runtime does not report it)" in out
     (mix,) = [line for line in out.splitlines() if line.startswith("│ 1 ") and "of 3" not in line]
     assert mix.rstrip(" │").endswith(" -")
     assert "Better than one of its exits alone?" in out

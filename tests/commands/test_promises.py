@@ -203,7 +203,7 @@ def test_what_cannot_be_promised_is_explained_as_it_is(student: Path, cli: Cli) 
 def test_evaluate_tells_what_a_promise_speaks_of(student: Path, cli: Cli, json_of: JsonOf) -> None:
     json_of("calibrate", student, "--max-risk", 0.3)
     _, out, _ = cli("evaluate", student)
-    assert "are answered as by the last exit; a promise covers the thresholds" in out
+    assert "get the same label as at the last exit; a promise covers the thresholds" in out
     json_of("calibrate", student, "--max-macs", 0.7)
     _, out, _ = cli("evaluate", student)
     assert "no promise covers the thresholds" in out

@@ -73,7 +73,7 @@ def test_training_prints_one_line_an_epoch_off_a_terminal(
     for part in ("loss", "CE", "KD", "E ", "teacher wrong", "images/s", "ETA", "calibration"):
         assert part in lines[0]
     assert "\x1b" not in err + out
-    assert "Student on half A of the calibration split" in out
+    assert "Student on the tuning half of the calibration split" in out
 
 
 def test_quiet_shows_results_only(finished_run: Path, cli: Cli) -> None:
@@ -355,7 +355,7 @@ def test_a_terminal_that_cannot_show_theta_is_no_error(finished_run: Path) -> No
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert b"MACs so far" in done.stdout
+    assert b"cumulative" in done.stdout
 
 
 def test_giving_nothing_shows_the_help(cli: Cli) -> None:

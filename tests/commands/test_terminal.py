@@ -12,6 +12,7 @@ from rich.progress import Progress
 from erde_cli.commands.views import terminal
 from erde_cli.commands.views.tables import table
 from erde_cli.core.events import EpochEvent, StepEvent
+from erde_cli.core.figures import clock
 
 from ..conftest import Cli
 
@@ -72,7 +73,7 @@ def test_the_time_left_is_that_of_the_whole_job() -> None:
         task = bars.tasks[0]
         assert task.time_remaining is not None
         left = terminal._TimeLeft().render(task).plain
-        assert left == terminal._clock(task.time_remaining + 3600)
+        assert left == clock(task.time_remaining + 3600)
 
 
 def test_what_lies_between_epochs_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +112,6 @@ def test_quiet_shows_warnings_only() -> None:
     quiet.epoch(EPOCH)
     quiet.warning("exit [1] has collapsed")
     assert text(console) == "Warning: exit [1] has collapsed\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "clock"), [(5, "0:05"), (65, "1:05"), (3599.6, "1:00:00"), (7325, "2:02:05")]
-)
-def test_times_are_written_as_clocks(seconds: float, clock: str) -> None:
-    assert terminal._clock(seconds) == clock
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:

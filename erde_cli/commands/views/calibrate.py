@@ -1,4 +1,4 @@
-"""What `erde calibrate` shows: figures, exits, and what may be relied on."""
+"""Tables and sentences of a calibration: figures, exits, temperatures, and what is guaranteed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable
 from rich.console import RenderableType
 from rich.table import Table
 
-from erde_cli.commands.views.tables import exit_name, macs, percent, picture_line, table
-from erde_cli.commands.views.tables import threshold as written
+from erde_cli.commands.views.tables import exit_name, picture_line, table
 from erde_cli.core.calibration.statement import UNCOVERED, guarantee_in_short, no_guarantee_in_short
 from erde_cli.core.calibration.temperature_effect import TemperatureEffect
 from erde_cli.core.calibration.thresholds_file import (
@@ -16,6 +15,7 @@ from erde_cli.core.calibration.thresholds_file import (
     FiguresDocument,
     ThresholdsDocument,
 )
+from erde_cli.core.figures import macs, milliseconds, percent, theta
 from erde_cli.core.thresholds.target import Metric, Unit
 from erde_cli.core.workflows.calibrate import Thresholds
 
@@ -23,17 +23,17 @@ _IN_UNITS: dict[Unit, Callable[[float], str]] = {
     "points": lambda points: f"{points:z.2f} points",
     "%": lambda share: f"{percent(share)} %",
     "MACs": lambda count: f"{macs(count)} MACs",
-    "ms": lambda ms: f"{ms:.3f} ms",
+    "ms": lambda ms: f"{milliseconds(ms)} ms",
 }
 
 
-def calibration_pieces(found: Thresholds) -> list[RenderableType]:
+def calibration_pieces(thresholds: Thresholds) -> list[RenderableType]:
     """Tables and sentences of a calibration."""
-    document, full = found.document, found.profile.full_macs
+    document, full = thresholds.document, thresholds.profile.full_macs
     pieces: list[RenderableType] = [_figures(document, full), _exits(document)]
-    if found.temperature is not None:
-        pieces += _temperatures(found.temperature, full)
-    return [*pieces, *_verdicts(document), *picture_line(found.picture)]
+    if thresholds.temperature is not None:
+        pieces += _temperatures(thresholds.temperature, full)
+    return [*pieces, *_verdicts(document), *picture_line(thresholds.picture)]
 
 
 def _figures(document: ThresholdsDocument, full: int) -> Table:
@@ -42,11 +42,11 @@ def _figures(document: ThresholdsDocument, full: int) -> Table:
         f"{_images(document)} ({document.source}): {document.target.read().in_words}",
         "", f"{measure} %", "last exit %",
         *([] if document.metric == "accuracy" else ["accuracy %"]),
-        "as the last exit %", "expected MACs", "of full %",
+        "same as last exit %", "expected MACs", "of full %",
         *(["ms"] if document.expected_latency is not None else []),
     )  # fmt: skip
     if document.certificate is not None:
-        made.add_row("half B", *_cells(document, full, document.metric))
+        made.add_row("test half", *_cells(document, full, document.metric))
     else:
         made.add_row("chosen on", *_cells(document, full, document.metric))
         made.add_row("held out", *_cells(document.held_out, full, document.metric))
@@ -64,8 +64,8 @@ def _cells(row: FiguresDocument, full: int, metric: Metric) -> list[str]:
     plain = [] if metric == "accuracy" else [row.accuracy]
     shares = [row.by_metric, row.full_by_metric, *plain, row.agreement]
     cells = ["-" if share is None else percent(share) for share in shares]
-    cells += [macs(row.expected_macs), f"{100 * row.expected_macs / full:.1f}"]
-    return cells + ([f"{row.expected_latency:.3f}"] if row.expected_latency else [])
+    cells += [macs(row.expected_macs), percent(row.expected_macs / full, 1)]
+    return cells + ([milliseconds(row.expected_latency)] if row.expected_latency else [])
 
 
 def _exits(document: ThresholdsDocument) -> Table:
@@ -73,16 +73,16 @@ def _exits(document: ThresholdsDocument) -> Table:
     timed = document.latency
     more = [*(["temperature"] if temperatures else []), *(["ms"] if timed else [])]
     made = table("Exits", "exit", f"θ, {document.unit}", "leave here %", *more)
-    for index, (theta, rate) in enumerate(zip([*document.thresholds, None], rates, strict=True)):
+    for index, (value, rate) in enumerate(zip([*document.thresholds, None], rates, strict=True)):
         extra = [f"{temperatures[index]:.3f}"] if temperatures else []
-        extra += [f"{timed.ms[index]:.3f}"] if timed else []
-        made.add_row(exit_name(index, len(rates)), written(theta), percent(rate), *extra)
+        extra += [milliseconds(timed.ms[index])] if timed else []
+        made.add_row(exit_name(index, len(rates)), theta(value), percent(rate), *extra)
     return made
 
 
 def _temperatures(effect: TemperatureEffect, full: int) -> list[RenderableType]:
     made = table(
-        "Temperature scaling, cross-fitted on half A", "exit", "temperature", "NLL before",
+        "Temperature scaling, cross-fitted on the tuning half", "exit", "temperature", "NLL before",
         "NLL after", "ECE before %", "ECE after %",
     )  # fmt: skip
     for index, one in enumerate(effect.exits):
@@ -99,38 +99,38 @@ def _temperatures(effect: TemperatureEffect, full: int) -> list[RenderableType]:
     held_out = effect.without.held_out
     sentence = (
         f"Without temperatures the same target gives {percent(held_out.by_metric or 0)} % at "
-        f"{macs(held_out.expected_macs)} MACs ({100 * held_out.expected_macs / full:.1f} % "
-        "of full), held out. Better probabilities need not make better exits."
+        f"{macs(held_out.expected_macs)} MACs ({percent(held_out.expected_macs / full, 1)} % "
+        "of full), held out. Better probabilities need not give better exits."
     )
     return [made, sentence]
 
 
 def _verdicts(document: ThresholdsDocument) -> list[str]:
-    """What may be relied on, and what may not."""
+    """Whether the target is met, and what is guaranteed."""
     certificate, target = document.certificate, document.target.read()
-    missed = ["The target cannot be met; these thresholds come nearest to it."]
+    missed = "The target cannot be met; these thresholds come closest to it."
     if certificate is not None:
         searched = document.target.how == "searched"
-        first = [] if searched or document.met_where_chosen else missed
+        first = [] if searched or document.met_where_chosen else [missed]
         return [*first, *_promise(certificate, searched=searched)]
     if target.fixed_threshold is not None:
-        return ["A θ you set yourself: nothing is promised of it."]
+        return ["You set θ yourself: nothing is promised."]
     if not document.met_where_chosen:
         verdict = missed
     elif document.met:
-        verdict = ["The target is met, also on images that did not choose (held out)."]
+        verdict = "The target is met, also on images that did not choose the thresholds (held out)."
     else:
         value, unit = target.reached(document.held_out)
-        sentence = (
-            "The target is met on the images that chose, and missed on images that did not "
-            f"(held out: {_IN_UNITS[unit](value)}): name a stricter one, or give more images."
+        verdict = (
+            "The target is met on the images that chose the thresholds, but missed on images that "
+            f"did not (held out: {_IN_UNITS[unit](value)}). Set a stricter target, or use more "
+            "images."
         )
-        verdict = [sentence]
-    return [*verdict, "This is an estimate, not a promise: --max-risk makes one."]
+    return [verdict, "This is an estimate, not a promise: --max-risk makes one."]
 
 
 def _promise(certificate: CertificateDocument, *, searched: bool) -> list[str]:
-    """Three lines of the promise, or of what it would take; the whole is in the file."""
+    """Three lines: the promise, or what it would take. The file has the whole text."""
     if certificate.promised is not None:
         return guarantee_in_short(certificate)
     return no_guarantee_in_short(certificate) if searched else [UNCOVERED]

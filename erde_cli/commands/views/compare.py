@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from erde_cli.commands.views.tables import exit_name, percent, picture_line, table
+from erde_cli.commands.views.tables import exit_name, picture_line, table
 from erde_cli.core.comparison.differences import PLANNED
 from erde_cli.core.comparison.document import PairedDifference, Results
 from erde_cli.core.comparison.files import JSON, PICTURES
@@ -25,6 +25,7 @@ from erde_cli.core.comparison.report import (
     theta_head,
     theta_rows,
 )
+from erde_cli.core.figures import percent
 from erde_cli.core.workflows.compare import Compared
 
 

@@ -1,4 +1,4 @@
-"""Tables of what int8 costs or saves, float next to it."""
+"""Tables and sentences that compare an int8 export with the float network."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from erde_cli.commands.views.profile import milliseconds, size
-from erde_cli.commands.views.tables import exit_name, macs, percent, table, threshold
-from erde_cli.core.signed import signed, signed_interval
-from erde_cli.core.thresholds.written import write_threshold
+from erde_cli.commands.views.tables import exit_name, table
+from erde_cli.core.figures import (
+    byte_size,
+    macs,
+    milliseconds,
+    percent,
+    signed,
+    signed_interval,
+    theta,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,16 +26,16 @@ if TYPE_CHECKING:
 
 
 def int8_pieces(cost: Int8Cost) -> list[RenderableType]:
-    """What there is to say of quantised stages: figures, times, and both in sentences."""
+    """Accuracy, size and latency of float32 and int8: two tables, then sentences."""
     return [figures_table(cost), latency_pairs_table(cost), *_sentences(cost)]
 
 
 def figures_table(cost: Int8Cost) -> Table:
-    """Accuracies, exits, bytes: in float, in int8 at the same thresholds, and at its own."""
+    """Accuracy, exits and size: float32, int8 at the same thresholds, int8 at its own."""
     count, kind = len(cost.images.store), cost.images.kind
     made = table(
         f"float32 and int8 on {count:,} images ({kind})",
-        "", "float32", "int8, θ as before", "int8",
+        "", "float32", "int8, float32 θ", "int8",
     )  # fmt: skip
     columns = [cost.float32, cost.kept, cost.int8]
     exits = range(len(cost.float32.exit_rates))
@@ -39,7 +45,7 @@ def figures_table(cost: Int8Cost) -> Table:
         made.add_row(name, *(percent(_of_exits(one)[index]) for one in columns))
     made.add_section()
     for index in exits[:-1]:
-        thetas = [threshold(write_threshold(one.thresholds[index])) for one in columns]
+        thetas = [theta(one.thresholds[index]) for one in columns]
         made.add_row(f"θ of exit {exit_name(index, len(exits))}, {cost.after.unit}", *thetas)
     for index in exits:
         name = f"leave at exit {exit_name(index, len(exits))} %"
@@ -49,7 +55,7 @@ def figures_table(cost: Int8Cost) -> Table:
     if cost.int8.balanced_accuracy is not None:
         balanced = [percent(one.balanced_accuracy or 0) for one in columns]
         made.add_row("balanced accuracy under θ %", *balanced)
-    made.add_row("as the last exit %", *(percent(one.agreement) for one in columns))
+    made.add_row("same as last exit %", *(percent(one.agreement) for one in columns))
     before, after = cost.held_out
     # After a promise about disagreement, agreement is what the thresholds were chosen by.
     what = "agreement" if after.accuracy is None else cost.after.metric
@@ -57,12 +63,12 @@ def figures_table(cost: Int8Cost) -> Table:
     made.add_row(name, _held(before, what), "-", _held(after, what))
     made.add_row("expected MACs", *(macs(one.expected_macs) for one in columns))
     made.add_section()
-    made.add_row("files", size(cost.sizes[0]), "", size(cost.sizes[1]))
+    made.add_row("files", byte_size(cost.sizes[0]), "", byte_size(cost.sizes[1]))
     return made
 
 
 def latency_pairs_table(cost: Int8Cost) -> Table:
-    """What both take at every exit and at their own thresholds, and the ratio of the two."""
+    """Latency of both networks at every exit and at their own thresholds, and the ratio."""
     made = table(
         "ms per image, one thread, on this machine",
         "batch", "exit", "float32", "p5–p95", "int8", "p5–p95", "ratio",
@@ -84,25 +90,26 @@ def latency_pairs_table(cost: Int8Cost) -> Table:
 def _sentences(cost: Int8Cost) -> list[str]:
     half = cost.differing_half_b
     differing = (
-        f"Another label than in float: {percent(cost.differing.taken)} % of the images at the "
-        f"exits they take, {percent(cost.differing.exits[-1])} % at the last exit; of the half "
-        f"that measured no range {percent(half.taken)} and {percent(half.exits[-1])} %."
+        f"The label differs from float32 for {percent(cost.differing.taken)} % of the images at "
+        f"the exits they take and for {percent(cost.differing.exits[-1])} % at the last exit; in "
+        "the half whose images set no quantisation range, for "
+        f"{percent(half.taken)} and {percent(half.exits[-1])} %."
     )
     lines = [differing]
     if cost.drop is not None:
         points, low, high = cost.drop
         lines.append(
-            f"Accuracy under θ, float less int8: {signed(points)} points (95 %: "
-            f"{signed_interval(low, high)}), on the images that chose both thresholds."
+            f"Accuracy under θ, float32 minus int8: {signed(points)} points (95 % interval "
+            f"{signed_interval(low, high)}), on the images that chose both sets of thresholds."
         )
     met = "is met" if cost.after.met else "is not met"
     lines.append(
-        f"The thresholds were chosen again for the same target; it {met} on images that did not "
-        "choose (held out). This is an estimate, not a promise."
+        f"The thresholds were chosen again for the same target. It {met} on images that did not "
+        "choose them (held out). This is an estimate, not a promise."
     )
     lines.append(
-        "Times: medians of leaving at an exit; own θ: the mean of real images, each network at its "
-        "thresholds. ratio = int8 / float32, round by round."
+        "Times are medians of leaving at an exit; own θ is the mean over real images, each network "
+        "at its own thresholds. ratio = int8 / float32, round by round."
     )
     lines.extend(_pace(batch.batch, batch.pairs[-1]) for batch in cost.latency)
     return lines
@@ -110,8 +117,8 @@ def _sentences(cost: Int8Cost) -> list[str]:
 
 def _pace(batch: int, pair: Pair) -> str:
     if pair.ratio < 1:
-        return f"At batch {batch} int8 takes {pair.ratio:.2f} of the time of float here."
-    return f"At batch {batch} int8 is no faster here: {pair.ratio:.2f} times the time of float."
+        return f"At batch {batch} int8 takes {pair.ratio:.2f} of the time of float32 here."
+    return f"At batch {batch} int8 is no faster here: {pair.ratio:.2f} times the time of float32."
 
 
 def _of_exits(one: UnderThresholds) -> tuple[float, ...]:
@@ -124,7 +131,7 @@ def _held(figures: FiguresDocument | None, what: str) -> str:
 
 
 def _spread(times: Times, own: bool) -> tuple[str, str]:
-    """Median of leaving at one exit, mean where images leave at several; spread of calls."""
+    """Mean if images leave at several exits, else the median; and the 5th to 95th percentile."""
     middle = times.mean if own else times.timing.median
     low, high = milliseconds(times.timing.p5), milliseconds(times.timing.p95)
     return milliseconds(middle), f"{low}–{high}"

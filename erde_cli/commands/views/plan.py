@@ -1,4 +1,4 @@
-"""Tables of a plan: images, networks, phases and their time."""
+"""Tables of a plan: networks, phases and their time."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from erde_cli.commands.views.printable import printable
-from erde_cli.commands.views.tables import exit_name, macs, percent, table
-from erde_cli.core.events import duration
+from erde_cli.commands.views.tables import exit_name, table
+from erde_cli.core.figures import byte_size, counted, duration, macs, percent
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -19,19 +19,18 @@ if TYPE_CHECKING:
 
 
 def plan_pieces(plan: Plan) -> list[RenderableType]:
-    """All that is shown of a plan but its images."""
-    held = (
-        f"memory: about {_megabytes(plan.memory_bytes)}; disk: about {_megabytes(plan.disk_bytes)}"
-    )
+    """Tables of networks and phases, and the memory and disk that a run takes."""
+    memory, disk = byte_size(plan.memory_bytes), byte_size(plan.disk_bytes)
+    folder = escape(printable(str(plan.run)))
     return [
         _networks_table(plan),
         _phases_table(plan),
-        f"{held} in {escape(printable(str(plan.run)))}",
+        f"memory: about {memory}; disk: about {disk} in {folder}",
     ]
 
 
 def _networks_table(plan: Plan) -> Table:
-    made = table("Networks", "exit", "parameters", "MACs so far", "% of full")
+    made = table("Networks", "exit", "parameters", "cumulative MACs", "of full %")
     for role, one in plan.roles.items():
         profile, parameters = one.profile, 0
         for exit_ in profile.exits:
@@ -40,45 +39,40 @@ def _networks_table(plan: Plan) -> Table:
                 f"{role} {exit_name(exit_.exit, len(profile.exits))}",
                 f"{parameters:,}",
                 macs(exit_.cumulative_macs),
-                percent(exit_.cumulative_macs / profile.full_macs),
+                percent(exit_.cumulative_macs / profile.full_macs, 1),
             )
         made.add_section()
     return made
 
 
 def _phases_table(plan: Plan) -> Table:
-    where = f"{plan.context.device.type}, {plan.context.precision}"
-    threads = f"{plan.context.threads} thread{'' if plan.context.threads == 1 else 's'}"
-    where += f", {threads}" if plan.context.device.type == "cpu" else ""
-    made = table(f"Plan ({where})", "phase", "what", "time")
+    context = plan.context
+    threads = f", {counted(context.threads, 'thread')}" if context.device.type == "cpu" else ""
+    title = f"Plan ({context.device.type}, {context.precision}{threads})"
+    made = table(title, "phase", "work", "time")
     made.columns[1].justify = "left"
     for phase, seconds in plan.seconds.items():
         if phase in plan.kept:
-            made.add_row(phase, "nothing has changed: kept", "-")
+            made.add_row(phase, "kept: nothing has changed", "-")
         else:
             made.add_row(phase, _work_of(plan, phase), duration(seconds))
     made.add_section()
-    made.add_row("all", "", duration(plan.total))
+    made.add_row("total", "", duration(plan.total))
     return made
 
 
 def _work_of(plan: Plan, phase: str) -> str:
-    splits = [one["class_name"] for one in plan.data["classes"]]
-    for role, one in plan.roles.items():
+    for role, training in plan.roles.items():
         if role == phase:
-            return _epochs(one)
+            return _epochs(training)
+    classes = plan.data["classes"]
     split = "calibration" if phase == "calibration" else "test"
-    images = sum(one[split] for one in plan.data["classes"])
-    return f"{images:,} images of {len(splits)} classes"
+    return f"{sum(one[split] for one in classes):,} images of {len(classes)} classes"
 
 
-def _epochs(one: PlannedTraining) -> str:
-    assert one.seconds_per_epoch is not None  # noqa: S101 (it is not kept)
-    each = f"{one.steps_per_epoch:,} steps, {duration(one.seconds_per_epoch)} each"
-    if one.epochs_left < one.epochs:
-        return f"the last {one.epochs_left:.1f} of {one.epochs} epochs of {each}"
-    return f"{one.epochs} epochs of {each}"
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:,.0f} MB"
+def _epochs(training: PlannedTraining) -> str:
+    assert training.seconds_per_epoch is not None  # noqa: S101 (the phase is not kept)
+    steps = f"{training.steps_per_epoch:,} steps, {duration(training.seconds_per_epoch)} each"
+    if training.epochs_left < training.epochs:
+        return f"the last {training.epochs_left:.1f} of {training.epochs} epochs of {steps}"
+    return f"{training.epochs} epochs of {steps}"

@@ -1,4 +1,4 @@
-"""How predictions are written: rows as they come, and the totals under them."""
+"""Predictions on stdout and in files: rows as they are computed, then the totals."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from rich.console import RenderableType
 from erde_cli.commands.options import STDOUT
 from erde_cli.commands.views.json_stream import JsonStream
 from erde_cli.commands.views.printable import printable
-from erde_cli.commands.views.tables import exit_name, macs, percent, table, threshold
+from erde_cli.commands.views.tables import exit_name, table
+from erde_cli.core.figures import macs, percent, theta
 from erde_cli.core.inference.prediction import Prediction
 from erde_cli.core.storage.files import replaced_file, reporting_write_errors
 from erde_cli.core.workflows.predict import Rows
 
 COLUMNS = ("path", "class_name", "label", "confidence", "entropy", "exit", "macs")
-_LISTED = 1000  # of the files that failed, in JSON: however many there are, memory is not filled
+_LISTED = 1000  # failed files in JSON; any number of them would fill the memory
 
 
 class Printed:
-    """Where rows go: to stdout as JSON, CSV or a table, and to a CSV file; a table only without.
+    """Writers of rows: JSON, CSV or a table on stdout, and a CSV file. CSV replaces the table.
 
-    live: a CSV file grows row by row, and keeps them when something stops the command.
+    live: a CSV file grows row by row, and keeps its rows if the command is stopped.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Printed:
             self._csv = CsvRows(out.buffer, on_screen=out.isatty())
 
     def __enter__(self) -> Printed:
-        """Open the CSV file, next to the one that it will replace."""
+        """Prepare the CSV file; unless it is live, it replaces an older one only at the end."""
         if self._file is not None and self._file != STDOUT:
             place = self._file
             if not self._live:
@@ -56,23 +57,23 @@ class Printed:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Put the CSV file in its place; after an error, or Ctrl-C, remove it."""
+        """Move the CSV file into place; after an error or Ctrl-C, remove it."""
         self._open.__exit__(kind, error, trace)
 
     def write(self, rows: Rows) -> None:
         """Write rows."""
-        for place in (self._csv, self._table, self._json):
-            if place is not None:
-                place.write(rows)
+        for writer in (self._csv, self._table, self._json):
+            if writer is not None:
+                writer.write(rows)
 
     def end(self, totals: dict[str, Any]) -> None:
-        """Write what stands next to the rows."""
+        """Write the totals, which only JSON contains."""
         if self._json is not None:
             self._json.end(totals)
 
 
 class JsonRows:
-    """One object: `images`, row by row, then `failed` and `totals`."""
+    """One JSON object: `images`, row by row, then `failed` and `totals`."""
 
     def __init__(self, out: TextIO) -> None:
         self._stream = JsonStream("images", out)
@@ -80,9 +81,9 @@ class JsonRows:
         self._stream.more = {"failed": self._failed}
 
     def write(self, rows: Rows) -> None:
-        """Write rows, and keep what failed for the end."""
+        """Write rows; failed files are kept for the end."""
         self._failed += [asdict(one) for one in rows.failed[: _LISTED - len(self._failed)]]
-        self._stream.rows(map(_values, *_pairs(rows)))
+        self._stream.rows(map(_values, rows.paths, rows.predictions))
 
     def end(self, totals: dict[str, Any]) -> None:
         """Close the object."""
@@ -90,7 +91,7 @@ class JsonRows:
 
 
 class CsvRows:
-    """Lines of CSV; what is no UTF-8 in a path keeps its bytes, but on a screen."""
+    """Lines of CSV. Paths keep bytes that are not UTF-8, except on a screen."""
 
     def __init__(self, out: BinaryIO, *, on_screen: bool = False) -> None:
         self._out, self._on_screen = out, on_screen
@@ -99,7 +100,7 @@ class CsvRows:
         self._begun = False
 
     def write(self, rows: Rows) -> None:
-        """Write rows, the first ones under the names of the columns."""
+        """Write rows, and the column names before the first ones."""
         if not self._begun:
             self._writer.writeheader()
             self._begun = True
@@ -109,18 +110,18 @@ class CsvRows:
 
 
 class CsvFile:
-    """The same in a file, which is opened when the first rows come."""
+    """CSV in a file, which is opened when the first rows come."""
 
     def __init__(self, name: Path, place: Path) -> None:
         self._name, self._place, self._open = name, place, ExitStack()
         self._rows: CsvRows | None = None
 
     def __enter__(self) -> CsvFile:
-        """Nothing more is needed."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write what is still waiting."""
+        """Close the file."""
         with reporting_write_errors(self._name):
             self._open.close()
 
@@ -133,14 +134,14 @@ class CsvFile:
 
 
 class TableRows:
-    """Lines of text; their widths are those that the first rows need."""
+    """A table in plain text; the first rows decide the widths of its columns."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._widths: tuple[int, int] | None = None
 
     def write(self, rows: Rows) -> None:
-        """Write rows, the first ones under the names of the columns."""
+        """Write rows, and the column names before the first ones."""
         if not rows.paths:
             return
         shown = [_plain(path) for path in rows.paths]
@@ -148,53 +149,50 @@ class TableRows:
             names = max(cell_len(_plain(name)) for name in ("class", *rows.class_names))
             self._widths = max(cell_len(path) for path in ("path", *shown)), names
             self._line("path", "class", "confidence %", "exit", "entropy, nats")
-        for path, found in zip(shown, rows.predictions, strict=True):
+        for path, prediction in zip(shown, rows.predictions, strict=True):
             self._line(
                 path,
-                _plain(found.class_name),
-                percent(found.confidence),
-                exit_name(found.exit, rows.exit_count),
-                f"{found.entropy:z.4f}",
+                _plain(prediction.class_name),
+                percent(prediction.confidence),
+                exit_name(prediction.exit, rows.exit_count),
+                f"{prediction.entropy:z.4f}",
             )
         self._out.flush()
 
-    def _line(self, path: str, name: str, sure: str, at: str, nats: str) -> None:
+    def _line(self, path: str, name: str, confidence: str, exit_: str, entropy: str) -> None:
         assert self._widths is not None  # noqa: S101
         first, second = self._widths
         left = f"{_padded(path, first)}  {_padded(name, second)}"
-        self._out.write(f"{left}  {sure:>12}  {at:>8}  {nats:>13}\n")
+        self._out.write(f"{left}  {confidence:>12}  {exit_:>8}  {entropy:>13}\n")
 
 
 def totals_pieces(totals: dict[str, Any], unit: str) -> list[RenderableType]:
-    """Table of the exits, and what was saved; thresholds are in a unit."""
+    """Table of the exits, and the MACs saved.
+
+    Args:
+        totals: the object `totals` of `erde predict --json`.
+        unit: of the thresholds.
+    """
     rates, thresholds = totals["exit_rates"], [*totals["thresholds"], None]
     failed = f", {totals['failed']:,} failed" if totals["failed"] else ""
     title = f"{totals['images']:,} images{failed}, {totals['images_per_second']:,.0f} images/s"
     if rates is None:
         return [title]
-    made = table(title, "exit", "leave here %", "MACs until here", f"θ, {unit}")
+    made = table(title, "exit", "leave here %", "cumulative MACs", f"θ, {unit}")
     for index, cost in enumerate(totals["cumulative_macs"]):
         made.add_row(
             exit_name(index, len(rates)), percent(rates[index]), macs(cost),
-            threshold(thresholds[index]),
+            theta(thresholds[index]),
         )  # fmt: skip
     made.add_section()
     made.add_row("mean", "", macs(totals["expected_macs"]), "")
-    saved = f"{100 * totals['macs_saved']:.1f} % of the full network's MACs saved"
+    saved = f"{percent(totals['macs_saved'], 1)} % of the full network's MACs saved"
     certified = "certified" if totals["certified"] else "not certified: nothing is promised"
     return [made, f"{saved}; these thresholds are {certified}."]
 
 
-def _pairs(rows: Rows) -> tuple[list[str], list[Prediction]]:
-    return rows.paths, rows.predictions
-
-
-def _values(path: str, found: Prediction) -> dict[str, Any]:
-    return {
-        "path": path, "class_name": found.class_name, "label": found.label,
-        "confidence": found.confidence, "entropy": found.entropy, "exit": found.exit,
-        "macs": found.macs,
-    }  # fmt: skip
+def _values(path: str, prediction: Prediction) -> dict[str, Any]:
+    return {"path": path, **{name: getattr(prediction, name) for name in COLUMNS[1:]}}
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from erde_cli.commands.views.printable import printable
+from erde_cli.core.figures import counted, macs, percent, theta
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,37 +21,16 @@ if TYPE_CHECKING:
     from erde_cli.core.workflows.evaluate import Evaluation
     from erde_cli.core.workflows.tune import RoleTuned
 
-
 _WEAKEST = 5  # classes that are shown
 
 
 def picture_line(*paths: Path | None) -> list[str]:
-    """Where each picture is, if it could be drawn."""
+    """A line for each picture that was drawn."""
     return [f"picture: {escape(str(path))}" for path in paths if path is not None]
 
 
-def percent(share: float) -> str:
-    """A fraction in per cent."""
-    return f"{100 * share:.2f}"
-
-
-def macs(count: float) -> str:
-    """Multiply-adds in thousands, millions or billions."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= size:
-            return f"{count / size:.2f} {unit}"
-    return f"{count:.0f}"
-
-
-def threshold(value: float | str | None) -> str:
-    """A threshold as a number, or its word."""
-    if value is None:
-        return "-"
-    return value if isinstance(value, str) else f"{value:.4f}"
-
-
 def table(title: str, *columns: str) -> Table:
-    """A table whose numbers stand flush right."""
+    """An empty table: the first column flush left, the others flush right."""
     title = printable(title, keep="")
     made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     made.min_width = len(title)  # a table narrower than its title would fold it
@@ -60,22 +40,28 @@ def table(title: str, *columns: str) -> Table:
 
 
 def exit_name(index: int, count: int) -> str:
-    """An exit as people count: "2 of 3"."""
+    """An exit for people, counted from 1: "2 of 3"."""
     return f"{index + 1} of {count}"
 
 
 def evaluation_table(title: str, result: dict[str, Any], unit: str) -> Table:
-    """One evaluate object: every exit, then the whole under its thresholds in a unit."""
-    made = table(title, "exit", "accuracy %", "leave here %", "MACs until here", f"θ, {unit}")
+    """Every exit of an evaluation, and all images under its thresholds.
+
+    Args:
+        title: of the table.
+        result: the object that `erde evaluate --json` prints.
+        unit: of the thresholds.
+    """
+    made = table(title, "exit", "accuracy %", "leave here %", "cumulative MACs", f"θ, {unit}")
     exits: Sequence[dict[str, Any]] = result["exits"]
     thresholds = [*(result["thresholds"] or [None] * (len(exits) - 1)), None]
-    for row, theta in zip(exits, thresholds, strict=True):
+    for row, threshold in zip(exits, thresholds, strict=True):
         made.add_row(
             exit_name(row["exit"], len(exits)),
             percent(row["accuracy"]),
             percent(row["exit_rate"]),
             macs(row["cumulative_macs"]),
-            threshold(theta),
+            theta(threshold),
         )
     made.add_section()
     label = "under θ" if result["thresholds"] else "no early exit"
@@ -86,7 +72,7 @@ def evaluation_table(title: str, result: dict[str, Any], unit: str) -> Table:
 
 
 def weakest_table(result: dict[str, Any]) -> list[Table]:
-    """The classes of one evaluate object with the lowest recall; none of a report before them."""
+    """The classes of an evaluation with the lowest recall."""
     rows = [row for row in result.get("classes") or [] if row["images"]]
     if not rows:
         return []
@@ -100,20 +86,20 @@ def weakest_table(result: dict[str, Any]) -> list[Table]:
             f"{row['images']:,}",
             percent(row["recall"]),
             "-" if row["precision"] is None else percent(row["precision"]),
-            " / ".join(f"{100 * share:.1f}" for share in row["exit_rates"]),
+            " / ".join(percent(share, 1) for share in row["exit_rates"]),
             macs(row["expected_macs"]),
         )
     return [made]
 
 
 def gap_table(result: dict[str, Any]) -> list[Table]:
-    """Of one evaluate object of a student: entropies where its teacher is wrong, and right."""
+    """Mean entropies of a student where its teacher is wrong and where it is right."""
     rows = result.get("entropy_gaps")
     if not rows:
         return []
     made = table(
         "Mean entropy of the early exits, nats",
-        "exit", "teacher wrong %", "where it is wrong", "where it is right", "gap",
+        "exit", "teacher wrong %", "teacher wrong", "teacher right", "gap",
     )  # fmt: skip
     for row in rows:
         values = (row[name] for name in ("wrong", "right", "gap"))
@@ -126,14 +112,14 @@ def gap_table(result: dict[str, Any]) -> list[Table]:
 
 
 def _uneven(*results: dict[str, Any]) -> bool:
-    """Whether a class has more than twice the images of another, which accuracy then hides."""
+    """Whether a class has more than twice the images of another: accuracy hides the smaller one."""
     rows = [row for result in results for row in result.get("classes") or []]
     counts = [row["images"] for row in rows if row["images"]]
     return bool(counts) and max(counts) > 2 * min(counts)
 
 
 def sweep_table(evaluation: Evaluation) -> Table:
-    """One θ for all exits, from never to always."""
+    """Accuracy and cost at one θ for all exits, from never to always."""
     made = table(
         "One θ for all exits",
         f"θ, {evaluation.score.unit}",
@@ -143,24 +129,29 @@ def sweep_table(evaluation: Evaluation) -> Table:
         "leave early %",
     )
     for row in evaluation.sweep:
-        found = row.adaptive
-        theta = {0.0: "never", float("inf"): "always"}.get(row.threshold, f"{row.threshold:.4f}")
+        adaptive = row.adaptive
         made.add_row(
-            theta,
-            percent(found.accuracy),
-            macs(found.expected_macs),
-            f"{100 * found.expected_macs / evaluation.profile.full_macs:.1f}",
-            f"{100 * (1 - found.exit_rates[-1]):.1f}",
+            theta(row.threshold),
+            percent(adaptive.accuracy),
+            macs(adaptive.expected_macs),
+            percent(adaptive.expected_macs / evaluation.profile.full_macs, 1),
+            percent(1 - adaptive.exit_rates[-1]),
         )
     return made
 
 
 def profile_table(profile: Profile, expected: float | None, rates: list[float] | None) -> Table:
-    """What every exit costs."""
+    """Parameters and multiply-adds of every exit.
+
+    Args:
+        profile: of the network.
+        expected: MACs per image at the thresholds, if they are known.
+        rates: share of the images that leave at each exit [exits], if it is known.
+    """
     made = table(
         f"One image of {'x'.join(map(str, profile.input_shape))}, "
         f"{profile.parameters:,} parameters",
-        "exit", "params", "stage MACs", "head MACs", "MACs so far", "% full", "leave %",
+        "exit", "params", "stage MACs", "head MACs", "cumulative", "of full %", "leave %",
     )  # fmt: skip
     shares = [percent(rate) for rate in rates] if rates else ["-"] * len(profile.exits)
     for row, share in zip(profile.exits, shares, strict=True):
@@ -170,19 +161,19 @@ def profile_table(profile: Profile, expected: float | None, rates: list[float] |
             macs(row.stage_macs),
             macs(row.head_macs),
             macs(row.cumulative_macs),
-            f"{100 * row.cumulative_macs / profile.full_macs:.1f}",
+            percent(row.cumulative_macs / profile.full_macs, 1),
             share,
         )
     made.add_section()
     made.add_row("static", "", "", "", macs(profile.static_macs), "", "")
     if expected is not None:
-        share = f"{100 * expected / profile.full_macs:.1f}"
+        share = percent(expected / profile.full_macs, 1)
         made.add_row("expected", "", "", "", macs(expected), share, "")
     return made
 
 
 def comparison_table(report: dict[str, Any]) -> Table:
-    """Teacher and student side by side, and what was gained."""
+    """Accuracies and multiply-adds of teacher and student side by side."""
     made = table("Teacher and student on the test split", "", "teacher", "student")
     teacher, student = report["teacher"], report["student"]
     made.add_row("accuracy %", percent(teacher["accuracy"]), percent(student["accuracy"]))
@@ -202,7 +193,7 @@ def comparison_table(report: dict[str, Any]) -> Table:
 
 
 def datasets_table(datasets: Sequence[Listed]) -> Table:
-    """Every data set: its published size, and whether it is there."""
+    """The published size of every data set, and its state on this machine."""
     made = table("Data sets", "name", "classes", "train images", "test images", "state")
     for one in datasets:
         test = "-" if one.test_images is None else f"{one.test_images:,}"
@@ -211,17 +202,16 @@ def datasets_table(datasets: Sequence[Listed]) -> Table:
 
 
 def _state(one: Listed) -> str:
-    """What is there of a data set, and how many files are not."""
+    """State of a data set, with the number of missing or corrupt files."""
     if one.state not in ("missing", "corrupt"):
         return one.state
-    count = len(one.corrupt) or len(one.missing)
-    return f"{one.state}: {count} file{'s' if count > 1 else ''}"
+    return f"{one.state}: {counted(len(one.corrupt) or len(one.missing), 'file')}"
 
 
 def tuning_table(title: str, found: RoleTuned) -> Table:
-    """Speed of every candidate, the fastest first, and its factor over what the recipe gives.
+    """Speed of every candidate, fastest first, and its factor over the recipe's own settings.
 
-    Candidates that were left out come last, each with the reason.
+    Candidates that could not be measured come last, each with the reason.
     """
     made = table(title, "candidate", "threads", "images/s (low to high)", "factor", "")
     speeds = found.speeds
@@ -230,7 +220,7 @@ def tuning_table(title: str, found: RoleTuned) -> Table:
         speed, factor = speeds.spread(one), speeds.factor(one, found.now)
         best = one == speeds.fastest
         made.add_row(
-            _way(one),
+            _candidate(one),
             str(one.threads),
             f"{speed.median:,.0f} ({speed.low:,.0f} to {speed.high:,.0f})",
             f"{factor.median:.2f}" if factor else "-",
@@ -239,9 +229,9 @@ def tuning_table(title: str, found: RoleTuned) -> Table:
         )
     for one, reason in speeds.skipped.items():
         now = "now" if one == found.now else ""
-        made.add_row(_way(one), str(one.threads), escape(reason), "-", now)
+        made.add_row(_candidate(one), str(one.threads), escape(reason), "-", now)
     return made
 
 
-def _way(one: Candidate) -> str:
+def _candidate(one: Candidate) -> str:
     return f"{one.precision} {one.memory_format}{' compiled' if one.compile else ''}"

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from erde_cli.commands.views.printable import printable
 from erde_cli.core.events import EpochEvent, Listeners, Observer, StepEvent, Table, named_listeners
+from erde_cli.core.figures import clock, percent
 
 if TYPE_CHECKING:
     from erde_cli.core.workflows.options import Device, Options
@@ -40,7 +41,7 @@ class _TimeLeft(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         left = task.time_remaining
-        shown = "-:--" if left is None else _clock(left + task.fields["ahead"])
+        shown = "-:--" if left is None else clock(left + task.fields["ahead"])
         return Text(shown, style="progress.remaining")
 
 
@@ -110,11 +111,11 @@ class _Lines(_Quiet):
 
     def _line(self, event: EpochEvent, left: float) -> None:
         means = {name: sum(values) / len(values) for name, values in event.terms.items()}
-        accuracy = " ".join(f"{100 * share:.1f}" for share in event.accuracy_calibration)
+        accuracy = " ".join(percent(share, 1) for share in event.accuracy_calibration)
         line = (
             f"epoch {event.epoch}/{event.epochs}  loss {event.loss:.3f}  {_terms(means)}  "
             f"calibration {accuracy} %  {_gaps(event)}{event.images_per_second:,.0f} images/s  "
-            f"ETA {_clock(left)}"
+            f"ETA {clock(left)}"
         )
         self._console.print(line, soft_wrap=True, highlight=False)
 
@@ -229,7 +230,7 @@ def _terms(means: dict[str, float]) -> str:
     terms = {name: value for name, value in means.items() if name != "teacher_wrong"}
     parts = [f"{LABELS.get(name, name)} {value:.3f}" for name, value in terms.items()]
     if "teacher_wrong" in means:
-        parts.append(f"teacher wrong {100 * means['teacher_wrong']:.1f} %")
+        parts.append(f"teacher wrong {percent(means['teacher_wrong'], 1)} %")
     return "  ".join(parts)
 
 
@@ -239,9 +240,3 @@ def _gaps(event: EpochEvent) -> str:
         return ""
     shown = " ".join("-" if gap is None else f"{gap:.2f}" for gap in event.entropy_gaps)
     return f"entropy gap {shown}  "
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import chi2_contingency
 
 from erde_cli.core.arrays import FloatArray
+from erde_cli.core.figures import percent
 
 _LEVEL = 0.01  # p-value below which a shift is significant
 _LEAST_SHIFT = 0.02  # total variation above which the shift matters
@@ -41,8 +42,8 @@ class Drift:
         exits = len(self.live_rates)
         last = self.exit == exits - 1
         what = "reach the last exit" if last else f"leave at exit {self.exit + 1} of {exits}"
-        now, then = 100 * self.live_rates[self.exit], 100 * self.expected_rates[self.exit]
-        return f"{now:.1f} % of the images {what}; {then:.1f} % of the calibration images did."
+        now, then = (percent(rates[self.exit], 1) for rates in (self.live_rates, self.expected_rates))
+        return f"{now} % of the images {what}; {then} % of the calibration images did."
 
 
 def drift(expected_counts: Sequence[int], live_counts: Sequence[int]) -> Drift:

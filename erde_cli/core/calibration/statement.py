@@ -8,6 +8,7 @@ they name, but must never claim more.
 from __future__ import annotations
 
 from erde_cli.core.calibration.document import CertificateDocument
+from erde_cli.core.figures import percent
 from erde_cli.core.thresholds.target import Risk
 
 _TERMS = "Terms: docs/guarantee.md"
@@ -30,7 +31,7 @@ def guarantee_text(certificate: CertificateDocument) -> str:
     return (
         f"Promised: with probability {certificate.confidence:g} or more, "
         f"{_RISKS[certificate.risk]}, averaged over all images of the population, is at most "
-        f"{100 * (certificate.promised or 0):g} % (observed: {100 * certificate.observed:z.2f} %). "
+        f"{100 * (certificate.promised or 0):g} % (observed: {percent(certificate.observed)} %). "
         f"The probability is over the random draw of the {certificate.images:,} images that tested "
         "the candidates; they come from the population met later, and the network was trained on "
         "none of them. Network, images that chose the candidates, device and precision are fixed. "
@@ -81,11 +82,11 @@ def guarantee_in_short(certificate: CertificateDocument) -> list[str]:
         if certificate.basis == "bounds"
         else "for this one risk and level, named beforehand"
     )
-    bound, observed = 100 * (certificate.promised or 0), 100 * certificate.observed
+    bound = 100 * (certificate.promised or 0)
     draw = f"over the draw of the {certificate.images:,} images that tested it"
     like = "on independent images like these, none trained on; not per class, exit or image"
     return [
-        f"Promised: on average, at most {bound:g} {what} (observed: {observed:z.2f} {unit}).",
+        f"Promised: on average, at most {bound:g} {what} (observed: {percent(certificate.observed)} {unit}).",
         f"With probability {certificate.confidence:g} or more {draw}; {named}.",
         f"For this network and thresholds, device and precision, {like}. {_TERMS}",
     ]

@@ -8,8 +8,8 @@ from statistics import fmean, stdev
 
 from erde_cli.core.comparison.document import PairedDifference, Results
 from erde_cli.core.comparison.summary import SavingSummary, Spread, Summary
+from erde_cli.core.figures import signed, signed_interval
 from erde_cli.core.recipe.sections.comparison import REFERENCES
-from erde_cli.core.signed import signed, signed_interval
 from erde_cli.core.storage.json_files import Json
 
 RIVALS = (

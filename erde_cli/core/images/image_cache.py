@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Observer
+from erde_cli.core.figures import byte_size
 from erde_cli.core.images.decoded import IMAGES, INDEX, CachedImages, DecodedImages
 from erde_cli.core.images.decoders import PixelFormat
 from erde_cli.core.images.image_files import Digest, ImageFiles, stat_files
@@ -31,7 +32,6 @@ from erde_cli.core.images.pixels import Traits
 from erde_cli.core.storage.cache import (
     VARIABLE,
     cache_folder,
-    in_words,
     make_room,
     writable_folder,
 )
@@ -86,7 +86,7 @@ def decoded_images(
     reason = _decode_to_cache(folder, key, files)
     images = None if reason else _read(folder, key, files)
     if images is not None:
-        observer.note(f"Decoded images: {in_words(files.total)}, cached in {folder}")
+        observer.note(f"Decoded images: {byte_size(files.total)}, cached in {folder}")
         return images
     observer.warning(
         f"Cannot cache decoded images in {folder.parent}: "

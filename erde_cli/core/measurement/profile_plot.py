@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from erde_cli.core.events import Observer
+from erde_cli.core.figures import percent
 from erde_cli.core.measurement.latency import BatchLatency
 from erde_cli.core.storage.picture_axes import TITLE, fitted
 from erde_cli.core.storage.pictures import CHOSEN, INK, OTHER, STUDENT, draw
@@ -63,7 +64,7 @@ def _draw_macs(axes: Axes, picture: ProfilePicture) -> None:
     narrow = len(places) > _MANY  # the share does not fit into the bar
     axes.bar(places, picture.cumulative_macs, 0.6, color=STUDENT, label="leaving at this exit")
     for place, macs in enumerate(picture.cumulative_macs):
-        share = f"{100 * macs / full:.0f} %"
+        share = f"{percent(macs / full, 0)} %"
         axes.text(
             place, 0.01 * full + (macs if narrow else 0), share, ha="center", va="bottom",
             fontsize=7 if narrow else 9, color=INK if narrow else "white",

@@ -15,6 +15,7 @@ from typing import Protocol
 from erde_cli.core.device import Layout, Precision
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.events import Progress
+from erde_cli.core.figures import counted
 
 _HOPELESS = 4  # a candidate this many times slower than the fastest is measured only once
 _LEAST, _MOST = 60.0, 900.0  # limits of the time that a trial has, in seconds
@@ -32,7 +33,7 @@ class Candidate:
 
     def __str__(self) -> str:
         compiled = ", compiled" if self.compile else ""
-        threads = f"{self.threads} thread{'' if self.threads == 1 else 's'}"
+        threads = counted(self.threads, "thread")
         return f"{self.precision}, {self.memory_format}, {threads}{compiled}"
 
 

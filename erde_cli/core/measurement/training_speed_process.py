@@ -8,6 +8,7 @@ from subprocess import DEVNULL, PIPE, Popen
 from threading import Timer
 from typing import Any
 
+from erde_cli.core.figures import duration
 from erde_cli.core.measurement.training_speed import TrialError
 from erde_cli.core.platform.isolated import isolated_python
 
@@ -72,5 +73,5 @@ class TrialProcess:
             return answer
         code = process.wait()
         if late:
-            raise TrialError(f"no answer within {limit:.0f} s")
+            raise TrialError(f"no answer within {duration(limit)}")
         raise TrialError(f"crashed, signal {-code}" if code < 0 else f"ended with exit code {code}")

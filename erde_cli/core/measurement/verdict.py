@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from erde_cli.core.signed import signed
+from erde_cli.core.figures import percent, signed
 from erde_cli.core.thresholds.target import ROUNDING, Metric
 
 _IN_WORDS: dict[Metric, tuple[str, str]] = {  # of one exit alone; of the thresholds
@@ -221,4 +221,4 @@ def _points(difference: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+    return percent(share, 1)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+from erde_cli.core.figures import counted
+
 # Training speed of teacher and student in images per second, at 32 x 32 pixels on 2 CPU threads.
 # The student's includes the teacher's forward pass. Measured by
 # `python -m benchmarks.starting_point` ("avx2" is emulated on a processor with AVX512). "other",
@@ -79,7 +81,7 @@ class Machine:
     def __str__(self) -> str:
         if self.kind in _ACCELERATORS:
             return self.kind
-        return f"{self.kind}, {self.threads} thread{'' if self.threads == 1 else 's'}"
+        return f"{self.kind}, {counted(self.threads, 'thread')}"
 
     def seconds_per_image(self, pair: Pair, size: int) -> tuple[float, float]:
         """Seconds per training image of `size` pixels, of teacher and of student."""

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Observer
+from erde_cli.core.figures import byte_size
 from erde_cli.core.storage.files import make_folder
 from erde_cli.core.storage.temporary import sweep
 
@@ -90,17 +91,8 @@ def make_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InputError(
-            f"The disk has no space for a cache of {in_words(needed)}.",
-            got=f"{in_words(free)} free in {folder}",
-            expected=f"{in_words(needed)} free",
+            f"The disk has no space for a cache of {byte_size(needed)}.",
+            got=f"{byte_size(free)} free in {folder}",
+            expected=f"{byte_size(needed)} free",
             hint=f"set a folder on another disk: export {VARIABLE}=FOLDER",
         )
-
-
-def in_words(size: float) -> str:
-    """A number of bytes in a fitting unit, such as `21.6 MB`."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000 or unit == "GB":
-            break
-        size /= 1000
-    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from erde_cli.core.events import Observer
+from erde_cli.core.figures import percent
 from erde_cli.core.inference.answers import Answers
 
 _LEAST_PER_CLASS = 10  # calibration images per class needed to tell chance from a poor exit
@@ -25,10 +26,11 @@ def warn_of_collapsed(answers: Answers, classes: int, observer: Observer) -> lis
         constant = len(set(answers.predictions[:, exit_].tolist())) == 1
         if constant or answers.accuracy[exit_] <= limit:
             what = "gives one constant answer" if constant else "is at chance level"
+            right = percent(answers.accuracy[exit_], 1)
             observer.warning(
                 f"Exit {exit_ + 1} of {exits} {what} on the calibration split "
-                f"({100 * answers.accuracy[exit_]:.1f} % right). If this continues, lower the "
-                "learning rate or distillation.temperature, or set gradient_clipping."
+                f"({right} % right). If this continues, lower the learning rate or "
+                "distillation.temperature, or set gradient_clipping."
             )
             collapsed.append(exit_)
     return collapsed

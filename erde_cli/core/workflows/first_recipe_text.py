@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from erde_cli.core.figures import percent
 from erde_cli.core.recipe.starting_point import MOST_EPOCHS, SIZES, Choice, Machine
 
 _UNEVEN = 2  # ratio of class sizes above which class weights are suggested
@@ -145,7 +146,7 @@ def _shapes(summary: FolderSummary) -> str:
 def _colours(summary: FolderSummary) -> str:
     if summary.grey in (0, 1):
         return "grey" if summary.grey else "in colour"
-    return f"{100 * summary.grey:.0f} % grey"
+    return f"{percent(summary.grey, 0)} % grey"
 
 
 def _size(summary: FolderSummary, choice: Choice) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.events import duration
+from erde_cli.core.figures import duration
 from erde_cli.core.recipe.loading import name_of
 from erde_cli.core.storage.files import write_text
 from erde_cli.core.storage.json_files import Json

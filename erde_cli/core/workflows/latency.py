@@ -15,6 +15,7 @@ from erde_cli.core.bundle.document import WEIGHTS
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.export.runtimes import NAMES, Runtime
+from erde_cli.core.figures import counted
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.measurement.latency import ROUNDS, BatchLatency, Timing, measure_runs
 from erde_cli.core.measurement.profile_plot import ProfilePicture, draw_profile
@@ -70,9 +71,8 @@ class MeasuredLatency:
     @property
     def where(self) -> str:
         """Runtime, precision, and threads or device, in words."""
-        threads = f"{self.context.threads} thread{'' if self.context.threads == 1 else 's'}"
         device = self.context.device.type
-        place = threads if device == "cpu" else device
+        place = counted(self.context.threads, "thread") if device == "cpu" else device
         return f"{NAMES[self.runtime]}, {self.context.precision}, {place}"
 
     @property

@@ -11,7 +11,8 @@ import torch
 
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
-from erde_cli.core.events import Role, duration
+from erde_cli.core.events import Role
+from erde_cli.core.figures import duration
 from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import Journal

@@ -17,9 +17,10 @@ from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
+from erde_cli.core.figures import byte_size
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.recipe.schema import Recipe, even_pairing
-from erde_cli.core.storage.cache import cache_folder, in_words, temporary_folder, writable_folder
+from erde_cli.core.storage.cache import cache_folder, temporary_folder, writable_folder
 from erde_cli.core.storage.json_files import Json, digest_of
 from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
 from erde_cli.core.workflows.options import Options
@@ -166,7 +167,7 @@ def teacher_logits(
     if root is None or LogitsCache.at(root, key, shape).missing(views):
         root = writable_folder("teacher", options.observer) or temporary_folder()
     cache = LogitsCache.at(root, key, shape)
-    missing, size = cache.missing(views), in_words(views * cache.bytes_per_view)
+    missing, size = cache.missing(views), byte_size(views * cache.bytes_per_view)
     cache.open(missing * cache.bytes_per_view)
     there = f"{views - missing} of {views} views there" if missing else "all there"
     options.observer.note(f"Teacher's logits: {size} for {views} views, {there}, in {cache.folder}")

@@ -15,6 +15,7 @@ from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Role
+from erde_cli.core.figures import counted
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.inputs import inputs_digest
@@ -171,7 +172,7 @@ def _train(
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
-        f"{context.layout}, {context.threads} thread{'' if context.threads == 1 else 's'}"
+        f"{context.layout}, {counted(context.threads, 'thread')}"
     )
     answer = partial(answer_all, store=tuning_images, normalisation=normalisation, context=context)
     epochs = Epochs(

@@ -95,7 +95,7 @@ def test_images_are_decoded_once_and_a_note_names_the_cache(root: Path, cache: P
     [folder] = made(cache)
     assert listener.decoded[-1] == (37, 37)
     assert listener.warnings == []
-    assert listener.notes == [f"Decoded images: 7.1 kB, cached in {folder}"]
+    assert listener.notes == [f"Decoded images: 7 kB, cached in {folder}"]
     second, listener = opened(root)
     assert (listener.notes, listener.warnings, listener.decoded) == ([], [], [])
     assert made(cache) == [folder]
@@ -344,7 +344,7 @@ def test_a_full_disk_causes_a_warning(root: Path, monkeypatch: pytest.MonkeyPatc
     usage = shutil.disk_usage(root)._replace(free=7000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     dataset, listener = opened(root)
-    assert "The disk has no space for a cache of 7.1 kB" in listener.warnings[0]
+    assert "The disk has no space for a cache of 7 kB" in listener.warnings[0]
     assert_pixels_are_those_of_the_files(dataset)
 
 
