@@ -1,31 +1,31 @@
 """erde: early-exit image classifiers for devices that cannot afford them.
 
-The names below are loaded when they are first used, so that `import erde_cli` and `erde --help`
-never import torch.
+Public names are imported on first use, so that `import erde_cli` and `erde --help` never import
+torch.
 """
 
 from __future__ import annotations
 
 import os
 
-TYPE_CHECKING = False  # nothing is imported here before __main__ has settled what may be
+TYPE_CHECKING = False  # no import of typing: __main__ sets sys.path first
 if TYPE_CHECKING:
     from erde_cli.core.bundle.bundle import Bundle
     from erde_cli.core.bundle.bundle import load_bundle as load
     from erde_cli.core.errors import ErdeError
     from erde_cli.core.inference.prediction import Prediction
 
-# From 1.29 on, ONNX Runtime tells Microsoft of every process that imports it, and leaves an
-# identifier of the machine in the user's cache. Nobody who runs erde has asked for that.
+# From 1.29 on, ONNX Runtime reports every process that imports it to Microsoft, and stores an
+# identifier of the machine in the user's cache. Users of erde have not agreed to that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Bundle", "ErdeError", "Prediction", "__version__", "load"]
 
 _HOMES = {
-    "Bundle": ("erde_cli.core.bundle.bundle", "Bundle"),
-    "ErdeError": ("erde_cli.core.errors", "ErdeError"),
-    "Prediction": ("erde_cli.core.inference.prediction", "Prediction"),
-    "load": ("erde_cli.core.bundle.bundle", "load_bundle"),
+    "Bundle": "erde_cli.core.bundle.bundle:Bundle",
+    "ErdeError": "erde_cli.core.errors:ErdeError",
+    "Prediction": "erde_cli.core.inference.prediction:Prediction",
+    "load": "erde_cli.core.bundle.bundle:load_bundle",
 }
 
 
@@ -37,10 +37,9 @@ def __getattr__(name: str) -> object:
         return version("erde-cli")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    from pkgutil import resolve_name
 
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+    return resolve_name(_HOMES[name])
 
 
 def __dir__() -> list[str]:

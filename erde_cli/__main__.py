@@ -1,8 +1,8 @@
-"""`erde` and `python -m erde_cli`: what is settled before anything of size is imported.
+"""`erde` and `python -m erde_cli`: prepares the process before other modules are imported.
 
-Whatever closed a stream, put the current folder among the modules, or presses Ctrl-C while modules
-are imported: a command starts, or ends with one message. Only what Python itself has imported by
-now stands at the top.
+A command starts, or ends with one message, even if a stream is closed, the current folder is on
+`sys.path`, or Ctrl-C interrupts an import. The top of this file imports only modules that Python
+itself has imported already.
 """
 
 import os
@@ -34,9 +34,9 @@ def main() -> int:
 
 
 def _leave_out_current_folder() -> None:
-    """Import nothing from the folder that the user is in, which `python -m` would look in first.
+    """Remove the current folder from `sys.path`: `python -m` and an empty PYTHONPATH entry add it.
 
-    The same goes for an empty entry of PYTHONPATH. A folder that erde or Python lies in stays.
+    It stays if erde or Python itself is in it.
     """
     try:
         here = os.getcwd()  # noqa: PTH109 (pathlib is not imported yet)
@@ -49,10 +49,10 @@ def _leave_out_current_folder() -> None:
 
 
 def _open_streams() -> None:
-    """Open what is closed of stdin, stdout and stderr: the next file would get its number.
+    """Open closed streams on /dev/null; otherwise the next file would get their number.
 
-    An empty stdin is read and messages are lost, but results cannot be written to a stdout that is
-    closed: it is one that can only be read.
+    A closed stdin reads as empty, and a closed stderr loses messages. A closed stdout is opened
+    read-only, so that writing results fails.
     """
     for number, mode in ((_STDIN, os.O_RDONLY), (_STDOUT, os.O_RDONLY), (_STDERR, os.O_WRONLY)):
         try:
@@ -65,7 +65,7 @@ def _open_streams() -> None:
 
 
 def _show_warnings() -> None:
-    """Show what `-W error` would raise: what libraries warn of is no error of a command."""
+    """Show warnings that `-W error` would raise: a warning of a library is not an error of erde."""
     import warnings
 
     if any(action == "error" for action, *_ in warnings.filters):
@@ -73,11 +73,11 @@ def _show_warnings() -> None:
 
 
 def _flush() -> bool:
-    """Write what is waiting; whether that was possible. Python would try it again at its exit."""
+    """Flush stdout and stderr; return whether this worked. Python would try again at its exit."""
     import signal
 
     if callable(signal.getsignal(signal.SIGINT)):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # there is nothing left to say
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the command is over
     written = True
     for number, stream in ((_STDOUT, sys.stdout), (_STDERR, sys.stderr)):
         try:

@@ -1,4 +1,4 @@
-"""The command line: mounts the commands, turns one error into one message and one exit code."""
+"""The command line: mounts the commands, turns an error into one message and one exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from erde_cli.commands.data import data
 from erde_cli.commands.distill import distill
 from erde_cli.commands.evaluate import evaluate
 from erde_cli.commands.export import export
-from erde_cli.commands.failures import STOPPED, fail, failure, stopped
+from erde_cli.commands.failures import STOPPED, fail, stopped
 from erde_cli.commands.init import init
 from erde_cli.commands.plan import plan
 from erde_cli.commands.predict import predict
@@ -28,11 +28,11 @@ from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
 from erde_cli.commands.views.printable import printable
-from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.errors import ErdeError, InputError, error_object
 from erde_cli.core.platform.stop import interrupted
 from erde_cli.core.platform.waiting import spin_briefly
 
-_OF_STREAMS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO, errno.EFBIG)
+_STREAM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO, errno.EFBIG)
 
 app = typer.Typer(
     name="erde",
@@ -57,8 +57,8 @@ app.add_typer(recipes, name="recipes")
 app.add_typer(data, name="data")
 
 
-def _version(context: typer.Context, wanted: bool) -> None:
-    if wanted and not context.resilient_parsing:  # a shell that completes evaluates what is shown
+def _version(context: typer.Context, given: bool) -> None:
+    if given and not context.resilient_parsing:  # completion in a shell evaluates the output
         from importlib.metadata import version
 
         typer.echo(f"erde {version('erde-cli')}")
@@ -75,72 +75,72 @@ def erde(
     """Early-exit image classifiers for devices that cannot afford them.
 
     Train a teacher with early exits, distill a small student from it, choose the
-    thresholds at which images leave early, and see what was gained.
+    thresholds at which images leave early, and measure what this saves.
 
-    Start with: [bold]erde run digits[/bold], or [bold]erde run FOLDER[/bold] with your own images
+    Start with [bold]erde run digits[/bold], or [bold]erde run FOLDER[/bold] for your own images.
     """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code (0 done, 1 failed, 2 bad input, 130 stopped)."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    spin_briefly()  # before anything imports torch
+    spin_briefly()  # before torch is imported
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that cannot show θ shows "?"
+            stream.reconfigure(errors="replace")  # "?" for θ where the encoding has none
     command = typer.main.get_command(app)
     try:
         code = command.main(given, prog_name="erde", standalone_mode=False)
-        sys.stdout.flush()  # here, where a failure can still be reported
+        sys.stdout.flush()  # a failure can still be reported here
     except ErdeError as error:
         return fail(given, error.to_json(), str(error))
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
-    except BrokenPipeError:  # whoever read the output has left
+    except BrokenPipeError:  # the reader of the output has left
         return 1
-    except OSError as error:  # a full disk, a closed folder: no bug
-        refused = _refused(error)
+    except OSError as error:  # such as a full disk: not a bug
+        refused = _as_erde_error(error)
         return fail(given, refused.to_json(), str(refused))
     except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
         if not interrupted():
             return _fail_unexpected(given, error)
-        code = STOPPED  # modules turn Ctrl-C into an error of their own while they are imported
-    if code == STOPPED:  # Typer turns Ctrl-C into this code, without a word
+        code = STOPPED  # Ctrl-C during an import can surface as another error
+    if code == STOPPED:  # Typer turns Ctrl-C into this code, without a message
         return stopped(given)
     return code if isinstance(code, int) else 0
 
 
-def _refused(error: OSError) -> ErdeError:
-    """What the system refused, wherever that was noticed: it lets nobody in, or it fails."""
-    if error.filename is None and error.errno in _OF_STREAMS:  # errors of files carry a name
+def _as_erde_error(error: OSError) -> ErdeError:
+    """The error to report for a failure of the operating system."""
+    if error.filename is None and error.errno in _STREAM_ERRORS:  # errors about files carry a name
         return ErdeError(
             f"Cannot write to stdout: {error.strerror or error}.",
-            hint="send it elsewhere, such as by > FILE, then type the same command again",
+            hint="redirect it, for example with > FILE, then type the same command again",
         )
     if isinstance(error, PermissionError):
         return InputError(
             f"Cannot open {error.filename or 'a file'}: {error.strerror or error}.",
-            expected="a file or folder that you may read, and write to where something is written",
-            hint="change its permissions, or name another",
+            expected="read permission, and write permission for output",
+            hint="change the permissions, or choose another path",
         )
     where = f"{error.filename}: " if error.filename else ""
     return ErdeError(
-        f"The system refused: {where}{error.strerror or error}.",
-        hint="see to it, then type the same command again",
+        f"The operating system reported: {where}{error.strerror or error}.",
+        hint="fix this, then type the same command again",
     )
 
 
 def _fail_unexpected(given: list[str], error: Exception) -> int:
-    """Report a wrong command line by its own message, or a bug by its traceback."""
+    """Report a usage error with its message, or a bug with its traceback."""
     describe = getattr(error, "format_message", None)
     if describe is not None and not describe():
-        return 2  # only the help was asked for, by giving nothing
+        return 2  # without arguments, the help has been shown
     if describe is not None:
         context = getattr(error, "ctx", None)
         help_command = f"{context.command_path if context else 'erde'} --help"
         text = f"{describe()}\n  next:     {help_command}"
-        return fail(given, failure("UsageError", describe(), 2, help_command), text)
+        return fail(given, error_object("UsageError", describe(), 2, hint=help_command), text)
     with suppress(OSError):
         sys.stderr.write(printable("".join(traceback.format_exception(error))))
     text = f"This is a bug in erde: {type(error).__name__}: {error}"
-    return fail(given, failure(type(error).__name__, str(error), 1), text)
+    return fail(given, error_object(type(error).__name__, str(error), 1), text)

@@ -33,7 +33,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "type the same command to go on" in err
+    assert "type the same command to continue" in err
     assert "Traceback" not in err
     assert out == ""
     assert (run / "teacher" / "bundle.json").is_file()
@@ -49,7 +49,7 @@ def test_what_the_system_refuses_is_no_bug(cli: Cli, monkeypatch: pytest.MonkeyP
     code, out, err = cli("run", "digits", "--json")
     assert code == 1
     assert json.loads(out)["error"]["exit_code"] == 1
-    assert "Error: The system refused: /somewhere/file: No space left on device." in err
+    assert "Error: The operating system reported: /somewhere/file: No space left on device." in err
     assert "Traceback" not in err
     assert "bug" not in err
 

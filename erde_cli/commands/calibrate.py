@@ -35,42 +35,42 @@ def calibrate(
     ] = None,
     max_drop: Annotated[
         float | None,
-        _target("POINTS", "Cheapest, at most this many accuracy points below the last exit."),
+        _target("POINTS", "Cheapest: at most this many accuracy points below the last exit."),
     ] = None,
     min_accuracy: Annotated[
-        float | None, _target("SHARE", "Cheapest, at least this accurate; 0.85 is 85 %.")
+        float | None, _target("SHARE", "Cheapest: at least this accuracy; 0.85 is 85 %.")
     ] = None,
     max_macs: Annotated[
-        float | None, _target("RATIO", "Most accurate, at no more than this share of full MACs.")
+        float | None, _target("RATIO", "Most accurate: at most this share of the full MACs.")
     ] = None,
     max_latency: Annotated[
         float | None,
-        _target("MS", "Most accurate, at no more ms per image, measured here, one at a time."),
+        _target("MS", "Most accurate: at most this many ms per image, measured here at batch 1."),
     ] = None,
     max_risk: Annotated[
         float | None,
-        _target("EPS", "Cheapest whose risk is at most EPS, promised; see --risk, --confidence."),
+        _target("EPS", "Cheapest: a promised risk of at most EPS; see --risk, --confidence."),
     ] = None,
     pick: Annotated[
         str | None,
-        _target("NAME=VALUE", "Another stored point, without images: max-macs=0.4, max-drop=2."),
+        _target("NAME=VALUE", "Stored thresholds, used without images: max-macs=0.4, max-drop=2."),
     ] = None,
     risk: Annotated[
         Literal["disagreement", "accuracy-gap"] | None,
         typer.Option(
             show_default=False,
-            help="Of --max-risk: another answer than the last exit's, or the accuracy lost to it.",
+            help="With --max-risk: labels that differ from the last exit's, or accuracy lost.",
         ),
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", show_default=False, help="Of --max-risk; 0.9 if absent."),
+        typer.Option(metavar="SHARE", show_default=False, help="With --max-risk; default: 0.9."),
     ] = None,
     metric: Annotated[
         Literal["accuracy", "balanced_accuracy"] | None,
         typer.Option(
             show_default=False,
-            help="What is kept or maximised; balanced_accuracy counts every class the same.",
+            help="Accuracy that targets refer to; balanced_accuracy weighs every class the same.",
         ),
     ] = None,
     temperature: Annotated[
@@ -84,11 +84,11 @@ def calibrate(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Choose the thresholds at which images leave early, and keep them in the bundle.
+    """Choose the thresholds at which images leave early, and store them in the bundle.
 
-    On the calibration split, or on your own images. The choice flatters itself; the
-    figures "held out" do not: they come from five-fold cross-fitting. They are
-    estimates. A promise, with a confidence, is made by --max-risk alone.
+    They are chosen on the calibration split, or on your own images. Figures on these
+    images are optimistic; the figures "held out", from five-fold cross-fitting, are
+    not. Both are estimates. Only --max-risk makes a promise, with a confidence.
 
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
@@ -114,10 +114,10 @@ def calibrate(
 
     with working(quiet, device, threads) as options:
         if pick is not None:
-            found = pick_thresholds(bundle, target, options)
+            thresholds = pick_thresholds(bundle, target, options)
         else:
-            found = calibrate_bundle(
+            thresholds = calibrate_bundle(
                 bundle, target, options, precision or "float32",
                 source=Source(data, images), temperature=temperature,
             )  # fmt: skip
-    show(found.to_json(), as_json, *calibration_pieces(found))
+    show(thresholds.to_json(), as_json, *calibration_pieces(thresholds))

@@ -1,8 +1,7 @@
-"""What TAB offers: shipped recipes, bundles below `runs/`, data sets.
+"""Shell completion: shipped recipes, bundles below `runs/`, data sets.
 
-Shells ask at every TAB, so neither torch nor pydantic is imported. zsh evaluates what it is given:
-only names of plain characters are offered. Where no name begins with what is typed, shells complete
-files.
+It runs at every TAB, so it imports neither torch nor pydantic. zsh evaluates its output, so only
+names of plain characters are offered. If no name matches, shells complete files.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ def dataset_names() -> list[str]:
 
 
 def bundle_paths(incomplete: str) -> list[str]:
-    """Paths of the bundles below `runs/`; only folders that lead to what is typed are opened."""
-    found = []
+    """Paths of the bundles below `runs/`; only folders that match the typed text are opened."""
+    bundles = []
     for folder, inside, files in os.walk(_RUNS, followlinks=True):
         if "bundle.json" in files:
-            found.append(folder)
+            bundles.append(folder)
         if "bundle.json" in files or folder.count("/") == _DEPTH:
             inside.clear()
         inside[:] = [name for name in inside if _leads_to(incomplete, f"{folder}/{name}", name)]
-    return sorted(found)
+    return sorted(bundles)
 
 
 def _leads_to(typed: str, path: str, name: str) -> bool:

@@ -27,7 +27,7 @@ def list_datasets(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """List the data sets and what is there of them, or download one.
+    """List the data sets and their state on this machine, or download one.
 
     Example: [bold]erde data[/bold]
     """
@@ -39,7 +39,7 @@ def list_datasets(
     from erde_cli.commands.views.terminal import show
     from erde_cli.core.workflows.datasets import list_data
 
-    del quiet, device, threads  # nothing is computed here; scripts may give them everywhere
+    del quiet, device, threads  # unused; accepted so that scripts can pass them to every command
     found = list_data()
     show(
         found.to_json(),
@@ -64,18 +64,18 @@ def fetch_dataset(
             metavar="FOLDER",
             show_default=False,
             parser=path_of,
-            help="Where to; $ERDE_DATA if absent, else erde's folder in your cache.",
+            help="Folder to download to; default: $ERDE_DATA, or else erde's folder in your cache.",
         ),
     ] = None,
     extra: Annotated[
-        bool, typer.Option("--extra", help="The 531,131 extra images of svhn as well (1.3 GB).")
+        bool, typer.Option("--extra", help="Also the 531,131 extra images of svhn (1.3 GB).")
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Download a data set, where it is not there already, and verify it.
+    """Download a data set unless it is already there, and verify it.
 
     Example: [bold]erde data fetch cifar10[/bold]
     """
@@ -85,6 +85,6 @@ def fetch_dataset(
     from erde_cli.core.workflows.datasets import fetch_data
 
     with working(quiet or as_json, device, threads) as options:
-        found = fetch_data(name, root, options.observer, extra=extra)
-    done = "downloaded and verified" if found.downloaded else "already there, and whole"
-    show(found.to_json(), as_json, f"{name} is {done}: {escape(str(found.folder))}")
+        fetched = fetch_data(name, root, options.observer, extra=extra)
+    state = "downloaded and verified" if fetched.downloaded else "already there and complete"
+    show(fetched.to_json(), as_json, f"{name} is {state}: {escape(str(fetched.folder))}")

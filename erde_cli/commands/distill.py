@@ -30,7 +30,7 @@ def distill(
             metavar="BUNDLE",
             show_default=False,
             parser=path_of,
-            help="The teacher; RUN/teacher if absent.",
+            help="The teacher; default: RUN/teacher.",
         ),
     ] = None,
     overrides: SetOption = None,

@@ -19,15 +19,15 @@ from erde_cli.commands.options import (
 from erde_cli.core.figures import percent
 
 SWEEP_NOTE = (
-    "The sweep describes these images. Do not choose θ from it: erde calibrate chooses on "
-    "images that are not used here."
+    "Do not choose θ from this sweep: it describes the images evaluated here. erde calibrate "
+    "chooses θ on other images."
 )
 
 
 def evaluate(
     bundle: BundleArgument,
     split: Annotated[
-        Literal["train", "calibration", "test"], typer.Option(help="Which images.")
+        Literal["train", "calibration", "test"], typer.Option(help="Split to evaluate.")
     ] = "test",
     data: Annotated[
         Path | None,
@@ -35,7 +35,7 @@ def evaluate(
             metavar="FOLDER",
             show_default=False,
             parser=path_of,
-            help="Your own labelled images (<class>/* or test/<class>/*), not the bundle's.",
+            help="Evaluate your own labelled images instead: <class>/* or test/<class>/*.",
         ),
     ] = None,
     out: Annotated[
@@ -44,7 +44,7 @@ def evaluate(
             metavar="DIR",
             show_default=False,
             parser=path_of,
-            help="Folder for JSON, CSV and pictures; BUNDLE/evaluation/SPLIT if absent.",
+            help="Folder for JSON, CSV and pictures; default: BUNDLE/evaluation/SPLIT.",
         ),
     ] = None,
     teacher: Annotated[
@@ -53,7 +53,7 @@ def evaluate(
             metavar="BUNDLE",
             show_default=False,
             parser=path_of,
-            help="Teacher to mark in the picture; the run's own if absent.",
+            help="Teacher to mark in the picture; default: the run's own.",
         ),
     ] = None,
     precision: PrecisionOption = None,
@@ -98,7 +98,7 @@ def evaluate(
             document,
             evaluation.score.unit,
         ),
-        *_relied_on(document),
+        *_agreement(document),
         *weakest_table(document),
         *gap_table(document),
         sweep_table(evaluation),
@@ -107,8 +107,8 @@ def evaluate(
     )
 
 
-def _relied_on(document: dict[str, Any]) -> list[str]:
-    """How many answers are the last exit's, and whether a promise covers the thresholds."""
+def _agreement(document: dict[str, Any]) -> list[str]:
+    """How many labels agree with the last exit, and whether a promise covers the thresholds."""
     if document["thresholds"] is None:
         return []
     promised = "a promise covers" if document["certified"] else "no promise covers"

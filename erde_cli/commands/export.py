@@ -42,14 +42,14 @@ def export(
             metavar="PATH",
             show_default=False,
             parser=path_of,
-            help=f"File to write; of {named(lambda row: row.marker)}, the folder.",
+            help=f"File to write; for {named(lambda row: row.marker)}, a folder.",
         ),
     ],
     no_preprocessing: Annotated[
         bool,
         typer.Option(
             "--no-preprocessing",
-            help="Take float32 images that are normalised already, not uint8 pixels.",
+            help="The export takes normalised float32 images instead of uint8 pixels.",
         ),
     ] = False,
     data: Annotated[
@@ -58,25 +58,25 @@ def export(
             metavar="FOLDER",
             show_default=False,
             parser=path_of,
-            help="Images to verify on, not the calibration split; labels are not needed.",
+            help="Images to verify on instead of the calibration split; labels are not needed.",
         ),
     ] = None,
     int8: Annotated[
         bool,
         typer.Option(
             "--int8",
-            help=f"Of {named(lambda row: row.int8)}: quantise, choose the thresholds again, tell "
-            "what it costs.",
+            help=f"For {named(lambda row: row.int8)}: quantise, choose the thresholds again, and "
+            "report accuracy and latency.",
         ),
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     threads: ThreadsOption = None,
 ) -> None:
-    """Write a calibrated bundle as ONNX or for torch.export, with its early exits.
+    """Export a calibrated bundle to ONNX or torch.export, with its early exits.
 
-    The export is run and compared with the bundle, on calibration images at every
-    exit, before it is kept: one that answers otherwise leaves no file.
+    The export is run on calibration images and compared with the bundle at every
+    exit. If an answer differs, no file is kept.
 
     Example: [bold]erde export runs/digits/student --format onnx --out digits.onnx[/bold]
     """  # fmt: skip
@@ -86,12 +86,12 @@ def export(
 
     request = ExportRequest(format_, out, not no_preprocessing, data, int8=int8)
     with working(quiet, "cpu", threads) as options:
-        found = export_bundle(bundle, request, options)
-    show(found.to_json(), as_json, *_pieces(found))
+        exported = export_bundle(bundle, request, options)
+    show(exported.to_json(), as_json, *_pieces(exported))
 
 
 def _check(form: FormatName, out: Path, data: Path | None, int8: bool) -> None:
-    """Check that the options can be used, before anything heavy is imported."""
+    """Check the options before torch is imported."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.platform.extras import require_extra
     from erde_cli.core.storage.files import check_file_target
@@ -99,7 +99,7 @@ def _check(form: FormatName, out: Path, data: Path | None, int8: bool) -> None:
     row = FORMATS[form]
     if int8 and not row.int8:
         raise InputError(
-            "--int8 quantises stages.",
+            "--int8 quantises the stages of a staged export only.",
             got=f"--format {form}",
             expected=f"--format {named(lambda row: row.int8)}",
             hint="leave --int8 out, or export stages",
@@ -108,47 +108,47 @@ def _check(form: FormatName, out: Path, data: Path | None, int8: bool) -> None:
         raise InputError(
             f"A {row.kind} ends in {row.suffix}.",
             got=str(out),
-            hint="give another --out",
+            hint="choose another name with --out",
             expected=f"a name that ends in {row.suffix}",
         )
     if not row.marker:
         check_file_target(out, "--out")
     if data is not None and not data.is_dir():
         raise InputError(
-            f"There is no folder {data}.",
-            hint="give an existing one with --data",
+            f"The folder {data} does not exist.",
+            hint="choose another folder with --data",
             expected="a folder of images",
         )
     if row.extra is not None:
         require_extra(row.extra, f"--format {form}")
 
 
-def _pieces(found: ExportedBundle) -> list[RenderableType]:
-    """The checks as a table, and what was written."""
+def _pieces(exported: ExportedBundle) -> list[RenderableType]:
+    """Table of the checks, and the path and size of the export."""
     from rich.markup import escape
 
     from erde_cli.commands.views.tables import table
 
-    source = "calibration images" if found.request.data is None else "images of --data"
-    what = "Before quantising, verified" if found.int8 else "Verified"
+    source = "calibration images" if exported.request.data is None else "images of --data"
+    what = "Before quantising, verified" if exported.int8 else "Verified"
     checks = table(
-        f"{what} on {found.images:,} {source}: same exits, same labels",
-        f"θ, {found.record.score.unit}",
+        f"{what} on {exported.images:,} {source}: same exits, same labels",
+        f"θ, {exported.record.score.unit}",
         "left at each exit",
         "too close to θ",
         "largest difference",
     )
-    for check in found.checks:
+    for check in exported.checks:
         checks.add_row(
             " ".join(map(theta, check.thresholds)) or "-",
             " ".join(f"{count:,}" for count in check.exits),
             f"{check.near:,}",
             f"{check.largest_difference:.1e}",
         )
-    about = found.request.row.about
-    line = f"{escape(str(found.request.out))}: {byte_size(found.size)}, {about}"
-    if found.int8 is None:
+    about = exported.request.row.about
+    line = f"{escape(str(exported.request.out))}: {byte_size(exported.size)}, {about}"
+    if exported.int8 is None:
         return [checks, line]
     from erde_cli.commands.views.export_int8 import int8_pieces
 
-    return [checks, *int8_pieces(found.int8), line]
+    return [checks, *int8_pieces(exported.int8), line]

@@ -1,4 +1,4 @@
-"""One failure: one message on stderr, one JSON object where that was asked for, one exit code."""
+"""A failure: one message on stderr, one JSON object with --json, one exit code."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from typing import Any
 
 from erde_cli.commands.views.json_stream import print_object
 from erde_cli.commands.views.printable import printable
+from erde_cli.core.errors import error_object
 
 STOPPED = 130  # 128 + SIGINT
 
 
-def failure(kind: str, message: str, exit_code: int, hint: str = "") -> dict[str, Any]:
-    """The object that `--json` prints."""
-    fields = {"type": kind, "message": message, "got": "", "expected": "", "hint": hint}
-    return {"error": {**fields, "exit_code": exit_code}}
-
-
 def fail(given: list[str], document: dict[str, Any], text: str) -> int:
-    """Report a failure, as far as somebody still reads; return its exit code."""
+    """Report a failure, unless the streams are closed; return its exit code."""
     with suppress(OSError):
         sys.stderr.write(f"Error: {printable(text)}\n")
     if "--json" in given:
@@ -31,8 +26,8 @@ def fail(given: list[str], document: dict[str, Any], text: str) -> int:
 
 
 def stopped(given: list[str]) -> int:
-    """Report that Ctrl-C ended a command, and how to go on."""
+    """Report that Ctrl-C ended a command, and how to continue."""
     text = "Stopped."
     if given[:1] in (["run"], ["compare"]):
-        text += " Finished phases are kept: type the same command to go on."
-    return fail(given, failure("Stopped", text, STOPPED), text)
+        text += " Finished phases are kept: type the same command to continue."
+    return fail(given, error_object("Stopped", text, STOPPED), text)

@@ -16,12 +16,12 @@ from erde_cli.commands.options import (
     path_of,
 )
 
-_MOST = 100_000  # minutes, 70 days
+_MOST = 100_000  # minutes: 70 days
 
 
-def _usable(minutes: float) -> float:
+def _within_limits(minutes: float) -> float:
     if not 1 <= minutes <= _MOST:
-        raise typer.BadParameter(f"1 to {_MOST:,} minutes are expected, got {minutes}")
+        raise typer.BadParameter(f"expected 1 to {_MOST:,} minutes, got {minutes}")
     return minutes
 
 
@@ -34,13 +34,15 @@ def init(
             metavar="FILE",
             show_default=False,
             parser=path_of,
-            help="Recipe to write; <name of the folder>.yaml if absent.",
+            help="Recipe to write; default: <folder name>.yaml.",
         ),
     ] = None,
     minutes: Annotated[
         float,
         typer.Option(
-            "--minutes", callback=_usable, help="Minutes that the whole run may take, 1 or more."
+            "--minutes",
+            callback=_within_limits,
+            help="Minutes that the whole run may take, at least 1.",
         ),
     ] = 30.0,
     as_json: JsonOption = False,
@@ -48,10 +50,10 @@ def init(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Write a recipe for a folder of images: sizes, networks and epochs that fit it and the time.
+    """Write a recipe for a folder of images, with networks and epochs that fit the time.
 
-    They come from a fixed table, so that the same images give the same recipe; a
-    few steps are timed to say what it comes to on this machine.
+    All values come from a fixed table, so the same images give the same recipe. A few
+    training steps are then timed to estimate the run on this machine.
 
     Example: [bold]erde init photos --minutes 30[/bold]
     """
@@ -61,5 +63,5 @@ def init(
     with working(quiet, device, threads) as options:
         from erde_cli.core.workflows.init import write_first_recipe
 
-        made = write_first_recipe(folder, out, minutes, options)
-    show(made.to_json(), as_json, *plan_pieces(made.plan), f"next: erde run {made.path}")
+        written = write_first_recipe(folder, out, minutes, options)
+    show(written.to_json(), as_json, *plan_pieces(written.plan), f"next: erde run {written.path}")

@@ -14,26 +14,28 @@ LARGEST_BATCH = 65_536  # images
 
 
 def path_of(text: str) -> Path:
-    """A path, from home where it begins with ~, which shells leave alone in --out=~/runs.
+    """A path; a ~ at its start is expanded, since shells leave the one in --out=~/runs.
 
-    An empty text, as from a variable that is not set, is refused, and so is what no system takes.
-    One dash stands for stdin and stdout elsewhere: it would become a file of that name.
+    An empty text (such as from an unset variable) is refused, and so is a path that the operating
+    system does not accept. A dash stands for stdin or stdout in other options, so it is not a file.
+
+    Raises:
+        typer.BadParameter: the text is not a usable path.
     """
     if not text.strip():
-        raise typer.BadParameter("a path is expected, got nothing")
+        raise typer.BadParameter("expected a path, got an empty text")
     if text == "-":
         raise typer.BadParameter(
-            "a path is expected, got - (on stdout there is JSON, with --json; ./- is a file of "
-            "that name)"
+            "expected a path, got - (--json prints to stdout; ./- is a file of that name)"
         )
     try:
         path = Path(text).expanduser()
         path.lstat()
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        pass  # whoever needs it there will tell
+        pass  # the command reports it if it needs the path
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise typer.BadParameter(f"{brief(repr(text))} is no usable path: {reason}") from error
+        raise typer.BadParameter(f"{brief(repr(text))} is not a usable path: {reason}") from error
     return path
 
 
@@ -41,9 +43,16 @@ STDOUT = Path("-")
 
 
 def path_or_stdout(text: str) -> Path:
-    """A path, or `STDOUT` for one dash, where that is taken; a file of that name is absolute."""
+    """A path, or `STDOUT` for a dash; a file with that name (./-) becomes an absolute path."""
     path = STDOUT if text == "-" else path_of(text)
     return path.absolute() if path == STDOUT and text != "-" else path
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Numbers from 1, separated by commas, such as "1,2,4"; empty if the text has another form."""
+    parts = [part.strip() for part in text.split(",")]
+    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 9]
+    return numbers if len(numbers) == len(parts) and all(numbers) else []
 
 
 RecipeArgument = Annotated[
@@ -52,7 +61,7 @@ RecipeArgument = Annotated[
         metavar="RECIPE",
         show_default=False,
         autocompletion=recipe_names,
-        help="Path of a recipe, or the name of a shipped one (see: erde recipes).",
+        help="Path of a recipe, or name of a shipped one (see erde recipes).",
     ),
 ]
 RecipeOrFolderArgument = Annotated[
@@ -61,8 +70,8 @@ RecipeOrFolderArgument = Annotated[
         metavar="RECIPE|FOLDER",
         show_default=False,
         autocompletion=recipe_names,
-        help="Path of a recipe, the name of a shipped one (see: erde recipes), or a folder of "
-        "images, for which a recipe is chosen (as erde init does).",
+        help="Path of a recipe, name of a shipped one (see erde recipes), or a folder of "
+        "images, for which a recipe is chosen as by erde init.",
     ),
 ]
 FolderArgument = Annotated[
@@ -71,7 +80,7 @@ FolderArgument = Annotated[
         metavar="FOLDER",
         show_default=False,
         parser=path_of,
-        help="Folder of images: <class>/*, or train/<class>/* and more.",
+        help="Folder of images: <class>/*, or train/<class>/*, with optional valid/ and test/.",
     ),
 ]
 BundleArgument = Annotated[
@@ -100,7 +109,7 @@ RuntimeOption = Annotated[
         "--runtime",
         metavar="RUNTIME",
         show_default=False,
-        help="What computes: torch, or onnx for ONNX Runtime. A bundle: torch if absent.",
+        help="torch, or onnx for ONNX Runtime; default for a bundle: torch.",
     ),
 ]
 RunOption = Annotated[
@@ -110,7 +119,7 @@ RunOption = Annotated[
         metavar="RUN",
         show_default=False,
         parser=path_of,
-        help="Run folder; runs/<recipe name> if absent.",
+        help="Run folder; default: runs/<recipe name>.",
     ),
 ]
 SetOption = Annotated[
@@ -119,27 +128,25 @@ SetOption = Annotated[
         "--set",
         metavar="SECTION.KEY=VALUE",
         show_default=False,
-        help="Change one value of the recipe; may be repeated. Paths start where you are.",
+        help="Change one value of the recipe; repeatable. Paths start at the current folder.",
     ),
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", min=0, show_default=False, help="Use this seed, not the recipe's."),
+    typer.Option("--seed", min=0, show_default=False, help="Replace the seed of the recipe."),
 ]
 ResumeOption = Annotated[
     bool | None,
     typer.Option(
         "--resume/--no-resume",
         show_default=False,
-        help="Go on where this training was stopped, or begin it anew.",
+        help="Resume this training where it was stopped, or start again.",
     ),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print exactly one JSON object on stdout, errors as well.")
+    bool, typer.Option("--json", help="Print one JSON object on stdout, also for an error.")
 ]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show results and warnings only, no progress.")
-]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results and warnings.")]
 DeviceOption = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
     typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda or mps."),
@@ -150,12 +157,12 @@ ThreadsOption = Annotated[
         "--threads",
         min=1,
         show_default=False,
-        help="CPU threads; as many as there are cores.",
+        help="CPU threads; default: one per core.",
     ),
 ]
 PrecisionOption = Annotated[
     Literal["float32", "bfloat16"] | None,
     typer.Option(
-        "--precision", show_default=False, help="Precision of inference; float32 if absent."
+        "--precision", show_default=False, help="Precision of inference; default: float32."
     ),
 ]

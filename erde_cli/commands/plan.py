@@ -24,10 +24,10 @@ def plan(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """See what a run will do and how long it will take, before anything is trained.
+    """Show what a run will do and how long it will take, without training.
 
-    A few steps of each network are timed on this machine. Of a run that is there
-    already, what is kept is not counted. Nothing is written, but for decoded
+    A few training steps of each network are timed on this machine. Phases that an
+    existing run has finished are not counted. Nothing is written except decoded
     images in the cache.
 
     Example: [bold]erde plan digits[/bold]
@@ -45,5 +45,5 @@ def plan(
         recipe = start.load(options, write=False)
         dataset = open_for_training(recipe, options)
         options.observer.phase("Timing a few steps")
-        found = plan_run(Networks(recipe, start.run, dataset), options)
-    show(found.to_json(), as_json, *plan_pieces(found))
+        planned = plan_run(Networks(recipe, start.run, dataset), options)
+    show(planned.to_json(), as_json, *plan_pieces(planned))

@@ -20,9 +20,9 @@ from erde_cli.commands.options import (
     ThreadsOption,
     path_or_stdout,
 )
+from erde_cli.core.export.runtimes import runtime_of
 
 if TYPE_CHECKING:
-    from erde_cli.core.export.runtimes import Runtime
     from erde_cli.core.thresholds.target import Target
 
 
@@ -33,8 +33,7 @@ def predict(
         typer.Argument(
             metavar="PATH...",
             show_default=False,
-            help="Images, folders of them, patterns such as 'photos/**/*.jpg', or - for a list "
-            "of paths on stdin.",
+            help="Images, folders, patterns such as 'photos/**/*.jpg', or - for paths on stdin.",
         ),
     ],
     threshold: Annotated[
@@ -42,7 +41,7 @@ def predict(
         typer.Option(
             metavar="NATS",
             show_default=False,
-            help="One θ for all exits this time, in nats; or always, or never.",
+            help="One θ for all exits, in nats, or always, or never; for this command.",
         ),
     ] = None,
     pick: Annotated[
@@ -50,7 +49,7 @@ def predict(
         typer.Option(
             metavar="NAME=VALUE",
             show_default=False,
-            help="Another stored point this time: max-macs=0.4, max-drop=2.",
+            help="Stored thresholds of another target, for this command: max-macs=0.4, max-drop=2.",
         ),
     ] = None,
     batch: Annotated[
@@ -60,7 +59,7 @@ def predict(
             min=1,
             max=LARGEST_BATCH,
             show_default=False,
-            help="Images the network is given at once; as many as suit the device if absent.",
+            help="Images per forward pass; default: as many as suit the device.",
         ),
     ] = None,
     csv: Annotated[
@@ -69,12 +68,14 @@ def predict(
             metavar="FILE",
             show_default=False,
             parser=path_or_stdout,
-            help="Write the rows into this file, as CSV; - for stdout.",
+            help="Write the rows to this CSV file; - for stdout.",
         ),
     ] = None,
     live: Annotated[
         bool,
-        typer.Option("--live", help="With -: answer each path as it comes, also from a camera."),
+        typer.Option(
+            "--live", help="With -: classify each path as it arrives, such as from a camera."
+        ),
     ] = False,
     runtime: RuntimeOption = None,
     as_json: JsonOption = False,
@@ -82,23 +83,23 @@ def predict(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Say what images show: class, confidence, and the exit each image left at.
+    """Classify images: class, confidence, and the exit at which each image left.
 
-    Rows are written as they come. A file that is no image is reported, the rest goes
-    on, and the exit code is 1 at the end. The model stays as it is.
+    Rows are written as they are computed. A file that is not an image is reported
+    and skipped, and the exit code is 1. The model is not changed.
 
     Example: [bold]erde predict runs/digits/student photos/[/bold]
     """  # fmt: skip
     target = _checked(threshold, pick)
     _check_rows(csv, as_json, live and "-" not in paths)
-    computes = _runtime(model, runtime, device)
+    runtime = runtime_of(model, runtime, device)
     from erde_cli.commands.views.predict import Printed, totals_pieces
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.images.named_paths import LIST, as_they_come, count_of_files, named_images
     from erde_cli.core.images.passed_over import PassedOver
     from erde_cli.core.workflows.predict import PredictRequest, predict_images
 
-    # While bars are shown, sys.stdout leads to them: rows are for what it is now.
+    # Progress bars replace sys.stdout while they are shown; rows go to the original.
     out = sys.stdout
     passed = PassedOver()
     listed: Iterable[bytes] = sys.stdin.buffer if LIST in paths else ()
@@ -107,12 +108,12 @@ def predict(
     bars = (csv not in (None, STDOUT) and not as_json) or not out.isatty()
     with (
         Printed(out, as_json, csv, live=live) as printed,
-        working(quiet, "cpu" if computes == "onnx" else device, threads, bars=bars) as options,
+        working(quiet, "cpu" if runtime == "onnx" else device, threads, bars=bars) as options,
     ):
         total = count_of_files(paths)
-        request = PredictRequest(threshold, target, batch, total, computes, passed, live)
-        found = named_images(paths, listed, passed)
-        totals = predict_images(model, found, options, printed.write, request)
+        request = PredictRequest(threshold, target, batch, total, runtime, passed, live)
+        images = named_images(paths, listed, passed)
+        totals = predict_images(model, images, options, printed.write, request)
     document = totals.to_json()
     printed.end(document)
     if not as_json:
@@ -121,15 +122,8 @@ def predict(
         raise typer.Exit(1)
 
 
-def _runtime(model: Path, named: Runtime | None, device: str) -> Runtime:
-    """What computes, before anything heavy is imported."""
-    from erde_cli.core.export.runtimes import runtime_of
-
-    return runtime_of(model, named, device)
-
-
 def _checked(threshold: str | None, pick: str | None) -> Target | None:
-    """Check the options, before anything heavy is imported; return the target of --pick."""
+    """Check the options before torch is imported; return the target of --pick."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.thresholds.named_target import parse_pick
     from erde_cli.core.thresholds.written import read_threshold
@@ -138,32 +132,32 @@ def _checked(threshold: str | None, pick: str | None) -> Target | None:
         read_threshold(threshold)
     if threshold is not None and pick is not None:
         raise InputError(
-            "Thresholds come from one place.",
+            "--threshold and --pick cannot be combined.",
             got=f"--threshold {threshold} and --pick {pick}",
-            expected="one of them, or none for the bundle's own thresholds",
+            expected="one of them, or neither for the bundle's own thresholds",
             hint="leave one of them out",
         )
     return None if pick is None else parse_pick(pick)
 
 
 def _check_rows(csv: Path | None, as_json: bool, live_without_list: bool) -> None:
-    """Check that rows can be written where they are wanted."""
+    """Check the options of input and output."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.storage.files import check_file_target
 
     if live_without_list:
         raise InputError(
-            "With --live, paths come on stdin.",
+            "--live reads paths from stdin.",
             got="no -",
-            expected="- among the paths, and a path a line on stdin",
+            expected="- among the paths, and one path per line on stdin",
             hint="leave out --live, or: your-camera | erde predict MODEL - --live",
         )
     if csv == STDOUT and as_json:
         raise InputError(
-            "There is one stdout.",
+            "--csv - and --json both write to stdout.",
             got="--csv - and --json",
             expected="one of them, or a file for the CSV",
-            hint="leave one of them out, or give --csv rows.csv",
+            hint="leave one of them out, or use --csv rows.csv",
         )
     if csv is not None and csv != STDOUT:
         check_file_target(csv, "--csv")
@@ -171,6 +165,6 @@ def _check_rows(csv: Path | None, as_json: bool, live_without_list: bool) -> Non
             raise InputError(
                 f"{csv} cannot be written.",
                 got=f"no folder {csv.parent}",
-                expected="a file in a folder that is there",
-                hint="give another file with --csv",
+                expected="a file in an existing folder",
+                hint="choose another file with --csv",
             )

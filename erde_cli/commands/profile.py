@@ -16,6 +16,7 @@ from erde_cli.commands.options import (
     RuntimeOption,
     ThreadsOption,
     path_of,
+    whole_numbers,
 )
 from erde_cli.core.errors import InputError
 from erde_cli.core.export.runtimes import require_onnx
@@ -32,22 +33,20 @@ def profile(
     bundle: BundleArgument,
     latency: Annotated[
         bool,
-        typer.Option(
-            "--latency", help="Measure time and memory as well, on the calibration images."
-        ),
+        typer.Option("--latency", help="Also measure time and memory, on the calibration images."),
     ] = False,
     batch: Annotated[
         str | None,
         typer.Option(
             metavar="N[,N...]",
             show_default=False,
-            help="Batch sizes to measure; 1,32,256 if absent.",
+            help="Batch sizes to measure; default: 1,32,256.",
         ),
     ] = None,
     repeats: Annotated[
         int | None,
         typer.Option(
-            min=3, max=_MOST_ROUNDS, show_default=False, help="Rounds of measuring; 15 if absent."
+            min=3, max=_MOST_ROUNDS, show_default=False, help="Rounds of measurement; default: 15."
         ),
     ] = None,
     out: Annotated[
@@ -56,7 +55,7 @@ def profile(
             metavar="DIR",
             show_default=False,
             parser=path_of,
-            help="Folder for profile.png; BUNDLE/profile if absent.",
+            help="Folder for profile.png; default: BUNDLE/profile.",
         ),
     ] = None,
     runtime: RuntimeOption = None,
@@ -65,19 +64,18 @@ def profile(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Show what every exit costs: parameters and multiply-adds (MACs), every head included.
+    """Show what every exit costs: parameters and multiply-adds (MACs), heads included.
 
-    With --latency also what it takes in time and memory here, and whether early
-    exit is better than simply using one of the exits alone.
+    With --latency, also measure time and memory on this machine, and decide whether
+    early exit is better than any one of the exits alone.
 
     Example: [bold]erde profile runs/digits/student --latency[/bold]
     """
     sizes = None if batch is None else _batch_sizes(batch)
     if not latency and any(given is not None for given in (batch, repeats, out, runtime)):
         raise InputError(
-            "--batch, --repeats, --out and --runtime say how latency is measured, "
-            "which is not asked for.",
-            expected="--latency beside them",
+            "--batch, --repeats, --out and --runtime need --latency.",
+            expected="--latency as well",
             hint=f"erde profile {bundle} --latency",
         )
     if runtime == "onnx":
@@ -92,22 +90,20 @@ def profile(
     if latency:
         request = LatencyRequest(sizes or BATCHES, repeats or ROUNDS, out, runtime or "torch")
     with working(quiet, device, threads) as options:
-        found = profile_bundle(bundle, options, request)
-    show(found.to_json(), as_json, *_pieces(found))
+        profiled = profile_bundle(bundle, options, request)
+    show(profiled.to_json(), as_json, *_pieces(profiled))
 
 
 def _batch_sizes(text: str) -> list[int]:
     """Read batch sizes, such as "1,32,256".
 
     Raises:
-        InputError: they are no numbers, out of bounds, or one is there twice.
+        InputError: one is not a number, out of bounds, or repeated.
     """
-    parts = [part.strip() for part in text.split(",")]
-    numbers = [int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) < 9]
-    within = all(1 <= number <= LARGEST_BATCH for number in numbers)
-    if len(numbers) < len(parts) or not within or len(set(numbers)) < len(numbers):
+    numbers = whole_numbers(text)
+    if not numbers or max(numbers) > LARGEST_BATCH or len(set(numbers)) < len(numbers):
         raise InputError(
-            "--batch takes different numbers of images with commas between them.",
+            "--batch takes distinct batch sizes, separated by commas.",
             got=text,
             expected=f"numbers from 1 to {LARGEST_BATCH}",
             hint="--batch 1,32,256",
@@ -115,23 +111,24 @@ def _batch_sizes(text: str) -> list[int]:
     return numbers
 
 
-def _pieces(found: Profiled) -> list[RenderableType]:
+def _pieces(profiled: Profiled) -> list[RenderableType]:
     from erde_cli.commands.views.profile import latency_table, mix_table, weights_line
     from erde_cli.commands.views.tables import picture_line, profile_table
 
     pieces: list[RenderableType] = [
-        profile_table(found.profile, found.expected_macs, found.exit_rates)
+        profile_table(profiled.profile, profiled.expected_macs, profiled.exit_rates)
     ]
-    measured = found.latency
+    measured = profiled.latency
     if measured is not None:
         pieces += [
             latency_table(measured),
-            mix_table(measured, found.profile),
+            mix_table(measured, profiled.profile),
             weights_line(measured),
         ]
-    if found.verdict is not None:
-        pieces.append(f"Better than one of its exits alone? [bold]{found.verdict.sentence}[/bold]")
-    elif found.exit_rates is not None and len(found.exit_rates) > 1:
+    if profiled.verdict is not None:
+        verdict = profiled.verdict.sentence
+        pieces.append(f"Is early exit better than any one exit alone? [bold]{verdict}[/bold]")
+    elif profiled.exit_rates is not None and len(profiled.exit_rates) > 1:
         pieces.append("No verdict on early exit: the thresholds were chosen without labels.")
     if measured is not None:
         pieces += picture_line(measured.picture)

@@ -20,7 +20,7 @@ def list_recipes(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """List the shipped recipes, show one, or print the schema of all.
+    """List the shipped recipes, show one, or print the JSON Schema of recipes.
 
     Example: [bold]erde recipes[/bold]
     """
@@ -31,12 +31,12 @@ def list_recipes(
     from erde_cli.commands.views.terminal import show
     from erde_cli.core.recipe.shipped import shipped_recipes
 
-    del quiet, device, threads  # nothing is computed here; scripts may give them everywhere
-    found = shipped_recipes()
-    table = Table("recipe", "what it is for", header_style="bold")
-    for recipe in found:
+    del quiet, device, threads  # unused; accepted so that scripts can pass them to every command
+    shipped = shipped_recipes()
+    table = Table("recipe", "purpose", header_style="bold")
+    for recipe in shipped:
         table.add_row(recipe.name, recipe.purpose)
-    document = {"recipes": [{"name": recipe.name, "purpose": recipe.purpose} for recipe in found]}
+    document = {"recipes": [{"name": recipe.name, "purpose": recipe.purpose} for recipe in shipped]}
     show(document, as_json, table)
 
 
@@ -53,7 +53,7 @@ def show_recipe(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Print a shipped recipe, to be saved and changed.
+    """Print a shipped recipe, to save and edit.
 
     Example: [bold]erde recipes show image-folder > mine.yaml[/bold]
     """
@@ -75,14 +75,14 @@ def print_schema(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Print the JSON Schema of a recipe, by which editors check and complete one.
+    """Print the JSON Schema of recipes, with which editors check and complete them.
 
-    Save it beside your recipes, whose comment at the head names it:
+    Save it next to your recipes, whose first comment names it:
     [bold]erde recipes schema > recipe.schema.json[/bold]
     """
     import json
 
     from erde_cli.core.recipe.reference import json_schema
 
-    del as_json, quiet, device, threads  # it is JSON either way
+    del as_json, quiet, device, threads  # the output is JSON in any case
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))

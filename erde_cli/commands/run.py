@@ -32,20 +32,20 @@ def run(
     overrides: SetOption = None,
     seed: SeedOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Take over a folder that another recipe made.")
+        bool, typer.Option("--force", help="Use a run folder that another recipe made.")
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Go the whole way: teacher, student, thresholds, costs, and what was gained.
+    """Run all phases: train, distill, calibrate, profile, evaluate, compare with the teacher.
 
-    A phase whose inputs have not changed is kept: the same command goes on where
-    it stopped.
+    Phases whose inputs have not changed are kept. The same command resumes a run
+    that was stopped.
 
-    A folder of images, one folder per class, needs no recipe: one that fits is
-    chosen, and written into the run folder.
+    For a folder of images (one folder per class), a recipe that fits is chosen and
+    written into the run folder.
 
     Example: [bold]erde run digits[/bold], or [bold]erde run photos[/bold]
     """
@@ -97,38 +97,38 @@ def _verdict(report: dict[str, Any]) -> str:
 
 
 def saves_nothing(student: dict[str, Any], bundle: Path) -> list[str]:
-    """Where early exit is of no use on the test split: why, and what to do."""
+    """Why early exit saves nothing on the test split, and what to do; empty if it saves MACs."""
     from rich.markup import escape
 
     exits, full = student["exits"], student["full_macs"]
-    why = _why_useless(student)
-    if why is None:
+    reason = _why_useless(student)
+    if reason is None:
         return []
     if len(exits) == 1:
-        return [f"{why} To have early exits, train it with more (student.exits in the recipe)."]
+        return [f"{reason} For early exits, train it with more (student.exits in the recipe)."]
     between = (exits[0]["cumulative_macs"] + student["static_macs"]) / 2 / full
-    typed = f"erde calibrate {escape(str(bundle))} --max-macs {between:.2f}"
+    command = f"erde calibrate {escape(str(bundle))} --max-macs {between:.2f}"
     fewer = "train it with fewer exits (student.exits in the recipe)"
-    return [f"{why} Choose other thresholds ({typed}), or {fewer}."]
+    return [f"{reason} Choose other thresholds ({command}), or {fewer}."]
 
 
 def _why_useless(student: dict[str, Any]) -> str | None:
-    """Why early exit saves no MACs against a network without early exits; None where it does."""
+    """Why early exit saves no MACs against a network without early exits; None if it does."""
     from erde_cli.commands.views.tables import exit_name
 
     exits, expected, static = student["exits"], student["expected_macs"], student["static_macs"]
-    everyone = [exit_name(one["exit"], len(exits)) for one in exits if one["exit_rate"] == 1]
+    only = [exit_name(one["exit"], len(exits)) for one in exits if one["exit_rate"] == 1]
     if len(exits) == 1:
         return "Early exit saves no MACs: the student has one exit, so no image can leave early."
     if expected >= static:
-        where = f"every image goes to exit {everyone[0]}, " if everyone else ""
+        where = f" (every image leaves at exit {only[0]})" if only else ""
         return (
-            f"Early exit saves no MACs: {where}{macs(expected)} are expected, and the same network "
-            f"without early exits takes {macs(static)}."
+            f"Early exit saves no MACs: an image takes {macs(expected)} on average{where}, and the "
+            f"same network without early exits takes {macs(static)}."
         )
-    if everyone:
+    if only:
         return (
-            f"Early exit decides nothing: every image goes to exit {everyone[0]}, and a network "
-            "that ends there, without early exits, answers the same at no more MACs."
+            f"Early exit decides nothing: every image leaves at exit {only[0]}. A network that "
+            "ends there, without earlier exits, gives the same answers at no more MACs."
         )
     return None

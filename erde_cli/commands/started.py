@@ -1,4 +1,4 @@
-"""What `run` and `plan` start from: a recipe, or a folder of images."""
+"""The input of `run` and `plan`: a recipe, or a folder of images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Started:
-    """A recipe, or a folder of images whose recipe is still to be chosen, and the run folder."""
+    """A recipe, or a folder of images whose recipe is not chosen yet, and the run folder."""
 
     recipe: Recipe | None
     folder: Path | None
@@ -23,7 +23,7 @@ class Started:
     seed: int | None
 
     def load(self, options: Options, *, write: bool) -> Recipe:
-        """The recipe; one that is chosen now is written into the run folder if `write` says so."""
+        """The recipe; one for a folder is chosen now, and stored in the run folder if `write`."""
         if self.folder is None:
             assert self.recipe is not None  # noqa: S101
             return self.recipe
@@ -37,11 +37,11 @@ class Started:
 def started(
     source: str, out: Path | None, overrides: Sequence[str] | None, seed: int | None
 ) -> Started:
-    """See what was named, without torch; a recipe is read, a folder is looked at later.
+    """Read a recipe, or check that a folder exists; imports no torch.
 
     Raises:
         InputError: there is no such recipe or folder.
-        RecipeError: something is wrong with the recipe or the overrides.
+        RecipeError: the recipe or an override is invalid.
     """
     from erde_cli.core.recipe.loading import load_recipe, parse_overrides
     from erde_cli.core.workflows.run_folders import default_run, images_folder, run_of_folder

@@ -26,7 +26,7 @@ def train_teacher(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """Train the recipe's teacher: a deep network with early exits, in the bundle RUN/teacher.
+    """Train the recipe's teacher, a deep network with early exits, into the bundle RUN/teacher.
 
     Example: [bold]erde train-teacher digits --out runs/mine[/bold]
     """

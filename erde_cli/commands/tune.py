@@ -13,6 +13,7 @@ from erde_cli.commands.options import (
     RecipeArgument,
     SeedOption,
     SetOption,
+    whole_numbers,
 )
 from erde_cli.core.errors import brief
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from erde_cli.core.workflows.tune import RoleTuned, Tuned
 
-_MOST = 10_000  # of steps, and of repeats: more take days
+_MOST = 10_000  # steps or repeats: more would take days
 
 
 def tune(
@@ -29,18 +30,18 @@ def tune(
     overrides: SetOption = None,
     seed: SeedOption = None,
     role: Annotated[
-        Literal["teacher", "student", "both"], typer.Option("--role", help="Which network.")
+        Literal["teacher", "student", "both"], typer.Option("--role", help="Network to measure.")
     ] = "both",
     steps: Annotated[
-        int, typer.Option("--steps", min=1, max=_MOST, help="Training steps in one figure.")
+        int, typer.Option("--steps", min=1, max=_MOST, help="Training steps per measurement.")
     ] = 5,
     repeats: Annotated[
-        int, typer.Option("--repeats", min=3, max=_MOST, help="Figures of each candidate.")
+        int, typer.Option("--repeats", min=3, max=_MOST, help="Measurements per candidate.")
     ] = 5,
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compile/--no-compile", help="Try torch.compile as well: a minute or more each."
+            "--compile/--no-compile", help="Also try torch.compile, a minute or more per candidate."
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -52,19 +53,19 @@ def tune(
             "--threads",
             metavar="N[,N...]",
             show_default=False,
-            help="Numbers of CPU threads to try; 1, half and all of the cores if absent.",
+            help="Numbers of CPU threads to try; default: 1, half of the cores, all cores.",
         ),
     ] = None,
 ) -> None:
-    """Measure how this machine trains a recipe fastest, and print what to put into the recipe.
+    """Find the settings that train a recipe fastest on this machine, and print them.
 
-    Training steps on random images, in every precision and memory format, compared
-    with what the recipe gives now. It needs no data, writes nothing, changes nothing.
-    Each way is tried in a process of its own: one that crashes is a row, not the end.
+    Training steps on random images are timed in every precision and memory format,
+    and compared with the recipe's own settings. No data is needed, nothing is written.
+    Each candidate runs in a separate process: a crash is a row in the table.
 
     Example: [bold]erde tune digits --role student[/bold]
     """
-    counts = None if threads is None else _numbers(threads)
+    counts = None if threads is None else _thread_counts(threads)
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.recipe.loading import load_recipe
 
@@ -84,16 +85,14 @@ def tune(
     show(tuned.to_json(), as_json, *_pieces(tuned))
 
 
-def _numbers(text: str) -> list[int]:
-    """Read numbers of threads, such as "1,2,4"."""
-    parts = [part.strip() for part in text.split(",")]
-    digits = all(part.isascii() and part.isdecimal() and len(part) < 9 for part in parts)
-    if not digits or not all(map(int, parts)):
+def _thread_counts(text: str) -> list[int]:
+    numbers = whole_numbers(text)
+    if not numbers:
         raise typer.BadParameter(
-            f"{brief(repr(text))} is no list of numbers from 1, such as 1,2,4.",
+            f"{brief(repr(text))} is not a list of numbers from 1, such as 1,2,4.",
             param_hint="'--threads'",
         )
-    return [int(part) for part in parts]
+    return numbers
 
 
 def _pieces(tuned: Tuned) -> list[RenderableType]:
@@ -104,12 +103,12 @@ def _pieces(tuned: Tuned) -> list[RenderableType]:
         title = f"Training steps of the {role}, batch {found.batch_size}, {tuned.device}"
         pieces += [tuning_table(title, found), _verdict(found)]
     if tuned.yaml:
-        pieces.append(f"put into the recipe: [bold]{tuned.yaml}[/bold]")
+        pieces.append(f"add to the recipe: [bold]{tuned.yaml}[/bold]")
     for role, found in tuned.roles.items():
         if found.threads:
             pieces.append(f"for the {role}: [bold]--threads {found.threads}[/bold]")
     if any("precision" in found.change for found in tuned.roles.values()):
-        pieces.append("Other settings train another network: compare its accuracy as well.")
+        pieces.append("Another precision trains a different network: compare its accuracy as well.")
     return pieces
 
 
@@ -118,12 +117,12 @@ def _verdict(found: RoleTuned) -> str:
 
     best, speeds = found.speeds.fastest, found.speeds
     if best == found.now:
-        return f"What the recipe gives now is the fastest: {best}. Leave it."
+        return f"The recipe's own settings are the fastest: {best}. Leave them."
     factor = speeds.factor(best, found.now)
     if factor is None:
-        return f"What the recipe gives now cannot be had here: {escape(speeds.skipped[found.now])}."
+        return f"The recipe's own settings cannot be measured: {escape(speeds.skipped[found.now])}."
     text = (
         f"{best}: {factor.median:.2f} times as fast as now "
         f"({factor.low:.2f} to {factor.high:.2f}, round by round)."
     )
-    return text if found.clear_gain else f"{text} No clear gain, within the spread: leave it."
+    return text if found.clear_gain else f"{text} The gain is within the spread: keep the recipe."

@@ -1,18 +1,18 @@
-"""Every error that erde raises on purpose.
+"""The errors that erde raises.
 
     ErdeError                     exit code 1: the machine, not the user
-    ├── StoppedError              Ctrl-C or SIGTERM, all saved; exit code 130 or 143
-    ├── TrainingError             training cannot go on (non-finite loss)
-    ├── UnsupportedOperatorError  an operator whose multiply-adds are not known
+    ├── StoppedError              Ctrl-C or SIGTERM, progress is saved; exit code 130 or 143
+    ├── TrainingError             training cannot continue (non-finite loss)
+    ├── UnsupportedOperatorError  an operator whose multiply-adds erde cannot count
     ├── DownloadError             a published data set cannot be downloaded
-    └── InputError                exit code 2: what the user gave cannot be used
-        ├── RecipeError           a recipe or a --set; carries every problem at once
+    └── InputError                exit code 2: the input cannot be used
+        ├── RecipeError           a recipe or a --set, with all its problems
         ├── DataError             images, folders, labels
         ├── BundleError           a trained model on disk
         └── RunError              a run folder made by another recipe
 
-An error says what was got, what was expected, and what to type next. The command line turns it
-into one message (or one JSON object) and one exit code; nothing else catches it.
+An error states what was got, what was expected, and what to type next. Only the command line turns
+it into a message (or a JSON object) and an exit code.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-_LISTED = 20  # problems of a recipe in a message; all of them are in its JSON
-_LONGEST = 200  # characters of what the user gave, as a message repeats it
+_LISTED = 20  # problems of a recipe in a message; its JSON has all of them
+_LONGEST = 200  # characters of user input that a message repeats
 
 
 class ErdeError(Exception):
-    """A failure with a message for a person: `got`, `expected`, and `hint`, what to do next."""
+    """A failure with a message, `got`, `expected`, and `hint`: what to type next."""
 
     exit_code = 1
 
@@ -40,7 +40,7 @@ class ErdeError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Return the whole message, one part a line."""
+        """The message, then one line each for `got`, `expected` and `hint`."""
         parts = [self.message]
         parts += [f"  got:      {self.got}"] if self.got else []
         parts += [f"  expected: {self.expected}"] if self.expected else []
@@ -48,20 +48,14 @@ class ErdeError(Exception):
         return "\n".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error as the object that `--json` prints."""
-        fields = {
-            "type": type(self).__name__,
-            "message": self.message,
-            "got": self.got,
-            "expected": self.expected,
-            "hint": self.hint,
-            "exit_code": self.exit_code,
-        }
-        return {"error": fields}
+        """The object that `--json` prints."""
+        return error_object(
+            type(self).__name__, self.message, self.exit_code, self.got, self.expected, self.hint
+        )
 
 
 class StoppedError(ErdeError):
-    """Ctrl-C or SIGTERM stopped the work, and what it came to is saved."""
+    """Ctrl-C or SIGTERM stopped the work; its progress is saved."""
 
     def __init__(self, message: str, *, signal: int, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -69,7 +63,7 @@ class StoppedError(ErdeError):
 
 
 class TrainingError(ErdeError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class UnsupportedOperatorError(ErdeError):
@@ -81,7 +75,7 @@ class DownloadError(ErdeError):
 
 
 class InputError(ErdeError):
-    """What the user gave cannot be used."""
+    """The input cannot be used."""
 
     exit_code = 2
 
@@ -91,7 +85,7 @@ class DataError(InputError):
 
 
 class BundleError(InputError):
-    """A bundle is missing, incomplete, or not what it says it is."""
+    """A bundle is missing, incomplete or inconsistent."""
 
 
 class RunError(InputError):
@@ -100,7 +94,7 @@ class RunError(InputError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a recipe: where it stands, what it is, the rule it breaks."""
+    """A problem of a recipe: the file, path and value, and the rule that it breaks."""
 
     file: str
     path: str
@@ -109,14 +103,14 @@ class Problem:
     nearest: str = ""
 
     def __str__(self) -> str:
-        """Return the problem in one line."""
+        """The problem in one line."""
         value = f" = {brief(self.value)}" if self.value else ""
         nearest = f"; did you mean {self.nearest}?" if self.nearest else ""
         return f"{self.file}: {brief(self.path) or '(recipe)'}{value}: {self.rule}{nearest}"
 
 
 class RecipeError(InputError):
-    """A recipe is wrong; `problems` holds every mistake found."""
+    """A recipe is invalid; `problems` holds every mistake in it."""
 
     _HINT = "see a whole recipe with: erde recipes show digits; every key: erde recipes schema"
 
@@ -128,19 +122,27 @@ class RecipeError(InputError):
         self.problems = problems
 
     def to_json(self) -> dict[str, Any]:
-        """Return the error with one object per problem."""
+        """The object that `--json` prints, with one object per problem."""
         document = super().to_json()
         document["error"]["problems"] = [asdict(problem) for problem in self.problems]
         return document
 
 
+def error_object(
+    kind: str, message: str, exit_code: int, got: str = "", expected: str = "", hint: str = ""
+) -> dict[str, Any]:
+    """The object that `--json` prints for an error."""
+    fields = {"type": kind, "message": message, "got": got, "expected": expected, "hint": hint}
+    return {"error": {**fields, "exit_code": exit_code}}
+
+
 def brief(text: str) -> str:
-    """What the user gave, cut where it is longer than a message can bear."""
+    """User input for a message, cut to 200 characters."""
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def first_reason(error: ValidationError) -> str:
-    """Why a document does not validate, the first reason in one line: pydantic has pages."""
+    """The first reason why a document does not validate, in one line."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"]))
     return brief(f"{where}: {first['msg']}".removeprefix(": "))

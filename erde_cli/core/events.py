@@ -1,6 +1,7 @@
-"""How the core tells what it is doing; who listens, and what for, is not its business.
+"""Events that the core reports while it works, and the listeners that receive them.
 
-A listener is an `Observer` that overrides what it wants to know; `Listeners` tells several.
+A listener is an `Observer` that overrides the events it needs. `Listeners` passes each event on to
+several.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class StepEvent:
 class EpochEvent:
     """A finished epoch; lists have one number per exit.
 
-    entropy_gaps: of every early exit in nats, as of `EntropyGap.gap`; none without a teacher.
+    entropy_gaps: `EntropyGap.gap` of every early exit, in nats; empty without a teacher.
     """
 
     epoch: int
@@ -57,9 +58,9 @@ class EpochEvent:
 
 @dataclass(frozen=True)
 class Table:
-    """Something to look at before work begins: first column text, the others numbers.
+    """A table shown before work begins: the first column is text, the others are numbers.
 
-    rows: the last one holds the totals. notes: lines below it.
+    rows: the last one holds the totals. notes: lines below the table.
     """
 
     title: str
@@ -69,48 +70,48 @@ class Table:
 
 
 class Observer:
-    """Hears everything and does nothing; a listener overrides what it wants to know.
+    """Receives all events and does nothing; a listener overrides the events it needs.
 
-    shows_progress: whether somebody sees how far the work is, and an estimate is worth a second.
+    shows_progress: whether progress is visible, so that an estimate of time is worth a second.
     """
 
     shows_progress = False
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
-        """Work on a run folder begins; the recipe is what YAML would hold."""
+        """Work on a run folder begins; the recipe is the mapping that its YAML holds."""
 
     def training_started(self, role: Role, epoch: int) -> None:
-        """A training begins, or goes on after so many epochs."""
+        """A training begins, or resumes after `epoch` epochs."""
 
     def metrics(self, role: Role, row: Mapping[str, Any]) -> None:
         """An epoch is finished: its whole row, just written to `metrics.jsonl`."""
 
     def artifact(self, path: Path, kind: Artifact) -> None:
-        """A file or a folder has been written; outside of a run as well."""
+        """A file or folder has been written, in a run or outside of one."""
 
     def ended(self, status: Status) -> None:
-        """Work on the run folder ended: `stopped` by Ctrl-C or SIGTERM, all saved."""
+        """Work on the run folder ended; `stopped`: by Ctrl-C or SIGTERM, progress is saved."""
 
     def phase(self, title: str) -> None:
         """A phase begins."""
 
     def note(self, message: str) -> None:
-        """Something worth knowing."""
+        """A message for the user."""
 
     def table(self, table: Table) -> None:
-        """Show a table."""
+        """A table for the user."""
 
     def warning(self, message: str, *, again: bool = False) -> None:
-        """Something that the user should look into; shown once, or each time it happens again."""
+        """A warning; shown once, or each time with `again`."""
 
     def progress(self, title: str, done: int, total: int) -> None:
-        """Progress of a countable piece of work."""
+        """Progress of work whose total is known."""
 
     def count(self, title: str, done: int) -> None:
-        """Progress of a piece of work whose end is not known."""
+        """Progress of work whose total is not known."""
 
     def ahead(self, seconds: float) -> None:
-        """Seconds that the work after this training will take."""
+        """Estimated seconds of the work after this training."""
 
     def step(self, event: StepEvent) -> None:
         """Progress inside an epoch."""
@@ -120,35 +121,36 @@ class Observer:
 
 
 class Listeners(Observer):
-    """Tells each of several listeners everything, in their order.
+    """Passes every event on to several listeners, in order.
 
-    shown: what a person looks at; its errors are the command's own, such as a closed pipe.
-    others: whoever else listens. No result depends on them, so one that raises an exception is
-        named in a warning, once, and receives nothing from then on.
+    Args:
+        shown: the display of the command; its errors (such as a closed pipe) end the command.
+        others: further listeners. One that raises an exception causes one warning and receives no
+            further events, since no result depends on it.
     """
 
     def __init__(self, shown: Observer, *others: Observer) -> None:
         self._shown, self._others = shown, list(others)
         self.shows_progress = any(one.shows_progress for one in (shown, *others))
 
-    def _tell(self, event: str, *args: Any, **named: Any) -> None:
+    def _pass_on(self, event: str, *args: Any, **named: Any) -> None:
         getattr(self._shown, event)(*args, **named)
         for listener in tuple(self._others):
             if not any(listener is other for other in self._others):
-                continue  # it failed in the warning of another's failure
+                continue  # removed: it failed while it received a warning
             try:
-                getattr(listener, event)(*deepcopy(args), **named)  # whatever it does with them
-            except Exception as error:  # noqa: BLE001 (whoever wrote it, a run goes on without it)
+                getattr(listener, event)(*deepcopy(args), **named)  # it could change them
+            except Exception as error:  # noqa: BLE001 (a run continues without it)
                 self._others = [other for other in self._others if other is not listener]
                 reason = " ".join(f"{type(error).__name__}: {error}".split())
                 self.warning(
-                    f"The listener {type(listener).__name__} failed in {event} and is told nothing "
-                    f"from now on: {brief(reason)}"
+                    f"The listener {type(listener).__name__} failed in {event} and receives no "
+                    f"further events: {brief(reason)}"
                 )
 
 
 def _relayed(event: str) -> Callable[..., None]:
-    return lambda self, *args, **named: self._tell(event, *args, **named)
+    return lambda self, *args, **named: self._pass_on(event, *args, **named)
 
 
 EVENTS = tuple(name for name, value in vars(Observer).items() if callable(value))
@@ -157,22 +159,22 @@ for _event in EVENTS:
 
 
 def named_listeners() -> list[Observer]:
-    """The listeners that `$ERDE_LISTENERS` names: `module:Class`, and more behind commas.
+    """The listeners that `$ERDE_LISTENERS` names: `module:Class`, separated by commas.
 
-    No recipe can name one, since a recipe may be a stranger's and a listener is code that runs.
+    A recipe cannot name one: recipes can come from strangers, and a listener is code that runs.
 
     Raises:
-        InputError: one cannot be imported or made, or is no Observer.
+        InputError: one cannot be imported or created, or is not an Observer.
     """
     names = filter(None, (name.strip() for name in os.environ.get(VARIABLE, "").split(",")))
-    return [_made(name) for name in names]
+    return [_create(name) for name in names]
 
 
-def _made(name: str) -> Observer:
+def _create(name: str) -> Observer:
     try:
         listener = resolve_name(name)() if ":" in name else None
-        reason = "it is no Observer of erde_cli.core.events"
-    except Exception as error:  # noqa: BLE001 (what a module raises that is imported is its own)
+        reason = "it is not an Observer of erde_cli.core.events"
+    except Exception as error:  # noqa: BLE001 (a module can raise anything)
         listener, reason = None, " ".join(f"{type(error).__name__}: {error}".split())
     if isinstance(listener, Observer):
         return listener

@@ -173,7 +173,7 @@ def test_what_is_there_and_whole_is_not_downloaded(
 ) -> None:
     code, out, _ = cli("data", "fetch", "cifar10")
     assert code == 0
-    assert out.replace("\n", "") == f"cifar10 is already there, and whole: {filled}"
+    assert out.replace("\n", "") == f"cifar10 is already there and complete: {filled}"
     assert json_of("data", "fetch", "cifar10")["downloaded"] == []
     assert server.asked == []
 

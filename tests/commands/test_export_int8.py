@@ -365,7 +365,7 @@ def test_only_stages_are_quantised(exported: Exported, cli: Cli, tmp_path: Path,
     out = tmp_path / "out.pt2"
     code, _, err = cli("export", exported.student, "--format", kind, "--int8", "--out", out)
     assert code == 2
-    assert "--int8 quantises stages" in err
+    assert "--int8 quantises the stages" in err
     assert not out.exists()
 
 

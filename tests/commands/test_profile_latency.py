@@ -231,7 +231,7 @@ def test_the_images_of_a_pass_are_whole_batches_and_always_the_same(
 def test_wrong_batch_sizes_are_one_message(cli: Cli, sizes: str) -> None:
     code, out, err = cli("profile", "nowhere", "--latency", f"--batch={sizes}")
     assert (code, out) == (2, "")
-    assert err.startswith("Error: --batch takes different numbers")
+    assert err.startswith("Error: --batch takes distinct batch sizes")
     assert "next:     --batch 1,32,256" in err
 
 

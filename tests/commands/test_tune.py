@@ -108,7 +108,8 @@ def test_the_table_marks_the_best_and_says_what_to_do(
     assert "teacher" not in out
     for part in ("images/s (low to high)", "factor", "float32 channels_last", "best", "1.00"):
         assert part in out, part
-    assert "eave it" in out or "put into the recipe: training: {student: {" in out
+    verdicts = ("Leave them", "keep the recipe", "add to the recipe: training: {student: {")
+    assert any(verdict in out for verdict in verdicts)
     assert "Measuring training steps of the student" in err
 
 
@@ -255,8 +256,8 @@ def test_where_the_recipes_own_settings_fail_another_way_is_named(
     )  # fmt: skip
     code, out, err = cli(*arguments)
     assert code == 0, err
-    assert "What the recipe gives now cannot be had here: no [b]arithmetic." in out
-    assert "put into the recipe: training: {student: {precision:" in out
+    assert "The recipe's own settings cannot be measured: no [b]arithmetic." in out
+    assert "add to the recipe: training: {student: {precision:" in out
     code, out, _ = cli(*arguments, "--json")
     assert {one["factor"] for one in json.loads(out)["roles"]["student"]["candidates"]} == {None}
 

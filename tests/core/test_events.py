@@ -71,7 +71,7 @@ def test_a_listener_that_fails_is_named_once_and_left_out() -> None:
     told.metrics("teacher", {"epoch": 1})
     told.metrics("teacher", {"epoch": 2})
     told.ended("finished")
-    warning = "The listener Broken failed in metrics and is told nothing from now on: RuntimeError"
+    warning = "The listener Broken failed in metrics and receives no further events: RuntimeError"
     assert [name for name, _ in shown.events] == ["phase", "metrics", "warning", "metrics", "ended"]
     assert shown.events[2][1] == (f"{warning}: no connection",)
     assert [name for name, _ in broken.events] == ["phase"]
@@ -131,8 +131,8 @@ def test_listeners_are_named_in_the_environment(monkeypatch: pytest.MonkeyPatch)
     [
         ("no_such_module:Tracker", "No module named"),
         (f"{__name__}:Nothing", "no attribute 'Nothing'"),
-        ("collections:OrderedDict", "no Observer"),
-        (__name__, "no Observer"),
+        ("collections:OrderedDict", "not an Observer"),
+        (__name__, "not an Observer"),
         (f"{__name__}:exec_interrupt", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""One JSON object on stdout, whole at the end, or written as its rows come."""
+"""One JSON object on stdout: written at the end, or row by row."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-_begun: list[JsonStream] = []  # at most one: what an error has to stand in
+_begun: list[JsonStream] = []  # at most one: an error is written into it
 
 
 class JsonStream:
-    """An object whose first value is a list, written row by row, each of them a whole line."""
+    """An object whose first value is a list, written row by row, one line each."""
 
     def __init__(self, name: str, out: TextIO) -> None:
         self._name, self._out = name, out
@@ -24,7 +24,7 @@ class JsonStream:
             _begun[:] = [self]
             self._out.write(f"{{{json.dumps(self._name)}: [\n")
             self._before = " "
-        for row in rows:  # who reads lines has a row at its end: the comma stands before the next
+        for row in rows:  # a line ends with its row: the comma begins the next line
             self._out.write(f"{self._before}{json.dumps(row, allow_nan=False)}\n")
             self._before = ","
         self._out.flush()
@@ -38,7 +38,7 @@ class JsonStream:
 
 
 def print_object(document: dict[str, Any]) -> None:
-    """Print an object on stdout; where one has been begun, its keys go into that one."""
+    """Print an object on stdout; if one has been begun, add the keys to that one."""
     if _begun:
         _begun[0].end(document)
     else:

@@ -1,4 +1,4 @@
-"""What a person sees while a command works, on stderr; results go to stdout."""
+"""Progress and warnings on stderr while a command works; results on stdout."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from erde_cli.core.figures import clock, percent
 if TYPE_CHECKING:
     from erde_cli.core.workflows.options import Device, Options
 
-_WIDE = 10_000  # columns: more than any table has
+_WIDE = 10_000  # columns, more than any table needs
 
 
 class _TimeLeft(ProgressColumn):
-    """Time that is left of a piece of work, and of all that is to come after it."""
+    """Time left for a task and for the work after it."""
 
     max_refresh = 0.5
 
@@ -51,7 +51,7 @@ COLUMNS = (
     TaskProgressColumn(text_format_no_percentage=""),
     TextColumn("ETA"),
     _TimeLeft(),
-    # What does not fit is cut, so that the bar and the time left always show.
+    # This text is cut if it does not fit, so that the bar and the time left are always visible.
     TextColumn("{task.fields[detail]}", table_column=Column(ratio=1, no_wrap=True)),
 )
 
@@ -73,14 +73,14 @@ class _Quiet(Observer):
 
 
 class _Lines(_Quiet):
-    """One line for every phase and epoch: for files, pipes and CI."""
+    """One line per phase and epoch, for files, pipes and CI."""
 
     shows_progress = True
     _ahead = 0.0
-    _last_epoch: float | None = None  # when it ended
+    _last_epoch_end: float | None = None  # of perf_counter
 
     def ahead(self, seconds: float) -> None:
-        self._ahead, self._last_epoch = seconds, None
+        self._ahead, self._last_epoch_end = seconds, None
 
     def phase(self, title: str) -> None:
         self._console.print(f"[bold]{escape(printable(title))}[/bold]", soft_wrap=True)
@@ -103,11 +103,12 @@ class _Lines(_Quiet):
         self._line(event, self._left(event))
 
     def _left(self, event: EpochEvent) -> float:
-        """Seconds that are left: of this training, pauses between epochs included, and after it."""
+        """Seconds left of this training, with pauses between epochs, and of the work after it."""
         now = perf_counter()
-        took = event.seconds if self._last_epoch is None else now - self._last_epoch
-        self._last_epoch = now
-        return (event.epochs - event.epoch) * took + self._ahead
+        last = self._last_epoch_end
+        seconds = event.seconds if last is None else now - last
+        self._last_epoch_end = now
+        return (event.epochs - event.epoch) * seconds + self._ahead
 
     def _line(self, event: EpochEvent, left: float) -> None:
         means = {name: sum(values) / len(values) for name, values in event.terms.items()}
@@ -176,14 +177,14 @@ def working(
     bars: bool = True,
     resume: bool | None = None,
 ) -> Iterator[Options]:
-    """Options of a command: what is shown fits where stderr goes, and other listeners hear too.
+    """Options of a command, with a display that suits stderr and the listeners of the environment.
 
     Args:
         quiet: show warnings only.
         device: where the network runs.
         threads: of the CPU.
-        resume: whether a training that was stopped goes on.
-        bars: False where results are printed meanwhile, on the terminal that bars would be on.
+        bars: False if results are printed to the same terminal meanwhile.
+        resume: whether to resume a training that was stopped.
     """
     from erde_cli.core.workflows.options import Options
 
@@ -198,7 +199,7 @@ def working(
 
 
 def _applied(options: Options) -> Options:
-    """Options that this process computes by, all of it: memory, threads, kernels."""
+    """Apply options to this process (memory, threads, kernels), and return them."""
     from erde_cli.core.platform.allocator import keep_freed_memory
 
     keep_freed_memory()
@@ -209,14 +210,14 @@ def _applied(options: Options) -> Options:
 def show(
     document: dict[str, Any], as_json: bool, *pieces: RenderableType, stderr: bool = False
 ) -> None:
-    """Print a result on stdout: one JSON object, or the pieces one under the other.
+    """Print a result on stdout: one JSON object, or the pieces below each other.
 
-    With `stderr`, pieces go there, where something else has stdout.
+    With `stderr`, pieces are printed there, since stdout has other output.
     """
     if as_json:
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         return
-    # Rich takes a pipe or a file for a screen of 80 columns, and cuts what is wider.
+    # Rich treats a pipe or file as a screen of 80 columns, and cuts wider tables.
     on_screen = (sys.stderr if stderr else sys.stdout).isatty()
     console = Console(stderr=stderr, highlight=False, width=None if on_screen else _WIDE)
     for piece in pieces:
@@ -235,7 +236,7 @@ def _terms(means: dict[str, float]) -> str:
 
 
 def _gaps(event: EpochEvent) -> str:
-    """By how much early exits are less sure where the teacher is wrong, where there is one."""
+    """Entropy of each early exit where the teacher is wrong, minus where it is right."""
     if not event.entropy_gaps:
         return ""
     shown = " ".join("-" if gap is None else f"{gap:.2f}" for gap in event.entropy_gaps)
