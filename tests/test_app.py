@@ -13,7 +13,7 @@ from erde_cli import app
 from .conftest import Cli
 
 
-def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(
+def test_ctrl_c_states_how_to_continue_and_leaves_nothing_half_written(
     tiny_recipe: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -33,7 +33,7 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "type the same command to continue" in err
+    assert "type the same command to go on" in err
     assert "Traceback" not in err
     assert out == ""
     assert (run / "teacher" / "bundle.json").is_file()
@@ -41,11 +41,11 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_nothing_half_written(
     assert not list(run.rglob(".*"))
 
 
-def test_what_the_system_refuses_is_no_bug(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_system_is_not_a_bug(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "/somewhere/file")
 
-    monkeypatch.setattr("erde_cli.commands.started.started", refuse)
+    monkeypatch.setattr("erde_cli.commands.run_input.read_input", refuse)
     code, out, err = cli("run", "digits", "--json")
     assert code == 1
     assert json.loads(out)["error"]["exit_code"] == 1

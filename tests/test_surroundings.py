@@ -19,7 +19,7 @@ Done = tuple[int, str, str]
 def typed(
     line: str, folder: Path, redirected: str = "", given: str = "", **environment: str
 ) -> Done:
-    """What a shell gets of `erde LINE REDIRECTED`: exit code, stdout, stderr."""
+    """Exit code, stdout and stderr of `erde LINE REDIRECTED` in a shell."""
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", f"{ERDE} {line} {redirected}"], cwd=folder, input=given,
         env={**BUFFERED, **environment}, capture_output=True, text=True, check=False,
@@ -31,7 +31,7 @@ def typed(
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("line", ["recipes", "recipes --json", "recipes show digits", "--help"])
-def test_a_stdout_that_takes_nothing_is_one_message(
+def test_a_stdout_that_cannot_be_written_is_one_message(
     line: str, unbuffered: str, tmp_path: Path
 ) -> None:
     for place, reason in ((">/dev/full", "No space left"), (">&-", "Bad file descriptor")):
@@ -44,13 +44,13 @@ def test_a_stdout_that_takes_nothing_is_one_message(
 
 
 @pytest.mark.parametrize("line", ["recipes", "recipes --json", "--help", "recipes schema"])
-def test_a_reader_that_goes_away_is_no_message(line: str, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_causes_no_message(line: str, tmp_path: Path) -> None:
     assert typed(line, tmp_path, "| head -0") == (1, "", "")
     assert typed(line, tmp_path, "2>&1 | head -0") == (1, "", "")
 
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
-def test_what_is_closed_and_not_needed_does_not_matter(closed: str, tmp_path: Path) -> None:
+def test_a_closed_stream_that_is_not_needed_does_not_matter(closed: str, tmp_path: Path) -> None:
     code, out, err = typed("recipes --json", tmp_path, closed)
     assert (code, err) == (0, "")
     assert json.loads(out)["recipes"]
@@ -60,14 +60,14 @@ def test_what_is_closed_and_not_needed_does_not_matter(closed: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full"])
-def test_an_error_has_its_exit_code_where_nobody_can_be_told(closed: str, tmp_path: Path) -> None:
+def test_the_exit_code_is_right_without_open_streams(closed: str, tmp_path: Path) -> None:
     assert typed("recipes shwo --json", tmp_path, closed)[0] == 2
 
 
 def test_files_do_not_get_the_numbers_of_closed_streams(
     finished_run: Path, digit_files: Path, tmp_path: Path
 ) -> None:
-    """Processes that decode, and a file that is written, while everything is closed."""
+    """All streams are closed while processes decode and a file is written."""
     code = (
         "import sys; from erde_cli.core.images import decoders; decoders._PAYS_FROM = -1;"
         "from erde_cli.__main__ import main; sys.exit(main())"
@@ -108,7 +108,7 @@ def test_names_in_any_script_are_read_and_written_in_any_locale(
     assert (code, "Sch" in json.loads(out)["error"]["message"]) == (2, True)
 
 
-def test_a_name_that_the_system_has_no_letters_for_is_refused(
+def test_a_name_that_the_locale_cannot_encode_is_refused(
     folder_recipe: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "images").rename(tmp_path / "Bilder-ä")
@@ -154,7 +154,7 @@ except KeyboardInterrupt:
     [("typer", INTERRUPT), ("rich", INTERRUPT), ("torch", INTERRUPT), ("torch", TURNED),
      ("typer", LOST), ("torch", LOST)],
 )  # fmt: skip
-def test_ctrl_c_while_modules_are_imported_is_one_word(
+def test_ctrl_c_during_imports_is_one_message(
     module: str, content: str, as_json: str, finished_run: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "modules").mkdir()

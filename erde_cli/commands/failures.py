@@ -29,5 +29,5 @@ def stopped(given: list[str]) -> int:
     """Report that Ctrl-C ended a command, and how to continue."""
     text = "Stopped."
     if given[:1] in (["run"], ["compare"]):
-        text += " Finished phases are kept: type the same command to continue."
+        text += " Finished phases are kept: type the same command to go on."
     return fail(given, error_object("Stopped", text, STOPPED), text)

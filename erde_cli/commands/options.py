@@ -14,7 +14,7 @@ LARGEST_BATCH = 65_536  # images
 
 
 def path_of(text: str) -> Path:
-    """A path; a ~ at its start is expanded, since shells leave the one in --out=~/runs.
+    """A path; a ~ at its start is expanded, since shells do not expand it in --out=~/runs.
 
     An empty text (such as from an unset variable) is refused, and so is a path that the operating
     system does not accept. A dash stands for stdin or stdout in other options, so it is not a file.
@@ -23,7 +23,7 @@ def path_of(text: str) -> Path:
         typer.BadParameter: the text is not a usable path.
     """
     if not text.strip():
-        raise typer.BadParameter("expected a path, got an empty text")
+        raise typer.BadParameter("expected a path, got nothing")
     if text == "-":
         raise typer.BadParameter(
             "expected a path, got - (--json prints to stdout; ./- is a file of that name)"

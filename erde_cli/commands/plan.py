@@ -32,18 +32,18 @@ def plan(
 
     Example: [bold]erde plan digits[/bold]
     """
-    from erde_cli.commands.started import started
+    from erde_cli.commands.run_input import read_input
     from erde_cli.commands.views.plan import plan_pieces
     from erde_cli.commands.views.terminal import show, working
 
-    start = started(source, out, overrides, seed)
+    given = read_input(source, out, overrides, seed)
     from erde_cli.core.workflows.images import open_for_training
     from erde_cli.core.workflows.kept import Networks
     from erde_cli.core.workflows.plan import plan_run
 
     with working(quiet, device, threads) as options:
-        recipe = start.load(options, write=False)
+        recipe = given.load(options, write=False)
         dataset = open_for_training(recipe, options)
         options.observer.phase("Timing a few steps")
-        planned = plan_run(Networks(recipe, start.run, dataset), options)
+        planned = plan_run(Networks(recipe, given.run, dataset), options)
     show(planned.to_json(), as_json, *plan_pieces(planned))

@@ -49,16 +49,16 @@ def run(
 
     Example: [bold]erde run digits[/bold], or [bold]erde run photos[/bold]
     """
-    from erde_cli.commands.started import started
+    from erde_cli.commands.run_input import read_input
     from erde_cli.commands.views.terminal import show, working
 
-    start = started(source, out, overrides, seed)
+    given = read_input(source, out, overrides, seed)
     from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.run import run_recipe
 
-    with one_writer(start.run), working(quiet, device, threads, resume=True) as options:
-        recipe = start.load(options, write=True)
-        result = run_recipe(recipe, start.run, options, force=force)
+    with one_writer(given.run), working(quiet, device, threads, resume=True) as options:
+        recipe = given.load(options, write=True)
+        result = run_recipe(recipe, given.run, options, force=force)
     show(result.to_json(), as_json, *_pieces(result))
 
 

@@ -148,7 +148,7 @@ def test_the_tables_the_verdict_and_the_picture_are_shown(
     code, out, err = cli("profile", student, *QUICK, "--out", tmp_path / "p")
     assert code == 0, err
     for words in ("Leaving at each exit, ms per image", "1 thread", "At the thresholds", "p95",
-                  "weights: ", "Better than one of its exits alone? ", "picture: "):  # fmt: skip
+                  "weights: ", "better than any one exit alone? ", "picture: "):  # fmt: skip
         assert words in out
     assert "Measuring latency at batch 16" in err
     with Image.open(tmp_path / "p/profile.png") as image:

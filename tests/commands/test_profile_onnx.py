@@ -88,7 +88,7 @@ def test_table_and_picture_name_the_runtime_and_say_what_is_not_measured(
     assert "not known (ONNX Runtime does not report it)" in out
     (mix,) = [line for line in out.splitlines() if line.startswith("│ 1 ") and "of 3" not in line]
     assert mix.rstrip(" │").endswith(" -")
-    assert "Better than one of its exits alone?" in out
+    assert "Is early exit better than any one exit alone?" in out
     with Image.open(tmp_path / "profile.png") as image:
         assert image.format == "PNG"
     assert err.count("Exporting") == 1  # only what the batch size needs

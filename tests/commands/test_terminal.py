@@ -1,4 +1,4 @@
-"""What a person sees: bars on a terminal, lines elsewhere, warnings always."""
+"""Progress bars on a terminal, lines elsewhere, warnings always."""
 
 import io
 import re
@@ -41,7 +41,7 @@ def test_lines_have_loss_terms_speed_and_time_left() -> None:
     assert "calibration 50.0 75.0 %  1,234 images/s  ETA 5:00" in shown
 
 
-def test_a_loss_term_without_a_short_name_is_shown_by_its_own() -> None:
+def test_a_loss_term_without_a_short_name_is_shown_by_its_full_name() -> None:
     console = screen(is_terminal=False)
     terms = {"cross_entropy": [0.3, 0.5], "pull": [0.1, 0.2], "teacher_wrong": [0.2, 0.4]}
     terminal._Lines(console).epoch(replace(EPOCH, terms=terms))
@@ -58,7 +58,7 @@ def test_the_gap_in_entropy_is_shown_where_there_is_a_teacher() -> None:
     assert "gap" not in second
 
 
-def test_the_time_left_is_that_of_the_whole_job() -> None:
+def test_the_time_left_includes_the_work_after_this_training() -> None:
     console = screen(is_terminal=False)
     lines = terminal._Lines(console)
     lines.ahead(3600.0)
@@ -76,7 +76,7 @@ def test_the_time_left_is_that_of_the_whole_job() -> None:
         assert left == clock(task.time_remaining + 3600)
 
 
-def test_what_lies_between_epochs_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_left_includes_pauses_between_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter((0.0, 150.0, 300.0))
     monkeypatch.setattr(terminal, "perf_counter", lambda: next(clock))
     console = screen(is_terminal=False)
@@ -84,7 +84,7 @@ def test_what_lies_between_epochs_counts(monkeypatch: pytest.MonkeyPatch) -> Non
     lines.epoch(EPOCH)
     lines.epoch(replace(EPOCH, epoch=3))
     assert [line[-4:] for line in text(console).splitlines()] == ["5:00", "5:00"]
-    lines.ahead(60.0)  # another training: nothing is known of its pauses
+    lines.ahead(60.0)  # another training: its pauses are not known yet
     lines.epoch(replace(EPOCH, epoch=4))
     assert text(console).endswith("ETA 2:40\n")
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Started:
+class RunInput:
     """A recipe, or a folder of images whose recipe is not chosen yet, and the run folder."""
 
     recipe: Recipe | None
@@ -34,9 +34,9 @@ class Started:
         )
 
 
-def started(
+def read_input(
     source: str, out: Path | None, overrides: Sequence[str] | None, seed: int | None
-) -> Started:
+) -> RunInput:
     """Read a recipe, or check that a folder exists; imports no torch.
 
     Raises:
@@ -50,6 +50,6 @@ def started(
     folder = images_folder(source)
     if folder is not None:
         parse_overrides(given)
-        return Started(None, folder, out or run_of_folder(folder), given, seed)
+        return RunInput(None, folder, out or run_of_folder(folder), given, seed)
     recipe = load_recipe(source, given, seed=seed)
-    return Started(recipe, None, out or default_run(recipe), given, seed)
+    return RunInput(recipe, None, out or default_run(recipe), given, seed)
