@@ -80,24 +80,15 @@ def evaluate(
 
     with working(quiet, device, threads) as options:
         files = evaluate_bundle(
-            bundle,
-            options,
-            split=split,
-            data=data,
-            out=out,
-            teacher=teacher,
-            precision=precision,
+            bundle, options, split=split, data=data, out=out, teacher=teacher, precision=precision
         )
     evaluation = files.evaluation
     document = evaluation.to_json()
+    title = f"{document['images']:,} images ({escape(document['split'])})"
     show(
         document,
         as_json,
-        evaluation_table(
-            f"{document['images']:,} images ({escape(document['split'])})",
-            document,
-            evaluation.score.unit,
-        ),
+        evaluation_table(title, document, evaluation.score.unit),
         *_agreement(document),
         *weakest_table(document),
         *gap_table(document),

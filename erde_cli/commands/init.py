@@ -40,9 +40,7 @@ def init(
     minutes: Annotated[
         float,
         typer.Option(
-            "--minutes",
-            callback=_within_limits,
-            help="Minutes that the whole run may take, at least 1.",
+            "--minutes", callback=_within_limits, help="Minutes that the run may take, at least 1."
         ),
     ] = 30.0,
     as_json: JsonOption = False,

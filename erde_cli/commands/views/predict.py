@@ -7,7 +7,6 @@ import csv
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, TextIO
 
 from rich.cells import cell_len
@@ -51,14 +50,9 @@ class Printed:
             self._csv = self._open.enter_context(CsvFile(self._file, place))
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Move the CSV file into place; after an error or Ctrl-C, remove it."""
-        self._open.__exit__(kind, error, trace)
+        self._open.__exit__(*error)
 
     def write(self, rows: Rows) -> None:
         """Write rows."""
@@ -167,12 +161,7 @@ class TableRows:
 
 
 def totals_pieces(totals: dict[str, Any], unit: str) -> list[RenderableType]:
-    """Table of the exits, and the MACs saved.
-
-    Args:
-        totals: the object `totals` of `erde predict --json`.
-        unit: of the thresholds.
-    """
+    """Table of the exits, and the MACs saved; `unit` is that of the thresholds."""
     rates, thresholds = totals["exit_rates"], [*totals["thresholds"], None]
     failed = f", {totals['failed']:,} failed" if totals["failed"] else ""
     title = f"{totals['images']:,} images{failed}, {totals['images_per_second']:,.0f} images/s"

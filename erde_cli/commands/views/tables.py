@@ -45,13 +45,7 @@ def exit_name(index: int, count: int) -> str:
 
 
 def evaluation_table(title: str, result: dict[str, Any], unit: str) -> Table:
-    """Every exit of an evaluation, and all images under its thresholds.
-
-    Args:
-        title: of the table.
-        result: the object that `erde evaluate --json` prints.
-        unit: of the thresholds.
-    """
+    """Every exit of an evaluation (its JSON object), and all images under its thresholds."""
     made = table(title, "exit", "accuracy %", "leave here %", "cumulative MACs", f"θ, {unit}")
     exits: Sequence[dict[str, Any]] = result["exits"]
     thresholds = [*(result["thresholds"] or [None] * (len(exits) - 1)), None]
@@ -121,13 +115,9 @@ def _uneven(*results: dict[str, Any]) -> bool:
 def sweep_table(evaluation: Evaluation) -> Table:
     """Accuracy and cost at one θ for all exits, from never to always."""
     made = table(
-        "One θ for all exits",
-        f"θ, {evaluation.score.unit}",
-        "accuracy %",
-        "expected MACs",
-        "of full %",
-        "leave early %",
-    )
+        "One θ for all exits", f"θ, {evaluation.score.unit}", "accuracy %", "expected MACs",
+        "of full %", "leave early %",
+    )  # fmt: skip
     for row in evaluation.sweep:
         adaptive = row.adaptive
         made.add_row(
@@ -141,13 +131,7 @@ def sweep_table(evaluation: Evaluation) -> Table:
 
 
 def profile_table(profile: Profile, expected: float | None, rates: list[float] | None) -> Table:
-    """Parameters and multiply-adds of every exit.
-
-    Args:
-        profile: of the network.
-        expected: MACs per image at the thresholds, if they are known.
-        rates: share of the images that leave at each exit [exits], if it is known.
-    """
+    """Parameters and multiply-adds of every exit; expected MACs and exit rates, if known."""
     made = table(
         f"One image of {'x'.join(map(str, profile.input_shape))}, "
         f"{profile.parameters:,} parameters",
