@@ -90,7 +90,7 @@ def evaluate(
         as_json,
         evaluation_table(title, document, evaluation.score.unit),
         *_agreement(document),
-        *weakest_table(document),
+        weakest_table(document),
         *gap_table(document),
         sweep_table(evaluation),
         SWEEP_NOTE,

@@ -77,7 +77,7 @@ def _pieces(result: RunResult) -> list[RenderableType]:
     return [
         profile_table(costs.profile, costs.expected_macs, costs.exit_rates),
         evaluation_table("Student on the test split", report["student"], costs.bundle.score.unit),
-        *weakest_table(report["student"]),
+        weakest_table(report["student"]),
         comparison_table(report),
         _verdict(report),
         *saves_nothing(report["student"], result.run / "student"),

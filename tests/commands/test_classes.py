@@ -108,8 +108,7 @@ def test_balanced_accuracy_stands_below_accuracy_where_classes_are_uneven(
         Console(width=200).print(made)
         out = capsys.readouterr().out
         assert ("balanced" in out) == ("33.33" in out) == shown
-    [made] = weakest_table(found)
-    Console(width=200).print(made)
+    Console(width=200).print(weakest_table(found))
     out = capsys.readouterr().out
     assert f"[red]c{len(images) - 1}$" in out
     assert ("c0$" in out) == bool(images[0])

@@ -65,11 +65,9 @@ def evaluation_table(title: str, result: dict[str, Any], unit: str) -> Table:
     return made
 
 
-def weakest_table(result: dict[str, Any]) -> list[Table]:
+def weakest_table(result: dict[str, Any]) -> Table:
     """The classes of an evaluation with the lowest recall."""
-    rows = [row for row in result.get("classes") or [] if row["images"]]
-    if not rows:
-        return []
+    rows = [row for row in result["classes"] if row["images"]]
     title = f"The {_WEAKEST} weakest classes" if len(rows) > _WEAKEST else "Classes, weakest first"
     made = table(
         title, "class", "images", "recall %", "precision %", "leave at each exit %", "mean MACs"
@@ -83,12 +81,12 @@ def weakest_table(result: dict[str, Any]) -> list[Table]:
             " / ".join(percent(share, 1) for share in row["exit_rates"]),
             macs(row["expected_macs"]),
         )
-    return [made]
+    return made
 
 
 def gap_table(result: dict[str, Any]) -> list[Table]:
     """Mean entropies of a student where its teacher is wrong and where it is right."""
-    rows = result.get("entropy_gaps")
+    rows = result["entropy_gaps"]
     if not rows:
         return []
     made = table(
@@ -107,7 +105,7 @@ def gap_table(result: dict[str, Any]) -> list[Table]:
 
 def _uneven(*results: dict[str, Any]) -> bool:
     """Whether a class has more than twice the images of another: accuracy hides the smaller one."""
-    rows = [row for result in results for row in result.get("classes") or []]
+    rows = [row for result in results for row in result["classes"]]
     counts = [row["images"] for row in rows if row["images"]]
     return bool(counts) and max(counts) > 2 * min(counts)
 
