@@ -490,7 +490,7 @@ def test_a_mapped_store_trains_the_same_bytes(
         code, _, err = cli("run", folder_recipe, "--out", tmp_path / name, *change)
         assert code == 0, err
         errs.append(err)
-    assert errs[0].count("Decoded images: 11.5 kB, cached in") == 1
+    assert errs[0].count("Decoded images: 12 kB, cached in") == 1
     assert "Decoded images" not in errs[1]
     for role in ("teacher", "student"):
         weights = [

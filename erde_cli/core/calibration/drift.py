@@ -42,7 +42,8 @@ class Drift:
         exits = len(self.live_rates)
         last = self.exit == exits - 1
         what = "reach the last exit" if last else f"leave at exit {self.exit + 1} of {exits}"
-        now, then = (percent(rates[self.exit], 1) for rates in (self.live_rates, self.expected_rates))
+        now = percent(self.live_rates[self.exit], 1)
+        then = percent(self.expected_rates[self.exit], 1)
         return f"{now} % of the images {what}; {then} % of the calibration images did."
 
 

@@ -82,11 +82,11 @@ def guarantee_in_short(certificate: CertificateDocument) -> list[str]:
         if certificate.basis == "bounds"
         else "for this one risk and level, named beforehand"
     )
-    bound = 100 * (certificate.promised or 0)
+    bound, observed = 100 * (certificate.promised or 0), percent(certificate.observed)
     draw = f"over the draw of the {certificate.images:,} images that tested it"
     like = "on independent images like these, none trained on; not per class, exit or image"
     return [
-        f"Promised: on average, at most {bound:g} {what} (observed: {percent(certificate.observed)} {unit}).",
+        f"Promised: on average, at most {bound:g} {what} (observed: {observed} {unit}).",
         f"With probability {certificate.confidence:g} or more {draw}; {named}.",
         f"For this network and thresholds, device and precision, {like}. {_TERMS}",
     ]
