@@ -18,7 +18,7 @@ import pytest
 from ..conftest import Cli
 from .case import Case, check, snapshot
 
-SECONDS = 10  # after which a case is taken to hang
+SECONDS = 60  # after which a case is taken to hang; torch may first have to be imported
 
 
 class _HangsError(Exception):
@@ -59,7 +59,7 @@ def _no_case_hangs() -> Iterator[None]:
 
 
 @pytest.fixture
-def refused(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Refused:
+def refused(here: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, short_timings: None) -> Refused:
     """Type the line of a case, without and with --json: refused both times, and nothing written."""
 
     def run(case: Case) -> None:

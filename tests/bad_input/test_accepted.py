@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,11 +12,11 @@ from PIL import Image
 from erde_cli.core.images.decoding import decode_files
 from erde_cli.core.recipe.loading import load_recipe
 
+from ..conftest import JsonOf
 from .case import Files, recipe, written
 from .pictures import chunk, encoded, png
 
 GOOD = written(recipe({"name": "mine"}))
-JsonOf = Callable[..., dict[str, Any]]
 
 RECIPES: dict[str, tuple[str, bytes]] = {
     "a byte order mark": ("a.yaml", b"\xef\xbb\xbf" + GOOD.encode()),

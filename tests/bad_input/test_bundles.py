@@ -129,6 +129,13 @@ def of_teacher(file: str) -> Change:
     return lambda student: shutil.copy(student.parent / "teacher" / file, student / file)
 
 
+def notes(student: Path) -> None:
+    """A folder of the user's own in the place of the student."""
+    shutil.rmtree(student)
+    student.mkdir()
+    (student / "thesis.txt").write_text("precious")
+
+
 def calibrated_teacher(student: Path) -> None:
     """Thresholds of the student in the teacher's bundle."""
     shutil.copy(student / THRESHOLDS, student.parent / "teacher" / THRESHOLDS)
@@ -140,6 +147,7 @@ def wide_of_depth_8(student: Path) -> None:
 
 NAN = '{"format": 1, "role": NaN}'
 DEEP = '{"format": ' + "[" * 100_000
+GONE = {"dataset": "imagefolder", "root": "/nowhere", "image_size": 8}
 
 DOCUMENTS = [
     made("no bundle.json", gone(BUNDLE), STUDENT, "without bundle.json"),
@@ -212,7 +220,8 @@ CALIBRATION = [
          "other weights", "erde calibrate run/teacher", line="profile run/teacher"),
     made("thresholds of another digest", edited(THRESHOLDS, "weights_digest", "0" * 64),
          THRESHOLDS, "other weights", "erde calibrate run/student"),
-    made("no thresholds to predict by", gone(THRESHOLDS), "no thresholds", "erde calibrate",
+    made("no thresholds to predict by", gone(THRESHOLDS), "no thresholds",
+         "erde calibrate run/student --max-drop 1", "--threshold",
          line="predict run/student a.png"),
     made("no thresholds to export", gone(THRESHOLDS), "no thresholds", "erde calibrate",
          line="export run/student --format torch-export --out x.pt2"),
@@ -228,7 +237,8 @@ CALIBRATION = [
          locked=THRESHOLDS),
     made("an empty thresholds.json", put(THRESHOLDS, ""), THRESHOLDS, "JSON"),
     made("a thresholds.json of a list", put(THRESHOLDS, "[0.5]"), THRESHOLDS, "format None"),
-    made("thresholds of format 1", edited(THRESHOLDS, "format", 1), THRESHOLDS, "format 1"),
+    made("thresholds of format 1", edited(THRESHOLDS, "format", 1), THRESHOLDS, "format 1",
+         "erde calibrate"),
     made("thresholds of format 99", edited(THRESHOLDS, "format", 99), THRESHOLDS, "format 99"),
     made("one threshold less", edited(THRESHOLDS, "thresholds", [0.5]), THRESHOLDS, "1 thresholds"),
     made("a threshold more", edited(THRESHOLDS, "thresholds", [1, 1, 1]), "3 thresholds"),
@@ -254,6 +264,12 @@ CALIBRATION = [
     made("a network in the place of tests that cannot be kept",
          lambda student: (student / TESTS).mkdir(), TESTS, "would lose it",
          line="distill digits --out run"),
+    made("notes in the place of the student", notes, "run/student", "other things",
+         line="distill digits --out run"),
+    *(made(f"images that are gone: {line}", edited(BUNDLE, "recipe.data", GONE), "put the images",
+           line=line)
+      for line in ("calibrate run/student --max-drop 1", "evaluate run/student",
+                   "profile run/student --latency")),
     made("another precision", lambda _: None, "--precision bfloat16", "float32",
          line="evaluate run/student --precision bfloat16"),
 ]  # fmt: skip
@@ -280,8 +296,8 @@ def stages(manifest: str) -> Change:
     return make
 
 
-def run_of_texts(here: Path) -> None:
-    (here / "run" / "run.json").write_text("[]")
+def run_json(text: str) -> Change:
+    return lambda here: (here / "run" / "run.json").write_text(text)
 
 
 def comparison_of_texts(here: Path) -> None:
@@ -338,8 +354,9 @@ PLACES = [
               files={"mine.yaml": SEEDED}),
     elsewhere("a run folder of another recipe", "run mine.yaml --out run", "another recipe",
               "split_seed", "--force", files={"mine.yaml": SEEDED}),
-    elsewhere("a run.json of a list", "run mine.yaml --out run", "run.json", prepare=run_of_texts,
-              files={"mine.yaml": written(recipe())}),
+    *(elsewhere(f"a run.json of {text}", "run mine.yaml --out run", "run.json",
+                prepare=run_json(text), files={"mine.yaml": written(recipe())})
+      for text in ("[]", "{", "null", '{"recipe": 5}')),
     elsewhere("a compare.json of a list", "compare digits --out out", "compare.json",
               prepare=comparison_of_texts),
     elsewhere("a run folder for a comparison", "compare digits --out run", "other things"),

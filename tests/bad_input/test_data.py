@@ -310,7 +310,9 @@ OWN = [
     own("calibrate on no such folder", f"{CALIBRATE} gone", "gone", "--data"),
     own("calibrate on a file", f"{CALIBRATE} mine.txt", "mine.txt", files={"mine.txt": "x"}),
     own("calibrate on other classes", f"{CALIBRATE} b", "cat", files={"b/cat/0.png": png()}),
-    own("calibrate on one image", f"{CALIBRATE} b", "one image", files={"b/0/0.png": png()}),
+    *(own(f"calibrate on one image: {target}", f"calibrate run/student {target} --data b",
+          "one image", files={"b/0/0.png": png()})
+      for target in ("--max-drop 1", "--max-drop 1 --temperature", "--max-risk 0.3")),
     own("calibrate on a bad file", f"{CALIBRATE} a", "bad.png", files={"a/0/bad.png": b"x"}),
     own("calibrate on no such folder of images",
         "calibrate run/student --max-macs 0.5 --images gone", "gone", "--images"),

@@ -24,10 +24,6 @@ TYPED = [
     given("calibrate", "BUNDLE"),
     given("predict run/student", "PATH"),
     given("data fetch", "NAME"),
-    given("data fetch mnist", "'mnist'", "cifar10"),
-    given("data fetch cifar", "'cifar'", "did you mean cifar10"),
-    given("data fetch digits", "digits is built in"),
-    given("data fetch cifar10 --extra", "--extra", "only svhn"),
     given("data fetch cifar10 --root ''", "--root", "got nothing"),
     given("recipes shwo digits", "shwo"),
     given("run digits and more", "and more"),
@@ -49,30 +45,22 @@ NUMBERS = [
     given("run digits --seed -1", "--seed", "-1"),
     given("run digits --seed nan", "--seed", "nan"),
     given("run digits --seed 1e3", "--seed", "1e3"),
-    given(f"run digits --seed {2**70}", "seed", "less than or equal to"),
     given("run digits --threads 0", "--threads", "0"),
     given("run digits --threads -1", "--threads", "-1"),
     given("run digits --threads nan", "--threads", "nan"),
     given("run digits --threads 1.5", "--threads", "1.5"),
     given("run digits --threads ''", "--threads"),
-    given("run digits --threads 1000000000 --out out", "1000000000", "--threads"),
-    given(f"evaluate run/student --threads {10**30}", "threads"),
-    given("calibrate run/student --threads 1000000 --max-drop 1", "1000000"),
     *(
         given(f"init images --minutes {value}", "--minutes", value)
         for value in ("0", "-5", "nan", "inf", "many", "1000000")
     ),
     given("init", "FOLDER"),
     given("init --out -", "--out", "got -"),
-    given("init nowhere", "nowhere", "no such folder"),
     given("plan", "RECIPE|FOLDER"),
-    given("plan nowhere", "'nowhere'", "erde recipes"),
-    given("plan digits --threads 1000000", "1000000"),
     given("tune digits --threads 1,many", "--threads", "1,many"),
     given("tune digits --threads 0", "--threads", "'0'"),
     given("tune digits --threads ''", "--threads", "''"),
     given(f"tune digits --threads {'9' * 5000}", "--threads", "999..."),
-    given("tune digits --threads 1000000", "1000000"),
     given("tune digits --repeats 1", "--repeats", "3"),
     given("tune digits --steps 0", "--steps", "0"),
     given("tune digits --steps 1000000000", "--steps", "1000000000"),
@@ -81,12 +69,12 @@ NUMBERS = [
     given("predict run/student a.png --batch -4", "--batch", "-4"),
     given("predict run/student a.png --batch nan", "--batch", "nan"),
     given(f"predict run/student a.png --batch {10**12}", "--batch", "1000000000000"),
-    given("profile run/student --latency --batch 0", "--batch", "0"),
-    given("profile run/student --latency --batch 1,1", "--batch", "1,1"),
-    given("profile run/student --latency --batch 1,,2", "--batch", "1,,2"),
-    given("profile run/student --latency --batch -1", "--batch", "-1"),
-    given("profile run/student --latency --batch 1000000000", "--batch", "65536"),
-    given("profile run/student --latency --repeats 0", "--repeats", "0"),
+    *(
+        given(f"profile run/student --latency --batch '{sizes}'", f"{sizes}\n", "--batch 1,32,256")
+        for sizes in ("", "0", "1,", "1,many", "-1", "1,1", "1,,2", "1.5", "²", "65537")
+    ),
+    given(f"profile run/student --latency --batch 1,{'9' * 99}", "--batch 1,32,256"),
+    given("profile run/student --latency --repeats 1", "--repeats", "1"),
     given(f"profile run/student --latency --repeats {10**9}", "--repeats", "1000000000"),
     given("compare digits --seeds 0", "--seeds", "0"),
     given("compare digits --seeds -3", "--seeds", "-3"),
@@ -126,16 +114,16 @@ TARGETS = [
     given("calibrate run/student --max-risk 0.1 --risk error", "--risk", "error"),
     given("calibrate run/student --pick max-macs", "'max-macs'", "NAME=VALUE"),
     given("calibrate run/student --pick threshold=1", "'threshold=1'", "NAME=VALUE"),
+    given("calibrate run/student --pick max-macs=much", "'max-macs=much'", "NAME=VALUE"),
     given("calibrate run/student --pick max-macs=2", "--max-macs", "2"),
     given("calibrate run/student --pick max-macs=nan", "--max-macs", "nan"),
     given("calibrate run/student --pick =1", "'=1'"),
     given("calibrate run/student --pick max-drop=1 --temperature", "--temperature"),
     given("calibrate run/student --pick max-drop=1 --max-drop 1", "--pick and --max-drop"),
+    given("calibrate run/student --pick max-drop=1 --data a", "--pick and --data"),
     given("calibrate run/student --max-drop 1 --data ''", "--data", "got nothing"),
+    given("calibrate run/student --max-macs 1 --images ''", "--images", "got nothing"),
     given("calibrate run/student --max-drop 1 --precision float16", "float16", "bfloat16"),
-    given("calibrate run/student --max-macs 0.5 --data a --images b", "--data a and --images b"),
-    given("calibrate run/student --max-drop 1 --images b", "--max-drop needs labels"),
-    given("calibrate run/student --max-macs 1 --images b --temperature", "--temperature needs"),
     given("calibrate run/student --max-drop 1 --metric recall", "--metric", "balanced_accuracy"),
     given("calibrate run/student --metric accuracy", "exactly one target", "none"),
     given(
@@ -149,24 +137,18 @@ TARGETS = [
         "--threshold does not support --metric",
         "--threshold with --metric",
     ),
-    given(
-        "calibrate run/student --max-macs 1 --images b --metric balanced_accuracy",
-        "--metric balanced_accuracy needs labels",
-        "--data FOLDER",
-    ),
     given("calibrate run/student --pick max-drop=1 --metric accuracy", "--pick and --metric"),
 ]
 
 CHOICES = [
     given("run digits --device toaster", "toaster", "cuda"),
     given("run digits --device CPU", "CPU"),
-    given("run digits --out out --device mps", "'mps'", "--device"),
     given("evaluate run/student --split validation", "validation", "calibration"),
     given("evaluate run/student --precision float64", "float64"),
-    given("evaluate run/student --split train --data a", "--data a and --split train"),
     given("export run/student --format tflite --out x", "tflite", "onnx-staged"),
     given("export run/student --format torch-export --out x.onnx", "x.onnx", ".pt2"),
     given("export run/student --format onnx --int8 --out x.onnx", "--int8", "onnx-staged"),
+    given("export run/student --format torch-export --int8 --out x.pt2", "--int8", "onnx-staged"),
     given("export run/student --format onnx --out x.onnx --data nowhere", "nowhere"),
     given("export run/student --format onnx --out ''", "--out", "got nothing"),
     given("predict run/student a.png --threshold often", "'often'"),
@@ -186,16 +168,13 @@ CHOICES = [
     given("evaluate ''", "BUNDLE", "got nothing"),
     given("evaluate run/student --out ''", "--out", "got nothing"),
     given("evaluate run/student --teacher ''", "--teacher", "got nothing"),
-    given("profile run/student --batch 1", "--latency"),
+    *(
+        given(f"profile run/student {option}", "next:     erde profile run/student --latency")
+        for option in ("--batch 1", "--repeats 5", "--out x", "--runtime onnx")
+    ),
     given("profile run/student --latency --out ''", "--out", "got nothing"),
     given("profile run/student --latency --runtime onnx --device cuda", "--device cuda"),
     given("tune digits --role pupil", "pupil", "student"),
-    given(
-        "compare digits --set calibration.metric=balanced_accuracy",
-        "accuracy at equal cost",
-        "calibration.metric: balanced_accuracy",
-        "--set calibration.metric=accuracy",
-    ),
     given("compare digits --methods erde,sgd", "erde,sgd"),
     given("compare digits --methods erde,erde", "erde,erde"),
     given("compare digits --methods static", "static"),
@@ -210,11 +189,54 @@ CHOICES = [
     ),
     given("compare digits --out ''", "--out", "got nothing"),
     given("compare digits --teacher ''", "--teacher", "got nothing"),
-    given("compare digits --teacher nowhere", "nowhere"),
     given("distill digits --out out --teacher ''", "--teacher", "got nothing"),
     given("run digits --out ''", "--out", "got nothing"),
     given("run digits --out ' '", "--out", "got nothing"),
     given("train-teacher digits --out ''", "--out", "got nothing"),
+]
+
+REFUSED_AT_ONCE = [*TYPED, *NUMBERS, *TARGETS, *CHOICES]  # nothing heavy is imported
+
+REFUSED_BY_THE_RECIPE = [  # before torch is imported
+    given(f"run digits --seed {2**70}", "seed", "less than or equal to"),
+    given("plan nowhere", "'nowhere'", "erde recipes"),
+    given(
+        "compare digits --set calibration.metric=balanced_accuracy",
+        "accuracy at equal cost",
+        "calibration.metric: balanced_accuracy",
+        "--set calibration.metric=accuracy",
+    ),
+]
+
+REFUSED_LATER = [
+    *(
+        given(f"data fetch {name}", f"'{name}'", f"did you mean {meant}?")
+        for name, meant in (("cifar", "cifar10"), ("CIFAR-100", "cifar100"), ("digit", "digits"))
+    ),
+    given("data fetch mnist", "'mnist'", "cifar10"),
+    given("data fetch digits", "digits is built in"),
+    given("data fetch imagefolder", "your own images", "data.root"),
+    given("data fetch cifar10 --extra", "--extra", "only svhn"),
+    given("run digits --threads 1000000000 --out out", "1000000000", "--threads"),
+    given(f"evaluate run/student --threads {10**30}", "threads"),
+    given("calibrate run/student --threads 1000000 --max-drop 1", "1000000"),
+    given("init nowhere", "nowhere", "no such folder"),
+    given("plan digits --threads 1000000", "1000000"),
+    given("tune digits --threads 1,1000000", "1000000"),
+    given("calibrate run/student --max-macs 0.5 --data a --images b", "--data a and --images b"),
+    *(
+        given(f"calibrate run/student {target} --images b", "needs labels", "--data FOLDER")
+        for target in ("--max-drop 1", "--min-accuracy 0.5", "--max-risk 0.1 --risk accuracy-gap")
+    ),
+    given("calibrate run/student --max-macs 1 --images b --temperature", "--temperature needs"),
+    given(
+        "calibrate run/student --max-macs 1 --images b --metric balanced_accuracy",
+        "--metric balanced_accuracy needs labels",
+        "--data FOLDER",
+    ),
+    given("run digits --out out --device mps", "'mps'", "--device"),
+    given("evaluate run/student --split train --data a", "--data a and --split train"),
+    given("compare digits --teacher nowhere", "nowhere"),
 ]
 
 
@@ -287,11 +309,13 @@ PLACES = [
          ("nowhere",)),
     Case("data sets in a file", "data", ("is a file", "ERDE_DATA"), {"mine.txt": "x"},
          environment={"ERDE_DATA": "{here}/mine.txt"}),
+    Case("a download into data sets in a file", "data fetch cifar10", ("is a file", "ERDE_DATA"),
+         {"mine.txt": "x"}, environment={"ERDE_DATA": "{here}/mine.txt"}),
     Case("a download into a file", "data fetch cifar10 --root mine.txt", ("mine.txt",),
          {"mine.txt": "x"}),
 ]  # fmt: skip
 
-CASES = [*TYPED, *NUMBERS, *TARGETS, *CHOICES, *PLACES]
+CASES = [*REFUSED_AT_ONCE, *REFUSED_BY_THE_RECIPE, *REFUSED_LATER, *PLACES]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
