@@ -33,6 +33,7 @@ calibration: {max_drop: 2}
 """
 
 Cli = Callable[..., tuple[int, str, str]]
+JsonOf = Callable[..., dict[str, Any]]
 
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the commands under test.
@@ -82,7 +83,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 @pytest.fixture
-def json_of(cli: Cli) -> Callable[..., dict[str, Any]]:
+def json_of(cli: Cli) -> JsonOf:
     """Run a command that must succeed with `--json`, and read its one object."""
 
     def run(*arguments: object) -> dict[str, Any]:
@@ -112,6 +113,13 @@ def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
+def report(finished_run: Path) -> dict[str, Any]:
+    """`report.json` of the finished run."""
+    document: dict[str, Any] = json.loads((finished_run / "report.json").read_text())
+    return document
+
+
+@pytest.fixture(scope="session")
 def digit_files(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The test split as files, in subfolders, in the order of the split."""
     folder = tmp_path_factory.mktemp("digits")
@@ -129,6 +137,12 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)
     return copy
+
+
+@pytest.fixture
+def student(run_copy: Path) -> Path:
+    """The student's bundle in that copy."""
+    return run_copy / "student"
 
 
 @pytest.fixture

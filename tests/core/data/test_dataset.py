@@ -1,7 +1,6 @@
 """The three splits: disjoint, stratified, and the same for every run."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.sections.data import Data
 
-MakeFolder = Callable[..., Path]
+from ..conftest import MakeFolder
+
 Splits = dict[str, NDArray[np.int64]]
 
 
@@ -308,24 +308,3 @@ def test_fingerprints_and_labels_rest_on_names_in_the_order_of_their_letters(
     dataset = open_dataset(settings_for(tmp_path))
     assert dataset.class_names == ("a", "b10", "b2")
     assert dataset.fingerprint == "375f4c119e131343053fc2cbb959d9cf943fceaccd9ad7ad64861d1c29f13000"
-
-
-def test_classes_that_a_model_does_not_know_are_refused_by_name(make_images: MakeFolder) -> None:
-    root = make_images({"": {"a": 1, "x": 1, "y": 1}})
-    with pytest.raises(DataError, match="not the model's classes") as caught:
-        open_labelled_folder(root, ("a", "b"), Reading(8, DEFAULT_RULES))
-    assert caught.value.got == "'x', 'y'"
-    assert "a, b" in caught.value.expected
-
-
-def test_a_folder_without_labelled_images_is_refused(
-    make_images: MakeFolder, tmp_path: Path
-) -> None:
-    with pytest.raises(DataError, match="There is no folder") as caught:
-        open_labelled_folder(tmp_path / "nowhere", ("a", "b"), Reading(8, DEFAULT_RULES))
-    assert "--data" in caught.value.hint
-    (tmp_path / "nothing").mkdir()
-    with pytest.raises(DataError, match="not the model's classes"):
-        open_labelled_folder(tmp_path / "nothing", ("a", "b"), Reading(8, DEFAULT_RULES))
-    with pytest.raises(DataError, match="There are no images"):
-        open_labelled_folder(make_images({"": {"a": 0}}), ("a", "b"), Reading(8, DEFAULT_RULES))

@@ -2,7 +2,6 @@
 
 import shutil
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.recipe.sections.data import Data
 
-MakeFolder = Callable[..., Path]
+from ..conftest import MakeFolder
+
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
 
@@ -91,15 +91,6 @@ def test_what_is_likely_to_be_a_photo_is_named_with_what_to_do(
     assert [advice in line for line in passed(root).advice()] == [True]
 
 
-def test_a_class_of_nothing_but_heic_says_so(root: Path) -> None:
-    (root / "train/c").mkdir()
-    (root / "train/c/a.heic").write_bytes(b"x")
-    with pytest.raises(DataError, match="The class 'c' has no images") as caught:
-        folder_source(root)
-    assert ".heic 1" in caught.value.got
-    assert "heif-convert" in caught.value.hint
-
-
 @pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", ".thumbnails", "#recycle", "lost+found"])
 @pytest.mark.parametrize("place", ["", "train", "train/a", "train/a/deeper", "test/b"])
 def test_images_in_folders_of_systems_are_left_out_and_counted(
@@ -163,36 +154,6 @@ def test_two_unicode_forms_of_a_name_are_one_class(make_images: MakeFolder) -> N
     source = folder_source(root)
     assert source.class_names == (NFC, "tea")
     assert source.labels.tolist() == [0] * 5 + [1] * 4
-
-
-@pytest.mark.parametrize(
-    ("change", "message", "hint"),
-    [
-        (lambda root: (root / "train").rename(root / "Train"), "no training images", "mv "),
-        (lambda root: (root / "train").rename(root / "training"), "no training images", "mv "),
-        (lambda root: (root / "test").rename(root / "Test"), "would be ignored", "mv "),
-        (lambda root: shutil.copytree(root / "test", root / "VAL"), "would be ignored", "mv "),
-        (lambda root: [shutil.copytree(root / "test", root / n) for n in ("val", "valid")],
-         "could be the calibration split", "one of them"),
-        (lambda root: (root / "val").write_text("x"), "is not a folder", "remove"),
-        (lambda root: [shutil.rmtree(root / "test"), (root / "test").mkdir(),
-                       shutil.copy(root / "train/a/000.png", root / "test/0.png")],
-         "not in class folders", "erde predict"),
-        (lambda root: [(root / "val").mkdir(),
-                       shutil.copy(root / "train/a/000.png", root / "val/0.png")],
-         "not in class folders", "erde predict"),
-        (lambda root: shutil.copytree(root / "test/a", root / "valid/c"),
-         "valid split has classes that train lacks", "remove"),
-    ],
-)  # fmt: skip
-def test_a_folder_that_is_nearly_right_is_answered_with_what_to_do(
-    change: Callable[[Path], object], message: str, hint: str, root: Path
-) -> None:
-    change(root)
-    with pytest.raises(DataError, match=message) as caught:
-        folder_source(root)
-    assert hint in caught.value.hint
-    assert caught.value.expected
 
 
 def test_a_users_folder_may_hold_the_split_under_any_of_its_names(make_images: MakeFolder) -> None:

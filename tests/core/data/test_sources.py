@@ -17,7 +17,8 @@ from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 
-MakeFolder = Callable[..., Path]
+from ..conftest import MakeFolder
+
 RED, GREEN, BLUE, ORANGE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 100, 50)
 WHITE = (255, 255, 255)
 
@@ -147,28 +148,6 @@ def truncated_png() -> bytes:
 BROKEN = {"truncated.png": truncated_png(), "text.png": b"no image at all", "empty.jpg": b""}
 
 
-def test_files_that_cannot_be_read_are_all_named_and_refused(make_images: MakeFolder) -> None:
-    root = make_images({"train": {"a": 2, "b": 2}})
-    for name, content in BROKEN.items():
-        (root / "train" / "a" / name).write_bytes(content)
-    source = decoded(root)
-    with pytest.raises(DataError) as caught:
-        source.read(np.arange(7), 8)
-    assert caught.value.message.startswith(f"3 files under {root} cannot be read")
-    assert all(str(root / "train" / "a" / name) in caught.value.message for name in BROKEN)
-    assert "000.png" not in caught.value.message
-    assert "unreadable: skip" in caught.value.hint
-
-
-def test_a_long_list_of_unreadable_files_is_cut_short(make_images: MakeFolder) -> None:
-    root = make_images({"train": {"a": 1, "b": 1}})
-    for number in range(13):
-        (root / "train" / "a" / f"broken{number}.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"(?s)13 files .* and 3 more") as caught:
-        decoded(root).read(np.arange(15), 8)
-    assert len(caught.value.message.splitlines()) == 12
-
-
 def test_files_that_cannot_be_read_are_left_out_and_told_once_where_that_is_wanted(
     make_images: MakeFolder,
 ) -> None:
@@ -261,31 +240,6 @@ def test_a_class_may_have_a_name_in_any_script(
     assert {unicodedata.normalize("NFC", name) for name in source.class_names} == set(names)
     assert source.class_names == tuple(sorted(source.class_names))
     assert len(source.read(np.arange(4), 8)[1]) == 4
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ({"train": {"a": 2, "b": 0}}, "The class 'b' has no images"),
-        ({"train": {"a": 2}}, "two classes or more"),
-        ({"train": {}}, "There are no training images"),
-        ({"test": {"a": 2, "b": 2}}, "There are no training images"),
-        ({"train": {"a": 2, "b": 2}, "test": {"a": 1, "c": 1}}, "classes that train lacks: 'c'"),
-    ],
-)
-def test_a_folder_that_cannot_be_learned_from_is_refused_with_what_is_expected(
-    make_images: MakeFolder, counts: dict[str, dict[str, int]], message: str
-) -> None:
-    with pytest.raises(DataError, match=message) as caught:
-        folder_source(make_images(counts))
-    assert caught.value.expected
-
-
-def test_a_folder_that_is_not_there_is_refused_with_the_option(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no training images") as caught:
-        folder_source(tmp_path / "nowhere")
-    assert caught.value.got == "no such folder"
-    assert "data.root" in caught.value.hint
 
 
 def test_a_test_class_may_lack_images(make_images: MakeFolder) -> None:

@@ -1,7 +1,6 @@
 """Copies of an image are in one split, whatever their names."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from erde_cli.core.errors import DataError
 from erde_cli.core.recipe.sections.data import Data
 from tests.core.data.test_dataset import Labels
 
-MakeFolder = Callable[..., Path]
+from ..conftest import MakeFolder
 
 
 def settings_for(root: Path, **more: Any) -> Data:

@@ -29,7 +29,8 @@ from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import digest_of
 
-MakeFolder = Callable[..., Path]
+from ..conftest import MakeFolder
+
 COUNTS = {"train": {"a": 20, "b": 10}, "test": {"a": 3, "b": 4}}
 
 

@@ -1,8 +1,6 @@
 """From a file, `--set` and `--seed` to one recipe, or to every mistake at once."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,62 +119,11 @@ def test_all_mistakes_are_reported_at_once(
     }
 
 
-@pytest.mark.parametrize("section", ["data", "teacher", "student", "training"])
-def test_a_section_that_lacks_is_named(
-    problems: Problems, write: Write, document: Document, section: str
-) -> None:
-    del document[section]
-    found = problems(write(document))
-    assert found[section].rule == "is required"
-
-
-@pytest.mark.parametrize(
-    ("text", "got"),
-    [("", "nothing"), ("# nothing\n", "nothing"), ("- a\n- b\n", "list"), ("digits", "str"),
-     ("3", "int")],
-)  # fmt: skip
-def test_a_text_that_is_no_mapping_is_refused(write: Write, text: str, got: str) -> None:
-    with pytest.raises(RecipeError, match=f"a mapping of sections, got {got}") as caught:
-        load_recipe(write(text))
-    assert caught.value.hint == RecipeError([]).hint
-
-
-@pytest.mark.parametrize(
-    ("text", "where", "rule"),
-    [
-        ("seed: 1\nseed: 2\n", "line 2", "is repeated"),
-        ("data: &d {}\nteacher: *d\n", "line 2", "aliases"),
-        ("data:\n\tdataset: digits\n", "line 2", "not valid YAML"),
-        ("# " + "x" * 200_000, "mine.yaml", "at most 200,000"),
-    ],
-)
-def test_a_text_that_is_no_good_yaml_is_refused_with_the_file(
-    write: Write, text: str, where: str, rule: str
-) -> None:
-    path = write(text)
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(path)
-    [problem] = caught.value.problems
-    assert problem.file.startswith(path)
-    assert where in problem.file
-    assert rule in problem.rule
-
-
 def test_a_file_that_is_no_text_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\x89\x00\xff")
     with pytest.raises(InputError, match="not in UTF-8") as caught:
         load_recipe(str(tmp_path / "a.yaml"))
     assert (caught.value.got, "iconv" in caught.value.hint) == ("binary data", False)
-
-
-@pytest.mark.parametrize(
-    "reference",
-    ["nowhere.yaml", "", "~no-such-user/a.yaml", pytest.param("a" * 5000, id="a long name")],
-)
-def test_a_recipe_that_is_not_there_is_an_input_error(reference: str) -> None:
-    with pytest.raises(InputError, match="no recipe") as caught:
-        load_recipe(reference)
-    assert "digits" in caught.value.expected
 
 
 def test_overrides_are_merged_before_the_one_validation(write: Write, document: Document) -> None:
@@ -236,20 +183,6 @@ def test_the_seed_of_the_command_line_takes_the_place_of_the_recipes(
     assert load_recipe(path).seed == 3
     [problem] = problems(path, seed=-7).values()
     assert (problem.path, problem.file, problem.value) == ("seed", "command line", "-7")
-
-
-@pytest.mark.parametrize("text", ["seed", "", "=3", "a..b=1", ".a=1", "a.=1", " =1"])
-def test_an_override_without_key_or_value_is_refused(text: str) -> None:
-    with pytest.raises(RecipeError, match=r"expected section\.key=value") as caught:
-        parse_overrides([text])
-    assert caught.value.problems[0].file == "--set"
-    assert caught.value.problems[0].path == text
-
-
-def test_an_override_that_is_no_yaml_is_refused_with_its_key() -> None:
-    with pytest.raises(RecipeError) as caught:
-        parse_overrides(["teacher.exits=[1, 2"])
-    assert caught.value.problems[0].file.startswith("--set teacher.exits")
 
 
 def test_the_value_of_an_override_is_yaml_and_may_hold_an_equals_sign() -> None:
@@ -337,16 +270,6 @@ def test_a_key_that_only_one_of_two_recipes_has_is_a_difference() -> None:
         "a.c: None there, 2 here",
     ]
     assert differences({"a": {"b": 1}}, {"a": 3}) == ["a: {'b': 1} there, 3 here"]
-
-
-def test_reading_a_recipe_does_not_import_torch() -> None:
-    code = (
-        "import sys; from erde_cli.core.recipe.loading import load_recipe;"
-        "print(load_recipe('digits').name);"
-        "assert not {'torch', 'numpy', 'sklearn'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "digits\n"), done.stderr
 
 
 PATHS = [
