@@ -1,9 +1,7 @@
 """Every shipped recipe goes the whole way, in two real steps of training for each network."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +13,8 @@ from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.shipped import shipped_recipes
 from tests.published_files import WRITERS, accept
 
-JsonOf = Callable[..., dict[str, Any]]
+from .conftest import JsonOf
+
 PER_CLASS = {"cifar10": (4, 2), "svhn": (4, 2), "cifar100": (2, 1)}  # train, test images
 STEPS = 2
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.device import make_context
 from erde_cli.core.inference.answers import answer_all, ready
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..edited import edit_json
-
-JsonOf = Callable[..., dict[str, Any]]
 
 FIGURES = {
     "accuracy", "full_accuracy", "balanced_accuracy", "full_balanced_accuracy", "agreement",
@@ -90,11 +87,6 @@ def test_a_target_that_cannot_be_met_is_told_plainly_and_is_no_error(
 
 
 @pytest.fixture
-def student(run_copy: Path) -> Path:
-    return run_copy / "student"
-
-
-@pytest.fixture
 def folder(student: Path, tmp_path: Path) -> Path:
     """The test digits as a user's own folder, `<class>/*.png`."""
     bundle = load(student)
@@ -150,46 +142,6 @@ def test_a_point_is_picked_from_the_frontier_without_any_image(
     written = load(student).thresholds()
     assert written is not None
     assert written.thresholds == best["thresholds"]
-
-
-@pytest.mark.parametrize(
-    ("pick", "rest", "message"),
-    [
-        ("max-macs", [], "The value of --pick is not valid"),
-        ("threshold=1", [], "The value of --pick is not valid"),
-        ("max-macs=much", [], "The value of --pick is not valid"),
-        ("max-macs=2", [], "--max-macs is out of bounds"),
-        ("max-macs=0.5", ["--max-drop", 1], "chooses among the stored points"),
-        ("max-macs=0.5", ["--data", "."], "chooses among the stored points"),
-        ("max-latency=5", [], "no latencies"),
-        ("max-risk=0.05", [], "no bounds of risk"),
-    ],
-)
-def test_a_pick_that_cannot_be_made_is_told_and_changes_nothing(
-    student: Path, cli: Cli, pick: str, rest: list[object], message: str
-) -> None:
-    before = (student / "thresholds.json").read_bytes()
-    code, out, err = cli("calibrate", student, "--pick", pick, *rest)
-    assert code == 2
-    assert out == ""
-    assert message in err
-    assert (student / "thresholds.json").read_bytes() == before
-
-
-def test_a_bundle_without_thresholds_has_nothing_to_pick_from(student: Path, cli: Cli) -> None:
-    (student / "thresholds.json").unlink()
-    code, _, err = cli("calibrate", student, "--pick", "max-macs=0.5")
-    assert code == 2
-    assert "has no thresholds" in err
-
-
-def test_thresholds_of_an_older_format_are_named_not_misread(student: Path, cli: Cli) -> None:
-    document = json.loads((student / "thresholds.json").read_text())
-    (student / "thresholds.json").write_text(json.dumps({**document, "format": 1}))
-    code, _, err = cli("evaluate", student)
-    assert code == 2
-    assert "format 1" in err
-    assert "erde calibrate" in err
 
 
 def test_temperatures_are_fitted_told_and_travel_with_the_thresholds(
@@ -323,7 +275,7 @@ def test_a_smaller_risk_never_saves_more(student: Path, json_of: JsonOf) -> None
     for risk in ("disagreement", "accuracy-gap"):
         costs = [
             json_of("calibrate", student, "--max-risk", epsilon, "--risk", risk)["expected_macs"]
-            for epsilon in (0.02, 0.05, 0.1, 0.2, 0.4)
+            for epsilon in (0.02, 0.1, 0.4)
         ]
         assert costs == sorted(costs, reverse=True)
 
@@ -378,48 +330,6 @@ def test_images_without_labels_suffice_for_agreement(
     code, _, err = cli("calibrate", student, "--pick", "max-drop=1")
     assert code == 2
     assert "no labels" in err
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        ["--max-drop", 1],
-        ["--min-accuracy", 0.5],
-        ["--max-risk", 0.1, "--risk", "accuracy-gap"],
-        ["--max-macs", 0.5, "--temperature"],
-        ["--max-macs", 0.5, "--metric", "balanced_accuracy"],
-    ],
-)
-def test_what_needs_labels_refuses_images_without(
-    student: Path, folder: Path, cli: Cli, options: list[object]
-) -> None:
-    before = (student / "thresholds.json").read_bytes()
-    code, out, err = cli("calibrate", student, *options, "--images", folder)
-    assert code == 2
-    assert out == ""
-    assert "needs labels" in err
-    assert "--data FOLDER" in err
-    assert (student / "thresholds.json").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--images", "empty"], "There are no images"),
-        (["--images", "nowhere"], "There is no folder"),
-        (["--data", "nowhere"], "There is no folder"),
-        (["--data", "empty"], "are not the model's classes"),
-        (["--data", "empty", "--images", "empty"], "one set of images"),
-    ],
-)
-def test_folders_that_cannot_calibrate_are_told(
-    student: Path, tmp_path: Path, cli: Cli, options: list[str], message: str
-) -> None:
-    (tmp_path / "empty").mkdir()
-    given = [part if part.startswith("--") else tmp_path / part for part in options]
-    code, _, err = cli("calibrate", student, "--max-macs", 0.5, *given)
-    assert code == 2
-    assert message in err
 
 
 def test_other_images_than_those_calibrated_on_are_told(

@@ -17,12 +17,6 @@ from ..conftest import Cli
 CLASS_KEYS = {"class_name", "images", "recall", "precision", "exit_rates", "expected_macs"}
 
 
-@pytest.fixture(scope="module")
-def report(finished_run: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((finished_run / "report.json").read_text())
-    return document
-
-
 def rows_of(path: Path) -> list[list[str]]:
     return list(csv.reader(path.read_text().splitlines()))
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from erde_cli.core.recipe.inputs import comparable, relevant
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.sections.data import NAMED
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..edited import edit_json
 from ..published_files import (
     CIFAR10_NAMES,
@@ -26,7 +26,6 @@ from ..published_files import (
     write_svhn,
 )
 
-JsonOf = Callable[..., dict[str, Any]]
 SMALL = """\
 data: {dataset: cifar10}
 teacher: {depth: 8, width: 2, exits: 2}
@@ -208,47 +207,6 @@ def test_a_failed_download_is_an_object_and_exit_code_1(
     assert "cifar-100-python.tar.gz (md5 " in error["expected"]
     assert f"tar -xzf {root}/cifar-100-python.tar.gz -C {root}" in error["hint"]
     assert "Traceback" not in err
-
-
-@pytest.mark.parametrize(
-    ("name", "message", "hint"),
-    [
-        ("cifar", "There is no data set 'cifar'", "did you mean cifar10"),
-        ("CIFAR-100", "There is no data set", "did you mean cifar100?"),
-        ("digit", "There is no data set", "did you mean digits?"),
-        ("svnh", "There is no data set", "did you mean svhn?"),
-        ("xyz", "There is no data set", "erde data"),
-        ("digits", "digits is built in", "erde run digits"),
-        ("imagefolder", "your own images", "data.root"),
-    ],
-)
-def test_another_name_is_answered_with_the_nearest(
-    root: Path, cli: Cli, name: str, message: str, hint: str
-) -> None:
-    code, out, _ = cli("data", "fetch", name, "--json")
-    error = json.loads(out)["error"]
-    assert (code, error["exit_code"]) == (2, 2)
-    assert message in error["message"]
-    assert hint in error["hint"]
-    assert error["expected"] == "one of cifar10, cifar100, svhn"
-    assert not root.exists()
-
-
-def test_only_svhn_has_extra_images(root: Path, cli: Cli) -> None:
-    code, _, err = cli("data", "fetch", "cifar10", "--extra")
-    assert code == 2
-    assert "cifar10 has no extra images; only svhn has" in err
-
-
-@pytest.mark.parametrize("arguments", [["data"], ["data", "fetch", "cifar10"]])
-def test_a_variable_that_names_a_file_is_told_in_one_sentence(
-    root: Path, cli: Cli, arguments: list[str]
-) -> None:
-    root.write_text("")
-    code, out, err = cli(*arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"Error: {root} is a file, not a folder.\n")
-    assert "ERDE_DATA" in err
 
 
 def test_a_root_that_cannot_be_made_is_told_in_one_sentence(

@@ -360,15 +360,6 @@ def test_promises_and_labels_end_where_they_do_not_reach(
     assert ("At batch 64 int8 is no faster here" in words) or ("At batch 64 int8 takes" in words)
 
 
-@pytest.mark.parametrize("kind", ["onnx", "torch-export"])
-def test_only_stages_are_quantised(exported: Exported, cli: Cli, tmp_path: Path, kind: str) -> None:
-    out = tmp_path / "out.pt2"
-    code, _, err = cli("export", exported.student, "--format", kind, "--int8", "--out", out)
-    assert code == 2
-    assert "--int8 quantises the stages" in err
-    assert not out.exists()
-
-
 @pytest.mark.parametrize("failure", ["a layer stays in float", "other thresholds in the manifest"])
 def test_a_failure_leaves_what_was_there(
     exported: Exported, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str

@@ -3,9 +3,8 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +14,8 @@ from PIL import Image
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import planned_training
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 
-JsonOf = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("short_timings")
 
 
@@ -76,15 +74,6 @@ def test_the_table_of_images_and_the_plan_are_printed(photos: Path, cli: Cli) ->
     ):
         assert part in out, part
     assert "cat" in err
-
-
-def test_no_file_is_overwritten(photos: Path, cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "photos.yaml").write_text("mine")
-    code, _, err = cli("init", "photos")
-    assert code == 2
-    assert "photos.yaml already exists" in err
-    assert "--out other.yaml" in err
-    assert (tmp_path / "photos.yaml").read_text() == "mine"
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,11 @@ from erde_cli import load
 from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.workflows import calibrate as module
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..edited import update_json
 
-JsonOf = Callable[..., dict[str, Any]]
 BALANCED = ("--metric", "balanced_accuracy")
 OF_RECIPE = ("--set", "calibration.metric=balanced_accuracy")
-
-
-@pytest.fixture
-def student(run_copy: Path) -> Path:
-    return run_copy / "student"
 
 
 @pytest.fixture(scope="module")

@@ -45,14 +45,12 @@ def of_somebody(folder: Path, patch: pytest.MonkeyPatch) -> str:
 KINDS = [no_home, no_such_home, a_file, of_somebody]
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
-def reason(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """What the one warning says."""
+def without_cache(kind: Prepare, folder: Path, patch: pytest.MonkeyPatch) -> str:
+    """Take the cache away; what the one warning says."""
     for name in ("ERDE_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
+        patch.delenv(name, raising=False)
     cache.temporary_folder.cache_clear()  # there is one command after the other in this process
-    told: str = request.param(tmp_path, monkeypatch)
-    return told
+    return kind(folder, patch)
 
 
 def told_once(err: str, reason: str) -> bool:
@@ -61,28 +59,31 @@ def told_once(err: str, reason: str) -> bool:
 
 
 def test_a_student_is_the_same_without_a_cache(
-    folder_recipe: Path, tmp_path: Path, cli: Cli, reason: str, monkeypatch: pytest.MonkeyPatch
+    folder_recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Images and teacher logits are computed again, with one warning for both."""
-    views = ("--set", "distillation.teacher_cache.views=2")
-    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "without", *views)
-    assert code == 0, err
-    assert told_once(err, reason), err
-    monkeypatch.undo()
+    """Images and the teacher's logits are made anew, and one warning reports both."""
+    line = ("run", folder_recipe, "--set", "distillation.teacher_cache.views=2", "--out")
+    weights = "student/model.safetensors"
     monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
-    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "with", *views)
+    code, _, err = cli(*line, tmp_path / "with")
     assert (code, err.count("Warning")) == (0, 0), err
-    weights = Path("student/model.safetensors")
-    assert (tmp_path / "without" / weights).read_bytes() == (
-        tmp_path / "with" / weights
-    ).read_bytes()
+    for kind in KINDS:
+        run = tmp_path / kind.__name__
+        with monkeypatch.context() as patch:
+            reason = without_cache(kind, tmp_path, patch)
+            code, _, err = cli(*line, run)
+        assert code == 0, err
+        assert told_once(err, reason), err
+        assert (run / weights).read_bytes() == (tmp_path / "with" / weights).read_bytes()
 
 
-@pytest.mark.parametrize("reason", [no_home, a_file], indirect=True)
+@pytest.mark.parametrize("kind", [no_home, a_file])
 def test_stages_are_exported_for_one_command(
-    finished_run: Path, digit_files: Path, cli: Cli, reason: str
-) -> None:
+    kind: Prepare, finished_run: Path, digit_files: Path, tmp_path: Path, cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     pytest.importorskip("onnxruntime")
+    reason = without_cache(kind, tmp_path, monkeypatch)
     line = ("predict", finished_run / "student", digit_files / "0/000.png", "--runtime", "onnx")
     code, out, err = cli(*line)
     assert code == 0, err

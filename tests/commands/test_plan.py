@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,10 @@ from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.plan import plan_run
 from erde_cli.core.workflows.run import _show_remaining, run_recipe
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..faults.runs import files_of
 
 ROOT = Path(__file__).parents[2]
-JsonOf = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("short_timings")
 
 
@@ -104,9 +102,10 @@ class _Seen(Observer):
         self.left.append(seconds)
 
 
-def test_a_run_begins_with_its_plan_and_knows_what_is_ahead(
-    tiny_recipe: Path, tmp_path: Path
+def test_a_run_begins_with_its_plan_which_changes_no_byte_of_it(
+    tiny_recipe: Path, finished_run: Path, tmp_path: Path
 ) -> None:
+    """Steps that are timed draw from no generator that a training draws from."""
     seen = _Seen()
     run_recipe(load_recipe(str(tiny_recipe)), tmp_path / "run", Options("cpu", 1, seen))
     assert [note for note in seen.notes if note.startswith("Plan: about ")] == seen.notes[:1]
@@ -114,13 +113,6 @@ def test_a_run_begins_with_its_plan_and_knows_what_is_ahead(
     assert "student 3 epochs of" in seen.notes[0]
     before_teacher, before_student = seen.left
     assert before_teacher > before_student > 0
-
-
-def test_a_plan_changes_no_byte_of_a_run(
-    tiny_recipe: Path, finished_run: Path, tmp_path: Path
-) -> None:
-    """Steps that are timed draw from no generator that a training draws from."""
-    run_recipe(load_recipe(str(tiny_recipe)), tmp_path / "run", Options("cpu", 1, _Seen()))
     for role in ("teacher", "student"):
         planned, plain = (
             (run / role / "model.safetensors").read_bytes()

@@ -26,9 +26,8 @@ from erde_cli.core.inference.prediction import Prediction
 from erde_cli.core.workflows import predict as workflow
 from erde_cli.core.workflows.options import Options
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 
-JsonOf = Callable[..., dict[str, Any]]
 Start = Callable[..., "Camera"]
 
 
@@ -218,7 +217,7 @@ def test_whatever_has_arrived_is_answered_and_nothing_is_kept(
     failed = 0
 
     def arriving() -> Iterator[Named]:
-        for number in range(600):
+        for number in range(100):
             for _ in range(number % 7):
                 taken.append(1)
                 yield Named(str(photos[0]))
@@ -243,7 +242,7 @@ def test_whatever_has_arrived_is_answered_and_nothing_is_kept(
     )
     assert totals.images == len(taken) == sum(batches)
     assert set(batches) == {0, 1, 2, 3, 4}
-    assert out.getvalue().count("nowhere.png") == totals.failed == 600
+    assert out.getvalue().count("nowhere.png") == totals.failed == 100
     assert not observer._warned
 
 

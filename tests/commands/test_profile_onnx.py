@@ -1,7 +1,6 @@
 """`erde profile --latency --runtime onnx` through the real command line."""
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,12 @@ from erde_cli.core.events import Observer
 from erde_cli.core.measurement import profile_plot
 from erde_cli.core.workflows import latency as workflow
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..edited import update_json
 
-JsonOf = Callable[..., dict[str, Any]]
 Opened = list[tuple[str, int]]
 FILES = {"exit0.onnx", "exit1.onnx", "exit2.onnx"}
 ONNX = ("--latency", "--runtime", "onnx", "--repeats", 3, "--threads", 1)
-
-
-@pytest.fixture(scope="module")
-def student(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("profiled") / "student"
-    shutil.copytree(finished_run / "student", copy)
-    return copy
 
 
 @pytest.fixture

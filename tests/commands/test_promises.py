@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..edited import edit_json
-
-JsonOf = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def student(run_copy: Path) -> Path:
-    return run_copy / "student"
 
 
 def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -164,31 +157,6 @@ def test_a_kept_student_learns_that_it_was_tuned_on_all(
     assert "was tuned on all" in err
 
 
-@pytest.mark.parametrize("options", [["--max-drop", 1, "--temperature"], ["--max-risk", 0.3]])
-def test_one_image_chooses_nothing(
-    student: Path, tmp_path: Path, cli: Cli, options: list[object]
-) -> None:
-    (tmp_path / "mine/3").mkdir(parents=True)
-    Image.new("RGB", (8, 8)).save(tmp_path / "mine/3/one.png")
-    code, _, err = cli("calibrate", student, *options, "--data", tmp_path / "mine")
-    assert code == 2
-    assert "one image" in err
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--max-macs", 0.5, "--images", ""], "got nothing"),
-        (["--max-macs", 0.5, "--data", ""], "got nothing"),
-        (["--confidence", 0.9], "requires --max-risk"),
-    ],
-)
-def test_what_is_empty_or_belongs_elsewhere_is_refused(
-    student: Path, cli: Cli, options: list[object], message: str
-) -> None:
-    code, _, err = cli("calibrate", student, *options)
-    assert code == 2
-    assert message in err
 
 
 def test_what_cannot_be_promised_is_explained_as_it_is(student: Path, cli: Cli) -> None:

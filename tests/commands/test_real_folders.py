@@ -4,7 +4,6 @@ import json
 import shutil
 import struct
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ from PIL import Image
 from erde_cli.app import main
 from erde_cli.core.bundle.trained_on import TRAINED_ON
 
-Cli = Callable[..., tuple[int, str, str]]
-JsonOf = Callable[..., dict[str, Any]]
+from ..conftest import Cli, JsonOf
 
 CAFE, CAFE_APART = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 RECIPE = """\

@@ -1,18 +1,15 @@
 """`erde run FOLDER`: from images to a result without a recipe."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows.run_folders import images_folder, run_of_folder
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from .test_init import write_images
 
-JsonOf = Callable[..., dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("short_timings")
 SHORT = [
     part

@@ -6,9 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +18,9 @@ from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.device import Context
 from erde_cli.core.inference.routing import route
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 
-JsonOf = Callable[..., dict[str, Any]]
+TRAIN_KEYS = {"bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds", "data"}
 
 
 def test_train_teacher_gives_the_documented_keys_and_a_bundle(
@@ -31,9 +29,7 @@ def test_train_teacher_gives_the_documented_keys_and_a_bundle(
     found = json_of(
         "train-teacher", tiny_recipe, "--out", tmp_path, "--set", "training.teacher.epochs=2"
     )
-    assert set(found) == {
-        "bundle", "epochs", "images_per_second", "accuracy_calibration", "seconds", "data",
-    }  # fmt: skip
+    assert set(found) == TRAIN_KEYS
     assert found["bundle"] == str(tmp_path / "teacher")
     assert found["epochs"] == 2
     assert len(found["accuracy_calibration"]) == 3
@@ -56,6 +52,7 @@ def test_distill_takes_a_teacher_from_elsewhere(
         "distill", tiny_recipe, "--out", tmp_path, "--teacher", finished_run / "teacher",
         "--set", "distillation.method=kd",
     )  # fmt: skip
+    assert set(found) == TRAIN_KEYS
     assert found["epochs"] == 3
     kd = (tmp_path / "student/model.safetensors").read_bytes()
     assert kd != (finished_run / "student/model.safetensors").read_bytes()
@@ -80,44 +77,6 @@ def test_quiet_shows_results_only(finished_run: Path, cli: Cli) -> None:
     code, out, err = cli("evaluate", finished_run / "student", "--quiet", "--split", "calibration")
     assert (code, err) == (0, "")
     assert "calibration" in out
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ("data.image_size=16", "takes images of 8 pixels"),
-        ("data.split_seed=9", "may have seen the calibration images"),
-        ("student.exits=2", "the teacher has 3 exits and the student 2"),
-    ],
-)
-def test_a_teacher_that_does_not_fit_is_refused(
-    tiny_recipe: Path, tmp_path: Path, finished_run: Path, cli: Cli, change: str, message: str
-) -> None:
-    code, _, err = cli(
-        "distill", tiny_recipe, "--out", tmp_path, "--teacher", finished_run / "teacher",
-        "--set", change,
-    )  # fmt: skip
-    assert code == 2
-    assert message in err
-    assert not (tmp_path / "student").exists()
-
-
-def test_a_pairing_lets_the_numbers_of_exits_differ(
-    tiny_recipe: Path, tmp_path: Path, finished_run: Path, json_of: JsonOf
-) -> None:
-    found = json_of(
-        "distill", tiny_recipe, "--out", tmp_path, "--teacher", finished_run / "teacher",
-        "--set", "student.exits=2", "--set", "distillation.pairing=[0, 2]",
-    )  # fmt: skip
-    assert len(found["accuracy_calibration"]) == 2
-
-
-def test_distill_without_a_teacher_says_how_to_get_one(
-    tiny_recipe: Path, tmp_path: Path, cli: Cli
-) -> None:
-    code, _, err = cli("distill", tiny_recipe, "--out", tmp_path)
-    assert code == 2
-    assert "erde train-teacher tiny" in err
 
 
 def test_profile_counts_the_networks_own_macs(finished_run: Path, json_of: JsonOf) -> None:
@@ -174,22 +133,16 @@ def test_evaluate_without_thresholds_never_leaves_early(run_copy: Path, json_of:
 
 
 def test_evaluate_takes_a_users_own_folder(
-    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli
+    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf
 ) -> None:
     run = tmp_path / "run"
-    json_of("run", folder_recipe, "--out", run)
+    json_of("run", folder_recipe, "--out", run, "--set", "name=猫")
     own = json_of("evaluate", run / "student")
-    moved = tmp_path / "elsewhere"
+    moved = tmp_path / r"d$\foo$"  # means something to matplotlib, which draws it
     shutil.move(folder, moved)
     again = json_of("evaluate", run / "student", "--data", moved)
     assert again["exits"] == own["exits"]
     assert again["split"] == str(moved)
-    code, _, err = cli("evaluate", run / "student")
-    assert code == 2
-    assert "There are no training images" in err
-    code, _, err = cli("evaluate", run / "student", "--data", tmp_path / "run")
-    assert code == 2
-    assert "not the model's classes" in err
 
 
 def test_a_bundle_is_a_movable_folder(
@@ -234,9 +187,6 @@ def test_recipes_are_listed_and_shown(json_of: JsonOf, cli: Cli) -> None:
     code, out, _ = cli("recipes", "show", "digits")
     assert out == Path("recipes/digits.yaml").read_text()
     assert json_of("recipes", "show", "digits")["text"] == out
-    code, _, err = cli("recipes", "show", "digts")
-    assert code == 2
-    assert "did you mean digits?" in err
 
 
 def test_recipe_errors_come_all_at_once_and_as_an_object(tmp_path: Path, cli: Cli) -> None:
@@ -273,16 +223,13 @@ def test_a_teacher_with_other_exits_is_used_by_pairing(
     assert len(found["accuracy_calibration"]) == 3
 
 
-def test_unreadable_files_of_all_splits_are_named_at_once(
+def test_unreadable_files_are_left_out_and_names_need_not_be_utf_8(
     folder: Path, folder_recipe: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    broken = [folder / "train/dark/x.png", folder / "test/light/y.png"]
-    for path in broken:
+    for path in (folder / "train/dark/x.png", folder / "test/light/y.png"):
         path.write_bytes(b"no image")
-    code, _, err = cli("train-teacher", folder_recipe, "--out", tmp_path / "run")
-    assert code == 2
-    assert all(str(path) in err for path in broken)
-    assert not (tmp_path / "run/teacher").exists()
+    odd = os.fsencode(folder / "train/dark") + b"/\xff\xfe.png"
+    shutil.copy(folder / "train/dark/00.png", os.fsdecode(odd))
     change = ("--set", "data.unreadable=skip")
     code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run", *change)
     assert code == 0
@@ -292,30 +239,6 @@ def test_unreadable_files_of_all_splits_are_named_at_once(
     assert "1 unreadable file skipped" in err
 
 
-def test_a_class_with_nothing_readable_is_refused(
-    folder: Path, folder_recipe: Path, tmp_path: Path, cli: Cli
-) -> None:
-    for path in (folder / "train/dark").iterdir():
-        path.write_bytes(b"no image")
-    change = ("--set", "data.unreadable=skip")
-    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run", *change)
-    assert code == 2
-    assert "no readable training image" in err
-    assert "'dark'" in err
-
-
-def test_images_that_vanished_are_told_with_a_command_that_exists(
-    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli
-) -> None:
-    run = tmp_path / "run"
-    json_of("run", folder_recipe, "--out", run)
-    shutil.move(folder, tmp_path / "moved")
-    code, _, err = cli("calibrate", run / "student", "--max-drop", 1)
-    assert code == 2
-    assert "--set" not in err
-    assert "put the images" in err
-
-
 def test_evaluate_marks_the_teacher_from_inside_the_bundle_too(
     run_copy: Path, finished_run: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,28 +246,6 @@ def test_evaluate_marks_the_teacher_from_inside_the_bundle_too(
     assert cli("evaluate", ".", "--out", "here")[0] == 0
     picture = finished_run / "student/evaluation/test/tradeoff.png"
     assert (run_copy / "student/here/tradeoff.png").read_bytes() == picture.read_bytes()
-
-
-def test_names_that_mean_something_to_the_plotter_are_plain_text(
-    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf
-) -> None:
-    run = tmp_path / "run"
-    json_of("run", folder_recipe, "--out", run, "--set", "name=猫")
-    odd = tmp_path / r"d$\foo$"
-    shutil.copytree(folder, odd)
-    json_of("evaluate", run / "student", "--data", odd)
-
-
-def test_a_class_folder_that_is_not_utf_8_is_refused_and_a_file_is_not(
-    folder: Path, folder_recipe: Path, tmp_path: Path, cli: Cli
-) -> None:
-    image = next((folder / "train/dark").iterdir())
-    shutil.copy(image, os.fsdecode(os.fsencode(folder / "train/dark") + b"/\xff\xfe.png"))
-    assert cli("run", folder_recipe, "--out", tmp_path / "run", "-q")[0] == 0
-    shutil.copytree(folder / "train/dark", os.fsdecode(os.fsencode(folder) + b"/train/\xff"))
-    code, _, err = cli("run", folder_recipe, "--out", tmp_path / "run")
-    assert code == 2
-    assert "The class name" in err
 
 
 def test_a_terminal_that_cannot_show_theta_is_no_error(finished_run: Path) -> None:

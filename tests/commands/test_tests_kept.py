@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,14 +17,7 @@ from erde_cli.core.calibration.tests_file import TESTS, read_tests
 from erde_cli.core.device import make_context
 from erde_cli.core.models.architecture import Architecture
 
-from ..conftest import Cli
-
-JsonOf = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def student(run_copy: Path) -> Path:
-    return run_copy / "student"
+from ..conftest import Cli, JsonOf
 
 
 def spoil(student: Path) -> None:
