@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from ..conftest import Cli, JsonOf
 from ..edited import edit_json

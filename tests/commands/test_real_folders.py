@@ -5,7 +5,6 @@ import shutil
 import struct
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
