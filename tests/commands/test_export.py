@@ -36,10 +36,9 @@ from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.models.folding import folded
 from erde_cli.core.thresholds.scores import ENTROPY
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..edited import edit_json, update_json
 
-JsonOf = Callable[..., dict[str, Any]]
 ROOT = Path(__file__).parents[2]
 TEMPERATURES = [0.4, 1.7, 2.5]
 FORMATS = {"onnx": "model.onnx", "onnx-staged": "stages", "torch-export": "model.pt2"}
@@ -152,18 +151,20 @@ def test_the_archive_of_torch_is_named_after_no_file(exported: Path) -> None:
         assert {name.split("/")[0] for name in inner.namelist()} == {"archive"}
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-def test_two_exports_are_the_same_bytes(
-    kind: str, student: Path, exported: Path, tmp_path: Path
-) -> None:
+def test_two_exports_are_the_same_bytes(student: Path, exported: Path, tmp_path: Path) -> None:
     """Made in another folder, of a bundle in another one, by another process."""
     shutil.copytree(student, tmp_path / "moved")
-    line = ["-m", "erde_cli", "export", "moved", "--format", kind, "--out", FORMATS[kind], "-q"]
-    subprocess.run([sys.executable, *line], cwd=tmp_path, check=True, capture_output=True)
-    made, first = tmp_path / FORMATS[kind], exported / FORMATS[kind]
-    names = [path.name for path in made.iterdir()] if made.is_dir() else [""]
-    for name in names:
-        assert (made / name).read_bytes() == (first / name).read_bytes(), name
+    code = (
+        "import sys; from erde_cli.app import main\n"
+        "for kind, out in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    assert main(['export', 'moved', '--format', kind, '--out', out, '-q']) == 0\n"
+    )
+    line = [sys.executable, "-c", code, *(part for pair in FORMATS.items() for part in pair)]
+    subprocess.run(line, cwd=tmp_path, check=True, capture_output=True)
+    for kind in FORMATS.values():
+        made, first = tmp_path / kind, exported / kind
+        for name in [path.name for path in made.iterdir()] if made.is_dir() else [""]:
+            assert (made / name).read_bytes() == (first / name).read_bytes(), (kind, name)
 
 
 def test_onnx_runtime_says_one_thing_at_most_when_it_opens_a_file(
@@ -353,22 +354,15 @@ def test_images_too_close_to_a_threshold_are_counted(
     assert sum(check["near_threshold"] for check in others) == 0
 
 
-def test_a_bundle_that_cannot_be_exported_is_one_sentence(
+def test_thresholds_of_another_precision_are_not_exported(
     copy: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    def refused(*more: object) -> str:
-        code, _, err = cli("export", copy, "--format", "onnx", "--out", tmp_path / "x", *more)
-        assert code == 2
-        assert not (tmp_path / "x").exists()
-        return err
-
     edited(copy, precision="bfloat16")
-    err = refused()
+    code, _, err = cli("export", copy, "--format", "onnx", "--out", tmp_path / "x")
+    assert code == 2
     assert "bfloat16" in err
     assert f"erde calibrate {copy}" in err
-    (copy / "thresholds.json").unlink()
-    assert f"erde calibrate {copy} --max-drop 1" in refused()
-    assert "There is no folder" in refused("--data", tmp_path / "nowhere")
+    assert not (tmp_path / "x").exists()
 
 
 def test_images_of_ones_own_where_the_bundles_are_gone(
@@ -392,14 +386,11 @@ def test_images_of_ones_own_where_the_bundles_are_gone(
 def test_what_is_in_the_way_stays(student: Path, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/letter.txt").write_text("mine")
-    for kind, out, told in (
-        ("onnx", tmp_path / "mine", "in the way"),
-        ("onnx-staged", tmp_path / "mine", "contains other files"),
-        ("onnx-staged", tmp_path / "mine/letter.txt", "in the way"),
-        ("torch-export", tmp_path / "model.onnx", ".pt2"),
-    ):
-        code, _, err = cli("export", student, "--format", kind, "--out", out)
-        assert (code, told in err) == (2, True), err
+    for out, reason in (
+        (tmp_path / "mine", "contains other files"), (tmp_path / "mine/letter.txt", "in the way"),
+    ):  # fmt: skip
+        code, _, err = cli("export", student, "--format", "onnx-staged", "--out", out)
+        assert (code, reason in err) == (2, True), err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert (tmp_path / "mine/letter.txt").read_text() == "mine"
 

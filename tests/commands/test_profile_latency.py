@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,11 @@ from PIL import Image
 import erde_cli
 from erde_cli.core.workflows.latency import image_places
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 from ..edited import edit_json, update_json
 
-JsonOf = Callable[..., dict[str, Any]]
 QUICK = ("--latency", "--batch", "1,16", "--repeats", 3, "--threads", 1)
 TIMING = {"median_ms", "p5_ms", "p95_ms", "batch_median_ms", "calls"}
-
-
-@pytest.fixture(scope="module")
-def student(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A student with thresholds at which images leave at every exit."""
-    copy = tmp_path_factory.mktemp("profiled") / "student"
-    shutil.copytree(finished_run / "student", copy)
-    return copy
 
 
 @pytest.fixture
@@ -224,34 +214,3 @@ def test_the_images_of_a_pass_are_whole_batches_and_always_the_same(
     assert len(set(places.tolist())) == min(count, wanted)
     assert places.max() < count
     assert count < 1000 or places.max() > math.sqrt(count)  # drawn from the whole split
-
-
-@pytest.mark.parametrize("sizes", ["", "0", "1,", "1,many", "-1", "1,1", "1.5", "²", "65537", "1,"
-                                   + "9" * 5000])  # fmt: skip
-def test_wrong_batch_sizes_are_one_message(cli: Cli, sizes: str) -> None:
-    code, out, err = cli("profile", "nowhere", "--latency", f"--batch={sizes}")
-    assert (code, out) == (2, "")
-    assert err.startswith("Error: --batch takes distinct batch sizes")
-    assert "next:     --batch 1,32,256" in err
-
-
-@pytest.mark.parametrize("option", [("--batch", "1"), ("--repeats", 5), ("--out", "x")])
-def test_options_of_measuring_without_measuring_are_refused(
-    cli: Cli, option: tuple[object, ...]
-) -> None:
-    code, _, err = cli("profile", "nowhere", *option)
-    assert code == 2
-    assert "next:     erde profile nowhere --latency" in err
-
-
-def test_missing_images_are_told_once(
-    folder: Path, folder_recipe: Path, tmp_path: Path, json_of: JsonOf, cli: Cli
-) -> None:
-    run = tmp_path / "run"
-    json_of("run", folder_recipe, "--out", run)
-    shutil.move(folder, tmp_path / "moved")
-    assert cli("profile", run / "student")[0] == 0
-    code, _, err = cli("profile", run / "student", *QUICK)
-    assert code == 2
-    assert err.count("Error: ") == 1
-    assert "put the images" in err

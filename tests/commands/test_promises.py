@@ -156,8 +156,6 @@ def test_a_kept_student_learns_that_it_was_tuned_on_all(
     assert "was tuned on all" in err
 
 
-
-
 def test_what_cannot_be_promised_is_explained_as_it_is(student: Path, cli: Cli) -> None:
     code, out, _ = cli("calibrate", student, "--max-risk", 1e-17)
     assert code == 0

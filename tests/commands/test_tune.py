@@ -3,7 +3,7 @@
 import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ from erde_cli.core.workflows import tune as workflow
 from erde_cli.core.workflows import tune_worker
 from erde_cli.core.workflows.tune import RoleTuned, Tuned, count_classes
 
-from ..conftest import TINY, Cli
+from ..conftest import TINY, Cli, JsonOf
 
-JsonOf = Callable[..., dict[str, Any]]
 QUICK = ("--steps", 1, "--repeats", 3)
 NOW = Candidate("float32", "contiguous", 1)
 # Stands for a worker: in float16 it crashes in channels last, and says why it cannot in contiguous
@@ -63,27 +62,25 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_both_networks_are_measured_in_every_way_and_nothing_is_written(
-    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_networks_are_measured_in_either_layout_and_nothing_is_written(
+    tiny_recipe: Path, tmp_path: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch,
+    float32_only: None,
+) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     before = snapshot(tiny_recipe.parent)
-    precision = ("--set", "training.teacher.precision=float32")
-    found = json_of("tune", tiny_recipe, *QUICK, "--threads", "1", *precision)
+    roles = ("teacher", "student")
+    sets = [part for role in roles for part in ("--set", f"training.{role}.precision=float32")]
+    found = json_of("tune", tiny_recipe, *QUICK, "--threads", "1", *sets)
     assert set(found) == {"recipe", "device", "steps", "repeats", "yaml", "roles"}
     assert (found["recipe"], found["device"], found["steps"]) == ("tiny", "cpu", 1)
-    assert list(found["roles"]) == ["teacher", "student"]
+    assert tuple(found["roles"]) == roles
     for role in found["roles"].values():
         assert set(role) == {
             "batch_size", "classes", "candidates", "skipped", "clear_gain", "change", "threads",
         }  # fmt: skip
         assert (role["batch_size"], role["classes"]) == (64, 10)
         ways = {(one["precision"], one["memory_format"]) for one in role["candidates"]}
-        assert ways == {
-            (precision, layout)
-            for precision in ("float32", "bfloat16", "float16")
-            for layout in ("contiguous", "channels_last")
-        }
+        assert ways == {("float32", "contiguous"), ("float32", "channels_last")}
         [now] = [one for one in role["candidates"] if one["now"]]
         assert now["factor"] == {"median": 1.0, "low": 1.0, "high": 1.0}
         assert len([one for one in role["candidates"] if one["best"]]) == 1
@@ -116,28 +113,6 @@ def test_the_table_marks_the_best_and_says_what_to_do(
 def test_quiet_is_quiet(tiny_recipe: Path, cli: Cli, stand_in: None, float32_only: None) -> None:
     code, _, err = cli("tune", tiny_recipe, *QUICK, "--threads", "1", "--quiet")
     assert (code, err) == (0, "")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        (("--role", "pupil"), "pupil"),
-        (("--threads", "1,many"), "--threads"),
-        (("--threads", "0"), "--threads"),
-        (("--threads", "1,100000"), "number of threads"),
-        (("--threads", ""), "--threads"),
-        (("--repeats", "1"), "3"),
-        (("--steps", "0"), "0"),
-        (("--device", "toaster"), "toaster"),
-        (("--set", "training.teacher.precision=float8"), "float8"),
-    ],
-)
-def test_what_makes_no_sense_is_exit_code_2(
-    tiny_recipe: Path, cli: Cli, arguments: tuple[str, ...], told: str
-) -> None:
-    code, out, _ = cli("tune", tiny_recipe, *arguments, "--json")
-    assert code == 2
-    assert told in json.loads(out)["error"]["message"] + json.loads(out)["error"]["got"]
 
 
 def test_the_recipes_own_settings_are_what_the_others_are_compared_with(
