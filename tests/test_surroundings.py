@@ -117,7 +117,7 @@ def test_a_name_that_the_locale_cannot_encode_is_refused(
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     code, _, err = typed("run folder.yaml --out out", tmp_path, **ascii_only)
     assert code == 2
-    assert "data.root = 'Bilder-?': is no usable path ('ascii' codec" in err
+    assert "data.root = 'Bilder-?': is not a usable path ('ascii' codec" in err
 
 
 @pytest.mark.parametrize("command", ["profile", "evaluate"])

@@ -45,7 +45,7 @@ def compare(
             metavar="RUN",
             show_default=False,
             parser=path_of,
-            help="Folder of the comparison; runs/<recipe name>-compare if absent.",
+            help="Folder of the comparison; default: runs/<recipe name>-compare.",
         ),
     ] = None,
     teacher: Annotated[
@@ -54,7 +54,7 @@ def compare(
             metavar="BUNDLE",
             show_default=False,
             parser=path_of,
-            help="One teacher for all seeds; if absent, each seed trains its own.",
+            help="One teacher for all seeds; default: each seed trains its own.",
         ),
     ] = None,
     overrides: SetOption = None,

@@ -35,7 +35,7 @@ def bomb() -> str:
 GOOD = written(recipe())
 
 TEXTS = [
-    text("empty file", "", "a recipe is a mapping of sections, got nothing"),
+    text("empty file", "", "a recipe must be a mapping of sections, got nothing"),
     text("blanks only", "  \n\n ", "got nothing"),
     text("comments only", "# my recipe\n", "got nothing"),
     text("an empty document", "---\n", "got nothing"),

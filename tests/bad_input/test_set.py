@@ -69,7 +69,7 @@ CASES = [
              "3 problems", "seed", "name", "'mnist'"),
     settings("a wrong one among good ones", ["seed=4", "seed", "name=mine"], "--set: seed"),
     settings("a root that is no path", "data.root=a\\0b", "data.root", "digits are built in"),
-    settings("nobody's home", "data.root=~nobody-here", "data.root", "is no usable path"),
+    settings("nobody's home", "data.root=~nobody-here", "data.root", "is not a usable path"),
     Case("another seed in --seed", "run digits --out out --seed 1 --set seed=2",
          ("seed", "--seed 1", "2")),
     Case("--set without a text", "run digits --set", ("--set", "argument")),

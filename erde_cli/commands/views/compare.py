@@ -71,7 +71,7 @@ def _teachers(found: Results) -> Table:
     )  # fmt: skip
     for one in found.teachers:
         wrong = [one.wrong.train, one.wrong.calibration, one.wrong.test]
-        cells = ["-" if w is None else " / ".join(f"{100 * e:.1f}" for e in w) for w in wrong]
+        cells = ["-" if w is None else " / ".join(percent(e, 1) for e in w) for w in wrong]
         made.add_row(str(one.seed), percent(one.accuracy), *cells)
     return made
 
@@ -82,7 +82,7 @@ def _budgets(found: Results) -> Table:
     made = table(
         f"Accuracy % on {found.test_images:,} test images, mean ± sd over seeds",
         "method", "seeds", "AUC",
-        *(f"{100 * found.budgets[place]:.0f} % MACs" for place in places),
+        *(f"{percent(found.budgets[place], 0)} % MACs" for place in places),
     )  # fmt: skip
     for one in found.summary:
         cells = [spread(one.at_budgets[place]) for place in places]

@@ -25,7 +25,7 @@ _BYTES = 8  # of each file
 def write_trained_on(folder: Path, digests: ShortDigests) -> dict[str, Any]:
     """Write the file into a new bundle; return its entry in `bundle.json`."""
     content = np.unique(digests).astype("<u8").tobytes()
-    write_file(folder / TRAINED_ON, lambda beside: beside.write_bytes(content))
+    write_file(folder / TRAINED_ON, lambda path: path.write_bytes(content))
     return {"files": len(content) // _BYTES, "digest": hashlib.sha256(content).hexdigest()}
 
 

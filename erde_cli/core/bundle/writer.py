@@ -70,7 +70,7 @@ def save_bundle(
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     weights, trained_on = save(state), images.trained_on
     with replaced_folder(path) as folder:
-        write_file(folder / WEIGHTS, lambda beside: beside.write_bytes(weights))
+        write_file(folder / WEIGHTS, lambda path: path.write_bytes(weights))
         document = {
             "format": FORMAT,
             "role": origin.role,

@@ -188,7 +188,7 @@ def carry_tests(old: Path, new: Path) -> None:
         write_tests(new, read_tests(old), _images(old))
     except BundleError:
         content = (old / TESTS).read_bytes()
-        write_file(new / TESTS, lambda beside: beside.write_bytes(content))
+        write_file(new / TESTS, lambda path: path.write_bytes(content))
 
 
 def check_carried(bundle: Path) -> None:

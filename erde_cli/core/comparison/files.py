@@ -13,6 +13,7 @@ from erde_cli.core.comparison.document import NetworkResult, Results, Sweep
 from erde_cli.core.comparison.plot import ComparisonPicture, Drawn, draw_comparison
 from erde_cli.core.comparison.report import markdown
 from erde_cli.core.events import Observer
+from erde_cli.core.figures import counted
 from erde_cli.core.recipe.sections.comparison import REFERENCES
 from erde_cli.core.storage.files import write_text
 from erde_cli.core.storage.json_files import write_json
@@ -70,10 +71,8 @@ def _picture(found: Results) -> ComparisonPicture:
     teachers = {one.bundle: one.network for one in found.teachers}.values()
     teacher = _drawn("teacher", [*teachers], last_only=True) if teachers else None
     rivals = [Point(one.macs, float(np.mean(one.accuracy))) for one in found.static_rivals]
-    seeds = len(found.seeds)
-    title = (
-        f"{found.recipe}: {found.test_images:,} test images, {seeds} seed{'s' if seeds > 1 else ''}"
-    )
+    images, seeds = counted(found.test_images, "test image"), counted(len(found.seeds), "seed")
+    title = f"{found.recipe}: {images}, {seeds}"
     return ComparisonPicture(title, drawn, teacher, rivals)
 
 

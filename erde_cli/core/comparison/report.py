@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from erde_cli.core.comparison.document import PairedDifference, Results
 from erde_cli.core.comparison.summary import SavingSummary, Spread, Summary
-from erde_cli.core.figures import signed, signed_interval
+from erde_cli.core.figures import counted, macs, percent, signed, signed_interval, theta
 from erde_cli.core.recipe.sections.comparison import REFERENCES
 from erde_cli.core.storage.json_files import Json
 
@@ -73,10 +73,9 @@ def spread(found: Spread | None, scale: float = 100, digits: int = 2) -> str:
 
 def markdown(found: Results) -> str:
     """Tables for a paper: accuracy at equal cost, paired differences, cost of an accuracy."""
-    seeds = len(found.seeds)
     equal_cost = (
         f"Accuracy in % on {found.test_images:,} test images at a share of the full MACs; "
-        f"mean ± standard deviation over {seeds} seed{'s' if seeds > 1 else ''}. AUC is the mean "
+        f"mean ± standard deviation over {counted(len(found.seeds), 'seed')}. AUC is the mean "
         "over all shares from the cost of the first exit to 1."
     )
     paired = (
@@ -118,7 +117,7 @@ def in_words(settings: Json, prefix: str = "") -> str:
 
 
 def _budgets(found: Results) -> str:
-    head = ["method", "AUC", *(f"{100 * budget:.0f} %" for budget in found.budgets)]
+    head = ["method", "AUC", *(f"{percent(budget, 0)} %" for budget in found.budgets)]
     rows = [[one.label, spread(one.auc), *map(spread, one.at_budgets)] for one in found.summary]
     return _table(head, rows)
 
@@ -180,9 +179,8 @@ def theta_rows(found: Results) -> list[list[str]]:
     sweeps = [one.one_threshold for one in _references(found)]
     rows = []
     for place in [*range(0, len(thetas) - 1, _SHOWN), len(thetas) - 1]:
-        theta = thetas[place]
         cells = [spread(one[place]) for sweep in sweeps for one in (sweep.accuracy, sweep.cost)]
-        rows.append([theta if isinstance(theta, str) else f"{theta:.4f}", *cells])
+        rows.append([theta(thetas[place]), *cells])
     return rows
 
 
@@ -219,8 +217,7 @@ def rival_rows(found: Results) -> list[list[str]]:
                     _mean(one.accuracy), points(one.difference.mean),
                     "one seed" if interval is None else _interval(*interval),
                 ]  # fmt: skip
-            macs = f"{rival.macs / 1e6:.2f} M"
-            rows.append([rival.label, macs, _mean(rival.accuracy), one.method, *cells])
+            rows.append([rival.label, macs(rival.macs), _mean(rival.accuracy), one.method, *cells])
     return rows
 
 
@@ -236,8 +233,8 @@ def _plain(text: str) -> str:
 
 def _mean(shares: Sequence[float]) -> str:
     """Mean ± standard deviation over seeds, in percent."""
-    mean = f"{100 * fmean(shares):.2f}"
-    return mean if len(shares) < 2 else f"{mean} ± {100 * stdev(shares):.2f}"
+    mean = percent(fmean(shares))
+    return mean if len(shares) < 2 else f"{mean} ± {percent(stdev(shares))}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -17,6 +17,7 @@ from erde_cli.core.comparison.document import Against, RivalResult
 from erde_cli.core.comparison.paired import difference
 from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.comparison.students import StudentSpec
+from erde_cli.core.figures import percent
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.schema import Recipe
@@ -38,7 +39,7 @@ def static_rivals(recipe: Recipe, classes: int) -> tuple[StudentSpec, ...]:
     rivals: dict[str, StudentSpec] = {}
     for share in SHARES:
         student = _nearest(recipe, classes, share * full)
-        label = f"static-{100 * _macs(student, classes, size) / full:.0f}"
+        label = f"static-{percent(_macs(student, classes, size) / full, 0)}"
         kd = {"method": "kd", "pairing": recipe.pairing[-1:]}
         rival = recipe.model_copy(
             update={

@@ -1,4 +1,4 @@
-"""From a file, `--set` and `--seed` to one validated `Recipe`, or to every mistake at once."""
+"""Load a recipe from a file, `--set` and `--seed`, and report all its mistakes at once."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def load_recipe(
 
     Args:
         reference: path of a YAML file, or a name that `erde recipes` lists.
-        overrides: `section.key=value` texts, merged before the one validation.
-        seed: takes the place of the recipe's seed.
-        teacher: takes the place of the recipe's teacher section.
+        overrides: texts such as `section.key=value`, merged before validation.
+        seed: replaces the seed of the recipe.
+        teacher: replaces the section `teacher`.
 
     Raises:
-        RecipeError: everything that is wrong with the file and the overrides, at once.
-        InputError: there is no such recipe.
+        RecipeError: the file or an override is wrong; it lists all mistakes.
+        InputError: the recipe does not exist or cannot be read.
     """
     path = _find(reference)
     return _recipe(_document(path), path, overrides, seed, teacher)
@@ -48,7 +48,7 @@ def load_recipe(
 def recipe_from(
     text: str, path: Path, overrides: Sequence[str] = (), *, seed: int | None = None
 ) -> Recipe:
-    """Read a recipe that is not on disk, as if it stood at `path`.
+    """Read a recipe from a text, as if the text were the file at `path`.
 
     Raises:
         RecipeError: as `load_recipe`.
@@ -112,7 +112,7 @@ def parse_overrides(texts: Sequence[str]) -> Overrides:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> list[str]:
-    """Say in which keys two recipes (as plain mappings) differ, one line each."""
+    """One line for each key in which two recipes, as plain mappings, differ."""
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
@@ -138,8 +138,8 @@ def _find(reference: str) -> Path:
                 hint=f"make a recipe for its images: erde init {quote(reference)}",
             )
         if path.is_symlink():
-            got = "a link that leads to no file"
-        elif path.exists():  # to read from a pipe could take for ever
+            got = "a broken link"
+        elif path.exists():  # reading from a pipe could block forever
             got = "neither a file nor a folder"
     except (OSError, RuntimeError, ValueError):  # too long, no such user, a null character
         pass
@@ -147,51 +147,51 @@ def _find(reference: str) -> Path:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    """What a recipe's file holds, as a mapping."""
+    """The content of a recipe's file, as a mapping."""
     try:
         size = path.stat().st_size
         if size > LARGEST_TEXT:
-            rule = f"has {size:,} bytes; a recipe has at most {LARGEST_TEXT:,}"
+            rule = f"has {size:,} bytes, but a recipe can have at most {LARGEST_TEXT:,}"
             raise RecipeError([Problem(str(path), "", "", rule)])
         content = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"Cannot read the recipe {path}: {error.strerror or error}.",
-            expected="a text file in UTF-8 that may be opened",
+            expected="a readable text file in UTF-8",
             hint="make a new one with: erde recipes show digits > mine.yaml",
         ) from error
     document = parse_yaml(_text(content, path), str(path))
     if not isinstance(document, dict):
         got = "nothing" if document is None else type(document).__name__
-        rule = f"a recipe is a mapping of sections, got {got}"
+        rule = f"a recipe must be a mapping of sections, got {got}"
         raise RecipeError([Problem(str(path), "", "", rule)])
     return document
 
 
 def _text(content: bytes, path: Path) -> str:
-    """What a recipe's file says.
+    """Decode the content of a recipe's file.
 
     Raises:
-        InputError: it is not in UTF-8; says in what, as far as the bytes tell.
+        InputError: it is not UTF-8; the error names the likely encoding.
     """
-    found, convert = encoding_of(content)
-    if found == "UTF-8":
+    encoding, convert = encoding_of(content)
+    if encoding == "UTF-8":
         return content.decode().replace("\r\n", "\n").replace("\r", "\n")
-    source, made = quote(str(path)), quote(str(path.with_stem(path.stem + "-utf8")))
-    hint = f"iconv -f {convert} -t UTF-8 {source} > {made}, and name that one"
+    source, target = quote(str(path)), quote(str(path.with_stem(path.stem + "-utf8")))
+    hint = f"iconv -f {convert} -t UTF-8 {source} > {target}, and use that file"
     raise InputError(
         f"The recipe {path} is not in UTF-8.",
-        got=found,
+        got=encoding,
         expected="a text file in UTF-8",
-        hint=hint if convert else "name a text file, or see one: erde recipes show digits",
+        hint=hint if convert else "use a text file such as: erde recipes show digits",
     )
 
 
 def name_of(text: str) -> str:
     """Name of a run, from the name of a file or folder.
 
-    Letters and digits alone: what else is a part of words, such as ½, differs between Python and
-    the regular expressions that a name is checked by.
+    Only letters and digits are kept: Python and the regular expression that checks a name disagree
+    on other word characters, such as ½.
     """
     kept = (c if c.isalpha() or c.isdecimal() or c in "_.-" else " " for c in text)
     return re.sub(" +", "-", "".join(kept)).strip("-.")[:100] or "recipe"
@@ -205,19 +205,19 @@ def _absolute(root: str, base: Path, file: str) -> str:
     try:
         return str((base / Path(root).expanduser()).resolve())
     except (OSError, RuntimeError, ValueError) as error:
-        problem = Problem(file, "data.root", shortened(root), f"is no usable path ({error})")
+        problem = Problem(file, "data.root", shortened(root), f"is not a usable path ({error})")
         raise RecipeError([problem]) from error
 
 
 def _refuse_another_seed(overrides: Overrides, seed: int) -> None:
     other = overrides.get("seed", seed)
     if other != seed:
-        rule = f"--seed {seed} says otherwise: leave one of them out"
+        rule = f"contradicts --seed {seed}: leave one of them out"
         raise RecipeError([Problem(COMMAND_LINE, "seed", shortened(other), rule)])
 
 
 def _drop_other_targets(document: dict[str, Any], overrides: Overrides) -> None:
-    """A target on the command line takes the place of the recipe's, whichever that is."""
+    """Remove the recipe's target if the command line sets one."""
     section = document.get("calibration")
     if isinstance(section, dict) and any(f"calibration.{name}" in overrides for name in TARGETS):
         for name in (*TARGETS, *OF_RISK):
@@ -235,7 +235,7 @@ def _merge(document: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _hidden_rules(document: dict[str, Any], found: list[Problem], file: str) -> list[Problem]:
-    """Rules between sections, which pydantic does not reach while a section has a mistake."""
+    """Broken rules between sections; pydantic does not check them while a section is wrong."""
     try:
         rules = pairing_rules(
             Network.model_validate(document.get("teacher")),

@@ -1,4 +1,4 @@
-"""The whole recipe: its sections, and the rules between them."""
+"""The recipe: its sections, and the rules between them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ class Recipe(Section):
         min_length=1,
         max_length=LONGEST_NAME,
         pattern=NAME.pattern,
-        description="name of the run; the file's name where it is left out",
+        description="name of the run; default: the name of the file",
     )
-    seed: int = Field(0, ge=0, le=2**62, description="of weights, order, augmentation and dropout")
+    seed: int = Field(
+        0, ge=0, le=2**62, description="seeds weights, order, augmentation, dropout"
+    )
     data: Data
     teacher: Network
     student: Network
@@ -50,30 +52,30 @@ class Recipe(Section):
         return self
 
     def recorded(self) -> dict[str, Any]:
-        """The recipe as runs and bundles keep it: no network depends on `comparison`."""
+        """The recipe as runs and bundles store it: `comparison` decides no network."""
         return self.model_dump(exclude={"comparison"})
 
     @property
     def pairing(self) -> list[int]:
-        """Teacher exit for each student exit."""
-        given = self.distillation.pairing
-        return list(range(self.student.exit_count)) if given is None else given
+        """Teacher exit (from 0) for each student exit."""
+        pairing = self.distillation.pairing
+        return list(range(self.student.exit_count)) if pairing is None else pairing
 
 
 def pairing_rules(teacher: Network, student: Network, distillation: Distillation) -> Rules:
-    """Rules that tie teacher, student and distillation together, where they are broken."""
+    """Broken rules between teacher, student and distillation."""
     pairing = distillation.pairing
     if distillation.method == "cross_entropy":
         return []
-    theirs, ours = teacher.exit_count, student.exit_count
-    if pairing is None and theirs != ours:
+    teacher_exits, exits = teacher.exit_count, student.exit_count
+    if pairing is None and teacher_exits != exits:
         rule = (
-            f"the teacher has {theirs} exits and the student {ours}: "
-            f"name a teacher exit for each, such as {even_pairing(ours, theirs)}"
+            f"the teacher has {teacher_exits} exits and the student {exits}: "
+            f"name a teacher exit for each, such as {even_pairing(exits, teacher_exits)}"
         )
         return [("distillation.pairing", rule)]
-    if pairing is not None and (len(pairing) != ours or max(pairing) >= theirs):
-        return [("distillation.pairing", f"must be {ours} numbers from 0 to {theirs - 1}")]
+    if pairing is not None and (len(pairing) != exits or max(pairing) >= teacher_exits):
+        return [("distillation.pairing", f"must be {exits} numbers from 0 to {teacher_exits - 1}")]
     return []
 
 

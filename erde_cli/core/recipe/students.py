@@ -110,7 +110,7 @@ def _bad_names(students: list[ComparedStudent], file: str) -> list[Problem]:
         elif student.name == STATIC and len(students) == 1:
             rule = "needs a student to be compared with"
         elif student.name not in (*REFERENCES, STATIC) and not _differs(student):
-            rule = f"is no method ({', '.join(REFERENCES)}, {STATIC}) and changes nothing"
+            rule = f"is not a method ({', '.join(REFERENCES)}, {STATIC}) and changes nothing"
         if rule:
             problems.append(Problem(file, f"{_SECTION}.{student.name}", "", rule))
         names.add(student.name.casefold())

@@ -90,7 +90,7 @@ def test_methods_of_the_command_line_take_the_place_of_the_list() -> None:
 @pytest.mark.parametrize(
     ("students", "path", "rule"),
     [
-        ("[erde, sgd]", "sgd", "is no method"),
+        ("[erde, sgd]", "sgd", "is not a method"),
         ("[{name: kd, distillation: {temperatur: 3}}]", "kd.distillation.temperatur", "unknown"),
         ("[{name: kd, distillation: {temperature: -3}}]", "kd.distillation.temperature", "greater"),
         ("[{name: a, training: {student: {warmup_epochs: 99}}}]",
