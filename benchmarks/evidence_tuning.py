@@ -65,8 +65,8 @@ def main() -> None:
          " ".join(f"{100 * share:.1f}" for share in trial["exits"])]
         for method, found in trials.items() for trial in found
     ]  # fmt: skip
-    columns = ["method", "tried", "AUC %, half A", "accuracy of each exit %"]
-    print_results("Tuning on half A", columns, rows, given.json, {"trials": trials})
+    columns = ["method", "tried", "AUC %, tuning half", "accuracy of each exit %"]
+    print_results("Tuning on the tuning half", columns, rows, given.json, {"trials": trials})
 
 
 def _tune(method, own, given, dataset: Dataset, options: Options):

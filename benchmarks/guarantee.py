@@ -178,10 +178,10 @@ def main() -> None:
     chosen = [afterwards(scored(risk, well=False), given.draws) for risk in RISKS]
     wrong = faults(rows, chosen)
     document = {"rows": [asdict(row) for row in rows], "afterwards": chosen, "faults": wrong}
-    columns = ["population", "risk", "half B", *(f"ε = {100 * one:g} %" for one in EPSILONS)]
+    columns = ["population", "risk", "test half", *(f"ε = {100 * one:g} %" for one in EPSILONS)]
     body = condensed(rows, 0.9)
     if given.full:
-        columns = ["population", "risk", "half B", "ε, %", "confidence", "violations, %",
+        columns = ["population", "risk", "test half", "ε, %", "confidence", "violations, %",
                    "allowed, %", "realised, %", "wrong rule, %"]  # fmt: skip
         body = in_full(rows)
     title = f"Violations / realised saving in %, {given.draws:,} draws"

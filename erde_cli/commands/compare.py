@@ -81,6 +81,7 @@ def compare(
         refuse_retired_flags(methods, grid or (), vary or (), own or ())
     from erde_cli.core.comparison.students import has_static_rivals, student_specs, with_methods
     from erde_cli.core.recipe.loading import load_recipe
+    from erde_cli.core.recipe.problems import COMMAND_LINE
 
     section = None
     if teacher is not None:
@@ -90,7 +91,8 @@ def compare(
     loaded = load_recipe(recipe, overrides or (), teacher=section)
     if methods is not None:
         loaded = with_methods(loaded, [method.strip() for method in methods.split(",")])
-    students = student_specs(loaded)
+    typed = any(text.strip().startswith("comparison") for text in overrides or ())
+    students = student_specs(loaded, COMMAND_LINE if typed else recipe)
     from erde_cli.commands.views.compare import comparison_pieces
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.bundle.bundle import load_bundle

@@ -19,8 +19,8 @@ from erde_cli.commands.options import (
 from erde_cli.core.figures import percent
 
 SWEEP_NOTE = (
-    "Do not choose θ from this sweep: it describes the images evaluated here. erde calibrate "
-    "chooses θ on other images."
+    "Do not choose θ from this sweep: it describes the images evaluated here. Choose θ with erde "
+    "calibrate, on calibration images."
 )
 
 

@@ -163,6 +163,8 @@ ThreadsOption = Annotated[
 PrecisionOption = Annotated[
     Literal["float32", "bfloat16"] | None,
     typer.Option(
-        "--precision", show_default=False, help="Precision of inference; default: float32."
+        "--precision",
+        show_default=False,
+        help="Precision of inference; default: float32, or that of the thresholds in use.",
     ),
 ]

@@ -27,6 +27,7 @@ def refuse_retired_flags(
         for line in _students(method.strip(), grid, vary, own)
     ]
     typed = [("--grid", grid), ("--vary", vary), ("--own", own)]
+    typed += [("--methods", [methods])] if methods else []
     raise InputError(
         "erde compare now reads its students from the recipe.",
         got=" ".join(f"{flag} {text}" for flag, texts in typed for text in texts),
@@ -47,14 +48,19 @@ def _students(
     yield _student(method, method, plain)
     for settings in [*product(*multiplied), *((one,) for values in alone for one in values)]:
         if settings:
-            words = (re.sub(r"\W+", "-", one.rpartition(".")[2]) for one in settings)
-            yield _student("-".join([method, *words]).strip("-"), method, [*plain, *settings])
+            yield _student("-".join([method, *map(_words, settings)]), method, [*plain, *settings])
 
 
 def _settings(text: str) -> list[str]:
     """`key=a,b` as `key=a` and `key=b`; commas inside brackets belong to a value."""
     key, _, values = text.partition("=")
     return [f"{key}={value.strip()}" for value in re.split(r",(?![^\[{]*[\]}])", values)]
+
+
+def _words(setting: str) -> str:
+    """A setting as a part of a name: `weights.entropy=0.5` as `entropy-0.5`."""
+    key, _, value = setting.partition("=")
+    return re.sub(r"[^\w.]+", "-", f"{key.rpartition('.')[2]}-{value}").strip("-")
 
 
 def _is_read(method: str, text: str) -> bool:

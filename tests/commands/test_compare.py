@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 from erde_cli.app import main
 from erde_cli.core.comparison.curves import area, one_threshold
 from erde_cli.core.comparison.rivals import static_rivals
+from erde_cli.core.comparison.students import student_specs
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import compare as module
@@ -582,7 +583,8 @@ def test_what_kd_alone_is_given_goes_to_the_static_rivals_as_well(
 def test_a_retired_flag_is_answered_with_the_section_that_replaces_it(flag: str, cli: Cli) -> None:
     code, _, err = cli(
         "compare", "digits", "--methods", "erde,kd,static", flag, "distillation.temperature=2,9",
-        flag, "distillation.weights.entropy=0", "--own", "kd:training.student.weight_decay=1e-3",
+        flag, "distillation.weights.entropy=0.5,0",
+        "--own", "kd:training.student.weight_decay=1e-3",
     )  # fmt: skip
     assert code == 2
     section = yaml.safe_load(err.partition("in the recipe\n")[2].partition("\n  next:")[0])
@@ -599,7 +601,8 @@ def test_a_retired_flag_is_answered_with_the_section_that_replaces_it(flag: str,
                and one["name"].startswith("erde")]  # fmt: skip
     assert (both in changes, alone in changes) == ((flag == "--grid"), (flag == "--vary"))
     listed = yaml.safe_dump(section["comparison"]["students"], default_flow_style=True)
-    load_recipe("digits", [f"comparison.students={listed}"])
+    student_specs(load_recipe("digits", [f"comparison.students={listed}"]), "mine.yaml")
+    assert "--methods erde,kd,static" in err
 
 
 def test_odd_files_of_a_comparison_are_told_or_made_again(

@@ -115,7 +115,7 @@ def test_a_test_is_recorded_before_its_result_is_kept(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("erde_cli.core.workflows.calibrate.draw_calibration", fail)
+    monkeypatch.setattr("erde_cli.core.workflows.calibrate.draw_frontier", fail)
     assert cli("calibrate", student, "--max-risk", 0.3)[0] == 130
     monkeypatch.undo()
     _, _, err = cli("calibrate", student, "--max-risk", 0.5)

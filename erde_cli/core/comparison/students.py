@@ -50,8 +50,12 @@ def with_methods(recipe: Recipe, methods: Sequence[str]) -> Recipe:
     return recipe.model_copy(update={"comparison": students})
 
 
-def student_specs(recipe: Recipe) -> tuple[StudentSpec, ...]:
+def student_specs(recipe: Recipe, file: str) -> tuple[StudentSpec, ...]:
     """The students that the recipe lists, without static rivals.
+
+    Args:
+        recipe: the recipe.
+        file: where the list of students stands, for messages.
 
     Raises:
         InputError: the recipe asks for balanced accuracy.
@@ -64,8 +68,8 @@ def student_specs(recipe: Recipe) -> tuple[StudentSpec, ...]:
             expected="calibration.metric: accuracy",
             hint="to compare by accuracy, add --set calibration.metric=accuracy",
         )
-    made = student_recipes(recipe, recipe.name)
-    return tuple(StudentSpec(name, one) for name, one in made.items())
+    recipes = student_recipes(recipe, file)
+    return tuple(StudentSpec(name, one) for name, one in recipes.items())
 
 
 def has_static_rivals(recipe: Recipe) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
 _SPINS = "2000"  # tens of microseconds; see docs/speed.md
 
 
@@ -18,5 +19,5 @@ def spin_briefly() -> None:
     torch reads it at its first import. The setting affects the whole process, so only the command
     line calls this.
     """
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+    if not any(name in os.environ for name in VARIABLES):
         os.environ["GOMP_SPINCOUNT"] = _SPINS

@@ -17,7 +17,6 @@ from erde_cli.core.recipe.sections.calibration import OF_RISK
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
-from erde_cli.core.recipe.students import student_recipes
 from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
 from erde_cli.core.thresholds.targets import TARGETS
 
@@ -79,14 +78,10 @@ def _recipe(
     for dotted, value in given.items():
         _merge(document, dotted, value)
     try:
-        recipe = Recipe.model_validate(document)
+        return Recipe.model_validate(document)
     except ValidationError as error:
         problems = problems_of(error, str(path), given)
         raise RecipeError(problems + _hidden_rules(document, problems, str(path))) from None
-    if "comparison" in document:
-        typed = any(key.split(".")[0] == "comparison" for key in given)
-        student_recipes(recipe, COMMAND_LINE if typed else str(path))
-    return recipe
 
 
 def parse_overrides(texts: Sequence[str]) -> Overrides:

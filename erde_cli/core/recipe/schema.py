@@ -30,9 +30,7 @@ class Recipe(Section):
         pattern=NAME.pattern,
         description="name of the run; default: the name of the file",
     )
-    seed: int = Field(
-        0, ge=0, le=2**62, description="seeds weights, order, augmentation, dropout"
-    )
+    seed: int = Field(0, ge=0, le=2**62, description="seeds weights, order, augmentation, dropout")
     data: Data
     teacher: Network
     student: Network

@@ -26,6 +26,7 @@ NOT_READ: dict[str, tuple[str, ...]] = {  # keys, or how they begin, that a meth
     ),
     "cross_entropy": ("distillation.",),
 }  # fmt: skip
+_TAKEN = ("teacher", "teacher.safetensors", "logs", "checkpoints")  # in the folder of a seed
 _METHOD, _CACHE = "distillation.method", "distillation.teacher_cache"
 
 
@@ -44,19 +45,20 @@ def student_recipes(recipe: Recipe, file: str) -> dict[str, Recipe]:
     problems = _bad_names(recipe.comparison.students, file)
     base = recipe.model_copy(update={"comparison": Comparison()})
     recipes: dict[str, Recipe] = {}
+    names: dict[str, str] = {}  # of the students by their recipes
     for student in recipe.comparison.students:
         if student.name == STATIC:
             continue
         changes = _changes(student)
         method = changes["distillation"].get("method", recipe.distillation.method)
-        found = _unequal(student, method, _dotted(changes), file)
+        found = _unequal(student, str(method), _dotted(changes), file)
         try:
             made = Recipe.model_validate(_changed(base, changes))
         except ValidationError as error:
             found += problems_of(error, file, {})
         else:
-            same = next((name for name, other in recipes.items() if other == made), None)
-            if same is not None and _differs(student):
+            same = names.setdefault(made.model_dump_json(), student.name)
+            if same != student.name and _differs(student):
                 found.append(Problem(file, "", "", f"trains the same network as {same}"))
             recipes[student.name] = made
         here = f"{_SECTION}.{student.name}"
@@ -103,7 +105,7 @@ def _bad_names(students: list[ComparedStudent], file: str) -> list[Problem]:
         rule = ""
         if student.name.casefold() in names:
             rule = "two students have this name"
-        elif student.name == "teacher" or student.name.startswith(f"{STATIC}-"):
+        elif student.name.casefold() in _TAKEN or student.name.casefold().startswith(f"{STATIC}-"):
             rule = "is the name of another folder of a comparison"
         elif student.name == STATIC and _differs(student):
             rule = "has no keys: static rivals learn by kd"

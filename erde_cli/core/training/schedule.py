@@ -14,7 +14,7 @@ def learning_rate(settings: Training, step: int, steps_per_epoch: int) -> float:
 
     cosine: linear from 0 over the warm-up, then half a cosine down to 0. one_cycle: linear from
     1/25 of the largest rate over the warm-up, then linear down to 0. step: warm-up as in cosine,
-    then constant, multiplied by `fall` at every milestone.
+    then constant, multiplied by `decay` at every milestone.
 
     Source: cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, arXiv 1608.03983, equation 5, without
     restarts; one_cycle: Smith and Topin, "Super-convergence", arXiv 1708.07120, with constant

@@ -24,7 +24,7 @@ PAIRING = "distillation.pairing=[2, 0, 1]"
 
 def plan(*settings: str, seeds: tuple[int, ...] = (1, 2)) -> Plan:
     recipe = load_recipe("digits", settings)
-    return Plan(recipe, Path("run"), seeds, student_specs(recipe))
+    return Plan(recipe, Path("run"), seeds, student_specs(recipe, "mine.yaml"))
 
 
 def network(seed: int, images: int = 60, right: float = 0.6) -> NetworkAnswers:

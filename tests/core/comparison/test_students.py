@@ -16,6 +16,7 @@ from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.schema import Recipe
 
+FILE = "mine.yaml"
 FOUR = (
     "[kd, {name: masked, distillation: {weights: {entropy: 0}}}, static, "
     "{name: erde, training: {student: {weight_decay: 1e-3}}}]"
@@ -27,7 +28,7 @@ def listed(students: str) -> Recipe:
 
 
 def test_a_recipe_without_the_section_compares_the_three_methods() -> None:
-    specs = student_specs(load_recipe("digits"))
+    specs = student_specs(load_recipe("digits"), FILE)
     assert [(one.name, one.method) for one in specs] == [
         ("erde", "erde"), ("kd", "kd"), ("cross_entropy", "cross_entropy"),
     ]  # fmt: skip
@@ -36,7 +37,7 @@ def test_a_recipe_without_the_section_compares_the_three_methods() -> None:
 
 def test_students_differ_from_the_recipe_in_what_is_listed_and_in_nothing_else() -> None:
     recipe = listed(FOUR)
-    kd, masked, erde = student_specs(recipe)
+    kd, masked, erde = student_specs(recipe, FILE)
     plain = load_recipe("digits")
     assert (kd.method, masked.method, erde.method) == ("kd", "erde", "erde")
     assert masked.recipe.distillation.weights.entropy == 0
@@ -58,16 +59,16 @@ def test_a_mapping_that_is_a_value_is_replaced_and_not_merged() -> None:
     weights = "training.student.class_weights={a: 2, b: 3}"
     students = "[kd, {name: other, training: {student: {class_weights: {a: 5}}}}]"
     recipe = load_recipe("digits", [weights, f"comparison.students={students}"])
-    assert student_specs(recipe)[1].recipe.training.student.class_weights == {"a": 5}
+    assert student_specs(recipe, FILE)[1].recipe.training.student.class_weights == {"a": 5}
 
 
 def test_everything_is_compared_with_the_methods_and_they_with_those_after_them() -> None:
-    plan = Plan(listed(FOUR), Path("x"), (1,), student_specs(listed(FOUR)))
+    plan = Plan(listed(FOUR), Path("x"), (1,), student_specs(listed(FOUR), FILE))
     assert [one.name for one in plan.references] == ["erde", "kd"]
     assert plan.pairs == [("erde", "kd"), ("masked", "erde"), ("masked", "kd")]
     assert plan.recipe_of_rivals.distillation.method == "kd"
     others = listed("[{name: a, distillation: {form: add}}, {name: b, distillation: {method: kd}}]")
-    plan = Plan(others, Path("x"), (1,), student_specs(others))
+    plan = Plan(others, Path("x"), (1,), student_specs(others, FILE))
     assert plan.pairs == [("b", "a")]
 
 
@@ -80,7 +81,7 @@ def test_no_network_depends_on_the_list_of_students() -> None:
 
 def test_methods_of_the_command_line_take_the_place_of_the_list() -> None:
     recipe = with_methods(listed(FOUR), ["static", "kd"])
-    assert [one.name for one in student_specs(recipe)] == ["kd"]
+    assert [one.name for one in student_specs(recipe, FILE)] == ["kd"]
     assert has_static_rivals(recipe)
     for methods in (["kd", "kd"], ["kd", "sgd"], [""], ["erde", ""], ["static"]):
         with pytest.raises(InputError, match="takes methods, each once"):
@@ -111,6 +112,9 @@ def test_methods_of_the_command_line_take_the_place_of_the_list() -> None:
         ("[erde, {name: ERDE, distillation: {form: add}}]", "ERDE", "two students"),
         ("[erde, {name: a, distillation: {form: replace}}]", "a", "same network as erde"),
         ("[{name: teacher, distillation: {form: add}}]", "teacher", "another folder"),
+        ("[{name: Teacher, distillation: {form: add}}]", "Teacher", "another folder"),
+        ("[{name: logs, distillation: {form: add}}]", "logs", "another folder"),
+        ("[{name: a, distillation: {method: [erde]}}]", "a.distillation.method", "must be"),
         ("[{name: static-50, distillation: {form: add}}]", "static-50", "another folder"),
         ("[kd, {name: static, distillation: {form: add}}]", "static", "has no keys"),
         ("[static]", "static", "needs a student"),
@@ -120,20 +124,31 @@ def test_methods_of_the_command_line_take_the_place_of_the_list() -> None:
 )  # fmt: skip
 def test_a_wrong_student_is_refused_by_its_key(students: str, path: str, rule: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        listed(students)
+        student_specs(listed(students), FILE)
     [problem] = caught.value.problems
     assert problem.path == f"comparison.students.{path}".rstrip(".")
     assert rule in problem.rule
-    assert problem.file == "command line"
+    assert problem.file in (FILE, "command line")
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(RecipeError) as caught:
-        listed("[{name: a, distillation: {temperature: 0}}, sgd, {name: b, distillation: {x: 1}}]")
+        student_specs(
+            listed(
+                "[{name: a, distillation: {temperature: 0}}, sgd, {name: b, distillation: {x: 1}}]"
+            ),
+            FILE,
+        )
     assert len(caught.value.problems) == 3
+
+
+def test_other_commands_do_not_read_the_list() -> None:
+    changes = [f"comparison.students={FOUR}", "distillation.weights.entropy=0"]
+    assert load_recipe("digits", changes).distillation.weights.entropy == 0
+    load_recipe("cifar10-evidence", ["distillation.method=kd"])
 
 
 def test_a_recipe_for_another_metric_is_refused() -> None:
     recipe = load_recipe("digits", ["calibration.metric=balanced_accuracy"])
     with pytest.raises(InputError, match="measures accuracy"):
-        student_specs(recipe)
+        student_specs(recipe, FILE)
