@@ -264,7 +264,7 @@ CALIBRATION = [
     made("a network in the place of tests that cannot be kept",
          lambda student: (student / TESTS).mkdir(), TESTS, "would lose it",
          line="distill digits --out run"),
-    made("notes in the place of the student", notes, "run/student", "other things",
+    made("notes in the place of the student", notes, "run/student", "other files",
          line="distill digits --out run"),
     *(made(f"images that are gone: {line}", edited(BUNDLE, "recipe.data", GONE), "put the images",
            line=line)
@@ -359,7 +359,7 @@ PLACES = [
       for text in ("[]", "{", "null", '{"recipe": 5}')),
     elsewhere("a compare.json of a list", "compare digits --out out", "compare.json",
               prepare=comparison_of_texts),
-    elsewhere("a run folder for a comparison", "compare digits --out run", "other things"),
+    elsewhere("a run folder for a comparison", "compare digits --out run", "other files"),
     elsewhere("images of a folder that was not calibrated on", "export run/student "
               "--format onnx-staged --out run", "run", "manifest.json"),
 ]  # fmt: skip

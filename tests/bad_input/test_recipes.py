@@ -219,7 +219,7 @@ COMBINATIONS = [
     wrong("a budget of 0", {"calibration": {"max_macs": 0}}, "max_macs", "greater than 0"),
     wrong("a budget of 200 %", {"calibration": {"max_macs": 2}}, "less than or equal to 1"),
     wrong("a risk of 0", {"calibration": {"max_risk": 0}}, "max_risk", "greater than 0"),
-    wrong("a negative threshold", {"calibration": {"threshold": -1}}, "0 or more"),
+    wrong("a negative threshold", {"calibration": {"threshold": -1}}, "at least 0"),
     wrong("an infinite threshold", {"calibration": {"threshold": float("inf")}}, '"always"'),
 ]  # fmt: skip
 

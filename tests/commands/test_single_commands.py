@@ -95,7 +95,7 @@ def test_evaluate_writes_a_table_a_sweep_and_a_picture(
 ) -> None:
     code, out, _ = cli("evaluate", finished_run / "student", "--out", tmp_path / "here")
     assert code == 0
-    assert "Do not choose θ from it" in out
+    assert "Do not choose θ from this sweep" in out
     assert "never" in out
     assert "always" in out
     rows = list(csv.DictReader((tmp_path / "here/sweep.csv").read_text().splitlines()))

@@ -216,7 +216,7 @@ def test_a_checkpoint_whose_parts_are_packed_is_left_out(tmp_path: Path) -> None
     under_its_digest(path, packed(path.read_bytes()))
     warnings: list[str] = []
     assert checkpoints.latest(warnings.append) is None
-    assert "packed" in warnings[0]
+    assert "compressed" in warnings[0]
 
 
 OWN = {

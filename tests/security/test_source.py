@@ -26,12 +26,11 @@ ALONE = {
     "torch.load": {"core/training/checkpoints.py"},  # weights_only
     "torch.export.load": {"core/export/torch_export.py"},  # of a file written a moment ago
     "import_module": {  # of names in the code
-        "__init__.py",
         "core/platform/torchvision_import.py",
         "core/models/architecture.py",  # builders in the tables of families and heads
     },
     # of what the user named in the environment, and of names in the code
-    "resolve_name": {"core/events.py", "core/export/formats.py"},
+    "resolve_name": {"__init__.py", "core/events.py", "core/export/formats.py"},
     # Python itself, with a text of its own
     "Popen": {"core/images/decoders.py", "core/measurement/training_speed_process.py"},
     "subprocess.run": {"core/provenance.py"},  # git, in the folder of erde's own code

@@ -94,7 +94,7 @@ def claim(plan: Plan) -> None:
             )
     elif plan.run.is_dir() and any(one.name != LOCK for one in plan.run.iterdir()):
         raise RunError(
-            f"{plan.run} holds other things than a comparison.",
+            f"{plan.run} contains other files than a comparison.",
             expected=f"an empty folder, or one with the {FILE} of this comparison",
             hint="name another folder with --out",
         )
