@@ -72,10 +72,11 @@ def erde(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Early-exit image classifiers for devices that cannot afford them.
+    """Train early-exit image classifiers for devices with little computing power.
 
-    Train a teacher with early exits, distill a small student from it, choose the
-    thresholds at which images leave early, and measure what this saves.
+    erde trains a teacher with early exits, distills a small student from it,
+    chooses the thresholds at which images leave early, and measures what this
+    saves.
 
     Start with [bold]erde run digits[/bold], or [bold]erde run FOLDER[/bold] for your own images.
     """

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from erde_cli.commands.options import (
+    ALWAYS_OR_NEVER,
     BundleArgument,
     DeviceOption,
     JsonOption,
@@ -31,7 +32,7 @@ def _folder(text: str) -> Any:
 def calibrate(
     bundle: BundleArgument,
     threshold: Annotated[
-        str | None, _target("NATS", "One θ for all exits, in nats; or always, or never.")
+        str | None, _target("NATS", f"One θ for all exits, in nats; {ALWAYS_OR_NEVER}.")
     ] = None,
     max_drop: Annotated[
         float | None,
@@ -49,28 +50,37 @@ def calibrate(
     ] = None,
     max_risk: Annotated[
         float | None,
-        _target("EPS", "Cheapest: a promised risk of at most EPS; see --risk, --confidence."),
+        _target("EPS", "Cheapest: a risk of at most EPS, guaranteed; see --risk, --confidence."),
     ] = None,
     pick: Annotated[
         str | None,
-        _target("NAME=VALUE", "Stored thresholds, used without images: max-macs=0.4, max-drop=2."),
+        _target(
+            "NAME=VALUE",
+            "Use stored thresholds instead, such as max-macs=0.4 or max-drop=2; needs no images.",
+        ),
     ] = None,
     risk: Annotated[
         Literal["disagreement", "accuracy-gap"] | None,
         typer.Option(
             show_default=False,
-            help="With --max-risk: labels that differ from the last exit's, or accuracy lost.",
+            help="With --max-risk: the risk to bound. disagreement (default): share of labels that "
+            "differ from the last exit's; accuracy-gap: accuracy lost.",
         ),
     ] = None,
     confidence: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", show_default=False, help="With --max-risk; default: 0.9."),
+        typer.Option(
+            metavar="SHARE",
+            show_default=False,
+            help="With --max-risk: confidence of the guarantee; default: 0.9.",
+        ),
     ] = None,
     metric: Annotated[
         Literal["accuracy", "balanced_accuracy"] | None,
         typer.Option(
             show_default=False,
-            help="Accuracy that targets refer to; balanced_accuracy weighs every class the same.",
+            help="Kind of accuracy that the targets refer to; balanced_accuracy gives every class "
+            "the same weight. Default: accuracy.",
         ),
     ] = None,
     temperature: Annotated[
@@ -86,9 +96,10 @@ def calibrate(
 ) -> None:
     """Choose the thresholds at which images leave early, and store them in the bundle.
 
-    They are chosen on the calibration split, or on your own images. Figures on these
-    images are optimistic; the figures "held out", from five-fold cross-fitting, are
-    not. Both are estimates. Only --max-risk makes a promise, with a confidence.
+    The images are the calibration split or your own. Figures on these images are
+    optimistic; the "held out" figures, from five-fold cross-fitting, are not.
+    Both are estimates. Only --max-risk gives a guarantee, at the given
+    --confidence.
 
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip

@@ -50,8 +50,8 @@ def init(
 ) -> None:
     """Write a recipe for a folder of images, with networks and epochs that fit the time.
 
-    All values come from a fixed table, so the same images give the same recipe. A few
-    training steps are then timed to estimate the run on this machine.
+    All values come from a fixed table, so the same images give the same recipe.
+    A few training steps are then timed to estimate the run on this machine.
 
     Example: [bold]erde init photos --minutes 30[/bold]
     """

@@ -11,6 +11,7 @@ from erde_cli.commands.completion import bundle_paths, recipe_names
 from erde_cli.core.errors import brief
 
 LARGEST_BATCH = 65_536  # images
+ALWAYS_OR_NEVER = "or always (all leave at the first exit), or never (none leaves early)"
 
 
 def path_of(text: str) -> Path:
@@ -39,6 +40,7 @@ def path_of(text: str) -> Path:
     return path
 
 
+path_of.__name__ = "path"  # --help shows the name of the parser as the type of an argument
 STDOUT = Path("-")
 
 
@@ -71,7 +73,7 @@ RecipeOrFolderArgument = Annotated[
         show_default=False,
         autocompletion=recipe_names,
         help="Path of a recipe, name of a shipped one (see erde recipes), or a folder of "
-        "images, for which a recipe is chosen as by erde init.",
+        "images, for which a recipe is written as by erde init.",
     ),
 ]
 FolderArgument = Annotated[
@@ -128,7 +130,8 @@ SetOption = Annotated[
         "--set",
         metavar="SECTION.KEY=VALUE",
         show_default=False,
-        help="Change one value of the recipe; repeatable. Paths start at the current folder.",
+        help="Change one value of the recipe; repeatable. Relative paths start from the current "
+        "folder.",
     ),
 ]
 SeedOption = Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from erde_cli.commands.options import (
+    ALWAYS_OR_NEVER,
     LARGEST_BATCH,
     STDOUT,
     DeviceOption,
@@ -41,7 +42,7 @@ def predict(
         typer.Option(
             metavar="NATS",
             show_default=False,
-            help="One θ for all exits, in nats, or always, or never; for this command.",
+            help=f"One θ for all exits in this call only, in nats; {ALWAYS_OR_NEVER}.",
         ),
     ] = None,
     pick: Annotated[
@@ -49,7 +50,8 @@ def predict(
         typer.Option(
             metavar="NAME=VALUE",
             show_default=False,
-            help="Stored thresholds of another target, for this command: max-macs=0.4, max-drop=2.",
+            help="Use the stored thresholds for another target in this call only, such as "
+            "max-macs=0.4 or max-drop=2.",
         ),
     ] = None,
     batch: Annotated[
@@ -74,7 +76,9 @@ def predict(
     live: Annotated[
         bool,
         typer.Option(
-            "--live", help="With -: classify each path as it arrives, such as from a camera."
+            "--live",
+            help="With PATH -: classify each image as soon as its path arrives on stdin, for "
+            "example from a camera script.",
         ),
     ] = False,
     runtime: RuntimeOption = None,

@@ -66,8 +66,8 @@ def profile(
 ) -> None:
     """Show what every exit costs: parameters and multiply-adds (MACs), heads included.
 
-    With --latency, also measure time and memory on this machine, and decide whether
-    early exit is better than any one of the exits alone.
+    With --latency, also measure time and memory on this machine, and decide
+    whether early exit is better than any one of the exits alone.
 
     Example: [bold]erde profile runs/digits/student --latency[/bold]
     """

@@ -32,7 +32,12 @@ def run(
     overrides: SetOption = None,
     seed: SeedOption = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Use a run folder that another recipe made.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Use the run folder even if another recipe made it or its networks are damaged, "
+            "and repeat only the affected phases.",
+        ),
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -41,11 +46,11 @@ def run(
 ) -> None:
     """Run all phases: train, distill, calibrate, profile, evaluate, compare with the teacher.
 
-    Phases whose inputs have not changed are kept. The same command resumes a run
-    that was stopped.
+    Phases whose inputs have not changed are not repeated. The same command
+    resumes a run that was stopped.
 
-    For a folder of images (one folder per class), a recipe that fits is chosen and
-    written into the run folder.
+    For a folder of images (one folder per class), a suitable recipe is written
+    into the run folder.
 
     Example: [bold]erde run digits[/bold], or [bold]erde run photos[/bold]
     """

@@ -57,11 +57,12 @@ def tune(
         ),
     ] = None,
 ) -> None:
-    """Find the settings that train a recipe fastest on this machine, and print them.
+    """Find the settings with which a recipe trains fastest on this machine, and print them.
 
-    Training steps on random images are timed in every precision and memory format,
-    and compared with the recipe's own settings. No data is needed, nothing is written.
-    Each candidate runs in a separate process: a crash is a row in the table.
+    Training steps on random images are timed in every precision and memory
+    format, and compared with the recipe's own settings. No data is needed, and
+    nothing is written. Each candidate runs in a separate process: a crash is a row
+    in the table.
 
     Example: [bold]erde tune digits --role student[/bold]
     """

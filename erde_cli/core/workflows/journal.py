@@ -72,8 +72,8 @@ class Journal:
             listed = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
             raise RunError(
                 f"{self.run} was made from another recipe:\n{listed}",
-                hint="name another folder with --out, or take this one over with --force: only "
-                "the phases that changed are done again",
+                hint="name another folder with --out, or use this one with --force: only the "
+                "affected phases are repeated",
                 expected="the recipe that made it",
             )
 
@@ -146,6 +146,6 @@ def _recipe(stored: Json, path: Path) -> Recipe:
         raise RunError(
             f"The recipe in {path} cannot be read.",
             got=first_reason(error),
-            hint="name another folder with --out, or take this one over with --force",
+            hint="name another folder with --out, or use this one with --force",
             expected="a recipe that this version of erde can read",
         ) from error
