@@ -99,9 +99,9 @@ def evaluate(
 
 
 def _agreement(document: dict[str, Any]) -> list[str]:
-    """How many labels agree with the last exit, and whether a promise covers the thresholds."""
+    """How many labels agree with the last exit, and whether a guarantee covers the thresholds."""
     if document["thresholds"] is None:
         return []
-    promised = "a promise covers" if document["certified"] else "no promise covers"
+    covered = "a guarantee covers" if document["certified"] else "no guarantee covers"
     share = f"{percent(document['agreement'])} % of the images"
-    return [f"{share} get the same label as at the last exit; {promised} the thresholds."]
+    return [f"{share} get the same label as at the last exit; {covered} the thresholds."]

@@ -353,7 +353,7 @@ def test_promises_and_labels_end_where_they_do_not_reach(
     assert "accuracy" not in shown
     words = " ".join(shown.split())
     said = (
-        "Before quantising, verified", "float32 and int8 on 100 images", "own θ", "not a promise",
+        "Before quantising, verified", "float32 and int8 on 100 images", "own θ", "not a guarantee",
         "ms per image, one thread", "The label differs from float32",
     )  # fmt: skip
     assert [text for text in said if text not in words] == []

@@ -244,7 +244,7 @@ def test_a_promise_that_was_written_into_an_export_is_void(
     (folder / "manifest.json").write_text(json.dumps(manifest))
     code, _, err = cli("predict", folder, digit_files / "0/000.png")
     assert code == 2
-    assert "its promise is void" in err
+    assert "its guarantee is void" in err
 
 
 def test_where_the_images_to_verify_on_are_gone_the_way_round_is_told(

@@ -98,7 +98,7 @@ def test_a_promise_does_not_survive_an_edited_file(
     change(student / "thresholds.json", edit)
     code, _, err = cli("evaluate", student)
     assert code == 2
-    assert "was changed after it was written, so its promise is void" in err
+    assert "was changed after it was written, so its guarantee is void" in err
     change(student / "thresholds.json", lambda d: d.update(certified=False))
     assert cli("evaluate", student)[0] == 2
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_promised_is_explained_as_it_is(student: Path, cli: Cli) 
 def test_evaluate_tells_what_a_promise_speaks_of(student: Path, cli: Cli, json_of: JsonOf) -> None:
     json_of("calibrate", student, "--max-risk", 0.3)
     _, out, _ = cli("evaluate", student)
-    assert "get the same label as at the last exit; a promise covers the thresholds" in out
+    assert "get the same label as at the last exit; a guarantee covers the thresholds" in out
     json_of("calibrate", student, "--max-macs", 0.7)
     _, out, _ = cli("evaluate", student)
-    assert "no promise covers the thresholds" in out
+    assert "no guarantee covers the thresholds" in out

@@ -112,9 +112,9 @@ def _verdicts(document: ThresholdsDocument) -> list[str]:
     if certificate is not None:
         searched = document.target.how == "searched"
         first = [] if searched or document.met_where_chosen else [missed]
-        return [*first, *_promise(certificate, searched=searched)]
+        return [*first, *_guarantee(certificate, searched=searched)]
     if target.fixed_threshold is not None:
-        return ["You set θ yourself: nothing is promised."]
+        return ["You set θ yourself: nothing is guaranteed."]
     if not document.met_where_chosen:
         verdict = missed
     elif document.met:
@@ -126,11 +126,11 @@ def _verdicts(document: ThresholdsDocument) -> list[str]:
             f"did not (held out: {_IN_UNITS[unit](value)}). Set a stricter target, or use more "
             "images."
         )
-    return [verdict, "This is an estimate, not a promise: --max-risk makes one."]
+    return [verdict, "This is an estimate, not a guarantee: --max-risk gives one."]
 
 
-def _promise(certificate: CertificateDocument, *, searched: bool) -> list[str]:
-    """Three lines: the promise, or what it would take. The file has the whole text."""
+def _guarantee(certificate: CertificateDocument, *, searched: bool) -> list[str]:
+    """Three lines: the guarantee, or what it would take. The file has the whole text."""
     if certificate.promised is not None:
         return guarantee_in_short(certificate)
     return no_guarantee_in_short(certificate) if searched else [UNCOVERED]

@@ -57,7 +57,7 @@ def figures_table(cost: Int8Cost) -> Table:
         made.add_row("balanced accuracy under θ %", *balanced)
     made.add_row("same as last exit %", *(percent(one.agreement) for one in columns))
     before, after = cost.held_out
-    # After a promise about disagreement, agreement is what the thresholds were chosen by.
+    # After a guarantee about disagreement, agreement is what the thresholds were chosen by.
     what = "agreement" if after.accuracy is None else cost.after.metric
     name = f"{what.replace('_', ' ')}, held out %"
     made.add_row(name, _held(before, what), "-", _held(after, what))
@@ -105,7 +105,7 @@ def _sentences(cost: Int8Cost) -> list[str]:
     met = "is met" if cost.after.met else "is not met"
     lines.append(
         f"The thresholds were chosen again for the same target. It {met} on images that did not "
-        "choose them (held out). This is an estimate, not a promise."
+        "choose them (held out). This is an estimate, not a guarantee."
     )
     lines.append(
         "Times are medians of leaving at an exit; own θ is the mean over real images, each network "

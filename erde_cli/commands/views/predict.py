@@ -176,7 +176,7 @@ def totals_pieces(totals: dict[str, Any], unit: str) -> list[RenderableType]:
     made.add_section()
     made.add_row("mean", "", macs(totals["expected_macs"]), "")
     saved = f"{percent(totals['macs_saved'], 1)} % of the full network's MACs saved"
-    certified = "certified" if totals["certified"] else "not certified: nothing is promised"
+    certified = "certified" if totals["certified"] else "not certified: nothing is guaranteed"
     return [made, f"{saved}; these thresholds are {certified}."]
 
 

@@ -144,9 +144,9 @@ def record_test(
         return document
     levels = list(dict.fromkeys(f"{one.risk} {100 * one.epsilon:g} %" for one in earlier))
     observer.warning(
-        f"The test half of these images was tested for {', '.join(levels)} before. A promise made "
-        "now holds only if this test was not chosen by the results of the earlier ones. To choose "
-        f"a level afterwards, type: erde calibrate {bundle} --pick max-risk=EPS"
+        f"The test half of these images was tested for {', '.join(levels)} before. A guarantee "
+        "made now holds only if this test was not chosen by the results of the earlier ones. To "
+        f"choose a level afterwards, type: erde calibrate {bundle} --pick max-risk=EPS"
     )
     certificate = certificate.model_copy(update={"earlier": earlier})
     return sealed(document.model_copy(update={"certificate": certificate}))

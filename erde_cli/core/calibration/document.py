@@ -104,10 +104,10 @@ class EarlierDocument(_Document):
 
 
 class CertificateDocument(EarlierDocument):
-    """The test on the test half, and the promise for the thresholds in force, if there is one.
+    """The test on the test half, and the guarantee for the thresholds in force, if there is one.
 
-    basis: of the promise: the test of its ε, or the bounds for all candidates. promised: ε that is
-    promised; None: nothing is promised, and the statement gives the reason.
+    basis: of the guarantee: the test of its ε, or the bounds for all candidates. promised: the
+    guaranteed ε; None: nothing is guaranteed, and the statement gives the reason.
     """
 
     images: int
@@ -235,7 +235,7 @@ class ThresholdsDocument(FiguresDocument):
         return self.target.metric or "accuracy"
 
     def certified_on(self, device: str) -> bool:
-        """Whether a promise holds on a kind of device; scores differ between devices."""
+        """Whether a guarantee holds on a kind of device; scores differ between devices."""
         return self.certified and device == self.device
 
     @property

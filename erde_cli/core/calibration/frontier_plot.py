@@ -63,7 +63,7 @@ def _frontier(picture: FrontierPicture) -> Figure:
                 macs, [100 * share for share in shares], label=curve.label, clip_on=False, **style
             )
     covered = [Point(*dot) for dot in picture.certified]
-    drawn += marks(axes, covered, "o", CHOSEN, 26, "covered by the promise")
+    drawn += marks(axes, covered, "o", CHOSEN, 26, "covered by the guarantee")
     last, chosen = Point(*picture.last_exit), Point(*picture.chosen)
     drawn += marks(axes, [last], "s", INK, 70, "last exit, for every image", hollow=True)
     drawn += marks(axes, [chosen], "*", CHOSEN, STAR, "chosen thresholds", hollow=True)

@@ -62,7 +62,7 @@ def choose_point(
         )
     if tested is not None and not certified:
         observer.warning(
-            "No candidate that the promise covers meets this target, so the choice is not "
+            "No candidate that the guarantee covers meets this target, so the choice is not "
             "certified."
         )
     return Picked(point, target, certified, full)

@@ -92,7 +92,7 @@ def check_document(document: ThresholdsDocument, path: Path, exits: int, hint: s
     """
     _check_lengths(document, path, exits, hint)
     if document.seal != _seal(document.model_dump()):
-        void = ", so its promise is void" if document.certified else ""
+        void = ", so its guarantee is void" if document.certified else ""
         raise BundleError(
             f"{path} is damaged, or was changed after it was written{void}.",
             expected="what erde calibrate wrote",

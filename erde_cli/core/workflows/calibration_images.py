@@ -93,7 +93,7 @@ def observe(
         DataError: as `open_source`.
         InputError: there is only one image.
     """
-    dataset = open_source(bundle, source, options, promise=target.guarantees)
+    dataset = open_source(bundle, source, options, guarantee=target.guarantees)
     if target.guarantees:
         warn_of_copies(dataset, options)
     store = load_split(dataset, "calibration", options)
@@ -182,18 +182,18 @@ def refuse_tuned_on_all(bundle: Bundle, source: Source) -> None:
     if source.kind == "calibration split" and bundle.recipe.calibration.tuned_on == "all":
         raise BundleError(
             f"The recipe of {bundle.path} was tuned on all calibration images. None are left to "
-            "test a promise on.",
+            "test a guarantee on.",
             got="calibration.tuned_on: all",
             expected="half A",
             hint="give images that tuned nothing: --data FOLDER or --images FOLDER",
         )
 
 
-def open_source(bundle: Bundle, source: Source, options: Options, *, promise: bool) -> Dataset:
+def open_source(bundle: Bundle, source: Source, options: Options, *, guarantee: bool) -> Dataset:
     """Open the images; if the bundle's data set is already open, check it.
 
     Raises:
-        BundleError: the bundle's images have changed; or a promise will rest on a folder, and the
+        BundleError: the bundle's images have changed; or a guarantee will rest on a folder, and the
             network was trained on some of its images.
         DataError: images are missing, or a folder has the wrong layout.
     """
@@ -208,7 +208,7 @@ def open_source(bundle: Bundle, source: Source, options: Options, *, promise: bo
         )
     else:
         return dataset_of(bundle, options, source.dataset)
-    check_not_trained_on(bundle, dataset, options, promise=promise)
+    check_not_trained_on(bundle, dataset, options, guarantee=guarantee)
     return dataset
 
 

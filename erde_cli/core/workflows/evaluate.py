@@ -214,7 +214,7 @@ def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
         options.observer.warning(
             f"These images differ from the calibration images: {moved.in_words()} (p = "
             f"{moved.p_value:.1g}, total variation {moved.total_variation:.3f}). Thresholds and "
-            "promises may not hold for them. Calibrate on similar images with "
+            "guarantees may not hold for them. Calibrate on similar images with "
             f"erde calibrate {evaluation.bundle.path} --data FOLDER"
         )
 
@@ -243,7 +243,7 @@ def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
         return dataset_of(bundle, options)
     names, observer = bundle.class_names, options.observer
     dataset = open_labelled_folder(data, names, bundle.reading, observer=observer)
-    check_not_trained_on(bundle, dataset, options, promise=False)
+    check_not_trained_on(bundle, dataset, options, guarantee=False)
     return dataset
 
 

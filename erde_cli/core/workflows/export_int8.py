@@ -83,7 +83,7 @@ def export_int8(
     after = recalibrated(before, replace(observations[1], latencies=timed), images)
     if before.certificate is not None:
         options.observer.warning(
-            f"The promise for {bundle.path} does not hold for its int8 stages. Their new "
+            f"The guarantee for {bundle.path} does not hold for its int8 stages. Their new "
             "thresholds are an estimate."
         )
     versions = {**record.versions, **versions_of("onnxruntime")}
@@ -116,7 +116,7 @@ def _quantise(
 def recalibrated(
     before: ThresholdsDocument, observations: Observations, images: Int8Images
 ) -> ThresholdsDocument:
-    """Thresholds for the same target on quantised scores; a promise becomes an estimate."""
+    """Thresholds for the same target on quantised scores; a guarantee becomes an estimate."""
     target = before.target.read()
     searched = observations
     if target.by_agreement and observations.agrees is not None:

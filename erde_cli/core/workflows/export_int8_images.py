@@ -69,7 +69,7 @@ def open_images(bundle: Bundle, data: Path | None, options: Options) -> Int8Imag
         )
     else:
         source = Source(images=data) if kind == "unlabelled folder" else Source(data=data)
-    dataset = open_source(bundle, source, options, promise=False)
+    dataset = open_source(bundle, source, options, guarantee=False)
     store = load_split(dataset, "calibration", options)
     require_several(store, "Ranges are measured on some images and tested on others.")
     half_a, half_b = halves(len(store), dataset.fingerprint)

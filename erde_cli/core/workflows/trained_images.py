@@ -1,4 +1,4 @@
-"""Check that a promise can rest on images: none was trained on, and none is a copy."""
+"""Check that a guarantee can rest on images: none was trained on, and none is a copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LISTED = 3  # files in a message
 
 
 def check_not_trained_on(
-    bundle: Bundle, dataset: Dataset, options: Options, *, promise: bool
+    bundle: Bundle, dataset: Dataset, options: Options, *, guarantee: bool
 ) -> None:
     """Warn if the network was trained on images of a folder; files are compared by content.
 
@@ -23,17 +23,17 @@ def check_not_trained_on(
         bundle: the network's bundle.
         dataset: the folder, opened.
         options: observer.
-        promise: whether a promise will rest on these images.
+        guarantee: whether a guarantee will rest on these images.
 
     Raises:
-        BundleError: with `promise`, the network was trained on some, or that cannot be determined.
+        BundleError: with `guarantee`, the network was trained on some, or this is unknown.
     """
     source = dataset.source
     assert isinstance(source, FolderSource)  # noqa: S101
     try:
         trained_on = was_trained_on(bundle.path, bundle.document.trained_on, source.short_digests)
     except BundleError as error:
-        if promise:
+        if guarantee:
             raise
         options.observer.warning(
             f"{error.message} {source.root} may contain images it was trained on."
@@ -46,7 +46,7 @@ def check_not_trained_on(
         f"The network was trained on {count:,} of the {len(trained_on):,} images in {source.root}. "
         "It is more certain of them than of new images."
     )
-    if promise:
+    if guarantee:
         listed = [source.paths[number] for number in np.flatnonzero(trained_on)[:_LISTED]]
         raise BundleError(
             text,
@@ -58,12 +58,12 @@ def check_not_trained_on(
 
 
 def warn_of_copies(dataset: Dataset, options: Options) -> None:
-    """Warn if calibration images are copies of others, since a promise counts each of them."""
+    """Warn if calibration images are copies of others, since a guarantee counts each of them."""
     numbers, first = dataset.splits["calibration"], dataset.source.first_same
     copies = 0 if first is None else len(numbers) - len(np.unique(first[numbers]))
     if copies:
         options.observer.warning(
-            f"{copies:,} of the {len(numbers):,} images are copies of others. A promise counts "
+            f"{copies:,} of the {len(numbers):,} images are copies of others. A guarantee counts "
             "every copy as a separate image, but holds only for independent images. Remove the "
             "copies."
         )
