@@ -200,18 +200,6 @@ REFUSED_BY_THE_RECIPE = [  # before torch is imported
     given("compare digits --methods ''", "--methods"),
     given(f"run digits --seed {2**70}", "seed", "less than or equal to"),
     given("plan nowhere", "'nowhere'", "erde recipes"),
-    given("compare digits --methods erde,sgd", "erde,sgd"),
-    given("compare digits --methods erde,erde", "erde,erde"),
-    given("compare digits --methods static", "static"),
-    given("compare digits --methods ''", "--methods"),
-    given("compare digits --grid distillation.temperature=2,4", "erde-temperature-4"),
-    given("compare digits --vary distillation.form=add", "erde-form-add"),
-    given("compare digits --own kd:training.student.momentum=0", "{momentum: 0}"),
-    given("compare digits --set comparison.students=[erde,sgd]", "comparison.students.sgd"),
-    given(
-        "compare digits --set 'comparison.students=[{name: a, student: {width: 8}}]'",
-        "comparison.students.0.student",
-    ),
     given(
         "compare digits --set calibration.metric=balanced_accuracy",
         "accuracy at equal cost",
