@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.recipe.students import NOT_READ
+from erde_cli.core.recipe.students import IGNORED_KEYS
 
 _METHODS = "erde,kd,cross_entropy"
 
@@ -64,7 +64,7 @@ def _words(setting: str) -> str:
 
 
 def _is_read(method: str, text: str) -> bool:
-    return method != "static" and not text.startswith(NOT_READ.get(method, ()))
+    return method != "static" and not text.startswith(IGNORED_KEYS.get(method, ()))
 
 
 def _student(name: str, method: str, settings: Sequence[str]) -> str:

@@ -359,7 +359,8 @@ PLACES = [
       for text in ("[]", "{", "null", '{"recipe": 5}')),
     elsewhere("a compare.json of a list", "compare digits --out out", "compare.json",
               prepare=comparison_of_texts),
-    elsewhere("a run folder for a comparison", "compare digits --out run", "other files"),
+    elsewhere("a run folder for a comparison", "compare digits --out run",
+              "not part of a comparison"),
     elsewhere("images of a folder that was not calibrated on", "export run/student "
               "--format onnx-staged --out run", "run", "manifest.json"),
 ]  # fmt: skip

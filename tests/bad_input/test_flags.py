@@ -287,7 +287,7 @@ PLACES = [
     Case("notes where the teacher of a run goes", "run digits --out out",
          ("out/teacher", "other files"), prepare=notes_in_the_way),
     Case("notes where a comparison goes", "compare digits --out out",
-         ("out", "other files"), prepare=notes_in_the_folder),
+         ("out", "not part of a comparison"), prepare=notes_in_the_folder),
     Case("an export over a folder", "export run/student --format onnx --out out",
          ("out", "a folder"), prepare=notes_in_the_folder),
     Case("rows into a pipe", "predict run/student a.png --csv rows.csv",

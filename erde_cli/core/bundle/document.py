@@ -131,10 +131,9 @@ def read_bundle_document(path: Path) -> BundleDocument:
             hint=_hint(path),
         )
     content = _read(path / DOCUMENT, _HINT)
-    stored_format = content.get("format") if isinstance(content, dict) else None
     require_format(
         path / DOCUMENT,
-        stored_format,
+        content,
         FORMAT,
         BundleError,
         "use the version of erde that wrote it, or train again",

@@ -17,8 +17,14 @@ from erde_cli.core.calibration.document import (
     TargetDocument,
     ThresholdsDocument,
 )
-from erde_cli.core.errors import BundleError, InputError, first_reason
-from erde_cli.core.storage.json_files import digest_of, read_json, require_format, write_json
+from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.storage.json_files import (
+    digest_of,
+    not_what_erde_writes,
+    read_json,
+    require_format,
+    write_json,
+)
 
 __all__ = [
     "THRESHOLDS",
@@ -158,18 +164,13 @@ def _read(path: Path, hint: str) -> ThresholdsDocument:
         content = read_json(path)
     except InputError as error:
         raise BundleError(error.message, expected=error.expected, hint=hint) from error
-    stored_format = content.get("format") if isinstance(content, dict) else None
-    require_format(path, stored_format, FORMAT, BundleError, hint)
+    require_format(path, content, FORMAT, BundleError, hint)
     try:
         document = ThresholdsDocument.model_validate(content)
         _ = document.values
     except ValidationError as error:
-        raise BundleError(
-            f"{path} is not what erde writes.",
-            got=first_reason(error),
-            hint=hint,
-            expected="what erde calibrate writes",
-        ) from error
+        expected = "what erde calibrate writes"
+        raise not_what_erde_writes(path, error, hint, expected=expected) from error
     except InputError as error:
         raise BundleError(
             f"{path} is not what erde writes.", got=error.got, expected=error.expected, hint=hint

@@ -1,4 +1,4 @@
-"""What a comparison trains, and the folder it keeps it in."""
+"""The plan of a comparison: what is trained, and in which folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,23 @@ from erde_cli.core.recipe.inputs import comparable
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.comparison import REFERENCES
-from erde_cli.core.storage.json_files import Json, read_json, require_format, write_json
+from erde_cli.core.storage.json_files import (
+    Json,
+    not_what_erde_writes,
+    read_json,
+    require_format,
+    write_json,
+)
 from erde_cli.core.storage.run_lock import LOCK
 
 FILE = "compare.json"
 FORMAT = 1
+_OTHER_FOLDER = "name another folder with --out"
 
 
-class _Claim(BaseModel):
+class _Document(BaseModel):
+    """Content of `compare.json`."""
+
     model_config = ConfigDict(extra="forbid")
 
     format: int
@@ -31,10 +40,10 @@ class _Claim(BaseModel):
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a comparison needs.
+    """Inputs of a comparison: recipe, run folder, seeds, students, teacher.
 
-    students: without static rivals. teacher: the one that all seeds share; None if each seed
-    trains its own. static: whether static rivals are trained as well.
+    students: without static networks. teacher: shared by all seeds; None: each seed trains one.
+    static: whether static networks are trained as well.
     """
 
     recipe: Recipe
@@ -44,7 +53,7 @@ class Plan:
     teacher: Bundle | None = None
     static: bool = False
 
-    def of_seed(self, seed: int) -> Path:
+    def seed_folder(self, seed: int) -> Path:
         """Folder of one seed."""
         return self.run / f"seed-{seed}"
 
@@ -52,72 +61,71 @@ class Plan:
     def references(self) -> list[StudentSpec]:
         """Students that the others are compared with: erde, kd, cross_entropy in this order.
 
-        The first student where none is named after a method.
+        If no student is named after a method, the first one is the only reference.
         """
         named = [student for student in self.students if student.is_reference]
         return sorted(named, key=lambda one: REFERENCES.index(one.name)) or [self.students[0]]
 
     @property
-    def recipe_of_rivals(self) -> Recipe:
-        """The recipe that static rivals follow: that of the student `kd`, or the plain one."""
-        found = (student.recipe for student in self.students if student.name == "kd")
-        return next(found, self.recipe)
+    def static_recipe(self) -> Recipe:
+        """Recipe of the static networks: that of the student `kd`, or else the comparison's."""
+        recipes = (student.recipe for student in self.students if student.name == "kd")
+        return next(recipes, self.recipe)
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """Names (a, b) that are compared, as a − b; `erde` − `kd` first."""
+        """Names (a, b) of students that are compared, as a − b; (`erde`, `kd`) comes first."""
         references = self.references
+        others = [one for one in self.students if one not in references]
         pairs = []
-        for place, b in enumerate(references):
-            others = [one for one in self.students if one not in references]
-            pairs += [(a.name, b.name) for a in [*references[:place], *others]]
+        for position, b in enumerate(references):  # with those before it, and all other students
+            pairs += [(a.name, b.name) for a in [*references[:position], *others]]
         return sorted(pairs, key=lambda pair: pair != ("erde", "kd"))
 
 
 def claim(plan: Plan) -> None:
-    """Take the folder, or check that the same comparison made it; other students may join.
+    """Write `compare.json`, or check that the same comparison wrote it. Students can be added.
 
     Raises:
-        RunError: it belongs to another recipe or teacher; the differences are named.
+        RunError: the folder is of another comparison (the message lists the differences) or
+            contains other files, or its `compare.json` is not valid.
     """
     path = plan.run / FILE
     teacher = None if plan.teacher is None else plan.teacher.document.weights_digest
     document: Json = {"format": FORMAT, "recipe": _shared(plan.recipe), "teacher": teacher}
     if path.is_file():
         lines = differences(_read(path), document)
+        # A folder in which no seed was trained can be taken over.
         if lines and any(plan.run.glob("seed-*")):
             listed = "\n".join(f"  {line}" for line in lines)
             raise RunError(
                 f"{plan.run} was made by another comparison:\n{listed}",
-                hint="name another folder with --out",
-                expected="the comparison that made it",
+                hint=_OTHER_FOLDER,
+                expected="the recipe and teacher of the comparison that made it",
             )
     elif plan.run.is_dir() and any(one.name != LOCK for one in plan.run.iterdir()):
         raise RunError(
-            f"{plan.run} contains other files than a comparison.",
+            f"{plan.run} contains files that are not part of a comparison.",
             expected=f"an empty folder, or one with the {FILE} of this comparison",
-            hint="name another folder with --out",
+            hint=_OTHER_FOLDER,
         )
     write_json(path, document)
 
 
 def _read(path: Path) -> Json:
     content = read_json(path)
+    hint = f"use the version of erde that wrote it, or {_OTHER_FOLDER}"
+    require_format(path, content, FORMAT, RunError, hint)
     try:
-        found = _Claim.model_validate(content).model_dump()
+        return _Document.model_validate(content).model_dump()
     except ValidationError as error:
-        raise RunError(
-            f"{path} is not what erde writes.",
-            hint="name another folder with --out",
-            expected="what erde compare writes",
+        raise not_what_erde_writes(
+            path, error, _OTHER_FOLDER, RunError, "what erde compare writes"
         ) from error
-    hint = "use the version of erde that wrote it, or name another folder with --out"
-    require_format(path, found["format"], FORMAT, RunError, hint)
-    return found
 
 
 def _shared(recipe: Recipe) -> Json:
-    """What all students have in common: not seed, thresholds or the method."""
+    """Settings that all students share: the recipe without seed, calibration and method."""
     shared = comparable(recipe)
     del shared["seed"], shared["calibration"], shared["distillation"]["method"]
     return shared

@@ -119,13 +119,21 @@ def read_json(path: Path) -> Any:
 
 
 def require_format(
-    path: Path, found: object, known: int, error: type[InputError], hint: str
+    path: Path, content: object, known: int, error: type[InputError], hint: str
 ) -> None:
     """Check that a file has the format that this version reads.
 
+    Args:
+        path: path of the file.
+        content: the file as JSON; its key `format` is the number of the format.
+        known: the format that this version reads.
+        error: class of the error.
+        hint: hint of the error.
+
     Raises:
-        InputError: it has another format; the class of the error is `error`.
+        InputError: it has another format.
     """
+    found = content.get("format") if isinstance(content, dict) else None
     if found != known:
         raise error(
             f"This version of erde cannot read the format of {path}.",
@@ -140,11 +148,14 @@ def write_json(path: Path, document: Any) -> None:
     write_text(path, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def not_what_erde_writes(path: Path, error: ValidationError, hint: str) -> BundleError:
-    """The error for a bundle file that does not validate, with the first reason."""
-    return BundleError(
-        f"{path} is not what erde writes.",
-        got=first_reason(error),
-        expected="the file as erde wrote it",
-        hint=hint,
+def not_what_erde_writes(
+    path: Path,
+    error: ValidationError,
+    hint: str,
+    kind: type[InputError] = BundleError,
+    expected: str = "the file as erde wrote it",
+) -> InputError:
+    """The error of class `kind` for a file that does not validate, with the first reason."""
+    return kind(
+        f"{path} is not what erde writes.", got=first_reason(error), expected=expected, hint=hint
     )

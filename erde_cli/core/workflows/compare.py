@@ -84,7 +84,7 @@ def compare(plan: Plan, options: Options) -> Compared:
     if plan.teacher is not None:
         check_splits(plan.teacher, dataset)
     claim(plan)
-    rivals = static_rivals(plan.recipe_of_rivals, len(dataset.class_names)) if plan.static else ()
+    rivals = static_rivals(plan.static_recipe, len(dataset.class_names)) if plan.static else ()
     trained = _train_all(plan, rivals, dataset, options)
     found = _answers(plan, trained, dataset, options)
     if not found.students:
@@ -116,7 +116,7 @@ def _teacher(
         trained.teachers[seed] = plan.teacher
         return plan.teacher
     recipe = plan.recipe.model_copy(update={"seed": seed})
-    folder = plan.of_seed(seed)
+    folder = plan.seed_folder(seed)
     digest = inputs_digest(recipe, "teacher", dataset.fingerprint)
     options.observer.phase(f"Seed {seed}, teacher")
 
@@ -142,7 +142,7 @@ def _student(
     options: Options,
 ) -> None:
     recipe: Recipe = student.recipe.model_copy(update={"seed": seed})
-    folder = plan.of_seed(seed) / student.name
+    folder = plan.seed_folder(seed) / student.name
     alone = student.method == "cross_entropy"
 
     def make() -> Bundle:
@@ -191,13 +191,13 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
     images = Images(calibration, test, dataset.fingerprint, context)
     teachers: dict[int, NetworkAnswers] = {}
     for seed, bundle in trained.teachers.items():
-        folder = plan.run if plan.teacher else plan.of_seed(seed)
+        folder = plan.run if plan.teacher else plan.seed_folder(seed)
         path = folder / "teacher.safetensors"
         teachers[seed] = network_answers(bundle, images, path, options.observer)
     students: dict[tuple[int, str], NetworkAnswers] = {}
     total = len(trained.students)
     for done, ((seed, label), bundle) in enumerate(trained.students.items(), 1):
-        path = plan.of_seed(seed) / label / "answers.safetensors"
+        path = plan.seed_folder(seed) / label / "answers.safetensors"
         students[seed, label] = network_answers(bundle, images, path, options.observer)
         options.observer.progress("Answering", done, total)
     wrong = {seed: _wrong_on_train(plan, seed) for seed in teachers}
@@ -210,7 +210,7 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
 def _wrong_on_train(plan: Plan, seed: int) -> list[float] | None:
     """Share of augmented train images the teacher's paired exits get wrong, in the last epoch."""
     for student in plan.students:
-        path = plan.of_seed(seed) / student.name / "logs" / "student" / "metrics.jsonl"
+        path = plan.seed_folder(seed) / student.name / "logs" / "student" / "metrics.jsonl"
         try:
             lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
             wrong = _Row.model_validate(parse_json(lines[-1])).teacher_wrong if lines else []

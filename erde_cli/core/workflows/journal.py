@@ -13,7 +13,14 @@ from erde_cli.core.errors import RunError, first_reason
 from erde_cli.core.recipe.inputs import comparable, relevant
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import ROLES, Recipe
-from erde_cli.core.storage.json_files import Json, digest_of, read_json, require_format, write_json
+from erde_cli.core.storage.json_files import (
+    Json,
+    digest_of,
+    not_what_erde_writes,
+    read_json,
+    require_format,
+    write_json,
+)
 from erde_cli.core.workflows.options import Options
 
 RUN_FILE, REPORT = "run.json", "report.json"
@@ -115,10 +122,9 @@ def _read(path: Path) -> _Document | None:
     if not path.is_file():
         return None
     content = read_json(path)
-    stored_format = content.get("format") if isinstance(content, dict) else None
     require_format(
         path,
-        stored_format,
+        content,
         FORMAT,
         RunError,
         "use the version of erde that wrote it, or name another folder with --out",
@@ -127,9 +133,7 @@ def _read(path: Path) -> _Document | None:
     try:
         document = _Document.model_validate(content)
     except ValidationError as error:
-        raise RunError(
-            f"{path} is not what erde writes.", expected="what erde run writes", hint=hint
-        ) from error
+        raise not_what_erde_writes(path, error, hint, RunError, "what erde run writes") from error
     rest = {name: value for name, value in content.items() if name != "digest"}
     if document.digest != digest_of(rest):
         raise RunError(

@@ -66,7 +66,7 @@ def test_everything_is_compared_with_the_methods_and_they_with_those_after_them(
     plan = Plan(listed(FOUR), Path("x"), (1,), student_specs(listed(FOUR), FILE))
     assert [one.name for one in plan.references] == ["erde", "kd"]
     assert plan.pairs == [("erde", "kd"), ("masked", "erde"), ("masked", "kd")]
-    assert plan.recipe_of_rivals.distillation.method == "kd"
+    assert plan.static_recipe.distillation.method == "kd"
     others = listed("[{name: a, distillation: {form: add}}, {name: b, distillation: {method: kd}}]")
     plan = Plan(others, Path("x"), (1,), student_specs(others, FILE))
     assert plan.pairs == [("b", "a")]
@@ -97,12 +97,12 @@ def test_methods_of_the_command_line_take_the_place_of_the_list() -> None:
         ("[{name: a, training: {student: {warmup_epochs: 99}}}]",
          "a.training.student.warmup_epochs", "below epochs"),
         ("[{name: a, distillation: {pairing: [0]}}]", "a.distillation.pairing", "3 numbers"),
-        ("[{name: kd, distillation: {form: add}}]", "kd.distillation.form", "does not read it"),
+        ("[{name: kd, distillation: {form: add}}]", "kd.distillation.form", "ignores this key"),
         ("[{name: a, distillation: {method: cross_entropy, temperature: 3}}]",
-         "a.distillation.temperature", "does not read it"),
+         "a.distillation.temperature", "ignores this key"),
         ("[{name: kd, distillation: {method: erde}}]", "kd.distillation.method", "must be kd"),
         ("[{name: a, distillation: {teacher_cache: {views: 2}}}]",
-         "a.distillation.teacher_cache.views", "same views"),
+         "a.distillation.teacher_cache.views", "same augmented images"),
         ("[{name: a, student: {width: 8}}]", "0.student", "same for all students"),
         ("[kd, {name: a, seed: 3}]", "1.seed", "same for all students"),
         ("[{name: a, training: {teacher: {epochs: 2}}}]", "0.training.teacher", "same for all"),
@@ -111,13 +111,13 @@ def test_methods_of_the_command_line_take_the_place_of_the_list() -> None:
         ("[{name: ..}]", "0.name", "must consist of letters"),
         ("[erde, {name: ERDE, distillation: {form: add}}]", "ERDE", "two students"),
         ("[erde, {name: a, distillation: {form: replace}}]", "a", "same network as erde"),
-        ("[{name: teacher, distillation: {form: add}}]", "teacher", "another folder"),
-        ("[{name: Teacher, distillation: {form: add}}]", "Teacher", "another folder"),
-        ("[{name: logs, distillation: {form: add}}]", "logs", "another folder"),
+        ("[{name: teacher, distillation: {form: add}}]", "teacher", "another file or folder"),
+        ("[{name: Teacher, distillation: {form: add}}]", "Teacher", "another file or folder"),
+        ("[{name: logs, distillation: {form: add}}]", "logs", "another file or folder"),
         ("[{name: a, distillation: {method: [erde]}}]", "a.distillation.method", "must be"),
-        ("[{name: static-50, distillation: {form: add}}]", "static-50", "another folder"),
-        ("[kd, {name: static, distillation: {form: add}}]", "static", "has no keys"),
-        ("[static]", "static", "needs a student"),
+        ("[{name: static-50, distillation: {form: add}}]", "static-50", "another file or folder"),
+        ("[kd, {name: static, distillation: {form: add}}]", "static", "takes no keys"),
+        ("[static]", "static", "needs at least one other student"),
         ("[3]", "0", "must be a section"),
         ("[]", "", "at least 1"),
     ],
