@@ -15,7 +15,7 @@ from erde_cli.core.calibration.document import (
     TargetDocument,
     ThresholdsDocument,
 )
-from erde_cli.core.calibration.guarantee import Certified, certify
+from erde_cli.core.calibration.guarantee import ChainTest, certify
 from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.result import CalibrationResult, point_document
 from erde_cli.core.calibration.statement import guarantee_text, no_guarantee_text
@@ -60,7 +60,7 @@ def certified_result(calibration: CalibrationObservations, target: MaxRisk) -> C
     )
 
 
-def _test(test: Observations, exits: Sequence[IntArray], target: MaxRisk) -> Certified:
+def _test(test: Observations, exits: Sequence[IntArray], target: MaxRisk) -> ChainTest:
     """Test the candidates of a chain; `exits`: exit of each image for each candidate."""
     risks: tuple[Risk, ...] = ("disagreement", "accuracy-gap")
     images = np.arange(len(test))
@@ -84,7 +84,7 @@ def losses(observations: Observations, risk: Risk) -> FloatArray:
     return (~agrees).astype(np.float64)
 
 
-def _certificate(tested: Certified, target: MaxRisk) -> CertificateDocument:
+def _certificate(tested: ChainTest, target: MaxRisk) -> CertificateDocument:
     promised = tested.index > 0
     certificate = CertificateDocument(
         risk=target.risk,
@@ -109,7 +109,7 @@ def _certificate(tested: Certified, target: MaxRisk) -> CertificateDocument:
     return certificate.model_copy(update={"statement": text})
 
 
-def _bounds(tested: Certified, index: int) -> BoundsDocument:
+def _bounds(tested: ChainTest, index: int) -> BoundsDocument:
     gaps = tested.bounds.get("accuracy-gap")
     return BoundsDocument(
         disagreement=tested.bounds["disagreement"][index],

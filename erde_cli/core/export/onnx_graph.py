@@ -16,15 +16,19 @@ _IR = 8  # the file format that came with it
 
 
 def graph_of(
-    module: nn.Module, example: Tensor, takes: str, gives: Sequence[str], prefix: str = ""
+    module: nn.Module,
+    example: Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    prefix: str = "",
 ) -> onnx.GraphProto:
     """ONNX graph of a module with one input and any batch size.
 
     Args:
         module: in evaluation mode.
         example: an input of two images.
-        takes: name of the input.
-        gives: names of the outputs.
+        input_name: name of the input.
+        output_names: names of the outputs.
         prefix: of all other names.
 
     Raises:
@@ -39,15 +43,15 @@ def graph_of(
             verbose=False,
             external_data=False,
             opset_version=OPSET,
-            input_names=[takes],
-            output_names=list(gives),
+            input_names=[input_name],
+            output_names=list(output_names),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     if program is None or program.model_proto.functions:
         raise ErdeError("torch's ONNX exporter did not produce plain operators.")
     graph: onnx.GraphProto = program.model_proto.graph
     _clean(graph)
-    _rename(graph, prefix, {takes, *gives})
+    _rename(graph, prefix, {input_name, *output_names})
     return graph
 
 

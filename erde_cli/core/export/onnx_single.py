@@ -7,7 +7,10 @@
               else: stage 2, head 2 ...
 
 The comparison is the same for every score: smaller is more certain. `probabilities` and `label`
-are computed once, from the logits that result.
+are computed once, from the resulting logits.
+
+Inputs: one image, thresholds float32 [exits - 1]. Outputs: probabilities float32 [1, classes],
+label int64 [1], exit int64 [1].
 """
 
 from __future__ import annotations
@@ -31,38 +34,39 @@ _LOGITS, _TEMPERATURES = "logits", "temperatures"
 
 
 class _Result(NamedTuple):
-    """Names of the two outputs of every branch."""
+    """Names of a branch's outputs: logits float32 [1, classes], exit int64 [1]."""
 
     logits: str
     exit: str
 
 
 def write_onnx_file(exported: ExportNetwork, path: Path) -> None:
-    """Write the file; its thresholds are an input, by default the calibrated ones.
+    """Write the file. Its input `thresholds` is optional; the calibrated ones are the default.
 
     Raises:
         ErdeError: the result is not valid ONNX.
     """
-    graph = _whole(exported)
+    graph = _graph(exported)
     onnx.save(model_of(graph, exported.record.to_metadata()), path)
 
 
-def _whole(exported: ExportNetwork) -> onnx.GraphProto:
+def _graph(exported: ExportNetwork) -> onnx.GraphProto:
     record, classes = exported.record, exported.network.classes
     graphs = _stages(exported)
     first = graphs[0]
-    first.input[0].type.tensor_type.shape.dim[0].dim_value = 1  # instead of the name "batch"
+    # Batch 1, not the exporter's symbolic "batch", because a branch serves one image.
+    first.input[0].type.tensor_type.shape.dim[0].dim_value = 1
     inputs, constants = [first.input[0]], list(first.initializer)
     if record.exit_count > 1:
-        early = [record.exit_count - 1]
-        inputs.append(helper.make_tensor_value_info(THRESHOLDS, TensorProto.FLOAT, early))
+        shape = [record.exit_count - 1]
+        inputs.append(helper.make_tensor_value_info(THRESHOLDS, TensorProto.FLOAT, shape))
         constants.append(numpy_helper.from_array(float32_thresholds(record.thresholds), THRESHOLDS))
     if record.temperatures is not None:
-        by_exit = np.array(record.temperatures, dtype=np.float32)[:, None]
-        constants.append(numpy_helper.from_array(by_exit, _TEMPERATURES))
+        column = np.array(record.temperatures, dtype=np.float32)[:, None]  # Gather gives [1, 1]
+        constants.append(numpy_helper.from_array(column, _TEMPERATURES))
     nodes = [
-        *_from(graphs, classes, 0, _Result(_LOGITS, EXIT)),
-        *_answer(record.temperatures is not None),
+        *_nodes_from(graphs, classes, 0, _Result(_LOGITS, EXIT)),
+        *_final_nodes(record.temperatures is not None),
     ]
     outputs = [
         helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [1, classes]),
@@ -76,36 +80,38 @@ def _stages(exported: ExportNetwork) -> list[onnx.GraphProto]:
     """Graph of each stage with its head; names are unique across the graphs."""
     network, graphs = exported.network, []
     for index, example in enumerate(exported.stage_examples()):
-        takes = IMAGE if index == 0 else _name(index - 1, "features")
+        input_name = IMAGE if index == 0 else _name(index - 1, "features")
         prefix, logits = _name(index, ""), _name(index, "logits")
-        module: nn.Module = ExportStage(exported, index)
-        gives = [_name(index, "features"), logits, _name(index, "score")]
         if index == network.exit_count - 1:
-            module, gives = nn.Sequential(network.stages[index], network.heads[index]), [logits]
-        graphs.append(graph_of(module.eval(), example, takes, gives, prefix))
+            module: nn.Module = nn.Sequential(network.stages[index], network.heads[index])
+            output_names = [logits]
+        else:
+            module = ExportStage(exported, index)
+            output_names = [_name(index, "features"), logits, _name(index, "score")]
+        graphs.append(graph_of(module.eval(), example, input_name, output_names, prefix))
     return graphs
 
 
-def _from(
+def _nodes_from(
     graphs: list[onnx.GraphProto], classes: int, index: int, result: _Result
 ) -> list[onnx.NodeProto]:
     """Nodes of one stage and all later ones; `result` names their outputs."""
     nodes = list(graphs[index].node)
     if index == len(graphs) - 1:
         return [*nodes, *_leave(index, result)]
-    number, theta, leaves = (_name(index, what) for what in ("number", "threshold", "leaves"))
-    left = _Result(_name(index, "left/logits"), _name(index, "left/exit"))
+    position, theta, leaves = (_name(index, what) for what in ("number", "threshold", "leaves"))
+    now = _Result(_name(index, "left/logits"), _name(index, "left/exit"))
     later = _Result(_name(index + 1, "result/logits"), _name(index + 1, "result/exit"))
-    rest = _from(graphs, classes, index + 1, later)
+    rest = _nodes_from(graphs, classes, index + 1, later)
     choice = helper.make_node(
         "If", [leaves], list(result), name=_name(index, "if"),
-        then_branch=_branch("leave", _leave(index, left), left, classes),
+        then_branch=_branch("leave", _leave(index, now), now, classes),
         else_branch=_branch("go_on", rest, later, classes, graphs[index + 1].initializer),
     )  # fmt: skip
     return [
         *nodes,
-        helper.make_node("Constant", [], [number], name=number, value_int=index),
-        helper.make_node("Gather", [THRESHOLDS, number], [theta], name=theta),
+        helper.make_node("Constant", [], [position], name=position, value_int=index),
+        helper.make_node("Gather", [THRESHOLDS, position], [theta], name=theta),
         helper.make_node("Less", [_name(index, "score"), theta], [leaves], name=leaves),
         choice,
     ]
@@ -126,7 +132,7 @@ def _branch(
 
 
 def _leave(index: int, result: _Result) -> list[onnx.NodeProto]:
-    """Nodes that leave at an exit; a branch cannot return an outer value without Identity."""
+    """Nodes that leave at an exit. Identity: a branch cannot return an outer value directly."""
     logits = _name(index, "logits")
     return [
         helper.make_node("Identity", [logits], [result.logits], name=result.logits),
@@ -134,8 +140,8 @@ def _leave(index: int, result: _Result) -> list[onnx.NodeProto]:
     ]
 
 
-def _answer(has_temperatures: bool) -> list[onnx.NodeProto]:
-    """Final nodes. The label is taken before scaling, which could round two logits to one."""
+def _final_nodes(has_temperatures: bool) -> list[onnx.NodeProto]:
+    """Final nodes. The label is taken before scaling, which could make two logits equal."""
     nodes = [helper.make_node("ArgMax", [_LOGITS], [LABEL], name=LABEL, axis=-1, keepdims=0)]
     scaled = _LOGITS
     if has_temperatures:
@@ -144,10 +150,8 @@ def _answer(has_temperatures: bool) -> list[onnx.NodeProto]:
             helper.make_node("Gather", [_TEMPERATURES, EXIT], [temperature], name=temperature),
             helper.make_node("Div", [_LOGITS, temperature], [scaled], name=scaled),
         ]
-    return [
-        *nodes,
-        helper.make_node("Softmax", [scaled], [PROBABILITIES], name=PROBABILITIES, axis=-1),
-    ]
+    softmax = helper.make_node("Softmax", [scaled], [PROBABILITIES], name=PROBABILITIES, axis=-1)
+    return [*nodes, softmax]
 
 
 def _name(index: int, what: str) -> str:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,9 +22,12 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 
-@dataclass(frozen=True)
-class Routed:
-    """Logits float32 [batch, classes], exit int64 [batch] and score float32 [batch] of images."""
+class Routed(NamedTuple):
+    """The answers of a batch: for each image, values of the exit at which it left.
+
+    logits: float32 [batch, classes]. exit: index of the exit, int64 [batch].
+    score: float32 [batch].
+    """
 
     logits: Tensor
     exit: Tensor
@@ -39,20 +42,27 @@ def first_exit(scores: Tensor, thresholds: Sequence[float]) -> Tensor:
         thresholds: θ of the early exits in the score's unit, [exits - 1]; 0: never, inf: always.
 
     Raises:
-        ValueError: there is not one threshold per early exit.
+        ValueError: the number of thresholds is not exits - 1.
     """
     if len(thresholds) != scores.shape[1] - 1:
         raise ValueError(f"{scores.shape[1] - 1} thresholds expected, got {len(thresholds)}")
+    # float64, because rounding θ to float32 could move an image to another exit.
     limits = torch.tensor([*thresholds, math.inf], dtype=torch.float64, device=scores.device)
     leaves = scores.double() < limits
-    leaves[:, -1] = True
-    return leaves.int().argmax(dim=1)
+    leaves[:, -1] = True  # also with a score of NaN, which is not below inf
+    return leaves.int().argmax(dim=1)  # the first True
 
 
 def score_of(logits: Tensor, temperature: float | None, score: Score = ENTROPY) -> Tensor:
-    """Score of softmax(logits / temperature) in its unit, float32 [...]; logits are [..., classes].
+    """Score of softmax(logits / temperature) in the score's unit, float32 [...].
 
-    Every score is computed here, because other divisions could round across a threshold.
+    All scores at a temperature are computed here: another way to divide could round a score across
+    a threshold.
+
+    Args:
+        logits: [..., classes].
+        temperature: above 0; None means 1.
+        score: score of the exit rule.
     """
     return score.value(logits if temperature is None else logits / temperature)
 
@@ -63,7 +73,7 @@ def all_scores(
     """Score of every exit, float32 [batch, exits], for logits [batch, exits, classes].
 
     Raises:
-        ValueError: there is not one positive temperature per exit.
+        ValueError: as `check_temperatures`.
     """
     if temperatures is None:
         return score.value(logits)
@@ -101,28 +111,24 @@ def route(
         images: normalised, [batch, 3, height, width].
         thresholds: θ of the early exits in the score's unit, [exits - 1].
         temperatures: of every exit, [exits]; they change scores, never the returned logits.
-        score: what is compared with the thresholds.
+        score: quantity that is compared with the thresholds; smaller is more certain.
 
     Raises:
-        ValueError: the number of thresholds or the temperatures do not fit the network.
+        ValueError: the number of thresholds is wrong, or as `check_temperatures`.
     """
     if len(thresholds) != model.exit_count - 1:
         raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
     if temperatures is not None:
         check_temperatures(temperatures, model.exit_count)
-    by_exit = [None] * model.exit_count if temperatures is None else temperatures
-    score_at = [partial(score_of, temperature=value, score=score) for value in by_exit]
+    temperature_of_exits = [None] * model.exit_count if temperatures is None else temperatures
+    score_at = [partial(score_of, temperature=value, score=score) for value in temperature_of_exits]
     if len(images) == 1:
         return _route_one(model, images, thresholds, score_at)
     parts = [
         _route_batch(model, part, thresholds, score_at)
         for part in torch.split(images, images_at_once(images.shape[-1], images.device))
     ]
-    return Routed(
-        torch.cat([part.logits for part in parts]),
-        torch.cat([part.exit for part in parts]),
-        torch.cat([part.score for part in parts]),
-    )
+    return Routed(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def _route_batch(
@@ -131,24 +137,25 @@ def _route_batch(
     thresholds: Sequence[float],
     score_at: Sequence[Callable[[Tensor], Tensor]],  # logits of an exit → scores
 ) -> Routed:
-    waiting = torch.arange(len(images), device=images.device)
-    left: list[tuple[Tensor, Tensor, Tensor]] = []  # per exit: positions, logits, scores
+    """Run the stages in turn, each on the images that have not left before it."""
+    positions = torch.arange(len(images), device=images.device)  # of the images in `features`
+    exited: list[tuple[Tensor, Tensor, Tensor]] = []  # per exit: positions, logits, scores
     features = images
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
         scores = score_at[index](logits)
         if index == model.exit_count - 1:
-            left.append((waiting, logits, scores))
+            exited.append((positions, logits, scores))
             break
         leaves = scores.double() < thresholds[index]
-        gone, stay = leaves.nonzero().flatten(), (~leaves).nonzero().flatten()
-        left.append((waiting[gone], logits[gone], scores[gone]))
-        if len(stay) == 0:
+        leaving, staying = leaves.nonzero().flatten(), (~leaves).nonzero().flatten()
+        exited.append((positions[leaving], logits[leaving], scores[leaving]))
+        if len(staying) == 0:
             break
-        if len(gone):
-            waiting, features = waiting[stay], _rows(features, stay)
-    return _in_order(left)
+        if len(leaving):
+            positions, features = positions[staying], _rows(features, staying)
+    return _in_order(exited)
 
 
 def _route_one(
@@ -169,15 +176,15 @@ def _route_one(
 
 
 def _rows(features: Tensor, rows: Tensor) -> Tensor:
-    """Rows of a batch, in the batch's memory layout, which plain indexing would change."""
+    """Rows of a batch in its memory layout. Plain indexing would lose channels last."""
     if features.is_contiguous(memory_format=torch.channels_last):
         return features.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
     return features.index_select(0, rows)
 
 
-def _in_order(left: list[tuple[Tensor, Tensor, Tensor]]) -> Routed:
+def _in_order(exited: list[tuple[Tensor, Tensor, Tensor]]) -> Routed:
     """Sort the images that left at each exit back into the order of the batch."""
-    positions, logits, scores = (torch.cat(parts) for parts in zip(*left, strict=True))
-    exits = torch.cat([torch.full_like(part[0], index) for index, part in enumerate(left)])
+    positions, logits, scores = (torch.cat(parts) for parts in zip(*exited, strict=True))
+    exits = torch.cat([torch.full_like(part[0], index) for index, part in enumerate(exited)])
     order = positions.argsort()
     return Routed(logits[order], exits[order], scores[order])

@@ -162,11 +162,7 @@ def test_one_image_wrong_in_the_risk_is_never_an_advantage() -> None:
 
 
 @pytest.mark.parametrize("risk", RISKS)
-def test_no_image_and_no_candidate_are_no_error(risk: Risk) -> None:
-    empty = certify({name: np.zeros((3, 0)) for name in RISKS}, risk, 0.05, 0.9)
-    assert (empty.index, empty.p_values, empty.observed) == (0, (1.0, 1.0), (0.0, 0.0, 0.0))
-    assert empty.bounds == dict.fromkeys(RISKS, (0.0, 1.0, 1.0))
-    assert empty.images_wanted is None
+def test_a_chain_of_candidate_0_alone_has_no_test(risk: Risk) -> None:
     alone = certify({name: np.zeros((1, 50)) for name in RISKS}, risk, 0.05, 0.9)
     assert (alone.index, alone.p_values, alone.bounds[risk]) == (0, (), (0.0,))
 

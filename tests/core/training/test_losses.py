@@ -21,8 +21,8 @@ from erde_cli.core.recipe.sections.distillation import Distillation, EntropyOn, 
 from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.training.losses import (
     ExitLogits,
+    certainty,
     combine,
-    confidence,
     cross_entropy,
     distillation,
     distillation_terms,
@@ -144,24 +144,24 @@ def test_distillation_of_a_teacher_from_itself_is_0() -> None:
 
 
 def test_confidence_is_0_for_equal_logits() -> None:
-    assert confidence(torch.full((2, 2, CLASSES), 3.0)).abs().max() < 1e-6
+    assert certainty(torch.full((2, 2, CLASSES), 3.0)).abs().max() < 1e-6
 
 
 def test_confidence_is_1_for_sure_logits() -> None:
     sure = 1e4 * torch.eye(CLASSES)[None]
-    assert confidence(sure).tolist() == [[1.0] * CLASSES]
+    assert certainty(sure).tolist() == [[1.0] * CLASSES]
 
 
 def test_confidence_is_one_minus_the_entropy_as_a_share_of_ln_k() -> None:
     student = random_logits(0)
-    assert confidence(student).numpy() == pytest.approx(e_by_hand(student), rel=1e-4, abs=1e-6)
+    assert certainty(student).numpy() == pytest.approx(e_by_hand(student), rel=1e-4, abs=1e-6)
 
 
 def test_descending_the_confidence_raises_the_entropy_at_every_step() -> None:
     student = random_logits(0, scale=1.0).requires_grad_()
     entropies = [ENTROPY.value(student.detach())]
     for _ in range(20):
-        (slope,) = torch.autograd.grad(confidence(student).sum(), student)
+        (slope,) = torch.autograd.grad(certainty(student).sum(), student)
         student = (student - 0.5 * slope).detach().requires_grad_()
         entropies.append(ENTROPY.value(student.detach()))
     rises = torch.stack(entropies).diff(dim=0)
@@ -196,10 +196,10 @@ def test_the_entropy_acts_where_the_recipe_says(
     teacher[0, 0] /= 40
     exits = ExitLogits(random_logits(0), teacher, LABELS)
     settings = changed(entropy_on=entropy_on, unsure_above=0.9, entropy_at_last_exit=True)
-    mask = exits.where(entropy_mask(settings))
+    mask = exits.mask_of(entropy_mask(settings))
     assert mask.dtype == torch.bool
     assert mask.int().tolist() == expected
-    early = exits.where(entropy_mask(changed(entropy_on=entropy_on, unsure_above=0.9)))
+    early = exits.mask_of(entropy_mask(changed(entropy_on=entropy_on, unsure_above=0.9)))
     assert early.int().tolist() == [[*row[:-1], 0] for row in expected]
 
 
