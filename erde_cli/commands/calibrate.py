@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from erde_cli.commands.options import (
     ThreadsOption,
     path_of,
 )
+from erde_cli.core.thresholds.target import Metric, Risk
 
 
 def _target(metavar: str, text: str) -> Any:
@@ -36,21 +37,30 @@ def calibrate(
     ] = None,
     max_drop: Annotated[
         float | None,
-        _target("POINTS", "Cheapest: at most this many accuracy points below the last exit."),
+        _target(
+            "POINTS", "Cheapest thresholds with at most this drop of accuracy below the last exit."
+        ),
     ] = None,
     min_accuracy: Annotated[
-        float | None, _target("SHARE", "Cheapest: at least this accuracy; 0.85 is 85 %.")
+        float | None,
+        _target("SHARE", "Cheapest thresholds with at least this accuracy; 0.85 is 85 %."),
     ] = None,
     max_macs: Annotated[
-        float | None, _target("RATIO", "Most accurate: at most this share of the full MACs.")
+        float | None,
+        _target("RATIO", "Most accurate thresholds with at most this share of the full MACs."),
     ] = None,
     max_latency: Annotated[
         float | None,
-        _target("MS", "Most accurate: at most this many ms per image, measured here at batch 1."),
+        _target(
+            "MS", "Most accurate thresholds with at most this latency at batch 1, measured here."
+        ),
     ] = None,
     max_risk: Annotated[
         float | None,
-        _target("EPS", "Cheapest: a risk of at most EPS, guaranteed; see --risk, --confidence."),
+        _target(
+            "EPS",
+            "Cheapest thresholds with a guaranteed risk of at most EPS; see --risk, --confidence.",
+        ),
     ] = None,
     pick: Annotated[
         str | None,
@@ -60,7 +70,7 @@ def calibrate(
         ),
     ] = None,
     risk: Annotated[
-        Literal["disagreement", "accuracy-gap"] | None,
+        Risk | None,
         typer.Option(
             show_default=False,
             help="With --max-risk: the risk to bound. disagreement (default): share of labels that "
@@ -76,7 +86,7 @@ def calibrate(
         ),
     ] = None,
     metric: Annotated[
-        Literal["accuracy", "balanced_accuracy"] | None,
+        Metric | None,
         typer.Option(
             show_default=False,
             help="Kind of accuracy that the targets refer to; balanced_accuracy gives every class "
@@ -84,7 +94,8 @@ def calibrate(
         ),
     ] = None,
     temperature: Annotated[
-        bool, typer.Option("--temperature", help="Fit one temperature per exit first.")
+        bool,
+        typer.Option("--temperature", help="Apply temperature scaling to every exit first."),
     ] = False,
     data: Annotated[Path | None, _folder("Your own labelled images (<class>/*).")] = None,
     images: Annotated[Path | None, _folder("Your own images without labels.")] = None,
@@ -97,9 +108,9 @@ def calibrate(
     """Choose the thresholds at which images leave early, and store them in the bundle.
 
     The images are the calibration split or your own. Figures on these images are
-    optimistic; the "held out" figures, from five-fold cross-fitting, are not.
-    Both are estimates. Only --max-risk gives a guarantee, at the given
-    --confidence.
+    optimistic. The "held out" figures are not: they come from five-fold
+    cross-fitting. Both are estimates. Only --max-risk gives a guarantee, at the
+    given --confidence.
 
     Example: [bold]erde calibrate runs/digits/student --max-drop 1[/bold]
     """  # fmt: skip
@@ -111,14 +122,14 @@ def calibrate(
         "max_macs": max_macs, "max_latency": max_latency, "max_risk": max_risk,
     }  # fmt: skip
     if pick is not None:
-        others = {
-            "risk": risk, "confidence": confidence, "metric": metric,
-            "data": data, "images": images, "precision": precision,
-        }  # fmt: skip
-        refuse_with_pick({**targets, **others, "temperature": temperature or None})
+        refuse_with_pick({
+            **targets, "risk": risk, "confidence": confidence, "metric": metric, "data": data,
+            "images": images, "precision": precision, "temperature": temperature or None,
+        })  # fmt: skip
         target = parse_pick(pick)
     else:
         target = one_target(targets, risk=risk, confidence=confidence, metric=metric)
+    # Only after the checks of the options, because these import torch.
     from erde_cli.commands.views.calibrate import calibration_pieces
     from erde_cli.core.workflows.calibrate import calibrate_bundle, pick_thresholds
     from erde_cli.core.workflows.calibration_images import Source

@@ -35,9 +35,11 @@ _MEMORY_LIMIT = 2000  # MB of decoded images held in memory by default
 
 
 class Reading(NamedTuple):
-    """How a user's files become images: side in pixels, pixel rules, whether files can be skipped.
+    """How a user's files are decoded.
 
-    memory_limit: MB; larger data sets stay in the memory-mapped file of the cache.
+    image_size: side in pixels. rules: how files become pixels. skip_unreadable: leave out files
+    that are not readable images. memory_limit: MB; a larger data set is not read into memory, but
+    memory-mapped from the cache.
     """
 
     image_size: int
@@ -48,13 +50,18 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source and the numbers of the images in each split. `load` gives the pixels of a split."""
+    """A source of images, and which of them are in each split. `load` reads their pixels.
+
+    splits: numbers of the images of each split in the source, int64 [images of the split].
+    image_size: side in pixels. fingerprint: SHA-256 of images and splits. memory_limit: as in
+    `Reading`.
+    """
 
     source: ImageSource
     splits: dict[Split, IntArray]
     image_size: int
     fingerprint: str
-    memory_limit: int = _MEMORY_LIMIT  # as in `Reading`
+    memory_limit: int = _MEMORY_LIMIT
     _loaded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
 
     @property
@@ -69,7 +76,11 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """Mean and standard deviation of the train split."""
+        """Mean and standard deviation of the train split.
+
+        Raises:
+            DataError: as `load`.
+        """
         return Normalisation.of(self.load("train"))
 
     @property
@@ -86,11 +97,12 @@ class Dataset:
         """Images and labels of one split; later calls return the same store.
 
         Raises:
-            DataError: files cannot be read, or no image is left.
+            DataError: files cannot be read, or the split or a train class has no readable image.
         """
         if split in self._loaded:
             return self._loaded[split]
         source, numbers = self.source, self.splits[split]
+        # Splits can share one array of decoded images; `rows` are this split's rows in it.
         rows, mapping = None, None
         if isinstance(source, FolderSource) and source.is_shared(self.memory_limit):
             rows = numbers = source.readable(numbers)
@@ -102,12 +114,12 @@ class Dataset:
             raise DataError(
                 f"The {split} split has no readable image.",
                 expected="at least one image that can be decoded",
-                hint="repair the files, or give other images",
+                hint="repair the files, or use other images",
             )
         labels = torch.from_numpy(source.labels[numbers])
-        lost = set(source.labels[self.splits[split]]) - set(labels.tolist())
-        if split == "train" and lost:
-            names = [self.class_names[label] for label in sorted(lost)][:10]
+        unreadable_classes = set(source.labels[self.splits[split]]) - set(labels.tolist())
+        if split == "train" and unreadable_classes:
+            names = [self.class_names[label] for label in sorted(unreadable_classes)][:10]
             raise DataError(
                 "A class has no readable training image.",
                 got=", ".join(map(repr, names)),
@@ -122,7 +134,7 @@ class Dataset:
         """Check that all files of one split can be decoded.
 
         Raises:
-            DataError: files cannot be read, and are not to be skipped.
+            DataError: a file cannot be decoded, and unreadable files are not skipped.
         """
         if isinstance(self.source, FolderSource):
             self.source.readable(self.splits[split])
@@ -131,13 +143,13 @@ class Dataset:
 def open_dataset(
     settings: Data, observer: Observer | None = None, rules: PixelRules | None = None
 ) -> Dataset:
-    """Open a recipe's images and carve out their splits.
+    """Open a recipe's images and divide them into splits.
 
-    A missing published data set is downloaded if the recipe allows it. All images of a folder are
-    decoded, unless the cache has them.
+    A missing published data set is downloaded if the recipe allows it. The images of an
+    `imagefolder` are decoded, or taken from the cache.
 
     The splits depend on the images, the fractions and `split_seed`, not on the run's seed. Runs
-    with different seeds share them, so one teacher can serve them all.
+    with different seeds have the same splits, so that they can share one teacher.
 
     Args:
         settings: the data section of the recipe.
@@ -146,7 +158,7 @@ def open_dataset(
 
     Raises:
         DataError: images are missing, or a class has too few to be split.
-        DownloadError: they cannot be downloaded.
+        DownloadError: the published data set cannot be downloaded.
     """
     rules = rules or PixelRules(settings.transparent, settings.bit_depth, settings.frames)
     source = _open_source(settings, observer or Observer(), rules)
@@ -178,20 +190,22 @@ def open_labelled_folder(
     split: Split = "test",
     observer: Observer | None = None,
 ) -> Dataset:
-    """Open a user's labelled images for one split: `root/<split>/<class>/*`, or `root/<class>/*`.
+    """Open a user's labelled images as one split: `root/<split>/<class>/*`, or `root/<class>/*`.
+
+    Args:
+        root: the user's folder.
+        class_names: of the model, in the order of its labels.
+        reading: how the files are decoded.
+        split: the split that the images become.
+        observer: receives the progress of decoding, and warnings.
 
     Raises:
-        DataError: the folder has no images, or classes that the model does not know.
+        DataError: the folder is missing, has no images, or has classes unknown to the model.
     """
-    split_names = CALIBRATION_FOLDERS if split == "calibration" else (split,)
-    inside = [name for name in split_names if name not in class_names and (root / name).is_dir()]
-    folder = root / inside[0] if inside else root
-    if not folder.is_dir():
-        raise DataError(
-            f"There is no folder {root}.",
-            hint="give an existing one with --data",
-            expected="a folder of images, one subfolder per class",
-        )
+    _require_folder(root, "--data", "a folder of images, one subfolder per class")
+    folder_names = CALIBRATION_FOLDERS if split == "calibration" else (split,)
+    present = [name for name in folder_names if name not in class_names and (root / name).is_dir()]
+    folder = root / present[0] if present else root
     folders = class_names_in(folder)
     unknown = sorted(set(folders) - {normal_form(name) for name in class_names})
     if unknown or not folders:
@@ -203,32 +217,39 @@ def open_labelled_folder(
             "labels, type erde predict BUNDLE FOLDER",
         )
     passed = PassedOver()
-    listed = list_classes(folder, class_names, passed, may_lack=True)
-    skip, rules = reading.skip_unreadable, reading.rules
-    source = FolderSource(folder, class_names, *listed, None, skip, rules, passed_over=passed)
+    listed = list_classes(folder, class_names, passed, allow_empty=True)
+    source = FolderSource(
+        folder, class_names, *listed, is_test=None, skip_unreadable=reading.skip_unreadable,
+        rules=reading.rules, passed_over=passed,
+    )  # fmt: skip
     return _as_one_split(source, split, reading, observer)
 
 
 def open_unlabelled_folder(
     root: Path, reading: Reading, *, split: Split, observer: Observer | None = None
 ) -> Dataset:
-    """Open every image below a folder for one split. All labels are 0 and have no meaning.
+    """Open every image below a folder as one split. All labels are 0 and have no meaning.
 
     Raises:
         DataError: the folder does not exist, or contains no image.
     """
-    if not root.is_dir():
-        raise DataError(
-            f"There is no folder {root}.",
-            hint="give an existing one with --images",
-            expected="a folder of images",
-        )
+    _require_folder(root, "--images", "a folder of images")
     passed = PassedOver()
     files = list_images(root, passed)
     labels = np.zeros(len(files), dtype=np.int64)
-    skip, rules = reading.skip_unreadable, reading.rules
-    source = FolderSource(root, ("",), files, labels, None, skip, rules, passed_over=passed)
+    source = FolderSource(
+        root, ("",), files, labels, is_test=None, skip_unreadable=reading.skip_unreadable,
+        rules=reading.rules, passed_over=passed,
+    )  # fmt: skip
     return _as_one_split(source, split, reading, observer)
+
+
+def _require_folder(root: Path, option: str, expected: str) -> None:
+    if not root.is_dir():
+        raise DataError(
+            f"There is no folder {root}.", hint=f"give an existing one with {option}",
+            expected=expected,
+        )  # fmt: skip
 
 
 def _as_one_split(
@@ -237,8 +258,8 @@ def _as_one_split(
     observer = observer or Observer()
     source.passed_over.show(observer)
     source.decode(reading.image_size, observer)
-    for doubt in pixel_warnings(source.decoded.traits, source.rules):
-        observer.warning(doubt)
+    for warning in pixel_warnings(source.decoded.traits, source.rules):
+        observer.warning(warning)
     numbers = np.arange(len(source.paths), dtype=np.int64)
     fingerprint = digest_of({"images": source.digest()})
     splits: dict[Split, IntArray] = dict.fromkeys(SPLITS, numbers[:0])

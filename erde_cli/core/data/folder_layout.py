@@ -15,9 +15,9 @@ from erde_cli.core.arrays import IntArray
 from erde_cli.core.data.folders import FolderSource, GivenSplit
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.listing import (
+    add_unused_folders,
     class_names_in,
     count_loose_images,
-    count_next_to,
     is_folder,
     list_classes,
 )
@@ -58,7 +58,7 @@ def folder_source(
     folders += [root / "test"] if has_test else []
     for folder in folders:
         parts.append(_split_folder(folder, train, names, passed))
-    count_next_to(root, ("train", "test", held_out), passed)
+    add_unused_folders(root, ("train", "test", held_out), passed)
     part = np.repeat(np.arange(len(parts)), [len(files) for files, _ in parts])
     is_test = part == len(parts) - 1 if has_test else None
     return FolderSource(
@@ -173,7 +173,7 @@ def _split_folder(
             expected=f"only classes of {train}",
             hint=f"add images of them to {train}, or remove their folders from {folder}",
         )
-    return list_classes(folder, names, passed, may_lack=True)
+    return list_classes(folder, names, passed, allow_empty=True)
 
 
 def _refuse_other_case(root: Path) -> None:

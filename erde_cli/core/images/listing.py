@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +23,20 @@ from erde_cli.core.images.passed_over import (
 
 
 def list_classes(
-    folder: Path, class_names: Sequence[str], passed: PassedOver, *, may_lack: bool = False
+    folder: Path, class_names: Sequence[str], passed: PassedOver, *, allow_empty: bool = False
 ) -> tuple[list[str], IntArray]:
-    """Sorted paths of the image files in `folder/<class>/`, and their labels, int64 [files].
+    """Paths of the image files in `folder/<class>/`, sorted by class, and labels, int64 [files].
 
     Args:
-        folder: contains a folder for each class. Names match in any Unicode form.
+        folder: contains a folder for each class. A folder's name can have any Unicode form.
         class_names: in the order of the labels.
         passed: receives the counts of skipped files.
-        may_lack: whether classes can be empty, as long as there is one image.
+        allow_empty: whether a class can be empty. At least one class must have an image.
 
     Raises:
-        DataError: there is no image, or a class has no image and `may_lack` is false.
+        DataError: there is no image, a class has no image and `allow_empty` is false, or as
+            `class_names_in`.
     """
-    endings = image_endings()
     folders = _class_folders(folder, passed)
     files: list[str] = []
     labels: list[int] = []
@@ -44,9 +45,9 @@ def list_classes(
         class_files = [
             str(inside) + "/" + "/".join(parts)
             for inside in folders.get(normal_form(name), [])
-            for parts in sorted(_image_files(str(inside), endings, class_passed))
+            for parts in sorted(_image_files(str(inside), class_passed))
         ]
-        if not class_files and not may_lack:
+        if not class_files and not allow_empty:
             raise DataError(
                 f"The class {name!r} has no images.",
                 got="; ".join(class_passed.lines()) or f"no files in {folder / name}",
@@ -57,12 +58,7 @@ def list_classes(
         files += class_files
         labels += [label] * len(class_files)
     if not files:
-        raise DataError(
-            f"There are no images in {folder}.",
-            got="; ".join(passed.lines()),
-            expected=f"images in {folder}/<class>/",
-            hint="; ".join(passed.advice()) or "add images, or choose another folder",
-        )
+        raise _no_images(folder, passed, f"images in {folder}/<class>/")
     return files, np.array(labels, dtype=np.int64)
 
 
@@ -70,18 +66,22 @@ def list_images(folder: Path, passed: PassedOver) -> list[str]:
     """Sorted paths of all image files below a folder; `passed` counts skipped files.
 
     Raises:
-        DataError: there is no image.
+        DataError: there is no image, or a folder cannot be opened.
     """
-    files = sorted(_image_files(str(folder), image_endings(), passed))
+    files = sorted(_image_files(str(folder), passed))
     if not files:
-        raise DataError(
-            f"There are no images in {folder}.",
-            got="; ".join(passed.lines()),
-            expected="image files in the folder or its subfolders",
-            hint="; ".join(passed.advice()) or "add images, or choose another folder",
-        )
-    above = str(folder / "_")[:-1]
+        raise _no_images(folder, passed, "image files in the folder or its subfolders")
+    above = str(folder / "_")[:-1]  # "folder/", or "" for the current folder: no ./ in paths
     return [above + "/".join(parts) for parts in files]
+
+
+def _no_images(folder: Path, passed: PassedOver, expected: str) -> DataError:
+    return DataError(
+        f"There are no images in {folder}.",
+        got="; ".join(passed.lines()),
+        expected=expected,
+        hint="; ".join(passed.advice()) or "add images, or choose another folder",
+    )
 
 
 def class_names_in(folder: Path) -> tuple[str, ...]:
@@ -101,30 +101,36 @@ def count_loose_images(folder: Path) -> int:
     return passed.outside
 
 
-def count_next_to(root: Path, used: Sequence[str], passed: PassedOver) -> None:
-    """Count folders next to the splits that are not used."""
+def add_unused_folders(root: Path, used: Sequence[str], passed: PassedOver) -> None:
+    """Add the folders in `root` that are not splits to `passed`: unused and system folders.
+
+    Args:
+        root: folder that contains the folders of the splits.
+        used: names of the folders of the splits.
+        passed: receives the names of unused folders, and the counts of images in system folders.
+
+    Raises:
+        DataError: the system denies access to a folder.
+    """
     for path in sorted(root.iterdir()):
         if is_system_folder(path.name):
-            passed.system[path.name] += count_images(str(path), image_endings())
+            passed.system[path.name] += count_images(str(path))
         elif path.name not in used and not path.name.startswith(".") and is_folder(path):
             passed.unused.append(path.name)
 
 
 def _class_folders(folder: Path, passed: PassedOver) -> dict[str, list[Path]]:
-    """Folders of each class by name in normal form; `passed` counts other entries.
+    """Folders of each class by its name in normal form; `passed` counts other entries.
+
+    Two folders whose names have the same normal form are one class.
 
     Raises:
         DataError: as `class_names_in`.
     """
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise cannot_open(folder, error) from error
     folders: dict[str, list[Path]] = {}
-    endings = image_endings()
-    for path in inside:
+    for path in sorted(folder / entry.name for entry in _entries(str(folder))):
         if is_system_folder(path.name):
-            passed.system[path.name] += count_images(str(path), endings)
+            passed.system[path.name] += count_images(str(path))
             continue
         if path.name.startswith("."):
             passed.hidden += 1
@@ -134,7 +140,7 @@ def _class_folders(folder: Path, passed: PassedOver) -> dict[str, list[Path]]:
         if is_folder(path):
             _check_name(path)
             folders.setdefault(normal_form(path.name), []).append(path)
-        elif ending_of(path.name) in endings:
+        elif _ending_of(path.name) in image_endings():
             passed.outside += 1
         else:
             passed.add_file(path.name)
@@ -154,7 +160,7 @@ def is_folder(path: Path) -> bool:
     """Whether a path is a folder or a link to one.
 
     Raises:
-        DataError: the permission to check is missing.
+        DataError: the system denies access to the path.
     """
     try:
         return path.is_dir()
@@ -165,7 +171,7 @@ def is_folder(path: Path) -> bool:
 
 
 def cannot_open(path: str | Path, reason: OSError | str) -> DataError:
-    """The error for a file or folder without access. Skipping it would silently lose images."""
+    """The error for a path that cannot be opened. Skipping the path would lose images silently."""
     return DataError(
         f"Cannot open {path}: {getattr(reason, 'strerror', None) or reason}.",
         expected="a file or folder with read permission",
@@ -184,22 +190,23 @@ def _check_link(path: Path) -> None:
         raise DataError(
             f"{path.name!r} in {path.parent} cannot be a class.",
             got=got,
-            expected="a folder of images, or a link to one in another place",
-            hint=f"remove the link {path}, or link to the images",
+            expected="a folder of images, or a link to such a folder elsewhere",
+            hint=f"remove the link {path}, or let it point to a folder of images",
         )
 
 
-def image_endings() -> set[str]:
-    """File name suffixes of the accepted image formats."""
+@cache
+def image_endings() -> frozenset[str]:
+    """Suffixes of the accepted image formats, in lower case with a dot."""
     formats = Image.registered_extensions().items()
-    return {ending for ending, kind in formats if kind in FORMATS}
+    return frozenset(ending for ending, kind in formats if kind in FORMATS)
 
 
-def _image_files(folder: str, endings: set[str], passed: PassedOver) -> Iterator[tuple[str, ...]]:
+def _image_files(folder: str, passed: PassedOver) -> Iterator[tuple[str, ...]]:
     """Path parts of every image below a folder; `passed` counts skipped files.
 
-    Links to files are followed. Links to folders are not, because they can be circular. A list
-    instead of recursion allows any depth.
+    Links to files are followed. Links to folders are not, because they can be circular. The
+    list `waiting` replaces recursion, so that any depth is allowed.
 
     Raises:
         DataError: a folder cannot be opened.
@@ -208,7 +215,7 @@ def _image_files(folder: str, endings: set[str], passed: PassedOver) -> Iterator
     while waiting:
         above = waiting.pop()
         for entry in _entries("/".join((folder, *above))):
-            if is_image_or_folder(entry, endings, passed):
+            if accept_entry(entry, passed):
                 parts = (*above, entry.name)
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append(parts)
@@ -216,14 +223,14 @@ def _image_files(folder: str, endings: set[str], passed: PassedOver) -> Iterator
                     yield parts
 
 
-def is_image_or_folder(entry: os.DirEntry[str], endings: set[str], passed: PassedOver) -> bool:
+def accept_entry(entry: os.DirEntry[str], passed: PassedOver) -> bool:
     """Whether an entry is an image file or a folder to search; `passed` counts the others."""
     name = entry.name
     folder = entry.is_dir(follow_symlinks=False)
-    if not folder and ending_of(name) in endings and name[0] != "." and is_file(entry):
+    if not folder and _ending_of(name) in image_endings() and name[0] != "." and _is_file(entry):
         return True
     if folder and is_system_folder(name):
-        passed.system[name] += count_images(entry.path, endings)
+        passed.system[name] += count_images(entry.path)
     elif name[0] == ".":
         passed.hidden += 1
     elif folder:
@@ -244,25 +251,25 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
 
 
 def _link_kind(entry: os.DirEntry[str]) -> str:
-    """Kind of a link that does not lead to a file; empty for other entries."""
-    if not entry.is_symlink() or is_file(entry):
+    """Kind of a link that does not lead to a file; "" for other entries."""
+    if not entry.is_symlink() or _is_file(entry):
         return ""
     return LINK_TO_FOLDER if os.path.isdir(entry.path) else BROKEN_LINK  # noqa: PTH112
 
 
-def count_images(folder: str, endings: set[str]) -> int:
-    """Number of image files below a folder; 0 if it cannot be opened."""
-    return sum(ending_of(name) in endings for _, _, names in os.walk(folder) for name in names)
+def count_images(folder: str) -> int:
+    """Number of image files below a folder; 0 if the folder cannot be opened."""
+    endings = image_endings()
+    return sum(_ending_of(name) in endings for _, _, names in os.walk(folder) for name in names)
 
 
-def is_file(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file or a link to one."""
+def _is_file(entry: os.DirEntry[str]) -> bool:
     if entry.is_symlink():
         return os.path.isfile(entry.path)  # noqa: PTH113 (Path fails on a link to itself)
     return entry.is_file()
 
 
-def ending_of(name: str) -> str:
-    """Lower-case suffix of a file name with its dot; empty for none and for hidden files."""
+def _ending_of(name: str) -> str:
+    """Lower-case suffix of a file name with its dot; "" without one and for hidden files."""
     before, dot, ending = name.rpartition(".")
     return dot + ending.lower() if before else ""

@@ -21,7 +21,7 @@ from itertools import dropwhile
 from typing import Any
 
 from erde_cli.core.errors import DataError
-from erde_cli.core.images.listing import count_images, image_endings, is_image_or_folder
+from erde_cli.core.images.listing import accept_entry, count_images
 from erde_cli.core.images.passed_over import PassedOver, is_system_folder
 
 _NUMBER = re.compile("0*([0-9]+)")
@@ -125,14 +125,14 @@ def _named(path: str, passed: PassedOver) -> Iterator[Named]:
 def _inside(folder: str, passed: PassedOver) -> Iterator[Named]:
     """Image files below a folder in natural order; an entry with a reason if there is none."""
     is_empty = True
-    for named in _walk(folder, image_endings(), passed):
+    for named in _walk(folder, passed):
         is_empty = False
         yield named
     if is_empty:
         yield Named(folder, "there are no images in this folder")
 
 
-def _walk(folder: str, endings: set[str], passed: PassedOver) -> Iterator[Named]:
+def _walk(folder: str, passed: PassedOver) -> Iterator[Named]:
     """Image files below a folder. A list instead of recursion allows any depth."""
     begun: list[Iterator[tuple[str, bool]]] = [iter([(folder, True)])]
     while begun:
@@ -143,19 +143,19 @@ def _walk(folder: str, endings: set[str], passed: PassedOver) -> Iterator[Named]
             yield Named(path)
         else:
             try:
-                begun.append(iter(_entries(path, endings, passed)))
+                begun.append(iter(_entries(path, passed)))
             except OSError as error:
                 yield Named(path, error.strerror or str(error))
 
 
-def _entries(folder: str, endings: set[str], passed: PassedOver) -> Iterator[tuple[str, bool]]:
+def _entries(folder: str, passed: PassedOver) -> Iterator[tuple[str, bool]]:
     """Paths of subfolders and images in a folder, sorted, and whether each is a folder."""
     with os.scandir(folder) as entries:
         # A slash marks a subfolder, so that only names are in memory.
         names = [
             entry.name + "/" * entry.is_dir(follow_symlinks=False)
             for entry in entries
-            if is_image_or_folder(entry, endings, passed)
+            if accept_entry(entry, passed)
         ]
     names.sort(key=lambda name: natural_key(name.removesuffix("/")))
     above = os.path.join(folder, "")  # noqa: PTH118 (Path takes as long as decoding)
@@ -215,7 +215,7 @@ def _folders(above: str, passed: PassedOver) -> list[str]:
     folders = []
     for name, is_folder in _names(above):
         if is_folder and is_system_folder(name):
-            passed.system[name] += count_images(above + name, image_endings())
+            passed.system[name] += count_images(above + name)
         elif is_folder and not name.startswith(".") and not os.path.islink(above + name):  # noqa: PTH114
             folders.append(above + name + "/")
     return folders

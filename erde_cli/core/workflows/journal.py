@@ -98,11 +98,11 @@ class Journal:
 
     def finish(self, phase: str, start: float) -> None:
         """Note on disk that a phase is done."""
-        self.took(phase, start)
+        self.record_seconds(phase, start)
         self.save()
 
-    def took(self, phase: str, start: float) -> None:
-        """Note how long a phase took."""
+    def record_seconds(self, phase: str, start: float) -> None:
+        """Note how long a phase took, since `start`."""
         self.seconds[phase] = perf_counter() - start
 
     def save(self) -> None:

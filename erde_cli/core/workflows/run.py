@@ -1,4 +1,4 @@
-"""`erde run`: all phases of a recipe; a phase whose inputs have not changed is skipped."""
+"""`erde run`: all phases of a recipe. A result is kept if its inputs have not changed."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teach
 
 @dataclass(frozen=True)
 class RunResult:
-    """The comparison of teacher and student in `report.json`.
+    """Results of a run.
 
-    data: summary of the images as they are now; the report can be from an earlier run.
+    report: object of `report.json`, perhaps of an earlier run. data: summary of the images as they
+    are now; it replaces the one in the report. costs: of the student. kept: phases whose earlier
+    results are still valid.
     """
 
     run: Path
@@ -53,8 +55,8 @@ class RunResult:
 
     @property
     def picture(self) -> Path | None:
-        """The student's trade-off; None if it could not be drawn."""
-        path = _evaluation_of(self.run, "student") / TRADE_OFF
+        """Path of the picture of the student's trade-off; None if it could not be drawn."""
+        path = _evaluation_folder(self.run, "student") / TRADE_OFF
         return path if path.is_file() else None
 
     def to_json(self) -> Json:
@@ -68,6 +70,7 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
 
     Raises:
         RunError: the folder belongs to another recipe, and `force` is not set.
+        BundleError: a network of an earlier run is damaged, and `force` is not set.
     """
     journal = Journal(run, recipe)
     if not force:
@@ -76,22 +79,22 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     plan = _show_plan(networks, options)
     phases = _Phases(networks, journal, options, force)
     _show_remaining(plan, "teacher", journal, options)
-    teacher = phases.network("teacher")
+    teacher = phases.train("teacher")
     _show_remaining(plan, "student", journal, options)
-    student = phases.network("student")
-    phases.thresholds(student)
-    report = phases.evaluation(teacher, student)
+    student = phases.train("student")
+    phases.calibrate(student)
     data = summarise(networks.dataset).to_json()
+    report = phases.evaluate(teacher, student, data)
     return RunResult(run, report, data, profile_bundle(student, options), journal.kept)
 
 
 def _show_plan(networks: Networks, options: Options) -> Plan | None:
-    """Show the plan in a line; None if progress is hidden or nothing is trained."""
+    """Make the plan and show it in one line; None if it is not needed or cannot be made."""
     if not options.observer.shows_progress:
         return None
     try:
-        plan = plan_run(networks, options, force=True)  # another recipe was refused before
-    except BundleError:  # trained again with --force; reported by the run without it
+        plan = plan_run(networks, options, force=True)  # `run_recipe` refuses another recipe
+    except BundleError:  # a damaged network: `_Phases` reports it, or trains it again
         return None
     if plan.roles["student"].kept and plan.roles["teacher"].kept:
         return None
@@ -100,12 +103,12 @@ def _show_plan(networks: Networks, options: Options) -> Plan | None:
 
 
 def _show_remaining(plan: Plan | None, phase: str, journal: Journal, options: Options) -> None:
-    """Report how long the phases after one will take, at the pace of those before it."""
+    """Report the seconds that the later phases will take, at the pace of those already done."""
     if plan is None:
         return
-    phases = [one for one in PHASES[: PHASES.index(phase)] if one not in journal.kept]
-    planned = sum(plan.seconds[one] for one in phases)
-    measured = sum(journal.seconds.get(one, 0.0) for one in phases)
+    done = [one for one in PHASES[: PHASES.index(phase)] if one not in journal.kept]
+    planned = sum(plan.seconds[one] for one in done)
+    measured = sum(journal.seconds.get(one, 0.0) for one in done)
     pace = measured / planned if planned and measured else 1.0
     options.observer.ahead(plan.after(phase) * pace)
 
@@ -119,11 +122,12 @@ class _Phases:
     options: Options
     force: bool
 
-    def network(self, role: Role) -> Bundle:
-        """Train the teacher or the student, or load the kept one."""
+    def train(self, role: Role) -> Bundle:
+        """The teacher or student: the valid one of an earlier run, or a newly trained one."""
         bundle = self._kept(role)
         if bundle is not None:
             self.journal.keep(role, self.options)
+            # No weight depends on the section `calibration`: a kept student can have an older one.
             settings = self.networks.recipe.calibration
             return with_calibration(bundle, settings) if role == "student" else bundle
         start = self.journal.begin()
@@ -133,13 +137,13 @@ class _Phases:
         return bundle
 
     def _kept(self, role: Role) -> Bundle | None:
-        """A network that is still valid; with `force`, None if it is damaged."""
+        """A network of an earlier run without its checkpoints; None if it must be trained."""
         try:
             bundle = self.networks.kept(role)
         except BundleError as error:
             if not self.force:
                 raise
-            self.options.observer.warning(f"{error.message} It is trained again.")
+            self.options.observer.warning(f"{error.message} The network is trained again.")
             return None
         if bundle is not None:
             drop_checkpoints(bundle.path)
@@ -156,8 +160,8 @@ class _Phases:
         teacher = self.networks.kept("teacher") if has_teacher else None
         return distill(recipe, run, teacher, self.options, dataset, digest).bundle
 
-    def thresholds(self, student: Bundle) -> None:
-        """Choose the student's thresholds, unless those of this recipe exist."""
+    def calibrate(self, student: Bundle) -> None:
+        """Choose the student's thresholds, unless this recipe has already chosen them."""
         recipe, dataset = self.networks.recipe, self.networks.dataset
         if kept_thresholds(recipe, dataset, student.thresholds()):
             self.journal.keep("calibration", self.options)
@@ -169,21 +173,26 @@ class _Phases:
         )
         self.journal.finish("calibration", start)
 
-    def evaluation(self, teacher: Bundle, student: Bundle) -> Json:
-        """Evaluate both networks on the test split; the object of `report.json`."""
+    def evaluate(self, teacher: Bundle, student: Bundle, data: Json) -> Json:
+        """Evaluate both networks on the test split, unless a valid report exists.
+
+        Returns:
+            The object of `report.json`.
+        """
         run, journal = self.networks.run, self.journal
         digest = evaluated_digest(teacher, student)
         report = _read_report(run / REPORT, journal.report)
         if journal.evaluated == digest and report is not None:
+            # Evaluate again for a missing picture, unless drawing it has failed before.
             pictures = _has_pictures(run)
             if pictures or not journal.drawn:
                 self._keep_evaluation(student, pictures=pictures)
                 return report
         start = journal.begin()
-        of_teacher, of_student = self._evaluated(teacher, student)
-        journal.took("evaluation", start)
-        report = _compare(of_teacher, of_student, journal.seconds)
-        report["data"] = summarise(self.networks.dataset).to_json()
+        teacher_evaluation, student_evaluation = self._evaluated(teacher, student)
+        journal.record_seconds("evaluation", start)
+        report = _compare(teacher_evaluation, student_evaluation, journal.seconds)
+        report["data"] = data
         write_json(run / REPORT, report)
         self.options.observer.artifact(run / REPORT, "report")
         journal.evaluated, journal.report = digest, digest_of(report)
@@ -200,34 +209,36 @@ class _Phases:
         self.journal.save()
 
     def _evaluated(self, teacher: Bundle, student: Bundle) -> tuple[Evaluation, Evaluation]:
-        """Evaluate both on the test split, and write the results into their folders."""
+        """Evaluate teacher and student on the test split, and write the results of each."""
         options, observer = self.options, self.options.observer
         observer.phase("Evaluating on the test split")
         context = options.inference_context(PRECISION)
         dataset = dataset_of(student, options, self.networks.dataset)
         store = load_split(dataset, "test", options)
-        of_teacher = evaluate_store(teacher, store, "test", context, adaptive=False)
-        of_student = evaluate_store(student, store, "test", context).compared_with(of_teacher)
-        warn_of_drift(of_student, options)
-        run = self.networks.run
+        teacher_evaluation = evaluate_store(teacher, store, "test", context, adaptive=False)
+        student_evaluation = evaluate_store(student, store, "test", context).compared_with(
+            teacher_evaluation
+        )
+        warn_of_drift(student_evaluation, options)
+        teacher_folder = _evaluation_folder(self.networks.run, "teacher")
+        student_folder = _evaluation_folder(self.networks.run, "student")
+        teacher_point = point_of(teacher_evaluation)
         written = (
-            write_evaluation(of_teacher, None, _evaluation_of(run, "teacher"), observer),
-            write_evaluation(
-                of_student, point_of(of_teacher), _evaluation_of(run, "student"), observer
-            ),
+            write_evaluation(teacher_evaluation, None, teacher_folder, observer),
+            write_evaluation(student_evaluation, teacher_point, student_folder, observer),
         )
         self.journal.drawn = all(one.picture and one.confusion for one in written)
-        return of_teacher, of_student
+        return teacher_evaluation, student_evaluation
 
 
-def _evaluation_of(run: Path, role: Role) -> Path:
+def _evaluation_folder(run: Path, role: Role) -> Path:
     """Folder of a network's evaluation on the test split."""
     return run / role / "evaluation" / "test"
 
 
 def _has_pictures(run: Path) -> bool:
     names = (TRADE_OFF, CONFUSION)
-    return all((_evaluation_of(run, role) / name).is_file() for role in ROLES for name in names)
+    return all((_evaluation_folder(run, role) / name).is_file() for role in ROLES for name in names)
 
 
 def _read_report(path: Path, digest: str | None) -> Json | None:
@@ -240,9 +251,10 @@ def _read_report(path: Path, digest: str | None) -> Json | None:
 
 
 def _compare(teacher: Evaluation, student: Evaluation, seconds: dict[str, float]) -> Json:
-    """MACs that the student saves against its teacher, and accuracy points that it loses.
+    """The report without `data`: both evaluations, ratios of MACs, and the accuracy lost.
 
-    `macs_ratio` is `size_ratio` (static networks) times `exit_ratio` (early exit).
+    `macs_ratio` is `size_ratio` (static networks) times `exit_ratio` (early exit). `accuracy_drop`
+    and its 95 % interval are in points.
     """
     expected = student.adaptive.expected_macs
     teacher_right = teacher.answers.correct[:, -1]
