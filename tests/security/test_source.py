@@ -28,6 +28,7 @@ ALONE = {
     "import_module": {  # of names in the code
         "core/platform/torchvision_import.py",
         "core/models/architecture.py",  # builders in the tables of families and heads
+        "core/models/library/networks.py",  # timm
     },
     # of what the user named in the environment, and of names in the code
     "resolve_name": {"__init__.py", "core/events.py", "core/export/formats.py"},

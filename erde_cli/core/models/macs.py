@@ -1,8 +1,8 @@
 """Multiply-adds (MACs) of a module. All MACs in erde come from `count_macs`.
 
-Convolutions, linear layers and matrix products are counted. Norms, pooling, activations and
-element-wise operators count as zero, by name. Any other operator is an error: published figures of
-early exits are too low where an operator was silently counted as zero.
+Convolutions, linear layers, matrix products and attention are counted. Norms, pooling, activations
+and element-wise operators count as zero, by name. Any other operator is an error: published figures
+of early exits are too low where an operator was silently counted as zero.
 """
 
 from __future__ import annotations
@@ -44,6 +44,19 @@ def _addmm(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     return prod(_shape(outputs[0])) * _shape(inputs[1])[-1]
 
 
+def _attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Products of queries with keys, and of the attention weights with the values."""
+    query, key, value = (_shape(item) for item in inputs[:3])
+    return prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+def _self_attention(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """Projections of every token, and the products of attention; the heads share the channels."""
+    query = _shape(inputs[0])
+    projections = prod(_shape(inputs[5])) + prod(_shape(inputs[7]))
+    return prod(query[:-1]) * projections + _attention(inputs, outputs)
+
+
 _COUNTED: dict[str, _Handler] = {
     "aten::_convolution": _convolution,
     "aten::convolution": _convolution,
@@ -52,11 +65,13 @@ _COUNTED: dict[str, _Handler] = {
     "aten::mm": _linear,
     "aten::matmul": _linear,
     "aten::bmm": _linear,
+    "aten::scaled_dot_product_attention": _attention,
+    "aten::_native_multi_head_attention": _self_attention,  # nn.MultiheadAttention, not training
 }
 
 _ZERO = [
     # norm
-    "batch_norm", "layer_norm", "group_norm", "instance_norm",
+    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "linalg_vector_norm",
     # pooling
     "avg_pool2d", "max_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "mean", "sum",
     # activation
@@ -66,10 +81,10 @@ _ZERO = [
     "dropout", "dropout_", "feature_dropout",
     # element-wise
     "add", "add_", "sub", "sub_", "mul", "mul_", "div", "div_", "neg", "exp", "log", "sqrt",
-    "rsqrt", "pow",
+    "rsqrt", "pow", "rsub", "ne", "clamp_min", "addcmul", "var", "fill_", "zero_",
     # shape only
     "stack", "clone", "pad", "constant_pad_nd", "flatten", "reshape", "view", "mT",
-    "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
+    "expand_as", "numel", "ceil", "channel_shuffle", "pixel_shuffle", "pixel_unshuffle",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from erde_cli.core.errors import InputError
 
-_EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime")}
+_EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "timm": ("timm",)}
 
 
 def require_extra(extra: str, purpose: str) -> None:

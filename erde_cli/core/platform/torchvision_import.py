@@ -3,7 +3,7 @@
 PyPI has torchvision for Linux built for CUDA only. With a CPU build of torch, its compiled half
 cannot be loaded. Its Python half registers two operators of the compiled half unconditionally, and
 fails with "operator torchvision::nms does not exist" (pytorch/vision issues 9077 and 9085). Data
-sets use no operator, so defining the two names is enough.
+sets and classifiers use no operator, so defining the two names is enough.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from erde_cli.core.errors import DataError
+from erde_cli.core.errors import DataError, InputError
 
 _OPERATORS = ("nms", "qnms")
 _ARGUMENTS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
@@ -29,19 +29,32 @@ def torchvision_datasets() -> Any:
     Raises:
         DataError: torchvision is missing, or does not work with the installed torch.
     """
+    return _import("datasets", "which reads cifar10, cifar100 and svhn,", DataError)
+
+
+def torchvision_models() -> Any:
+    """Import the module `torchvision.models`.
+
+    Raises:
+        InputError: torchvision is missing, or does not work with the installed torch.
+    """
+    return _import("models", "which backbones of torchvision and timm need,", InputError)
+
+
+def _import(name: str, use: str, error_class: type[InputError]) -> Any:
     try:
         try:
-            return import_module("torchvision.datasets")
+            return import_module(f"torchvision.{name}")
         except RuntimeError as error:
             if not str(error).startswith(_MISSING):
                 raise
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]  # half imported
+        for module in [module for module in sys.modules if module.split(".")[0] == "torchvision"]:
+            del sys.modules[module]  # half imported
         _define_operators()
-        return import_module("torchvision.datasets")
+        return import_module(f"torchvision.{name}")
     except (ImportError, RuntimeError, OSError) as error:
-        raise DataError(
-            "torchvision, which reads cifar10, cifar100 and svhn, cannot be imported.",
+        raise error_class(
+            f"torchvision, {use} cannot be imported.",
             got=f"{type(error).__name__}: {error}",
             expected=f"a torchvision that works with torch {torch.__version__}",
             hint="pip install torchvision",

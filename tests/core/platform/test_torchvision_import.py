@@ -56,6 +56,16 @@ def test_data_sets_are_read_with_a_torch_whose_operators_do_not_fit() -> None:
     assert done.stderr == ""
 
 
+def test_networks_are_built_with_a_torch_whose_operators_do_not_fit() -> None:
+    done = python(
+        BROKEN
+        + "from erde_cli.core.platform.torchvision_import import torchvision_models\n"
+        + "print(torchvision_models().resnet18(num_classes=3)(torch.zeros(2, 3, 32, 32)).shape)\n"
+    )
+    assert "FAILS operator torchvision::nms does not exist" in done.stdout, done.stderr
+    assert "torch.Size([2, 3])" in done.stdout, done.stderr
+
+
 def test_the_module_is_imported_once() -> None:
     assert torchvision_datasets() is torchvision_datasets()
 

@@ -1,0 +1,75 @@
+"""Networks of timm as chains of blocks, where timm is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from erde_cli.core.errors import InputError
+from erde_cli.core.models.library.chains import library_backbone
+from erde_cli.core.models.library.listing import list_backbones
+from tests.core.models.library import checks
+from tests.core.models.library.small import TIMM, Case, make
+
+if find_spec("timm") is None:  # importing it here would import torchvision before erde does
+    pytest.skip("timm is not installed", allow_module_level=True)
+
+CHECKS = [
+    checks.answers_as_the_network,
+    checks.holds_the_networks_own_weights,
+    checks.blocks_leave_what_they_read,
+    checks.counts_alike,
+    checks.routes_to_the_exit_of_the_full_forward_pass,
+    checks.trains_with_a_head_after_every_block,
+    checks.answers_the_same_when_folded,
+]
+
+
+@pytest.fixture(scope="module", params=TIMM)
+def case(request: pytest.FixtureRequest) -> Case:
+    return make(request.param)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_network_as_a_chain(case: Case, check: Callable[[Case], None]) -> None:
+    check(case)
+
+
+def test_a_transformer_is_exported_for_batches_of_any_size() -> None:
+    checks.exports_for_any_batch(make("timm/vit_tiny_patch16_224"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tf_efficientnet_lite9", "hf-hub:timm/resnet18", "resnet18.a1_in1k", "swin_tiny", "vgg11",
+        "../resnet18", "test_vit3",
+    ],
+)  # fmt: skip
+def test_another_name_is_refused(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        library_backbone(f"timm/{name}", 5, 64)
+    assert "timm/" in caught.value.hint
+
+
+def test_a_network_with_constants_outside_its_weights_is_refused() -> None:
+    with pytest.raises(InputError, match="constants"):
+        library_backbone("timm/resnetblur18", 5, 64)
+
+
+def test_a_network_without_classes_needs_their_number() -> None:
+    with torch.device("meta"):
+        assert library_backbone("timm/vit_small_patch14_dinov2", 5, 56).class_token
+        with pytest.raises(InputError, match="no classes of its own"):
+            library_backbone("timm/vit_small_patch14_dinov2", None, 56)
+
+
+def test_networks_of_timm_are_listed_under_its_name() -> None:
+    rows = list_backbones("timm/tf_efficientnet_lite")
+    assert [row.name for row in rows] == [f"timm/tf_efficientnet_lite{n}" for n in range(5)]
+    assert rows[0].parameters == 4_652_008
+    assert rows[0].macs is not None
+    assert rows[0].exits == 17
