@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from erde_cli.commands.backbones import backbones
 from erde_cli.commands.calibrate import calibrate
 from erde_cli.commands.compare import compare
 from erde_cli.commands.data import data
@@ -53,6 +54,7 @@ app.command("predict")(predict)
 app.command("export")(export)
 app.command("tune")(tune)
 app.command("compare")(compare)
+app.command("backbones")(backbones)
 app.add_typer(recipes, name="recipes")
 app.add_typer(data, name="data")
 

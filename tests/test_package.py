@@ -34,6 +34,7 @@ COMMANDS = (
     "export",
     "tune",
     "compare",
+    "backbones",
     "recipes",
     "data",
 )

@@ -170,6 +170,11 @@ KEYS = [
     wrong("a data set misspelled", {"data.dataset": "cifra10"}, "did you mean cifar10?"),
     wrong("an unknown method", {"distillation.method": "erd"}, "did you mean erde?"),
     wrong("an unknown backbone", {"teacher.backbone": "resnet50"}, "did you mean resnet?"),
+    wrong("a hub's backbone", {"teacher.backbone": "hf-hub:timm/resnet50"}, "torchvision/resnet18"),
+    wrong("a path as a backbone", {"teacher.backbone": "timm/../resnet50"}, "torchvision/resnet18"),
+    wrong("a library's backbone with a width",
+          {"teacher.width": 6, "teacher.backbone": "torchvision/resnet18", "teacher.depth": ...},
+          "does not have this key"),
 ]  # fmt: skip
 
 COMBINATIONS = [

@@ -30,14 +30,14 @@ class _Document(BaseModel):
 
 class _Architecture(_Document):
     backbone: str
-    depth: int = Field(ge=8, le=10_000)
-    width: int = Field(ge=1, le=1024)
+    depth: int | None = Field(ge=8, le=10_000)
+    width: int | None = Field(ge=1, le=1024)
     cuts: list[int]
     head: str
     classes: int = Field(ge=2)
     image_size: int = Field(ge=8, le=1024)
     widening: int = Field(ge=1, le=64)
-    stem: int | None = Field(ge=1, le=1024)
+    stem: Annotated[int, Field(ge=1, le=1024)] | Literal["small"] | None
     dropout: float = Field(ge=0, lt=1)
     stem_stride: int = Field(ge=1, le=2)
     head_dropout: float = Field(ge=0, lt=1)

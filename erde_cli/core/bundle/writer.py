@@ -20,7 +20,8 @@ from erde_cli.core.events import Role
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.provenance import source_commit, versions
+from erde_cli.core.provenance import source_commit, versions, versions_of
+from erde_cli.core.recipe.backbones import is_library_backbone
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.files import replaced_folder, write_file
@@ -88,13 +89,19 @@ def save_bundle(
             "weights_digest": sha256(weights).hexdigest(),
             "trained_on": None if trained_on is None else write_trained_on(folder, trained_on),
             "training": origin.context.to_json(),
-            "versions": versions(),
+            "versions": {**versions(), **_of_library(architecture)},
             "git_commit": source_commit(),
             "digest": "",
         }
         write_json(folder / DOCUMENT, BundleDocument.model_validate(document).sealed().model_dump())
         carry_tests(path, folder)
     return load_bundle(path)
+
+
+def _of_library(architecture: Architecture) -> dict[str, str]:
+    """Version of the library whose network is the backbone."""
+    library = architecture.backbone.partition("/")[0]
+    return versions_of(library) if is_library_backbone(architecture.backbone) else {}
 
 
 def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:

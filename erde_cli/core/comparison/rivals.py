@@ -17,9 +17,11 @@ from erde_cli.core.comparison.document import Against, RivalResult
 from erde_cli.core.comparison.paired import difference
 from erde_cli.core.comparison.plan import Plan
 from erde_cli.core.comparison.students import StudentSpec
+from erde_cli.core.errors import InputError
 from erde_cli.core.figures import percent
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.profile import profile_model
+from erde_cli.core.recipe.backbones import FAMILIES
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.storage.json_files import Json
@@ -94,6 +96,13 @@ def _against(
 def _nearest(recipe: Recipe, classes: int, goal: float) -> Network:
     """The student without early exits, with the width whose MACs are nearest to `goal`."""
     student, size = recipe.student, recipe.data.image_size
+    if student.channels is None:
+        raise InputError(
+            "Static rivals are narrower networks, and a library's network has no width to change.",
+            got=f"student.backbone: {student.backbone}",
+            expected=f"one of {', '.join(FAMILIES)}",
+            hint="leave static out",
+        )
     widths = range(1, student.channels + 1)
     above = bisect_left(widths, goal, key=lambda w: _macs(_plain(student, w), classes, size))
     near = widths[max(0, above - 1) : above + 1]
@@ -104,7 +113,9 @@ def _nearest(recipe: Recipe, classes: int, goal: float) -> Network:
 
 
 def _plain(student: Network, width: int) -> Network:
-    stem = student.stem and max(1, round(student.stem * width / student.channels))
+    stem = student.stem
+    if isinstance(stem, int) and student.channels is not None:
+        stem = max(1, round(stem * width / student.channels))
     update: Json = {"width": width, "stem": stem, "exits": [], "exit_weights": None}
     return student.model_copy(update=update)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,12 +15,15 @@ from erde_cli.core.errors import InputError
 from erde_cli.core.models.backbone import Backbone
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.heads import StageOutput
+from erde_cli.core.models.library.chains import head_input, library_backbone
+from erde_cli.core.models.library.kind import LibraryBackbone
 from erde_cli.core.models.macs import count_macs
-from erde_cli.core.recipe.backbones import FAMILIES
+from erde_cli.core.recipe.backbones import FAMILIES, is_library_backbone
 from erde_cli.core.recipe.heads import HEADS
 from erde_cli.core.recipe.sections.network import Network
 
 _LARGEST_FEATURES = 2**28  # values per image after the first convolution; a gigabyte
+_WIDEST = 128  # channels of the widest stem of a library
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,14 @@ class Architecture:
     """
 
     backbone: str
-    depth: int
-    width: int
+    depth: int | None
+    width: int | None
     cuts: tuple[int, ...]
     head: str
     classes: int
     image_size: int
     widening: int = 1
-    stem: int | None = None
+    stem: int | Literal["small"] | None = None
     dropout: float = 0.0
     stem_stride: int = 1
     head_dropout: float = 0.5
@@ -87,7 +90,8 @@ def build_model(architecture: Architecture, seed: int = 0) -> EarlyExitNet:
 
 def _refuse_giants(architecture: Architecture) -> None:
     """A stem has few weights for its features, so a small bundle could require any memory."""
-    channels = max(architecture.stem or 1, architecture.width * architecture.widening)
+    stem = architecture.stem if isinstance(architecture.stem, int) else 1
+    channels = max(stem, (architecture.width or _WIDEST) * architecture.widening)
     if channels * architecture.image_size**2 > _LARGEST_FEATURES:
         raise InputError(
             "The features of a single image would fill the memory.",
@@ -98,7 +102,8 @@ def _refuse_giants(architecture: Architecture) -> None:
 
 
 def _build(architecture: Architecture) -> EarlyExitNet:
-    if architecture.backbone not in FAMILIES or architecture.head not in HEADS:
+    library = is_library_backbone(architecture.backbone)
+    if not (library or architecture.backbone in FAMILIES) or architecture.head not in HEADS:
         raise InputError(
             f"This version of erde has no backbone {architecture.backbone!r} "
             f"with heads {architecture.head!r}.",
@@ -120,17 +125,23 @@ def _build(architecture: Architecture) -> EarlyExitNet:
     features = torch.zeros(1, 3, size, size)
     for stage in stages[:-1]:
         features = _features(stage, features)
-        output = StageOutput(features.shape[1], features.shape[2], backbone.preactivated)
-        heads.append(_build_head(architecture, output))
+        heads.append(_build_head(architecture, backbone, features))
     return EarlyExitNet(stages, [*heads, backbone.classifier], architecture.classes)
 
 
 def _build_backbone(architecture: Architecture) -> Backbone:
+    if is_library_backbone(architecture.backbone):
+        return library_backbone(
+            architecture.backbone,
+            architecture.classes,
+            architecture.image_size,
+            small_stem=architecture.stem == "small",
+        )
     family, depth = FAMILIES[architecture.backbone], architecture.depth
-    if depth not in family.blocks:
+    if depth is None or depth not in family.blocks or architecture.width is None:
         raise InputError(
             f"There is no {architecture.backbone} of depth {depth}.",
-            expected=f"a depth of {family.depths_near(depth)}",
+            expected=f"a depth of {family.depths_near(depth or 0)}",
             hint="name one of these",
         )
     options = {
@@ -147,11 +158,19 @@ def _build_backbone(architecture: Architecture) -> Backbone:
     return backbone
 
 
-def _build_head(architecture: Architecture, output: StageOutput) -> nn.Module:
+def _build_head(
+    architecture: Architecture, backbone: Backbone, features: torch.Tensor
+) -> nn.Module:
+    """The head of an exit after `features`, of which only the shape is read."""
     head = HEADS[architecture.head]
     dropout = {"dropout": architecture.head_dropout} if head.drops else {}
+    if isinstance(backbone, LibraryBackbone):
+        layers, output = head_input(backbone, features)
+    else:
+        channels, side = features.shape[1:3]
+        layers, output = [], StageOutput(channels, side, backbone.preactivated)
     built: nn.Module = _function(head.builder)(output, architecture.classes, **dropout)
-    return built
+    return nn.Sequential(*layers, built) if layers else built
 
 
 def _function(name: str) -> Callable[..., Any]:

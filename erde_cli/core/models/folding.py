@@ -36,5 +36,6 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
     return [
         (first, second)
         for (first, one), (second, other) in pairwise(module.named_children())
-        if isinstance(one, nn.Conv2d) and isinstance(other, nn.BatchNorm2d)
+        if isinstance(one, nn.Conv2d)
+        and type(other) is nn.BatchNorm2d  # others may have an activation
     ]

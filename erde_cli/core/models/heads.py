@@ -16,11 +16,13 @@ class StageOutput:
     """Shape of a stage's output, [batch, channels, side, side].
 
     preactivated: a norm and a ReLU are still missing, so that a head must begin with them.
+    pooled: the side is 1 by design, as of a class token, so that a head does not pool.
     """
 
     channels: int
     side: int
     preactivated: bool
+    pooled: bool = False
 
 
 def erde_head(features: StageOutput, classes: int, dropout: float) -> nn.Module:
@@ -38,18 +40,19 @@ def erde_head(features: StageOutput, classes: int, dropout: float) -> nn.Module:
 
     Source: arXiv 2510.04856, according to summaries of it (docs/method.md).
     """
-    if features.side < 2:
+    if features.side < 2 and not features.pooled:
         raise InputError(
             "The head 'erde' pools 2x2, but the features of this exit are 1x1.",
             expected="features of 2x2 or more",
             hint="use a larger data.image_size, an earlier exit, or head: gap",
         )
+    side = 1 if features.pooled else features.side // 2
     return nn.Sequential(
         *normalised(features.channels),
-        HalvingPool(),
+        nn.Identity() if features.pooled else HalvingPool(),
         nn.Flatten(),
         Dropout(dropout) if dropout else nn.Identity(),
-        nn.Linear(features.channels * (features.side // 2) ** 2, classes),
+        nn.Linear(features.channels * side**2, classes),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
 
 # Keys of a network that only some families have. A builder receives depth, width (after widening),
 # classes, and the remaining keys of its family by name.
@@ -66,10 +65,12 @@ FAMILIES = {
         least_side=16,
     ),
 }
-if TYPE_CHECKING:
-    FamilyName = str
-else:
-    FamilyName = Literal[tuple(FAMILIES)]
+LIBRARIES = ("torchvision", "timm")  # their networks are named LIBRARY/NAME
+
+
+def is_library_backbone(name: str) -> bool:
+    """Whether a backbone is a network of a library, such as `torchvision/resnet50`."""
+    return name.partition("/")[0] in LIBRARIES
 
 
 def joined(items: Iterable[object], word: str) -> str:

@@ -15,7 +15,7 @@ from erde_cli.core.storage.json_files import digest_of
 
 # Digest of the defaults of all keys that decide a network. Where a new key changes it, note the new
 # digest. Where a default is changed, raise `_VERSION` in `inputs.py` as well.
-DEFAULTS = "8af0c34d08d7d6d90bd45231d65a94ead118291bf6fae24ba3872652353c9003"
+DEFAULTS = "ccc49e8422214143a3b834e43ca441dd0c5bc0e0705a38adba9e03f9eb3a18e1"
 # Values that one key or another accepts.
 CANDIDATES = (
     True, False, 1, 2, 9, 15, 0.25, 0.75, 99.5, "text", "balanced", [0.25], [1, 2], {"a": 1.0},

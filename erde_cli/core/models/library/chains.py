@@ -20,6 +20,7 @@ from erde_cli.core.models.library.shapes import count_shapes
 
 TOLERANCE = 1e-5  # of the largest logit; on a CPU the difference is 0
 _IMAGES = 2
+_POOLED = 4  # side of the map that a head reads: larger maps are pooled to it first
 
 
 def library_backbone(
@@ -39,8 +40,10 @@ def library_backbone(
     Raises:
         InputError: erde cannot cut this network, the library is not installed, or the arguments
             do not fit the network.
+        ErdeError: the chain does not answer as the network does.
     """
-    chain = chain_of(*library_network(name, classes, image_size, small_stem=small_stem))
+    network, kind = library_network(name, classes, image_size, small_stem=small_stem)
+    chain = chain_of(network, kind)
     try:
         count_shapes(nn.Sequential(*chain.blocks), (1, 3, image_size, image_size))
     except UnsupportedOperatorError:
@@ -52,6 +55,8 @@ def library_backbone(
             expected="features of at least one pixel after every layer",
             hint="use a larger image_size, such as 64",
         ) from error
+    if not next(network.parameters()).is_meta:  # bundles are loaded on meta
+        check_equal(network, chain, image_size)
     return chain
 
 
@@ -89,8 +94,9 @@ def check_equal(original: nn.Module, chain: LibraryBackbone, image_size: int) ->
 def head_input(chain: LibraryBackbone, features: Tensor) -> tuple[list[nn.Module], StageOutput]:
     """Layers to put before a head of `models/heads.py`, and what the head then reads.
 
-    The layers turn features of any layout into [batch, channels, side, side]. Tokens become one
-    position: the class token, or the mean of the patches' tokens if there is no class token.
+    The layers turn features of any layout into [batch, channels, side, side], with a side of at
+    most 4. Tokens become one position: the class token, or the mean of the patches' tokens if
+    there is no class token.
 
     Args:
         chain: where the features come from.
@@ -98,10 +104,12 @@ def head_input(chain: LibraryBackbone, features: Tensor) -> tuple[list[nn.Module
     """
     channels = features.shape[1] if chain.layout == "map" else features.shape[-1]
     side = {"map": features.shape[-1], "map_last": features.shape[1], "tokens": 1}[chain.layout]
-    output = StageOutput(channels, side, chain.preactivated)
-    if chain.layout == "map" and not chain.layer_norm:
-        return [], output
-    return [_ToMap(chain, channels)], output
+    layers: list[nn.Module] = []
+    if chain.layout != "map" or chain.layer_norm:
+        layers.append(_ToMap(chain, channels))
+    if side > _POOLED:
+        layers.append(nn.AdaptiveAvgPool2d(_POOLED))
+    return layers, StageOutput(channels, min(side, _POOLED), chain.preactivated, pooled=side == 1)
 
 
 class _ToMap(nn.Module):

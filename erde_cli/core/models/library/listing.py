@@ -6,15 +6,17 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from torch import nn
 
-from erde_cli.core.errors import InputError, UnsupportedOperatorError
+from erde_cli.core.errors import InputError, UnsupportedOperatorError, brief
 from erde_cli.core.models.library.chains import chain_of
 from erde_cli.core.models.library.networks import WeightsOnMeta, library_names, library_network
 from erde_cli.core.models.library.shapes import count_shapes
 
+IMAGE_SIZE = 224  # side of the images that published figures refer to, in pixels
 _PREFIX = "timm/"
 
 
@@ -38,8 +40,10 @@ class Listed:
         return asdict(self)
 
 
-def list_backbones(word: str = "", image_size: int = 224) -> list[Listed]:
+def list_backbones(word: str = "", image_size: int = IMAGE_SIZE) -> list[Listed]:
     """The networks whose name contains a word, in the library's order.
+
+    A word without a match is answered with the nearest names.
 
     Args:
         word: a part of the name. A word that begins with `timm/` lists networks of timm, all
@@ -47,13 +51,22 @@ def list_backbones(word: str = "", image_size: int = 224) -> list[Listed]:
         image_size: side in pixels of the image that multiply-adds refer to.
 
     Raises:
-        InputError: the library is not installed.
+        InputError: no name contains the word, or the library is not installed.
     """
     library = "timm" if word.startswith(_PREFIX) else "torchvision"
     names = [f"{library}/{name}" for name in library_names(library)]
     with _heap_at_rest():
         listed = [_listed(name, image_size) for name in names if word in name]
-    return [row for row in listed if row is not None]
+    rows = [row for row in listed if row is not None]
+    if not rows:
+        near = get_close_matches(word, names, n=3, cutoff=0.4)
+        raise InputError(
+            "No backbone has this word in its name.",
+            got=brief(word),
+            expected=f"a part of a name in {library}'s list",
+            hint=f"type erde backbones {near[0]}" if near else "list all with: erde backbones",
+        )
+    return rows
 
 
 def _listed(name: str, image_size: int) -> Listed | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from erde_cli.core.recipe.backbones import (
     FAMILIES,
     FAMILY_KEYS,
-    FamilyName,
+    LIBRARIES,
     described_depths,
     described_families,
     described_widths,
@@ -19,14 +21,22 @@ from erde_cli.core.recipe.backbones import (
 from erde_cli.core.recipe.heads import HEADS, HeadName
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
 
+_LIBRARY_NETWORK = rf"^({'|'.join(LIBRARIES)})/[\w.]{{1,100}}$"
+_MOST_BLOCKS = 1000  # more than any network of a library has
+
 
 class Network(Section):
     """A backbone, its exits and their heads."""
 
-    backbone: FamilyName = Field(
-        "resnet", description=f"family of the backbone: {described_families()}"
+    backbone: str = Field(
+        "resnet",
+        json_schema_extra={"anyOf": [{"enum": [*FAMILIES]}, {"pattern": _LIBRARY_NETWORK}]},
+        description=f"family of the backbone: {described_families()}; or a network of a library, "
+        "torchvision/NAME or timm/NAME (see `erde backbones`)",
     )
-    depth: int = Field(ge=8, le=10_000, description=f"layers of the backbone: {described_depths()}")
+    depth: int | None = Field(
+        None, ge=8, le=10_000, description=f"layers of the backbone: {described_depths()}"
+    )
     width: int | None = Field(
         None,
         ge=1,
@@ -40,8 +50,10 @@ class Network(Section):
         le=64,
         description="k of WRN-d-k: multiplies the channels of all groups, but not of the stem",
     )
-    stem: int | None = Field(
-        None, ge=1, le=1024, description="channels of the first convolution; null: width"
+    stem: Annotated[int, Field(ge=1, le=1024)] | Literal["small"] | None = Field(
+        None,
+        description="channels of the first convolution; null: width; small: a library's network "
+        "whose stem keeps the side of the features, for images of 32 pixels",
     )
     stem_stride: Literal[1, 2] = Field(
         1,
@@ -72,6 +84,17 @@ class Network(Section):
         None, description="weight of each exit's loss; null: all the same"
     )
 
+    @field_validator("backbone")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if name not in FAMILIES and not re.fullmatch(_LIBRARY_NETWORK, name):
+            near = get_close_matches(name, FAMILIES, n=1)
+            known = (
+                f"{joined(FAMILIES, 'or')}, or a network of a library such as torchvision/resnet18"
+            )
+            refuse([("", f"must be {known}" + (f"; did you mean {near[0]}?" if near else ""))])
+        return name
+
     @field_validator("exits", mode="before")
     @classmethod
     def _exits_are_numbers(cls, value: Any) -> Any:
@@ -82,45 +105,49 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Network:
-        family = FAMILIES[self.backbone]
-        has_depth = self.depth in family.blocks
+        family = FAMILIES.get(self.backbone)
+        own = ("depth", "width", *family.keys) if family else ()
+        if self.stem == "small":
+            own = ("stem",) if family is None else tuple(key for key in own if key != "stem")
         rules = broken(
             *(
                 (self._is_set(key), key, f"{self.backbone} does not have this key; remove it")
-                for key in FAMILY_KEYS
-                if key not in family.keys
+                for key in ("depth", "width", *FAMILY_KEYS)
+                if key not in own
             ),
             (
                 not HEADS[self.head].drops and self._is_set("head_dropout"),
                 "head_dropout",
                 f"the head {self.head} has no dropout; remove this key",
             ),
-            (
-                not has_depth,
-                "depth",
-                f"must be {family.depths_near(self.depth)} for {self.backbone}",
-            ),
         )
-        refuse(rules + (self._exit_rules() if has_depth else []))
+        if family is not None and self.depth is None:
+            rules.append(("depth", f"is required for {self.backbone}"))
+        elif family is not None and self.depth not in family.blocks:
+            near = family.depths_near(self.depth or 0)
+            rules.append(("depth", f"must be {near} for {self.backbone}"))
+        else:
+            rules += self._exit_rules()
+        refuse(rules)
         return self
 
     def _is_set(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].default)
 
     def _exit_rules(self) -> Rules:
-        last = self.blocks - 1
+        blocks = self.blocks
         weights = self.exit_weights
         cuts: list[int] = [] if isinstance(self.exits, int) else self.exits
         return broken(
             (
-                not cuts and not 1 <= self.exit_count <= self.blocks,
+                not cuts and not 1 <= self.exit_count <= blocks,
                 "exits",
-                f"must be 1 to {self.blocks}, the number of blocks at this depth",
+                f"must be 1 to {blocks}, the number of blocks at this depth",
             ),
             (
-                cuts != sorted(set(cuts)) or any(not 1 <= block <= last for block in cuts),
+                cuts != sorted(set(cuts)) or any(not 1 <= block < blocks for block in cuts),
                 "exits",
-                f"must be increasing block numbers from 1 to {last}",
+                f"must be increasing block numbers from 1 to {blocks - 1}",
             ),
             (
                 weights is not None and (len(weights) != self.exit_count or sum(weights) <= 0),
@@ -131,18 +158,24 @@ class Network(Section):
 
     @property
     def blocks(self) -> int:
-        """Number of blocks of the backbone. An exit can follow any block."""
-        return FAMILIES[self.backbone].blocks[self.depth]
+        """Number of blocks of the backbone. An exit can follow any block.
+
+        Of a library's network it is an upper bound: the number is known once the network is built.
+        """
+        family = FAMILIES.get(self.backbone)
+        return _MOST_BLOCKS if family is None or self.depth is None else family.blocks[self.depth]
 
     @property
     def least_side(self) -> int:
         """Smallest side of an image that the backbone accepts, in pixels."""
-        return FAMILIES[self.backbone].least_side
+        family = FAMILIES.get(self.backbone)
+        return 1 if family is None else family.least_side
 
     @property
-    def channels(self) -> int:
-        """Channels of the first group of blocks before widening."""
-        return FAMILIES[self.backbone].width if self.width is None else self.width
+    def channels(self) -> int | None:
+        """Channels of the first group of blocks before widening; None for a library's network."""
+        family = FAMILIES.get(self.backbone)
+        return family.width if family and self.width is None else self.width
 
     @property
     def exit_count(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from erde_cli.core.errors import InputError
 from erde_cli.core.models.library.listing import Listed, list_backbones
 from erde_cli.core.models.library.networks import library_names
 from erde_cli.core.platform.torchvision_import import torchvision_models
@@ -46,7 +47,9 @@ def test_figures_of_the_literature(listed: dict[str, Listed], name: str, giga: f
 def test_a_word_selects_names() -> None:
     names = [row.name for row in list_backbones("wide_resnet")]
     assert names == ["torchvision/wide_resnet101_2", "torchvision/wide_resnet50_2"]
-    assert list_backbones("no such network") == []
+    with pytest.raises(InputError, match="has this word") as caught:
+        list_backbones("torchvision/resnet19")
+    assert "torchvision/resnet1" in caught.value.hint
 
 
 def test_multiply_adds_refer_to_the_image_size() -> None:

@@ -1,0 +1,105 @@
+"""`erde backbones`, and a run whose networks are a library's."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from erde_cli import load
+from erde_cli.core.inference.routing import route
+from erde_cli.core.thresholds.scores import ENTROPY
+
+from ..conftest import Cli, JsonOf
+
+RECIPE = """
+seed: 3
+data: {dataset: digits, image_size: 32, augmentation: {crop: 1}}
+teacher: {backbone: torchvision/shufflenet_v2_x0_5, stem: small, exits: 3}
+student: {backbone: torchvision/mnasnet0_5, exits: [4, 9], head: gap}
+training:
+  teacher: {epochs: 1, batch_size: 128, learning_rate: 0.05}
+  student: {epochs: 1, batch_size: 128, learning_rate: 0.05}
+calibration: {max_drop: 5}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from erde_cli.app import main
+
+    here = tmp_path_factory.mktemp("library")
+    (here / "mine.yaml").write_text(RECIPE)
+    assert main(["run", str(here / "mine.yaml"), "--out", str(here / "run"), "-q"]) == 0
+    return here / "run"
+
+
+def test_the_networks_of_torchvision_are_listed_with_their_cost(json_of: JsonOf) -> None:
+    found = json_of("backbones", "resnet")
+    assert found["image_size"] == 224
+    rows = {row["name"]: row for row in found["backbones"]}
+    assert len(rows) == 7  # wide ones included
+    assert rows["torchvision/resnet50"] == {
+        "name": "torchvision/resnet50", "parameters": 25_557_032, "macs": 4_089_184_256,
+        "exits": 16,
+    }  # fmt: skip
+
+
+def test_a_word_in_no_name_is_answered_with_near_names(cli: Cli) -> None:
+    code, _, err = cli("backbones", "torchvision/resnet19")
+    assert code == 2
+    assert "type erde backbones torchvision/resnet1" in err
+
+
+def test_a_bundle_names_its_network_and_the_version_of_its_library(run: Path) -> None:
+    for role, name in (("teacher", "shufflenet_v2_x0_5"), ("student", "mnasnet0_5")):
+        document = json.loads((run / role / "bundle.json").read_text())
+        architecture = document["architecture"]
+        assert architecture["backbone"] == f"torchvision/{name}"
+        assert (architecture["depth"], architecture["width"]) == (None, None)
+        assert "torchvision" in document["versions"]
+    assert json.loads((run / "teacher/bundle.json").read_text())["architecture"]["stem"] == "small"
+
+
+def test_a_loaded_student_routes_as_its_full_forward_pass(run: Path) -> None:
+    bundle = load(run / "student")
+    images = torch.randn(64, 3, 32, 32)
+    with torch.no_grad():
+        logits = bundle.model(images)
+        thresholds = ENTROPY.value(logits).median(dim=0).values[:-1].tolist()
+        routed = route(bundle.model, images, thresholds)
+    for image, exit_ in enumerate(routed.exit.tolist()):
+        torch.testing.assert_close(routed.logits[image], logits[image, exit_], rtol=1e-4, atol=1e-4)
+    assert len(set(routed.exit.tolist())) > 1
+
+
+@pytest.mark.parametrize("kind", ["onnx", "onnx-staged", "torch-export"])
+def test_a_student_is_exported_and_verified(run: Path, tmp_path: Path, kind: str, cli: Cli) -> None:
+    pytest.importorskip("onnx")
+    out = tmp_path / {"onnx": "m.onnx", "onnx-staged": "stages", "torch-export": "m.pt2"}[kind]
+    code, _, err = cli("export", run / "student", "--format", kind, "--out", out)
+    assert code == 0, err
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "part"),
+    [
+        ("{backbone: torchvision/resnet19}", "torchvision/resnet18"),
+        ("{backbone: torchvision/resnet18, exits: 20}", "exits"),
+        ("{backbone: torchvision/resnet18, exits: [2, 30]}", "rising block numbers"),
+        ("{backbone: torchvision/vgg11, stem: small}", "stem"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_one_message(
+    network: str, part: str, tmp_path: Path, cli: Callable[..., Any]
+) -> None:
+    code, _, err = cli(
+        "train-teacher", "digits", "--set", f"teacher={network}", "--set", "data.image_size=32",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert (code, "Traceback" in err) == (2, False), err
+    assert part in err
+    assert not (tmp_path / "run/teacher").exists()
