@@ -87,7 +87,9 @@ def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Obje
     def make(model: EarlyExitNet, batches: Batches) -> Objective:
         teacher: Callable[[Batch], Tensor] = ComputedLogits(network(TEACHER), context)
         if cache is not None:
-            teacher = CachedLogits(network(TEACHER), batches, cache, context, Observer())
+            teacher = CachedLogits(
+                ComputedLogits(network(TEACHER), context), batches, cache, context, Observer()
+            )
         exits = range(model.exit_count)
         weights = torch.ones(model.exit_count)
         return SumOfTerms(distillation_terms(Distillation()), weights, teacher, exits)

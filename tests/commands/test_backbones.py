@@ -1,15 +1,20 @@
 """`erde backbones`, and a run whose networks are a library's."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from erde_cli import load
 from erde_cli.core.inference.routing import route
+from erde_cli.core.models.library.networks import library_network
+from erde_cli.core.recipe.schema import ROLES
+from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.thresholds.scores import ENTROPY
 
 from ..conftest import Cli, JsonOf
@@ -18,7 +23,7 @@ RECIPE = """
 seed: 3
 data: {dataset: digits, image_size: 32, augmentation: {crop: 1}}
 teacher: {backbone: torchvision/shufflenet_v2_x0_5, stem: small, exits: 3}
-student: {backbone: torchvision/mnasnet0_5, exits: [4, 9], head: gap}
+student: {backbone: torchvision/mnasnet0_5, exits: [4, 9], head: gap, weights: first.safetensors}
 training:
   teacher: {epochs: 1, batch_size: 128, learning_rate: 0.05}
   student: {epochs: 1, batch_size: 128, learning_rate: 0.05}
@@ -32,6 +37,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     here = tmp_path_factory.mktemp("library")
     (here / "mine.yaml").write_text(RECIPE)
+    network, _ = library_network("torchvision/mnasnet0_5", None, 32)
+    save_file(network.state_dict(), here / "first.safetensors")
     assert main(["run", str(here / "mine.yaml"), "--out", str(here / "run"), "-q"]) == 0
     return here / "run"
 
@@ -61,6 +68,36 @@ def test_a_bundle_names_its_network_and_the_version_of_its_library(run: Path) ->
         assert (architecture["depth"], architecture["width"]) == (None, None)
         assert "torchvision" in document["versions"]
     assert json.loads((run / "teacher/bundle.json").read_text())["architecture"]["stem"] == "small"
+
+
+def test_a_bundle_names_its_first_weights_and_has_their_normalisation(run: Path) -> None:
+    documents = [json.loads((run / role / "bundle.json").read_text()) for role in ROLES]
+    assert documents[0]["first_weights"] is None
+    assert documents[1]["first_weights"] == {
+        "source": "first.safetensors",
+        "sha256": digest_of_file(run.parent / "first.safetensors"),
+        "tensors": len(load_file(run.parent / "first.safetensors")) - 2,
+    }
+    assert documents[1]["normalisation"]["mean"] == [0.485, 0.456, 0.406]
+    assert documents[0]["normalisation"]["mean"] != documents[1]["normalisation"]["mean"]
+
+
+def test_the_content_of_the_weights_decides_a_network_and_not_their_folder(
+    run: Path, tmp_path: Path, cli: Cli
+) -> None:
+    shutil.copytree(run.parent, tmp_path / "moved")
+    line = ("run", tmp_path / "moved/mine.yaml", "--out", tmp_path / "moved/run")
+    code, _, err = cli(*line)
+    assert (code, err.count("nothing has changed, kept")) == (0, 4), err
+    network, _ = library_network("torchvision/mnasnet0_5", None, 32)
+    save_file(network.state_dict(), tmp_path / "moved/first.safetensors")
+    code, _, err = cli(*line, "--set", "training.student.epochs=1", "--force")
+    assert code == 0, err
+    assert "the last layer is new" in err
+    (tmp_path / "moved/first.safetensors").unlink()
+    code, _, err = cli(*line)
+    assert (code, "Traceback" in err) == (2, False)
+    assert "file of weights" in err
 
 
 def test_a_loaded_student_routes_as_its_full_forward_pass(run: Path) -> None:

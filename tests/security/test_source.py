@@ -23,7 +23,10 @@ BANNED_MODULES = {
 # Each call that would be dangerous with other arguments, and the only files that make it.
 ALONE = {
     "yaml.load": {"core/recipe/yaml_text.py"},  # with a SafeLoader of its own
-    "torch.load": {"core/training/checkpoints.py"},  # weights_only
+    "torch.load": {
+        "core/training/checkpoints.py",
+        "core/models/library/weights.py",
+    },  # weights_only
     "torch.export.load": {"core/export/torch_export.py"},  # of a file written a moment ago
     "import_module": {  # of names in the code
         "core/platform/torchvision_import.py",

@@ -68,6 +68,14 @@ class TrainedOnDocument(_Document):
     digest: str
 
 
+class FirstWeightsDocument(_Document):
+    """Weights that the training started from: their name, SHA-256 of their file, tensors taken."""
+
+    source: str
+    sha256: str
+    tensors: int = Field(ge=1)
+
+
 class _Input(_Document):
     channels: Literal[3] = 3
     height: int
@@ -99,6 +107,7 @@ class BundleDocument(_Document):
     weights_digest: str
     trained_on: TrainedOnDocument | None  # null unless the data set is a folder of images
     training: dict[str, Any]
+    first_weights: FirstWeightsDocument | None  # null: random ones
     versions: dict[str, str]
     git_commit: str | None  # of erde's code; null without a checkout
     digest: str  # of all other keys, as they are in the file

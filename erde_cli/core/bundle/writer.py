@@ -20,6 +20,7 @@ from erde_cli.core.events import Role
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.library.weights import FirstWeights
 from erde_cli.core.provenance import source_commit, versions, versions_of
 from erde_cli.core.recipe.backbones import is_library_backbone
 from erde_cli.core.recipe.schema import Recipe
@@ -37,6 +38,7 @@ class Origin:
     recipe: Recipe
     inputs_digest: str
     context: Context
+    first_weights: FirstWeights | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ def save_bundle(
             "weights_digest": sha256(weights).hexdigest(),
             "trained_on": None if trained_on is None else write_trained_on(folder, trained_on),
             "training": origin.context.to_json(),
+            "first_weights": origin.first_weights and origin.first_weights.to_json(),
             "versions": {**versions(), **_of_library(architecture)},
             "git_commit": source_commit(),
             "digest": "",

@@ -43,6 +43,14 @@ class Normalisation:
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
         return 1 / (255 * std), mean / std
 
+    def rescale(self, other: Normalisation) -> tuple[Tensor, Tensor] | None:
+        """Scale and shift, float32 [3] each, to another normalisation; None if it is the same."""
+        if self == other:
+            return None
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        other_mean, other_std = torch.tensor(other.mean), torch.tensor(other.std)
+        return std / other_std, (mean - other_mean) / other_std
+
     def to_json(self) -> dict[str, list[float]]:
         """Form in `bundle.json`."""
         return {"mean": list(self.mean), "std": list(self.std)}

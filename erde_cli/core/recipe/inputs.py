@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from erde_cli.core.errors import InputError
 from erde_cli.core.events import Role
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import Json, digest_of
 
 # Keys of the section data that decide no pixel: where images lie, and how they got there.
@@ -44,6 +49,9 @@ def inputs_digest(recipe: Recipe, role: Role, fingerprint: str, teacher: str | N
         teacher: digest of the teacher's weights, for a student that has one.
     """
     parts = relevant(recipe, role, exclude_defaults=True)
+    weights = (recipe.teacher if role == "teacher" else recipe.student).weights
+    if weights is not None:
+        parts[role]["weights"] = _digest_of_weights(Path(weights))
     document = {"version": _VERSION, "recipe": parts, "images": fingerprint, "teacher": teacher}
     return digest_of(document)
 
@@ -51,6 +59,21 @@ def inputs_digest(recipe: Recipe, role: Role, fingerprint: str, teacher: str | N
 def _decisive(recipe: Recipe) -> Recipe:
     """The same recipe, with the keys of `data` that decide no pixel at their defaults."""
     data = recipe.data
+    update: dict[str, Any] = {}
+    for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if network.weights is not None:  # the content decides, not the folder
+            update[role] = network.model_copy(update={"weights": Path(network.weights).name})
     same = [key for key, value in _SAME_AS_NULL.items() if getattr(data, key) == value]
     defaults = {key: Data.model_fields[key].default for key in (*WHEREABOUTS, *same)}
-    return recipe.model_copy(update={"data": data.model_copy(update=defaults)})
+    return recipe.model_copy(update={**update, "data": data.model_copy(update=defaults)})
+
+
+def _digest_of_weights(path: Path) -> str:
+    try:
+        return digest_of_file(path)
+    except OSError as error:
+        raise InputError(
+            f"The file of weights {path} cannot be read: {error.strerror}.",
+            expected="a safetensors file, or a state dict that PyTorch has saved",
+            hint="correct weights in the recipe; the path is relative to the recipe",
+        ) from error

@@ -20,6 +20,12 @@ from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
 from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
 from erde_cli.core.thresholds.targets import TARGETS
 
+_PATHS = {  # keys that hold a path, with what it leads to
+    "data.root": "the folder of the images",
+    "teacher.weights": "a file of weights",
+    "student.weights": "a file of weights",
+}
+
 
 def load_recipe(
     reference: str,
@@ -63,14 +69,14 @@ def _recipe(
     teacher: Mapping[str, Any] | None,
 ) -> Recipe:
     document.setdefault("name", name_of(path.stem))
-    data = document.get("data")
-    if isinstance(data, dict) and isinstance(data.get("root"), str):
-        data["root"] = _absolute(data["root"], path.parent, str(path))
+    _resolve_paths(document, path.parent, str(path))
     if teacher is not None:
         document["teacher"] = dict(teacher)
     given = parse_overrides(overrides)
-    if isinstance(given.get("data.root"), str):
-        given["data.root"] = _absolute(given["data.root"], Path.cwd(), COMMAND_LINE)
+    for dotted, value in given.items():
+        if dotted in _PATHS and isinstance(value, str):
+            given[dotted] = _absolute(dotted, value, Path.cwd(), COMMAND_LINE)
+    _resolve_paths(given, Path.cwd(), COMMAND_LINE)
     if seed is not None:
         _refuse_another_seed(given, seed)
         given["seed"] = seed
@@ -192,15 +198,22 @@ def name_of(text: str) -> str:
     return re.sub(" +", "-", "".join(kept)).strip("-.")[:100] or "recipe"
 
 
-def _absolute(root: str, base: Path, file: str) -> str:
-    if not root.strip():
-        raise RecipeError(
-            [Problem(file, "data.root", "nothing", "must be the folder of the images")]
-        )
+def _resolve_paths(document: dict[str, Any], base: Path, file: str) -> None:
+    """Make the paths in the sections of a recipe absolute."""
+    for dotted in _PATHS:
+        section, _, key = dotted.partition(".")
+        inner = document.get(section)
+        if isinstance(inner, dict) and isinstance(inner.get(key), str):
+            inner[key] = _absolute(dotted, inner[key], base, file)
+
+
+def _absolute(dotted: str, path: str, base: Path, file: str) -> str:
+    if not path.strip():
+        raise RecipeError([Problem(file, dotted, "nothing", f"must be {_PATHS[dotted]}")])
     try:
-        return str((base / Path(root).expanduser()).resolve())
+        return str((base / Path(path).expanduser()).resolve())
     except (OSError, RuntimeError, ValueError) as error:
-        problem = Problem(file, "data.root", shortened(root), f"is not a usable path ({error})")
+        problem = Problem(file, dotted, shortened(path), f"is not a usable path ({error})")
         raise RecipeError([problem]) from error
 
 

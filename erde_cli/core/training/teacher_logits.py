@@ -32,18 +32,34 @@ _AT_ONCE = 256  # images; fixed, so that stored logits do not depend on the stud
 
 
 class ComputedLogits:
-    """Runs the teacher, in evaluation mode, on every batch."""
+    """Runs the teacher, in evaluation mode, on every batch.
 
-    def __init__(self, teacher: EarlyExitNet, context: Context) -> None:
+    rescale: scale and shift of each channel, float32 [3] each, from the student's normalisation to
+    the teacher's; None if they are the same.
+    """
+
+    def __init__(
+        self,
+        teacher: EarlyExitNet,
+        context: Context,
+        rescale: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
         self._teacher = folded(teacher)
         self._context = context
+        self._rescale = rescale and tuple(
+            context.to_device(one[:, None, None].to(context.dtype)) for one in rescale
+        )
         context.place(self._teacher)
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
         """Logits of every teacher exit, float32 [batch, teacher exits, classes]."""
+        images = batch.images
+        if self._rescale:
+            scale, shift = self._rescale
+            images = torch.addcmul(shift, images, scale)
         with self._context.autocast():
-            logits: Tensor = self._teacher(batch.images)
+            logits: Tensor = self._teacher(images)
         return logits.float()
 
 
@@ -142,10 +158,10 @@ class CachedLogits:
     """
 
     def __init__(
-        self, teacher: EarlyExitNet, batches: Batches, cache: LogitsCache, context: Context,
+        self, compute: ComputedLogits, batches: Batches, cache: LogitsCache, context: Context,
         observer: Observer,
     ) -> None:  # fmt: skip
-        self._compute = ComputedLogits(teacher, context)
+        self._compute = compute
         self._batches = batches
         self._cache = cache
         self._context = context

@@ -19,6 +19,11 @@ from erde_cli.core.device import Context
 from erde_cli.core.events import Role
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.models.backbone import fitted_layers
+from erde_cli.core.models.library.weights import (
+    FirstWeights,
+    library_normalisation,
+    load_first_weights,
+)
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.network import Network
@@ -44,10 +49,11 @@ class Prepared:
     objective: Objective
     seed: int
     context: Context
+    first_weights: FirstWeights | None = None
 
     @property
     def normalisation(self) -> Normalisation:
-        """Normalisation of the train images."""
+        """Normalisation of the network's input."""
         return self.batches.normalisation
 
 
@@ -83,17 +89,27 @@ def prepare(
         train: the decoded train split.
         context: device and precision of the training.
         teacher: makes the teacher's logits from the student's batches and seed; None: no teacher.
-        normalisation: of the train images; None: computed.
+        normalisation: to measure time without loading weights; None: that of the weights which the
+            recipe names, else computed from the train images.
 
     Raises:
-        InputError: the network cannot be built.
+        InputError: the network cannot be built, or its weights cannot be loaded.
+        DownloadError: its weights cannot be downloaded.
     """
     settings = settings_of(recipe, role)
+    network = _network_of(recipe, role)
+    loads_weights = network.has_weights and normalisation is None
+    if loads_weights:
+        mean, std = library_normalisation(network.backbone)
+        normalisation = Normalisation.from_json({"mean": mean, "std": std})
     normalisation = normalisation or dataset.normalisation
     architecture = architecture_of(recipe, role, len(dataset.class_names))
     # Separate seeds: neither network depends on how long the other was trained.
     seed = derive_seed(recipe.seed, role)
     model = build_model(architecture, derive_seed(seed, "weights"))
+    first = None
+    if loads_weights:
+        first = load_first_weights(model, architecture, network)
     for layer in fitted_layers(model):
         layer.fit(_some_images(train, normalisation))
     context.place(model)
@@ -114,7 +130,7 @@ def prepare(
         None if weights is None else context.to_device(torch.tensor(weights)),
     )
     state = TrainState(model, settings)
-    return Prepared(architecture, settings, state, batches, objective, seed, context)
+    return Prepared(architecture, settings, state, batches, objective, seed, context, first)
 
 
 def objective_of(

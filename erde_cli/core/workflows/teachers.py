@@ -151,8 +151,10 @@ def teacher_logits(
         InputError: the disk has no room for the cache.
     """
     views = recipe.distillation.teacher_cache.views
+    rescale = batches.normalisation.rescale(teacher.normalisation)
+    compute = ComputedLogits(teacher.model, context, rescale)
     if views is None:
-        return ComputedLogits(teacher.model, context)
+        return compute
     key = {
         "teacher": teacher.document.weights_digest,
         "images": fingerprint,
@@ -171,7 +173,7 @@ def teacher_logits(
     cache.open(missing * cache.bytes_per_view)
     there = f"{views - missing} of {views} views there" if missing else "all there"
     options.observer.note(f"Teacher's logits: {size} for {views} views, {there}, in {cache.folder}")
-    return CachedLogits(teacher.model, batches, cache, context, options.observer)
+    return CachedLogits(compute, batches, cache, context, options.observer)
 
 
 def _views_key(recipe: Recipe, batches: Batches, seed: int) -> Json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -168,6 +168,8 @@ def _train(
         )
     prepared = prepare(task.recipe, task.role, dataset, train, context, logits)
     model, normalisation = prepared.state.model, prepared.normalisation
+    if (first := prepared.first_weights) is not None:
+        options.observer.note(f"{first.tensors} tensors of {first.source}; the last layer is new")
     warn_of_useless_exits(profile_model(model, task.recipe.data.image_size), options)
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
@@ -186,8 +188,8 @@ def _train(
     )  # fmt: skip
     note = partial(_note_almost_kd, recipe=task.recipe, options=options)
     speed = train_epochs(prepared.state, epochs, recorder, note, options.observer, task.role)
-    origin = Origin(task.role, task.recipe, task.inputs_digest, context)
-    path, images = task.run / task.role, Images.of(dataset)
+    origin = Origin(task.role, task.recipe, task.inputs_digest, context, first)
+    path, images = task.run / task.role, replace(Images.of(dataset), normalisation=normalisation)
     bundle = save_bundle(path, model, prepared.architecture, images, origin)
     recorder.finish()
     options.observer.artifact(bundle.path, "bundle")

@@ -107,7 +107,7 @@ def cached(batches: Batches, context: Context, folder: Path) -> CachedLogits:
     cache = LogitsCache.at(folder, {"teacher": "a"}, (IMAGES, EXITS, CLASSES))
     cache.open(0)
     cache.write(0, np.zeros(cache.shape, np.float16))
-    return CachedLogits(make_model(), batches, cache, context, Observer())
+    return CachedLogits(ComputedLogits(make_model(), context), batches, cache, context, Observer())
 
 
 OBJECTIVES = {

@@ -72,7 +72,9 @@ def run(tmp_path: Path) -> Run:
     ) -> list[tuple[Batch, torch.Tensor]]:
         batches = make_batches(batch_size)
         network = teacher or make_teacher()
-        logits = CachedLogits(network, batches, cache_at(tmp_path), CONTEXT, observer)
+        logits = CachedLogits(
+            ComputedLogits(network, CONTEXT), batches, cache_at(tmp_path), CONTEXT, observer
+        )
         return [(batch, logits(batch)) for epoch in range(epochs) for batch in batches.epoch(epoch)]
 
     return through
@@ -110,7 +112,9 @@ def test_what_is_stored_does_not_depend_on_the_batches_of_who_filled_it(
     other = tmp_path / "other"
     batches = make_batches(batch_size=20)
     cache = cache_at(other)
-    logits = CachedLogits(make_teacher(), batches, cache, CONTEXT, Observer())
+    logits = CachedLogits(
+        ComputedLogits(make_teacher(), CONTEXT), batches, cache, CONTEXT, Observer()
+    )
     logits(next(iter(batches.epoch(0))))
     again = cache.read(0)
     assert again is not None
@@ -191,6 +195,24 @@ def test_large_logits_stay_finite(tmp_path: Path) -> None:
     with torch.no_grad():
         teacher.heads[-1][-1].bias.fill_(1e6)
     batches = make_batches()
-    logits = CachedLogits(teacher, batches, cache_at(tmp_path), CONTEXT, Observer())
+    logits = CachedLogits(
+        ComputedLogits(teacher, CONTEXT), batches, cache_at(tmp_path), CONTEXT, Observer()
+    )
     given = logits(next(iter(batches.epoch(0))))
     assert bool(torch.isfinite(given).all())
+
+
+def test_a_teacher_with_another_normalisation_gets_its_own() -> None:
+    batches, own = make_batches(), Normalisation((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    assert batches.normalisation.rescale(batches.normalisation) is None
+    rescale = batches.normalisation.rescale(own)
+    teacher = make_teacher().eval()
+    logits = ComputedLogits(teacher, CONTEXT, rescale)
+    theirs = Batches(
+        batches._store, own, PLAN, batches.batch_size, 1, CONTEXT, VIEWS  # the same views
+    )  # fmt: skip
+    for given, expected in zip(batches.epoch(0), theirs.epoch(0), strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(
+                logits(given), teacher(expected.images), rtol=1e-4, atol=1e-4
+            )

@@ -40,7 +40,7 @@ def library_names(library: str) -> dict[str, str]:
         InputError: the library is not installed.
     """
     kinds = _KINDS[library]
-    models = _models(library)
+    models = library_models(library)
     if library == "timm":
         return {name: kind for kind in kinds for name in models.list_models(module=kind)}
     builders = {name: models.get_model_builder(name) for name in models.list_models(module=models)}
@@ -91,7 +91,7 @@ def library_network(
     return network, kind
 
 
-def _models(library: str) -> Any:
+def library_models(library: str) -> Any:
     """The module that lists and builds the library's networks."""
     models = torchvision_models()  # also before timm, whose own import of torchvision can fail
     if library == "torchvision":
@@ -101,7 +101,7 @@ def _models(library: str) -> Any:
 
 
 def _builder(library: str, name: str) -> Callable[..., Any]:
-    models = _models(library)
+    models = library_models(library)
     if library == "torchvision":
         builder: Callable[..., Any] = models.get_model_builder(name)
         return lambda **keys: builder(weights=None, **keys)

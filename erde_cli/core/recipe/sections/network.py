@@ -22,6 +22,7 @@ from erde_cli.core.recipe.heads import HEADS, HeadName
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
 
 _LIBRARY_NETWORK = rf"^({'|'.join(LIBRARIES)})/[\w.]{{1,100}}$"
+_LIBRARY_KEYS = ("pretrained", "weights", "match")
 _MOST_BLOCKS = 1000  # more than any network of a library has
 
 
@@ -80,6 +81,21 @@ class Network(Section):
         description="share of features dropped in each head of type "
         + joined((name for name, head in HEADS.items() if head.drops), "or"),
     )
+    pretrained: bool = Field(
+        False,
+        description="a library's network: start from the library's own weights, which are "
+        "downloaded once",
+    )
+    weights: str | None = Field(
+        None,
+        description="a library's network: start from the weights in this file, safetensors or a "
+        "state dict of PyTorch; the path is relative to the recipe",
+    )
+    match: Literal["name", "order"] = Field(
+        "name",
+        description="weights: how its tensors find their place; order: other names, the same "
+        "shapes in the same order",
+    )
     exit_weights: list[NonNegative] | None = Field(
         None, description="weight of each exit's loss; null: all the same"
     )
@@ -106,14 +122,24 @@ class Network(Section):
     @model_validator(mode="after")
     def _check(self) -> Network:
         family = FAMILIES.get(self.backbone)
-        own = ("depth", "width", *family.keys) if family else ()
+        own = ("depth", "width", *family.keys) if family else _LIBRARY_KEYS
         if self.stem == "small":
-            own = ("stem",) if family is None else tuple(key for key in own if key != "stem")
+            own = (*own, "stem") if family is None else tuple(key for key in own if key != "stem")
         rules = broken(
             *(
                 (self._is_set(key), key, f"{self.backbone} does not have this key; remove it")
-                for key in ("depth", "width", *FAMILY_KEYS)
+                for key in ("depth", "width", *FAMILY_KEYS, *_LIBRARY_KEYS)
                 if key not in own
+            ),
+            (
+                self.pretrained and self.weights is not None,
+                "weights",
+                "remove it, or pretrained: there is one source of weights",
+            ),
+            (
+                self.match == "order" and self.weights is None,
+                "match",
+                "applies only to weights",
             ),
             (
                 not HEADS[self.head].drops and self._is_set("head_dropout"),
@@ -164,6 +190,11 @@ class Network(Section):
         """
         family = FAMILIES.get(self.backbone)
         return _MOST_BLOCKS if family is None or self.depth is None else family.blocks[self.depth]
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether training starts from existing weights."""
+        return self.pretrained or self.weights is not None
 
     @property
     def least_side(self) -> int:
