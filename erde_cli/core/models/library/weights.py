@@ -166,7 +166,11 @@ def _read(path: Path) -> dict[str, Tensor]:
             hint="correct weights in the recipe; the path is relative to the recipe",
         ) from error
     except Exception as error:  # untrusted bytes can raise any exception
-        raise _unusable(path, (str(error).splitlines() or [repr(error)])[0]) from error
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        # torch would advise to unpickle the file without restriction.
+        if type(error).__name__ == "UnpicklingError" or "weights_only" in reason:
+            reason = "not a state dict, or one with code in it"
+        raise _unusable(path, reason) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
