@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from erde_cli.core.workflows import compare as module
 
 from ..conftest import Cli
 from ..edited import update_json
+from ..security.conftest import Payload
 
 FEW = ("--set", "training.student.epochs=1", "--set", "training.teacher.epochs=2")
 RESULT_KEYS = {
@@ -608,7 +608,7 @@ def test_a_retired_flag_is_answered_with_the_section_that_replaces_it(flag: str,
 def test_odd_files_of_a_comparison_are_told_or_made_again(
     copy: Path, tiny_recipe: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    odd = pickle.dumps(_Payload(tmp_path / "owned"))
+    odd = pickle.dumps(Payload(tmp_path / "owned"))
     again = ("compare", tiny_recipe, "--seeds", 2, "--out", copy, "--json", "-q", *FEW)
     answers, logs = list(copy.rglob("*.safetensors")), list(copy.rglob("metrics.jsonl"))
     answers = [path for path in answers if path.name != "model.safetensors"]
@@ -630,16 +630,6 @@ def test_odd_files_of_a_comparison_are_told_or_made_again(
         code, _, err = cli(*again)
         assert (code, "Traceback" in err, "next:" in err) == (2, False, True)
     assert not (tmp_path / "owned").exists()
-
-
-class _Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.marker),)
 
 
 def _digest_in(path: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def distill(cli: Cli, finished_run: Path, tiny_recipe: Path, tmp_path: Path) -> Distill:
-    """Distill from the finished run's teacher into a folder of its own: weights, what was told."""
+    """Distill from the finished run's teacher into a folder of its own: weights, messages."""
     count = iter(range(100))
 
     def run(*sets: str) -> tuple[bytes, str]:
@@ -40,14 +40,14 @@ VIEWS = "distillation.teacher_cache.views=2"
 def test_every_student_after_the_first_reads_what_the_first_filled(
     cache: Path, distill: Distill
 ) -> None:
-    first, told = distill(VIEWS)
-    assert "Teacher's logits: 155 kB for 2 views, 0 of 2 views there" in " ".join(told.split())
+    first, messages = distill(VIEWS)
+    assert "Teacher's logits: 155 kB for 2 views, 0 of 2 views there" in " ".join(messages.split())
     [folder] = cache.iterdir()
     files = {path: path.stat().st_mtime_ns for path in folder.glob("view-*.npy")}
     assert len(files) == 2  # three epochs, two views
-    again, told = distill(VIEWS)
+    again, messages = distill(VIEWS)
     assert again == first  # the same whether it fills or reads
-    assert "all there" in told
+    assert "all there" in messages
     assert distill(VIEWS, "distillation.method=kd")[0] != first
     assert distill(VIEWS, "distillation.weights.entropy=3", "student.width=3")[0] != first
     assert {path: path.stat().st_mtime_ns for path in folder.glob("view-*.npy")} == files

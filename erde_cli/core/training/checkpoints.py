@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import torch
 
+from erde_cli.core.storage.archives import require_plain_parts
 from erde_cli.core.storage.files import write_file
 
 _FORMAT = 2
@@ -100,7 +100,7 @@ class Checkpoints:
         if path.stem.rpartition("-")[2] != _digest(content):
             return "it is damaged"
         try:
-            _require_plain(content)
+            require_plain_parts(io.BytesIO(content))
             found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except Exception as error:  # noqa: BLE001 (untrusted bytes can raise any exception)
             return f"it is not what erde writes ({(str(error).splitlines() or [repr(error)])[0]})"
@@ -109,15 +109,6 @@ class Checkpoints:
         if found["inputs_digest"] != self._inputs_digest:
             return ""
         return Saved(**{name: found[name] for name in Saved.__dataclass_fields__})
-
-
-def _require_plain(content: bytes) -> None:
-    """Check that no part of an archive is compressed, so that reading needs no more memory."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        entries = archive.infolist()
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or sum(entry.file_size for entry in entries) > len(content):
-        raise ValueError("its parts are compressed")
 
 
 def _digest(content: bytes) -> str:

@@ -116,9 +116,9 @@ def test_a_measurement_runs_what_it_says_in_turn_and_one_round_more() -> None:
 
 
 def test_every_figure_is_positive_and_counts_its_calls() -> None:
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     found = measure_runs(TorchRuns(make_model()), make_images(7), 2, [0.0, 0.0], repeats=4,
-        progress=lambda done, total: told.append((done, total)),
+        progress=lambda done, total: reported.append((done, total)),
     )  # fmt: skip
     assert (found.batch, found.images) == (2, 6)  # the seventh fills no batch
     assert len(found.exits) == len(found.static) == 3
@@ -128,7 +128,7 @@ def test_every_figure_is_positive_and_counts_its_calls() -> None:
         assert one.calls == 3 * 4
     assert found.end_to_end.exit_rates == (0, 0, 1)
     assert found.expected == found.exits[-1].median
-    assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+    assert reported == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
 
 
 def test_without_thresholds_nothing_is_said_of_a_mix() -> None:

@@ -17,7 +17,6 @@ from typing import Any
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -27,6 +26,7 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.library.chains import chain_of
 from erde_cli.core.models.library.networks import WeightsOnMeta, library_models, library_network
 from erde_cli.core.recipe.sections.network import Network
+from erde_cli.core.storage.archives import require_plain_parts
 from erde_cli.core.storage.files import digest_of_file
 
 _COUNTER = "num_batches_tracked"  # of a norm: no weight, and missing from many files
@@ -158,7 +158,10 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_plain_zip(path))
+        is_zip = zipfile.is_zipfile(path)  # the format that can be mapped
+        if is_zip:
+            require_plain_parts(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except FileNotFoundError as error:
         raise InputError(
             f"The file of weights {path} does not exist.",
@@ -176,20 +179,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
         raise _unusable(path, f"a {type(content).__name__} that is not a state dict")
     return dict(content)
-
-
-def _is_plain_zip(path: Path) -> bool:
-    """Whether a file is a zip archive, which can be mapped.
-
-    Raises:
-        SafetensorError: its parts are compressed, so that a small file could need any memory.
-    """
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise SafetensorError("its parts are compressed")
-    return True
 
 
 def _unusable(path: Path, got: str) -> InputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from erde_cli.core.models.library.weights import (
 )
 from erde_cli.core.platform.torchvision_import import torchvision_models
 from erde_cli.core.recipe.sections.network import Network
+from tests.security.conftest import Payload
 
 NAME = "torchvision/shufflenet_v2_x0_5"
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -161,18 +163,6 @@ def test_half_precision_is_read_as_float32(state: State, tmp_path: Path) -> None
     assert {one.dtype for one in model.parameters()} == {torch.float32}
 
 
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        import os
-
-        return os.mkdir, (str(self.marker),)
-
-
 def test_a_file_with_code_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> None:
     marker = tmp_path / "owned"
     torch.save({"a": Payload(marker)}, tmp_path / "a.pth")
@@ -199,6 +189,19 @@ def test_what_is_no_file_of_weights_is_refused(state: State, tmp_path: Path) -> 
         loaded(tmp_path / "list.pth")
     with pytest.raises(InputError, match="does not exist"):
         loaded(tmp_path / "nowhere.pth")
+
+
+def test_an_archive_with_compressed_parts_is_refused(state: State, tmp_path: Path) -> None:
+    pth(state, tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as plain,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    with pytest.raises(InputError) as caught:
+        loaded(tmp_path / "b.pth")
+    assert caught.value.got == "its parts are compressed"
 
 
 @pytest.fixture
