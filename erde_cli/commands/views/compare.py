@@ -58,9 +58,11 @@ def comparison_pieces(compared: Compared) -> list[RenderableType]:
 
 
 def _together(differences: Iterable[PairedDifference]) -> list[str]:
-    """Sentences about differences whose intervals hold together."""
-    sentences = [escape(statement(one)) for one in differences]
-    return ["These intervals hold together (Bonferroni):", *sentences] if sentences else []
+    """Sentences about differences; the intervals of several seeds hold together."""
+    shown = list(differences)
+    over_seeds = any(one.found.interval is not None for one in shown)
+    head = ["These intervals hold together (Bonferroni):"] if over_seeds else []
+    return [*head, *(escape(statement(one)) for one in shown)]
 
 
 def _teachers(found: Results) -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from erde_cli.commands.views.compare import _together
 from erde_cli.core.comparison.answers import NetworkAnswers
 from erde_cli.core.comparison.differences import Key, differences, one_threshold_differences
 from erde_cli.core.comparison.document import Results
@@ -124,3 +125,9 @@ def test_what_is_written_is_what_was_read_before_it_was_typed() -> None:
     assert list(found["summary"][0])[:3] == ["method", "seeds", "auc"]
     assert list(found["teachers"][0])[:5] == ["seed", "bundle", "accuracy", "wrong", "full_macs"]
     json.dumps(found, allow_nan=False)
+
+
+def test_only_intervals_over_seeds_are_said_to_hold_together() -> None:
+    several, alone = (differences(plan(seeds=seeds), students())[1:] for seeds in ((1, 2), (1,)))
+    assert _together(several)[0].startswith("These intervals hold together")
+    assert _together(alone) == [statement(one) for one in alone]
