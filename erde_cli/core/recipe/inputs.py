@@ -13,7 +13,7 @@ from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import Json, digest_of
 
 # Keys of the section data that decide no pixel: where images lie, and how they got there.
-WHEREABOUTS = ("root", "download", "memory_limit")
+WHEREABOUTS = ("root", "download", "memory_limit", "disk_limit")
 # Values that give the same pixels as null, without a warning.
 _SAME_AS_NULL = {"bit_depth": 16, "frames": "first"}
 _VERSION = 1  # raised when the same recipe would train another network

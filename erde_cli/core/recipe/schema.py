@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from erde_cli.core.events import Role
-from erde_cli.core.recipe.sections.base import Rules, Section, refuse
+from erde_cli.core.recipe.sections.base import Rules, Section, broken, refuse
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.recipe.sections.comparison import Comparison
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
-from erde_cli.core.recipe.sections.training import TrainingOfEach
+from erde_cli.core.recipe.sections.training import Training, TrainingOfEach
 
 NAME = re.compile(r"^[\w][\w.-]*$")  # of a run; it names a folder
 LONGEST_NAME = 100  # characters
@@ -42,12 +42,35 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _check_sections_together(self) -> Recipe:
         rules = pairing_rules(self.teacher, self.student, self.distillation)
-        for role, network in (("teacher", self.teacher), ("student", self.student)):
-            if self.data.image_size < network.least_side:
+        for role in ROLES:
+            network, size = self.network_of(role), self.image_size(role)
+            if size < network.least_side:
                 least = f"{network.backbone} needs images of {network.least_side} pixels or more"
-                rules.append((f"{role}.backbone", f"{least}, not {self.data.image_size}"))
+                rules.append((f"{role}.backbone", f"{least}, not {size}"))
+            rules += first_weights_rules(role, network, self.training_of(role))
+        side = self.data.image_size
+        rules += broken(
+            (self.teacher.image_size is not None, "teacher.image_size", "is data.image_size"),
+            (
+                (self.student.image_size or 0) > side,
+                "student.image_size",
+                f"must be at most data.image_size = {side}",
+            ),
+        )
         refuse(rules)
         return self
+
+    def image_size(self, role: Role) -> int:
+        """Side of the images that a network sees, in pixels."""
+        return self.network_of(role).image_size or self.data.image_size
+
+    def network_of(self, role: Role) -> Network:
+        """Section of one network."""
+        return self.teacher if role == "teacher" else self.student
+
+    def training_of(self, role: Role) -> Training:
+        """Hyperparameters of one network."""
+        return self.training.teacher if role == "teacher" else self.training.student
 
     def recorded(self) -> dict[str, Any]:
         """The recipe as runs and bundles store it: `comparison` decides no network."""
@@ -58,6 +81,33 @@ class Recipe(Section):
         """Teacher exit (from 0) for each student exit."""
         pairing = self.distillation.pairing
         return list(range(self.student.exit_count)) if pairing is None else pairing
+
+
+def first_weights_rules(role: Role, network: Network, training: Training) -> Rules:
+    """Broken rules between a network and the parts of it that are trained."""
+    rates, key = training.stage_rates, f"training.{role}"
+    needs = f"needs pretrained or weights in the section {role}"
+    own = {
+        "train": training.train != "all",
+        "stage_rates": rates,
+        "heads_first": training.heads_first,
+    }
+    return broken(
+        *(
+            (bool(value) and not network.has_weights, f"{key}.{name}", needs)
+            for name, value in own.items()
+        ),
+        (
+            rates is not None and len(rates) != network.exit_count,
+            f"{key}.stage_rates",
+            f"must be {network.exit_count} numbers, one per exit",
+        ),
+        (
+            training.first_stage >= network.exit_count,
+            f"{key}.train",
+            f"must begin at a stage from 1 to {network.exit_count - 1}",
+        ),
+    )
 
 
 def pairing_rules(teacher: Network, student: Network, distillation: Distillation) -> Rules:

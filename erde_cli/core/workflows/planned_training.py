@@ -25,7 +25,6 @@ from erde_cli.core.workflows.prepared import (
     Prepared,
     architecture_of,
     prepare,
-    settings_of,
 )
 from erde_cli.core.workflows.step_times import (
     NORMALISATION,
@@ -92,7 +91,7 @@ class PlanMeasurements:
 
     def training(self, role: Role) -> PlannedTraining:
         """Duration of one training."""
-        settings, size = settings_of(self.recipe, role), self.recipe.data.image_size
+        settings, size = self.recipe.training_of(role), self.recipe.data.image_size
         profile = profile_model(self._models[role], size)
         images = len(self.dataset.splits["train"])
         steps = images // min(settings.batch_size, images)
@@ -125,7 +124,7 @@ class PlanMeasurements:
     def _prepared(self, role: Role) -> tuple[Prepared, Logits | None]:
         """A network ready to train, and its teacher's logits."""
         recipe = _uncompiled(self.recipe)
-        context = self.options.training_context(settings_of(recipe, role))
+        context = self.options.training_context(recipe.training_of(role))
         train, _ = self._stores
         if role == "teacher" or recipe.distillation.method == "cross_entropy":
             prepared = prepare(recipe, role, self.dataset, train, context, None, NORMALISATION)

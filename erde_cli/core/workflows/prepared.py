@@ -26,7 +26,6 @@ from erde_cli.core.models.library.weights import (
 )
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.class_weights import class_weights
 from erde_cli.core.training.loop import Objective
@@ -57,18 +56,9 @@ class Prepared:
         return self.batches.normalisation
 
 
-def settings_of(recipe: Recipe, role: Role) -> Training:
-    """Training settings of one of a recipe's networks."""
-    return recipe.training.teacher if role == "teacher" else recipe.training.student
-
-
 def architecture_of(recipe: Recipe, role: Role, classes: int) -> Architecture:
     """Architecture of one of a recipe's networks."""
-    return resolve_architecture(_network_of(recipe, role), classes, recipe.data.image_size)
-
-
-def _network_of(recipe: Recipe, role: Role) -> Network:
-    return recipe.teacher if role == "teacher" else recipe.student
+    return resolve_architecture(recipe.network_of(role), classes, recipe.image_size(role))
 
 
 def prepare(
@@ -96,8 +86,8 @@ def prepare(
         InputError: the network cannot be built, or its weights cannot be loaded.
         DownloadError: its weights cannot be downloaded.
     """
-    settings = settings_of(recipe, role)
-    network = _network_of(recipe, role)
+    settings = recipe.training_of(role)
+    network = recipe.network_of(role)
     loads_weights = network.has_weights and normalisation is None
     if loads_weights:
         mean, std = library_normalisation(network.backbone)
@@ -151,10 +141,10 @@ def objective_of(
         teacher: the teacher's logits; None: no teacher.
         class_weights: float32 [classes], on the device; None: all classes count the same.
     """
-    network = _network_of(recipe, role)
+    network = recipe.network_of(role)
     exits = torch.tensor(network.exit_weights or [1.0] * network.exit_count)
     exit_weights = context.to_device(exits)
-    smoothing = settings_of(recipe, role).label_smoothing
+    smoothing = recipe.training_of(role).label_smoothing
     if teacher is None:
         return SumOfTerms(label_terms(smoothing), exit_weights, class_weights=class_weights)
     terms = distillation_terms(recipe.distillation, smoothing, seed=seed, rank=context.rank)

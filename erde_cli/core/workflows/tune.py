@@ -21,7 +21,6 @@ from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.options import Options
-from erde_cli.core.workflows.prepared import settings_of
 from erde_cli.core.workflows.tune_worker import request
 
 _UNKNOWN_CLASSES = 10  # if the images cannot be counted
@@ -153,7 +152,7 @@ def tune(
         }
         report = partial(options.observer.progress, f"Trying the {role}")
         speeds = measure(trials, now, steps, repeats, report)
-        tuned[role] = RoleTuned(settings_of(recipe, role).batch_size, classes, now, speeds)
+        tuned[role] = RoleTuned(recipe.training_of(role).batch_size, classes, now, speeds)
     device = options.context("float32").device
     return Tuned(recipe.name, device.type, steps, repeats, tuned)
 
@@ -174,7 +173,7 @@ def _candidates(
     recipe: Recipe, role: Role, options: Options, threads: Sequence[int] | None, compiled: bool
 ) -> list[Candidate]:
     """The recipe's settings, and the candidates to compare with them."""
-    settings = settings_of(recipe, role)
+    settings = recipe.training_of(role)
     default = options.context("float32").threads
     cores = os.cpu_count() or 1
     counts = sorted({1, max(1, cores // 2), cores, default} if threads is None else set(threads))

@@ -31,7 +31,6 @@ from erde_cli.core.workflows.prepared import (
     Logits,
     architecture_of,
     objective_of,
-    settings_of,
 )
 from erde_cli.core.workflows.step_times import NORMALISATION, RATE
 
@@ -88,7 +87,7 @@ def training(message: Json) -> Run:
     if candidate.compile:
         require_compiler(context.device)
     changes = {key: value for key, value in asdict(candidate).items() if key != "threads"}
-    settings = settings_of(recipe, role).model_copy(update=changes)
+    settings = recipe.training_of(role).model_copy(update=changes)
     model = _network(recipe, role, classes)
     batch = _random_batch(recipe, settings.batch_size, classes, context)
     context.place(model)

@@ -20,6 +20,16 @@ class Augmentation(Section):
         None, description="mirror a random half of the images; null: not for digits and svhn"
     )
     cutout: int = Field(0, ge=0, description="side of a grey square, in pixels; 0: none")
+    resized_crop: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="photos: smallest share of the photo's area in a random crop, which is resized "
+        "to image_size, such as 0.35; null: no such crop; not together with crop",
+    )
+    trivial_augment: bool = Field(
+        False, description="one random change of colour or shape per image (TrivialAugment)"
+    )
 
 
 class Data(Section):
@@ -38,6 +48,27 @@ class Data(Section):
     download: bool = Field(False, description="cifar10, cifar100, svhn: download missing files")
     extra: bool = Field(False, description="svhn: also train on its 531,131 easier extra images")
     image_size: int = Field(32, ge=8, le=1024, description="side of the network's input, in pixels")
+    resize: Literal["squash", "crop"] = Field(
+        "squash",
+        description="how an image becomes square; squash: all of it, with another aspect ratio; "
+        "crop: the centre square",
+    )
+    crop_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="crop: share of the short side that the centre square keeps; null: 0.875",
+    )
+    interpolation: Literal["bilinear", "bicubic"] = Field(
+        "bilinear", description="filter of the resize, with antialiasing"
+    )
+    photo_size: int | None = Field(
+        None,
+        ge=16,
+        le=2048,
+        description="resized_crop: side in pixels at which train photos are kept to be cropped; "
+        "null: 8/7 of image_size",
+    )
     calibration_fraction: float = Field(
         0.1,
         ge=0.02,
@@ -75,6 +106,12 @@ class Data(Section):
         description="imagefolder: largest size of decoded images in MB that is copied to memory; "
         "larger data sets stay in a memory-mapped cache file",
     )
+    disk_limit: int = Field(
+        20_000,
+        ge=0,
+        description="resized_crop: largest size of kept train photos in MB; above it they are "
+        "decoded again in every epoch, with the same pixels",
+    )
     augmentation: Augmentation = Field(default_factory=Augmentation)
 
     @model_validator(mode="after")
@@ -99,6 +136,31 @@ class Data(Section):
                 "a mirrored digit is not a digit; set it to false",
             ),
             (augmentation.crop >= size, "augmentation.crop", f"must be below image_size = {size}"),
+            (
+                self.crop_share is not None and self.resize != "crop",
+                "crop_share",
+                "applies only to resize: crop",
+            ),
+            (
+                augmentation.resized_crop is not None and augmentation.crop > 0,
+                "augmentation.crop",
+                "must be 0 with resized_crop",
+            ),
+            (
+                augmentation.resized_crop is not None and name != "imagefolder",
+                "augmentation.resized_crop",
+                "applies only to imagefolder",
+            ),
+            (
+                self.photo_size is not None and augmentation.resized_crop is None,
+                "photo_size",
+                "applies only to augmentation.resized_crop",
+            ),
+            (
+                self.photo_size is not None and self.photo_size < size,
+                "photo_size",
+                f"must be at least image_size = {size}",
+            ),
             (
                 augmentation.cutout > size,
                 "augmentation.cutout",

@@ -22,7 +22,7 @@ from erde_cli.core.recipe.heads import HEADS, HeadName
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
 
 _LIBRARY_NETWORK = rf"^({'|'.join(LIBRARIES)})/[\w.]{{1,100}}$"
-_LIBRARY_KEYS = ("pretrained", "weights", "match")
+_LIBRARY_KEYS = ("pretrained", "weights", "match", "last_layer")
 _MOST_BLOCKS = 1000  # more than any network of a library has
 
 
@@ -96,6 +96,18 @@ class Network(Section):
         description="weights: how its tensors find their place; order: other names, the same "
         "shapes in the same order",
     )
+    last_layer: Literal["new", "kept"] = Field(
+        "new",
+        description="pretrained, weights: the last linear layer; kept: that of the weights, whose "
+        "classes are those of the images, in the same order",
+    )
+    image_size: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="student: side of its input in pixels, if it sees smaller images than the "
+        "teacher; null: data.image_size",
+    )
     exit_weights: list[NonNegative] | None = Field(
         None, description="weight of each exit's loss; null: all the same"
     )
@@ -140,6 +152,11 @@ class Network(Section):
                 self.match == "order" and self.weights is None,
                 "match",
                 "applies only to weights",
+            ),
+            (
+                self.last_layer == "kept" and not self.has_weights,
+                "last_layer",
+                "kept applies only to pretrained or weights",
             ),
             (
                 not HEADS[self.head].drops and self._is_set("head_dropout"),

@@ -23,6 +23,19 @@ def _is_weight(number: Any) -> bool:
 class Training(Section):
     """Hyperparameters of one network's training."""
 
+    train: Literal["all", "heads"] | dict[Literal["from"], Annotated[int, Field(ge=1)]] = Field(
+        "all",
+        description="what is trained of a network with pretrained weights; heads: the early heads "
+        "and a new last layer, on features that are computed once; {from: 2}: these, and the "
+        "stages from number 2 (counted from 0)",
+    )
+    views: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="train: heads: number of random views of each image whose features are kept; "
+        "1: the image as in evaluation; null: 1",
+    )
     epochs: int = Field(ge=1, le=100_000, description="passes over the train split")
     batch_size: int = Field(
         128,
@@ -31,6 +44,17 @@ class Training(Section):
         description="images per step; an incomplete last batch is dropped",
     )
     learning_rate: float = Field(0.1, gt=0, description="peak learning rate")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="SGD with momentum, or AdamW")
+    stage_rates: list[Annotated[float, Field(gt=0)]] | None = Field(
+        None,
+        description="factor of the learning rate for the pretrained tensors of each stage, such as "
+        "[0.01, 0.1, 1]; null: 1 for all",
+    )
+    heads_first: NonNegative | None = Field(
+        None,
+        description="epochs at the beginning in which only heads and a new last layer are trained; "
+        "null: 0",
+    )
     schedule: Literal["cosine", "one_cycle", "step"] = Field(
         "cosine",
         description="cosine: warm-up, then half a cosine; one_cycle: up, then down to 0; "
@@ -91,6 +115,13 @@ class Training(Section):
             refuse([("", rule)])
         return value
 
+    @field_validator("train", mode="before")
+    @classmethod
+    def _train_names_parts(cls, value: Any) -> Any:
+        if value not in ("all", "heads") and not (isinstance(value, dict) and [*value] == ["from"]):
+            refuse([("", "must be all, heads, or {from: STAGE}, such as {from: 2}")])
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Training:
         epoch = self.epochs // 2
@@ -103,6 +134,17 @@ class Training(Section):
                 "warmup_epochs",
                 f"must be below epochs = {self.epochs}",
             ),
+            (
+                self.heads_first is not None and self.heads_first >= self.epochs,
+                "heads_first",
+                f"must be below epochs = {self.epochs}",
+            ),
+            (self.views is not None and not self.heads_only, "views", "applies to train: heads"),
+            (
+                self.heads_only and (self.heads_first, self.stage_rates) != (None, None),
+                "train",
+                "heads leaves nothing to heads_first and stage_rates; remove them",
+            ),
             (self.milestones is not None and not is_step, "milestones", only_step),
             (self.decay is not None and not is_step, "decay", only_step),
             (
@@ -113,6 +155,16 @@ class Training(Section):
         )
         refuse(rules)
         return self
+
+    @property
+    def heads_only(self) -> bool:
+        """Whether only the heads are trained."""
+        return self.train == "heads"
+
+    @property
+    def first_stage(self) -> int:
+        """Number of the first stage that is trained, from 0, unless only the heads are."""
+        return self.train["from"] if isinstance(self.train, dict) else 0
 
     @property
     def warmup(self) -> float:
