@@ -35,6 +35,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context, make_context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
@@ -86,7 +87,9 @@ def epoch_of(
     context.place(model)
     state = TrainState(model, settings)
     normalisation = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    batches = Batches(store, normalisation, AugmentationPlan(4, True, 0), BATCH, 1, context, views)
+    batches = Batches(
+        StoreViews(store, AugmentationPlan(4, True, 0)), normalisation, BATCH, 1, context, views
+    )
     objective = make_objective(model, batches)
     no_images: FloatArray = np.zeros((1, model.exit_count))
     nothing = Answers(no_images > 0, no_images, no_images.astype(np.int64))

@@ -15,6 +15,7 @@ from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context
 from erde_cli.core.events import Role
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
@@ -106,7 +107,7 @@ def prepare(
     # The teacher sees another view of each image every epoch.
     views = recipe.distillation.teacher_cache.views if role == "student" else None
     batches = Batches(
-        train, normalisation, _augmentation(recipe, normalisation),
+        StoreViews(train, _augmentation(recipe, normalisation)), normalisation,
         settings.batch_size, seed, context, views,
     )  # fmt: skip
     counts = train.labels.bincount(minlength=len(dataset.class_names)).tolist()

@@ -1,5 +1,7 @@
 """Batches: which images, in which order, with which labels."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches, evaluation_batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context, make_context
 
 COUNT = 23
@@ -34,7 +37,7 @@ def batches_of(
     store: ImageStore, context: Context, size: int = 5, seed: int = 0, **plan: int
 ) -> Batches:
     augmentation = AugmentationPlan(**{"crop": 0, "flip": False, "cutout": 0, **plan})  # type: ignore[arg-type]
-    return Batches(store, PIXELS, augmentation, size, seed, context)
+    return Batches(StoreViews(store, augmentation), PIXELS, size, seed, context)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_training_images_are_augmented_by_their_number_and_the_epoch(context: Co
     )
     store = ImageStore(images, torch.arange(COUNT), np.arange(1000, 1000 + COUNT))
     plan = AugmentationPlan(crop=2, flip=True, cutout=3)
-    batches = Batches(store, PIXELS, plan, 5, 7, context)
+    batches = Batches(StoreViews(store, plan), PIXELS, 5, 7, context)
     for batch in batches.epoch(4):
         expected = plan(images, batch.labels, store.numbers[batch.labels], 7, 4)
         found = batch.images.permute(0, 2, 3, 1).round()
@@ -126,7 +129,7 @@ def test_batches_are_normalised(store: ImageStore, context: Context) -> None:
     expected = (store.images.permute(0, 3, 1, 2).double() / 255 - mean) / std
     [evaluation] = evaluation_batches(store, normalisation, context)
     torch.testing.assert_close(evaluation.images.double(), expected, atol=1e-5, rtol=0)
-    for batch in Batches(store, normalisation, PLAIN, 5, 0, context).epoch(0):
+    for batch in Batches(StoreViews(store, PLAIN), normalisation, 5, 0, context).epoch(0):
         torch.testing.assert_close(
             batch.images.double(), expected[batch.labels - 100], atol=1e-5, rtol=0
         )
@@ -137,17 +140,18 @@ def test_batches_prepared_ahead_are_the_same(
 ) -> None:
     """On an accelerator, preparing the next batch starts before this one is used."""
     plan = AugmentationPlan(crop=2, flip=True, cutout=3)
-    batches = Batches(store, PIXELS, plan, 5, 7, context)
+    batches = Batches(StoreViews(store, plan), PIXELS, 5, 7, context)
     expected = list(batches.epoch(3))
     monkeypatch.setattr(batches, "_ahead", True)
     begun: list[int] = []
-    prepare = batches._batch
+    prepare = batches._batches
 
-    def count(places: np.ndarray, view: int) -> Batch:
-        begun.append(len(begun))
-        return prepare(places, view)
+    def count(parts: list[np.ndarray], view: int) -> Iterator[Batch]:
+        for batch in prepare(parts, view):
+            begun.append(len(begun))
+            yield batch
 
-    monkeypatch.setattr(batches, "_batch", count)
+    monkeypatch.setattr(batches, "_batches", count)
     found = []
     for done, batch in enumerate(batches.epoch(3)):
         found.append(batch)

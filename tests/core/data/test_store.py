@@ -11,6 +11,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches, evaluation_batches
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context, make_context
 
 
@@ -129,8 +130,8 @@ def test_rows_and_copies_give_the_same_batches(rows: ImageStore, context: Contex
     normalisation = Normalisation((0.5,) * 3, (0.25,) * 3)
     found, wanted = (
         [
-            *Batches(store, normalisation, plan, 6, 1, context).epoch(2),
-            *Batches(store, normalisation, plan, 6, 1, context).in_order(0, 7),
+            *Batches(StoreViews(store, plan), normalisation, 6, 1, context).epoch(2),
+            *Batches(StoreViews(store, plan), normalisation, 6, 1, context).in_order(0, 7),
             *evaluation_batches(store, normalisation, context, 7),
         ]
         for store in (rows, copied(rows))
@@ -161,7 +162,7 @@ def test_pages_of_a_mapped_file_are_given_back(
     plan = AugmentationPlan(crop=0, flip=False, cutout=0)
     normalisation = Normalisation.of(mapped)
     assert released == [mapped.mapping]
-    list(Batches(mapped, normalisation, plan, 5, 1, context).epoch(0))
+    list(Batches(StoreViews(mapped, plan), normalisation, 5, 1, context).epoch(0))
     assert released == [mapped.mapping] * 5
     list(evaluation_batches(mapped, normalisation, context, 10))
     assert released == [mapped.mapping] * 7

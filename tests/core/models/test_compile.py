@@ -22,6 +22,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import make_context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers, answer_all
@@ -79,7 +80,7 @@ def fresh(architecture: Architecture = ARCHITECTURE, settings: Training = SETTIN
 def epochs(state: TrainState, count: int, settings: Training = SETTINGS) -> list[EpochRecord]:
     context, images = CONTEXT(), store()
     plan = AugmentationPlan(1, flip=True, cutout=0)
-    batches = Batches(images, PIXELS, plan, 16, 5, context)
+    batches = Batches(StoreViews(images, plan), PIXELS, 16, 5, context)
 
     def look(model: EarlyExitNet) -> Answers:
         return answer_all(model, images, PIXELS, context)

@@ -15,6 +15,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.events import Observer
@@ -48,7 +49,7 @@ def batches_of(settings: Training) -> Batches:
     normalisation = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     context = make_context("cpu", settings.precision, 1, "auto")
     plan = AugmentationPlan(1, flip=True, cutout=0)
-    return Batches(store, normalisation, plan, settings.batch_size, 0, context)
+    return Batches(StoreViews(store, plan), normalisation, settings.batch_size, 0, context)
 
 
 def fresh(settings: Training) -> TrainState:

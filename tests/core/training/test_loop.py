@@ -12,6 +12,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.events import EpochEvent, Observer, StepEvent
@@ -73,7 +74,7 @@ def epochs(
     precision = "float32" if settings.precision == "auto" else settings.precision
     context = make_context("cpu", precision, 1, settings.memory_format)
     context.place(state.model)
-    batches = Batches(store, NORMALISATION, plan, settings.batch_size, seed, context)
+    batches = Batches(StoreViews(store, plan), NORMALISATION, settings.batch_size, seed, context)
     objective = objective or SumOfTerms(label_terms(), torch.ones(3))
 
     def evaluate(model: EarlyExitNet) -> Answers:
@@ -319,7 +320,7 @@ def test_where_a_teacher_is_wrong_the_entropy_is_told_apart(store: ImageStore) -
     right[::3, 0] = False  # the second exit is never wrong: there is no gap
     plan = AugmentationPlan(1, flip=True, cutout=0)
     context.place(state.model)
-    batches = Batches(store, NORMALISATION, plan, SETTINGS.batch_size, 5, context)
+    batches = Batches(StoreViews(store, plan), NORMALISATION, SETTINGS.batch_size, 5, context)
 
     def evaluate(model: EarlyExitNet) -> Answers:
         return answer_all(model, store, NORMALISATION, context)

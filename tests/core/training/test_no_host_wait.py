@@ -26,6 +26,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import Answers
@@ -66,7 +67,7 @@ def make_batches(context: Context, plan: AugmentationPlan) -> Batches:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (IMAGES, 8, 8, 3), generator=generator).to(torch.uint8)
     store = ImageStore(images, torch.arange(IMAGES) % CLASSES, np.arange(IMAGES))
-    batches = Batches(store, PIXELS, plan, BATCH, 0, context, views=1)
+    batches = Batches(StoreViews(store, plan), PIXELS, BATCH, 0, context, views=1)
     assert batches._ahead
     batches._ahead = False
     return batches

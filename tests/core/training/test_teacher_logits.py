@@ -13,6 +13,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Observer
@@ -51,7 +52,7 @@ def make_batches(batch_size: int = 8, seed: int = 1) -> Batches:
     images = torch.from_numpy(generator.integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8))
     store = ImageStore(images, torch.arange(IMAGES) % CLASSES, np.arange(IMAGES) + 100)
     pixels = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return Batches(store, pixels, PLAN, batch_size, seed, CONTEXT, VIEWS)
+    return Batches(StoreViews(store, PLAN), pixels, batch_size, seed, CONTEXT, VIEWS)
 
 
 def cache_at(root: Path, teacher: str = "a") -> LogitsCache:
@@ -209,7 +210,7 @@ def test_a_teacher_with_another_normalisation_gets_its_own() -> None:
     teacher = make_teacher().eval()
     logits = ComputedLogits(teacher, CONTEXT, rescale)
     theirs = Batches(
-        batches._store, own, PLAN, batches.batch_size, 1, CONTEXT, VIEWS  # the same views
+        batches._images, own, batches.batch_size, 1, CONTEXT, VIEWS  # the same views
     )  # fmt: skip
     for given, expected in zip(batches.epoch(0), theirs.epoch(0), strict=True):
         with torch.no_grad():
