@@ -104,13 +104,15 @@ def compare(
     from erde_cli.core.comparison.plan import Plan
     from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.compare import compare
+    from erde_cli.core.workflows.sized_student import with_sized_student
 
     run = out or Path("runs") / f"{loaded.name}-compare"
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))
     shared = None if teacher is None else load_bundle(teacher)
     plan = Plan(loaded, run, of_seeds, students, shared, has_static_rivals(loaded))
     with one_writer(run), working(quiet, device, threads, resume=True) as options:
-        compared = compare(plan, options)
+        student = with_sized_student(loaded, options, run).student
+        compared = compare(plan.with_student(student), options)
     show(compared.to_json(), as_json, *comparison_pieces(compared))
     if compared.failed:
         raise typer.Exit(1)

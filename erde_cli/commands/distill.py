@@ -50,6 +50,7 @@ def distill(
     from erde_cli.core.recipe.loading import load_recipe
     from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.run_folders import default_run
+    from erde_cli.core.workflows.sized_student import with_sized_student
     from erde_cli.core.workflows.teachers import teacher_section
     from erde_cli.core.workflows.train import distill
 
@@ -57,5 +58,6 @@ def distill(
     loaded = load_recipe(recipe, overrides or (), seed=seed, teacher=section)
     run_folder = out or default_run(loaded)
     with one_writer(run_folder), working(quiet, device, threads, resume=resume) as options:
+        loaded = with_sized_student(loaded, options, run_folder)
         trained = distill(loaded, run_folder, teacher, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Student"))

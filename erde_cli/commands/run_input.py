@@ -26,12 +26,16 @@ class RunInput:
         """The recipe; one for a folder is chosen now, and stored in the run folder if `write`."""
         if self.folder is None:
             assert self.recipe is not None  # noqa: S101
-            return self.recipe
-        from erde_cli.core.workflows.first_recipe import recipe_of_folder
+            recipe = self.recipe
+        else:
+            from erde_cli.core.workflows.first_recipe import recipe_of_folder
 
-        return recipe_of_folder(
-            self.folder, self.run, self.overrides, self.seed, options, write=write
-        )
+            recipe = recipe_of_folder(
+                self.folder, self.run, self.overrides, self.seed, options, write=write
+            )
+        from erde_cli.core.workflows.sized_student import with_sized_student
+
+        return with_sized_student(recipe, options, self.run, write=write)
 
 
 def read_input(

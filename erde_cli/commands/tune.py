@@ -71,11 +71,12 @@ def tune(
     from erde_cli.core.recipe.loading import load_recipe
 
     loaded = load_recipe(recipe, overrides or (), seed=seed)
+    from erde_cli.core.workflows.sized_student import with_sized_student
     from erde_cli.core.workflows.tune import tune
 
     with working(quiet, device, None) as options:
         tuned = tune(
-            loaded,
+            with_sized_student(loaded, options),
             ("teacher", "student") if role == "both" else (role,),
             options,
             steps=steps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,6 +14,7 @@ from erde_cli.core.recipe.inputs import comparable
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.comparison import REFERENCES
+from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.storage.json_files import (
     Json,
     not_what_erde_writes,
@@ -52,6 +53,15 @@ class Plan:
     students: tuple[StudentSpec, ...]
     teacher: Bundle | None = None
     static: bool = False
+
+    def with_student(self, student: Network) -> Plan:
+        """The same comparison of another student."""
+
+        def changed(recipe: Recipe) -> Recipe:
+            return recipe.model_copy(update={"student": student})
+
+        specs = (StudentSpec(one.name, changed(one.recipe)) for one in self.students)
+        return replace(self, recipe=changed(self.recipe), students=tuple(specs))
 
     def seed_folder(self, seed: int) -> Path:
         """Folder of one seed."""

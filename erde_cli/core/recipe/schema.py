@@ -51,6 +51,7 @@ class Recipe(Section):
         side = self.data.image_size
         rules += broken(
             (self.teacher.image_size is not None, "teacher.image_size", "is data.image_size"),
+            (self.teacher.family is not None, "teacher.family", "applies only to the student"),
             (
                 (self.student.image_size or 0) > side,
                 "student.image_size",

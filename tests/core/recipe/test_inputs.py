@@ -15,7 +15,7 @@ from erde_cli.core.storage.json_files import digest_of
 
 # Digest of the defaults of all keys that decide a network. Where a new key changes it, note the new
 # digest. Where a default is changed, raise `_VERSION` in `inputs.py` as well.
-DEFAULTS = "8c4b88171fc4b361522c03d827d3e8db2fe2f5694dc8fe8e8895e1e0d3c58c37"
+DEFAULTS = "56e822850f6fdcd77f30ebd4b7d14a3ae365eb5e9118deb0b49dcf57edd8179a"
 # Values that one key or another accepts.
 CANDIDATES = (
     True, False, 1, 2, 9, 15, 64, 0.25, 0.75, 99.5, "text", "balanced", [0.25], [1, 2], {"a": 1.0},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -23,12 +23,27 @@ from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, brok
 
 _LIBRARY_NETWORK = rf"^({'|'.join(LIBRARIES)})/[\w.]{{1,100}}$"
 _LIBRARY_KEYS = ("pretrained", "weights", "match", "last_layer")
+Positive = Annotated[float, Field(gt=0)]
+Cost = Literal["macs", "parameters", "latency_ms"]
 _MOST_BLOCKS = 1000  # more than any network of a library has
 
 
 class Network(Section):
     """A backbone, its exits and their heads."""
 
+    family: str | None = Field(
+        None,
+        json_schema_extra={"anyOf": [{"enum": [*FAMILIES]}, {"pattern": _LIBRARY_NETWORK}]},
+        description="student: family of which erde takes the largest member within `budget`, "
+        "instead of `backbone`; the beginning of a library's names, such as "
+        "torchvision/mobilenet_v3, or a family of the list below, whose depth is chosen, or with "
+        "depth its width, or with both its image_size",
+    )
+    budget: Positive | dict[Cost, Positive] | None = Field(
+        None,
+        description="student, with family: largest share of the teacher's multiply-adds, such as "
+        "0.1, or {parameters: 0.1}, or {latency_ms: 5}",
+    )
     backbone: str = Field(
         "resnet",
         json_schema_extra={"anyOf": [{"enum": [*FAMILIES]}, {"pattern": _LIBRARY_NETWORK}]},
@@ -112,10 +127,10 @@ class Network(Section):
         None, description="weight of each exit's loss; null: all the same"
     )
 
-    @field_validator("backbone")
+    @field_validator("backbone", "family")
     @classmethod
-    def _is_known(cls, name: str) -> str:
-        if name not in FAMILIES and not re.fullmatch(_LIBRARY_NETWORK, name):
+    def _is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in FAMILIES and not re.fullmatch(_LIBRARY_NETWORK, name):
             near = get_close_matches(name, FAMILIES, n=1)
             known = (
                 f"{joined(FAMILIES, 'or')}, or a network of a library such as torchvision/resnet18"
@@ -133,6 +148,9 @@ class Network(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Network:
+        if self.family is not None or self.budget is not None:
+            refuse(self._family_rules())
+            return self
         family = FAMILIES.get(self.backbone)
         own = ("depth", "width", *family.keys) if family else _LIBRARY_KEYS
         if self.stem == "small":
@@ -174,6 +192,31 @@ class Network(Section):
         refuse(rules)
         return self
 
+    def _family_rules(self) -> Rules:
+        """Broken rules of a network whose backbone is chosen later; others follow with it."""
+        weights = self.exit_weights
+        return broken(
+            (self.family is None, "family", "is required with budget"),
+            (self.budget is None, "budget", "is required with family"),
+            (
+                isinstance(self.budget, dict) and len(self.budget) != 1,
+                "budget",
+                f"must have exactly one of the keys {', '.join(get_args(Cost))}",
+            ),
+            (
+                any(value > 1 for key, value in self.limits.items() if key != "latency_ms"),
+                "budget",
+                "must be a share of the teacher's, from 0 to 1",
+            ),
+            (self._is_set("backbone"), "backbone", "is chosen by family; remove one of them"),
+            (not isinstance(self.exits, int), "exits", "must be a number of exits with family"),
+            (
+                weights is not None and (len(weights) != self.exit_count or sum(weights) <= 0),
+                "exit_weights",
+                f"must be {self.exit_count} numbers, one per exit, not all 0",
+            ),
+        )
+
     def _is_set(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].default)
 
@@ -198,6 +241,13 @@ class Network(Section):
                 f"must be {self.exit_count} numbers, one per exit, not all 0",
             ),
         )
+
+    @property
+    def limits(self) -> dict[Cost, float]:
+        """The budget: shares of the teacher's cost, or milliseconds; a share alone is of MACs."""
+        if isinstance(self.budget, dict):
+            return self.budget
+        return {} if self.budget is None else {"macs": self.budget}
 
     @property
     def blocks(self) -> int:

@@ -118,7 +118,9 @@ class Training(Section):
     @field_validator("train", mode="before")
     @classmethod
     def _train_names_parts(cls, value: Any) -> Any:
-        if value not in ("all", "heads") and not (isinstance(value, dict) and [*value] == ["from"]):
+        stage = value.get("from") if isinstance(value, dict) and len(value) == 1 else None
+        is_stage = isinstance(stage, int) and not isinstance(stage, bool) and stage > 0
+        if not is_stage and value not in ("all", "heads"):
             refuse([("", "must be all, heads, or {from: STAGE}, such as {from: 2}")])
         return value
 
