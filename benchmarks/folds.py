@@ -1,0 +1,150 @@
+"""Cross-validate teacher and students on a folder of few images: every image is tested once.
+
+    python -m benchmarks.folds RECIPE FOLDER --out OUT [--folds 5] [--seeds 3] [--methods erde,kd]
+
+FOLDER holds one subfolder per class. For each fold, `erde compare` trains on the other folds; its
+calibration split, taken from them, chooses thresholds for a drop of --drop points. Accuracies are
+over all images, means over seeds; differences are paired by image and seed, with the intervals of
+`erde compare`. Finished networks are kept: the same call continues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from benchmarks.measure import print_results
+from erde_cli.core.calibration.estimate import calibrate
+from erde_cli.core.comparison.paired import difference
+from erde_cli.core.inference.observations import Observations
+from erde_cli.core.thresholds.targets import MaxDrop
+
+_DRAWS = 2000  # of the bootstrap over images
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One network and seed on all images, in the order of the folds.
+
+    correct: bool [images, exits]. right, macs: of the exit at which each image leaves, [images].
+    """
+
+    correct: np.ndarray
+    right: np.ndarray
+    macs: np.ndarray
+    static: np.ndarray
+
+
+def main() -> None:
+    """Train and test all folds, and print accuracies, costs and differences."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", default="erde,kd,cross_entropy")
+    parser.add_argument("--drop", type=float, default=1.0, help="points")
+    parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    for fold in range(given.folds):
+        _link(given.folder, given.out / f"fold-{fold}" / "images", fold, given.folds)
+        command = [
+            sys.executable, "-m", "erde_cli", "compare", given.recipe, "--seeds", str(given.seeds),
+            "--methods", given.methods, "--out", str(given.out / f"fold-{fold}" / "run"),
+            "--set", f"data.root={(given.out / f'fold-{fold}' / 'images').resolve()}",
+            *(word for text in given.overrides for word in ("--set", text)),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    networks = {
+        name: [_pooled(given, seed, name) for seed in _seeds(given)]
+        for name in ("teacher", *given.methods.split(","))
+    }
+    rows = [_row(name, pooled, networks["teacher"]) for name, pooled in networks.items()]
+    columns = ["network", "accuracy % of each exit", "under θ %", "M MACs under θ",
+               "teacher's static MACs over these", "drop from the teacher's last exit"]  # fmt: skip
+    title = f"{len(networks['teacher'][0].right):,} images, {given.folds} folds"
+    document = {"rows": [dict(zip(columns, row, strict=True)) for row in rows]}
+    print_results(title, columns, rows, given.json, document)
+    if {"erde", "kd"} <= networks.keys():
+        gap = _paired([a.right.astype(float) - b.right for a, b in
+                       zip(networks["erde"], networks["kd"], strict=True)])  # fmt: skip
+        print(f"\nerde - kd under their thresholds: {gap} points")
+
+
+def _link(folder: Path, images: Path, fold: int, folds: int) -> None:
+    """Link each image into train/ or test/; a hash of its name decides the order of the folds."""
+    for kind in sorted(path for path in folder.iterdir() if path.is_dir()):
+        files = sorted(kind.iterdir(), key=lambda file: hashlib.sha256(file.name.encode()).digest())
+        for place, file in enumerate(files):
+            target = images / ("test" if place % folds == fold else "train") / kind.name / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                os.link(file, target)
+
+
+def _seeds(given: argparse.Namespace) -> list[int]:
+    folders = (given.out / "fold-0" / "run").glob("seed-*")
+    return sorted(int(folder.name.removeprefix("seed-")) for folder in folders)
+
+
+def _pooled(given: argparse.Namespace, seed: int, name: str) -> Pooled:
+    parts = []
+    for fold in range(given.folds):
+        run = given.out / f"fold-{fold}" / "run" / f"seed-{seed}"
+        path = run / ("teacher.safetensors" if name == "teacher" else f"{name}/answers.safetensors")
+        arrays = load_file(path)
+        chosen, tested = (
+            Observations(arrays[f"{split}.scores"], arrays[f"{split}.correct"].astype(bool),
+                         arrays["costs"])
+            for split in ("calibration", "test")
+        )  # fmt: skip
+        exits = tested.exits(calibrate(chosen, MaxDrop(given.drop)).thresholds)
+        images = np.arange(len(exits))
+        parts.append(
+            (tested.correct, tested.correct[images, exits], arrays["costs"][exits],
+             np.broadcast_to(arrays["static"], tested.correct.shape))
+        )  # fmt: skip
+    return Pooled(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+
+
+def _row(name: str, pooled: list[Pooled], teacher: list[Pooled]) -> list[str]:
+    exits = np.mean([one.correct.mean(axis=0) for one in pooled], axis=0)
+    macs = float(np.mean([one.macs.mean() for one in pooled]))
+    full = float(teacher[0].static[0, -1])
+    drops = [a.correct[:, -1].astype(float) - b.right for a, b in zip(teacher, pooled, strict=True)]
+    return [
+        name,
+        " ".join(f"{100 * share:.2f}" for share in exits),
+        f"{100 * np.mean([one.right.mean() for one in pooled]):.2f}",
+        f"{macs / 1e6:.1f}",
+        f"{full / macs:.1f}",
+        _paired(drops),
+    ]
+
+
+def _paired(per_image: list[np.ndarray]) -> str:
+    """Mean over seeds of a difference per image [images], in points, with its 95 % interval."""
+    generator = np.random.default_rng(0)
+    images = len(per_image[0])
+    values = np.stack(per_image)
+    drawn = np.stack(
+        [values[:, generator.integers(images, size=images)].mean(axis=1) for _ in range(_DRAWS)],
+        axis=1,
+    )
+    found = difference([float(one.mean()) for one in values], drawn)
+    low, high = found.interval or found.interval_images
+    return f"{100 * found.mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
+if __name__ == "__main__":
+    main()
