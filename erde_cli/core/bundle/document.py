@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.events import Role
@@ -54,11 +61,20 @@ class PixelsDocument(_Document):
     transparent: Literal["white", "black", "ignore"]
     bit_depth: int | None = Field(ge=8, le=16)
     frames: Literal["first", "refuse"] | None
+    resize: Literal["squash", "crop"]
+    crop_share: float | None = Field(ge=0.1, le=1)  # null: squash
+    interpolation: Literal["bilinear", "bicubic"]
+
+    @model_validator(mode="after")
+    def _only_a_crop_has_a_share(self) -> Self:
+        if self.rules.resize != self.resize:
+            raise ValueError("crop_share: a number for resize: crop, null for squash")
+        return self
 
     @property
     def rules(self) -> PixelRules:
         """The same rules in the form that decoding takes."""
-        return PixelRules(**self.model_dump())
+        return PixelRules(**self.model_dump(exclude={"resize"}))
 
 
 class TrainedOnDocument(_Document):
@@ -80,7 +96,6 @@ class _Input(_Document):
     channels: Literal[3] = 3
     height: int
     width: int
-    resize: Literal["squash, bilinear with antialiasing"] = "squash, bilinear with antialiasing"
     pixels: PixelsDocument
 
 

@@ -81,7 +81,7 @@ def save_bundle(
             "input": {
                 "height": architecture.image_size,
                 "width": architecture.image_size,
-                "pixels": images.rules._asdict(),
+                "pixels": images.rules.to_json(),
             },
             "normalisation": images.normalisation.to_json(),
             "class_names": list(images.class_names),

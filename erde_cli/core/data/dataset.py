@@ -18,7 +18,7 @@ from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
-from erde_cli.core.data.sources import ImageSource, Progress
+from erde_cli.core.data.sources import ImageSource, Progress, rules_of
 from erde_cli.core.data.splits import SPLITS, Split, carve
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import DataError
@@ -160,8 +160,7 @@ def open_dataset(
         DataError: images are missing, or a class has too few to be split.
         DownloadError: the published data set cannot be downloaded.
     """
-    rules = rules or PixelRules(settings.transparent, settings.bit_depth, settings.frames)
-    source = _open_source(settings, observer or Observer(), rules)
+    source = _open_source(settings, observer or Observer(), rules or rules_of(settings))
     splits = carve(source, settings)
     lists = {name: numbers.tolist() for name, numbers in splits.items()}
     fingerprint = digest_of({"images": source.digest(), "splits": lists})

@@ -61,13 +61,13 @@ def pixels_of(
     at_once: int,
     rules: PixelRules = DEFAULT_RULES,
 ) -> Iterator[Tensor]:
-    """Pixels of images, resized to size x size, in batches: uint8 [batch, size, size, 3].
+    """Pixels of images, squashed or cropped, in batches: uint8 [batch, size, size, 3].
 
     Args:
         images: one image, several, or an array with four dimensions.
         size: side in pixels.
         at_once: images per batch; the last batch can be smaller.
-        rules: how images become RGB.
+        rules: how images become square RGB.
 
     Raises:
         DataError: an object is not an image, or cannot be read.
@@ -112,7 +112,7 @@ def _pixels(image: GivenImage, size: int, rules: PixelRules, position: int) -> I
     if _is_file(image):
         return _of_bytes(_read(image, where), size, rules, where)
     array = _array(image, where)
-    if array.shape == (size, size, 3):
+    if array.shape == (size, size, 3) and rules.resize == "squash":
         return array
     return _converted(Image.fromarray(np.ascontiguousarray(array)), size, rules, where)
 

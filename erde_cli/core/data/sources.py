@@ -1,4 +1,4 @@
-"""The interface of image sources, and the conversion of one image to an array."""
+"""The interface of image sources, and how their images become pixels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PIL import Image
 
 from erde_cli.core.arrays import BoolArray, ImageArray, IntArray
 from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, to_rgb
+from erde_cli.core.recipe.sections.data import Data
 
 Progress = Callable[[int, int], None]  # images done, images in all
 
@@ -43,5 +44,13 @@ class ImageSource(Protocol):
 
 
 def to_array(image: Image.Image, size: int, rules: PixelRules = DEFAULT_RULES) -> ImageArray:
-    """Convert an image to RGB, uint8 [size, size, 3]. It is squashed, never cropped."""
+    """Convert an image to RGB, uint8 [size, size, 3]."""
     return np.asarray(to_rgb(image, size, rules)[0])
+
+
+def rules_of(settings: Data) -> PixelRules:
+    """The rules in the data section of a recipe."""
+    return PixelRules(
+        settings.transparent, settings.bit_depth, settings.frames, settings.kept_share,
+        settings.interpolation,
+    )  # fmt: skip

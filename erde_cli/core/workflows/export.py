@@ -156,7 +156,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
         "format": FORMAT,
         "class_names": list(bundle.class_names),
         "image_size": bundle.image_size,
-        "pixels": bundle.document.rules._asdict(),
+        "pixels": bundle.document.rules.to_json(),
         "preprocessing": request.preprocessing,
         "normalisation": bundle.normalisation.to_json(),
         "weights_digest": bundle.document.weights_digest,

@@ -18,6 +18,7 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
 from erde_cli.core.figures import byte_size
+from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.recipe.schema import Recipe, even_pairing
 from erde_cli.core.storage.cache import cache_folder, temporary_folder, writable_folder
@@ -106,22 +107,32 @@ def check_splits(teacher: Bundle, dataset: Dataset) -> None:
 
 def _check_pixels(teacher: Bundle, dataset: Dataset) -> None:
     """Check that a teacher was trained on the same pixels, if files can be read in several ways."""
-    source, rules = dataset.source, teacher.document.rules
+    source = dataset.source
     if not isinstance(source, FolderSource):
         return
     traits = source.decoded.traits
-    transparent, depth, _ = rules.decisive()
-    wanted = source.rules.decisive()
-    other = [f"data.transparent={transparent}"] * (
-        bool(traits.transparent) and transparent != wanted[0]
-    ) + [f"data.bit_depth={depth}"] * (bool(traits.deep) and depth != wanted[1])
-    if other:
+    got, wanted = (_settings(rules) for rules in (teacher.document.rules, source.rules))
+    unused = {"transparent": not traits.transparent, "bit_depth": not traits.deep}
+    keys = [key for key in wanted if got[key] != wanted[key] and not unused.get(key)]
+    if keys:
+        other = [f"data.{key}={got[key]}" for key in keys]
         raise BundleError(
             f"The teacher {teacher.path} was trained with other settings for reading the files.",
             got=", ".join(other),
-            expected=f"data.transparent={wanted[0]}, data.bit_depth={wanted[1]}",
+            expected=", ".join(f"data.{key}={wanted[key]}" for key in keys),
             hint=f"type --set {' --set '.join(other)}, or train the teacher again",
         )
+
+
+def _settings(rules: PixelRules) -> Json:
+    """Keys of the section `data` that affect pixels, and their values as YAML."""
+    return {
+        "transparent": rules.transparent,
+        "bit_depth": rules.bit_depth or 16,
+        "resize": rules.resize,
+        "crop_share": rules.crop_share or "null",
+        "interpolation": rules.interpolation,
+    }
 
 
 def teacher_logits(

@@ -25,6 +25,10 @@ from erde_cli.core.images import decoding
 from erde_cli.core.images.pixels import PixelRules
 
 SIZE = 8
+RULES = [
+    PixelRules(), PixelRules("black", 12, None, 0.875, "bicubic"), PixelRules("ignore", 0),
+    PixelRules(crop_share=0.7),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,7 @@ ORIENTED[0x0112] = 6
         "JPEG held sideways", "WebP", "BMP", "16 bit", "GIF of two", "TGA", "bad metadata",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("rules", [PixelRules(), PixelRules("black", 12), PixelRules("ignore", 0)])
+@pytest.mark.parametrize("rules", RULES)
 def test_pixels_are_those_of_the_file(content: bytes, rules: PixelRules, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
     forms = [tmp_path / "file", content, io.BytesIO(content)]
@@ -124,6 +128,15 @@ def test_pixels_are_those_of_the_file(content: bytes, rules: PixelRules, tmp_pat
     assert torch.equal(pixels[1], pixels[0])
     assert torch.equal(pixels[2], pixels[0])
     assert pixels[0].any()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (19, 13)])
+@pytest.mark.parametrize("rules", RULES)
+def test_an_array_is_resized_as_its_file(size: tuple[int, int], rules: PixelRules) -> None:
+    image = photo(size=size)
+    forms = [encoded(image), image, np.array(image), torch.from_numpy(np.array(image))]
+    pixels = next(pixels_of(forms, SIZE, 4, rules))
+    assert (pixels == pixels[0]).all()
 
 
 def bomb() -> bytes:

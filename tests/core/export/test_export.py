@@ -67,7 +67,7 @@ def record_of(
     })  # fmt: skip
     content = {
         "format": 1, "class_names": [f"class {number}" for number in range(5)],
-        "image_size": 16, "pixels": PixelRules()._asdict(), "preprocessing": True,
+        "image_size": 16, "pixels": PixelRules().to_json(), "preprocessing": True,
         "normalisation": {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.1]},
         "weights_digest": "d", "calibration": calibration.model_dump(), "versions": {},
         "cumulative_macs": list(range(1, exits + 1)),
@@ -204,6 +204,18 @@ def test_the_record_survives_the_metadata_and_knows_its_lengths() -> None:
     calibration = record.calibration.model_copy(update={"thresholds": [0.5]}).model_dump()
     with pytest.raises(ValueError, match="2 expected"):
         record_of([0.5], calibration=calibration)
+
+
+def test_the_record_keeps_a_crop_and_refuses_half_of_one() -> None:
+    rules = PixelRules("black", 12, "first", 0.9, "bicubic")
+    record = record_of([0.5], pixels=rules.to_json())
+    assert ExportRecord.from_metadata(record.to_metadata()).rules == rules
+    for changed in (
+        {"resize": "squash"}, {"crop_share": None}, {"crop_share": 0.09}, {"crop_share": 1.1},
+        {"interpolation": "nearest"}, {"resize": "pad"},
+    ):  # fmt: skip
+        with pytest.raises(ValidationError):
+            record_of([0.5], pixels={**rules.to_json(), **changed})
 
 
 def test_preprocessing_is_the_normaliser_to_the_bit(tmp_path: Path) -> None:

@@ -574,6 +574,12 @@ def test_images_read_by_other_rules_are_other_images(root: Path, cache: Path) ->
     assert len(made(cache)) == 3
     opened(root, bit_depth=16, frames="first")  # the same pixels as without
     assert len(made(cache)) == 3
+    opened(root, resize="crop")
+    opened(root, resize="crop", crop_share=0.875)  # the same pixels as without
+    assert len(made(cache)) == 4
+    opened(root, resize="crop", crop_share=0.9)
+    opened(root, interpolation="bicubic")
+    assert len(made(cache)) == 6
 
 
 def test_warnings_of_the_files_come_at_every_start(root: Path, cache: Path) -> None:

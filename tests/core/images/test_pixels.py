@@ -1,6 +1,7 @@
 """What files leave open: transparency, more than 8 bits, several images."""
 
 import io
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from erde_cli.core.images import decoders
 from erde_cli.core.images.decoders import decode_in_order
 from erde_cli.core.images.decoding import Decoded, decode_files
 from erde_cli.core.images.pixels import PixelRules, Traits, pixel_warnings
+from erde_cli.core.platform.torchvision_import import torchvision_models
 
 SIZE = 8
+CROPS = [None, 0.875, 0.9, 1.0]  # None: squash
 RED, GREEN, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (255, 255, 255), (0, 0, 0)
 
 
@@ -28,6 +31,11 @@ def saved(path: Path, image: Image.Image, **options: Any) -> Path:
 def decoded(path: Path, rules: PixelRules) -> tuple[NDArray[np.uint8], Decoded]:
     found = decode_files([str(path)], SIZE, rules)
     return np.frombuffer(found.pixels, np.uint8).reshape(SIZE, SIZE, 3), found
+
+
+def noise(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
+    seed = height * 1000 + width
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 
 
 def palette(*colours: tuple[int, int, int]) -> Image.Image:
@@ -209,7 +217,9 @@ def test_processes_that_decode_go_by_the_same_rules(
     paths += [str(tmp_path / "moving.gif"), str(saved(tmp_path / "deep.png", deep))]
     monkeypatch.setattr(decoders, "_PAYS_FROM", 0)
     monkeypatch.setattr(decoders, "_length", lambda size: 1)
-    rules = PixelRules("black", 12, "refuse")
+    Image.fromarray(noise(9, 23)).save(tmp_path / "noise.png")
+    paths.append(str(tmp_path / "noise.png"))
+    rules = PixelRules("black", 12, "refuse", 0.9, "bicubic")
     started: list[Any] = []
     real = decoders.Popen
     monkeypatch.setattr(decoders, "Popen", lambda *a, **k: started.append(a) or real(*a, **k))
@@ -243,3 +253,84 @@ def test_a_warning_is_shown_where_the_recipe_leaves_it_open(
 ) -> None:
     found = pixel_warnings(traits, rules)
     assert [said in line for line in found] == ([] if said is None else [True])
+
+
+def with_torchvision(image: Image.Image, size: int, rules: PixelRules) -> NDArray[np.uint8]:
+    """What torchvision makes of an RGB image."""
+    torchvision_models()  # makes torchvision importable
+    transforms: Any = import_module("torchvision.transforms")
+    mode = transforms.InterpolationMode(rules.interpolation)
+    steps = [transforms.Resize((size, size), mode)]
+    if rules.crop_share is not None:
+        short = round(size / rules.crop_share)
+        steps = [transforms.Resize(short, mode), transforms.CenterCrop(size)]
+    return np.asarray(transforms.Compose(steps)(image))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("share", CROPS)
+def test_the_pixels_are_those_of_torchvision(
+    share: float | None, interpolation: Any, tmp_path: Path
+) -> None:
+    rules = PixelRules(crop_share=share, interpolation=interpolation)
+    sizes = [(40, 40), (61, 41), (41, 60), (199, 33), (31, 200), (9, 5), (5, 8), (32, 32), (37, 37)]
+    paths = [tmp_path / f"{width}.{height}.png" for width, height in sizes]
+    for path, (width, height) in zip(paths, sizes, strict=True):
+        Image.fromarray(noise(height, width)).save(path)
+    for size in (32, 33):
+        found = decode_files([str(path) for path in paths], size, rules)
+        pixels = np.frombuffer(found.pixels, np.uint8).reshape(-1, size, size, 3)
+        for path, image in zip(paths, pixels, strict=True):
+            np.testing.assert_array_equal(image, with_torchvision(Image.open(path), size, rules))
+
+
+def odd_files(folder: Path) -> dict[Path, Image.Image]:
+    """Odd files, and the upright RGB image that each contains."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    files: dict[Path, Image.Image] = {}
+    photo = Image.fromarray(noise(47, 31))
+    photo.save(folder / "turned.jpg", exif=turned)
+    files[folder / "turned.jpg"] = Image.open(folder / "turned.jpg").transpose(
+        Image.Transpose.ROTATE_270
+    )
+    deep = noise(21, 43, 1)[..., 0].astype(np.uint16) << 8
+    Image.fromarray(deep).save(folder / "deep.png")
+    files[folder / "deep.png"] = Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")
+    some = photo.quantize(7)
+    some.save(folder / "some.png", transparency=3)
+    clear = Image.open(folder / "some.png").convert("RGBA")
+    files[folder / "some.png"] = Image.alpha_composite(
+        Image.new("RGBA", clear.size, "white"), clear
+    ).convert("RGB")
+    grey = Image.fromarray(noise(90, 22, 1)[..., 0])
+    grey.save(folder / "grey.png")
+    files[folder / "grey.png"] = grey.convert("RGB")
+    return files
+
+
+@pytest.mark.parametrize("share", [None, 0.875])
+def test_a_file_becomes_upright_rgb_before_it_is_resized(
+    share: float | None, tmp_path: Path
+) -> None:
+    rules = PixelRules(crop_share=share, interpolation="bicubic")
+    for path, image in odd_files(tmp_path).items():
+        pixels, _ = decoded(path, rules)
+        np.testing.assert_array_equal(pixels, with_torchvision(image, SIZE, rules), path.name)
+        given = next(pixels_of([path, Image.open(path)], SIZE, 2, rules)).numpy()
+        np.testing.assert_array_equal(given, np.stack([pixels, pixels]), path.name)
+
+
+def test_a_long_image_is_not_made_huge_to_be_cropped(tmp_path: Path) -> None:
+    path = saved(tmp_path / "long.png", Image.new("L", (60_000, 1)))
+    _, found = decoded(path, PixelRules(crop_share=0.1))
+    assert "before the crop, it would be resized to 4,800,000 x 80 pixels" in found.unreadable[0]
+    _, found = decoded(path, PixelRules())
+    assert found.unreadable == {}
+
+
+def test_the_default_rules_keep_the_key_of_existing_caches() -> None:
+    assert PixelRules().decisive() == ["white", 16, False]
+    others = [PixelRules(crop_share=0.875), PixelRules(crop_share=0.9), PixelRules()]
+    others += [one._replace(interpolation="bicubic") for one in others]
+    assert len({str(one.decisive()) for one in others}) == 6

@@ -137,13 +137,14 @@ def test_the_teacher_of_a_student_changes_its_digest() -> None:
     assert len({*made, inputs_digest(recipe(), "student", "others")}) == 4
 
 
-@pytest.mark.parametrize("more", [{"bit_depth": 16}, {"frames": "first"}])
-def test_what_only_settles_a_warning_changes_nothing(more: dict[str, Any]) -> None:
-    assert digest(folder(**more)) == digest(folder())
-    assert comparable(folder(**more)) == comparable(folder())
+@pytest.mark.parametrize("more", [{"bit_depth": 16}, {"frames": "first"}, {"crop_share": 0.875}])
+def test_a_value_that_null_stands_for_changes_nothing(more: dict[str, Any]) -> None:
+    plain = {"resize": "crop"} if "crop_share" in more else {}
+    assert digest(folder(**plain, **more)) == digest(folder(**plain))
+    assert comparable(folder(**plain, **more)) == comparable(folder(**plain))
 
 
-@pytest.mark.parametrize("more", [{"bit_depth": 12}, {"frames": "refuse"}, {"split_seed": 1}])
+@pytest.mark.parametrize("more", [{"bit_depth": 12}, {"frames": "refuse"}, {"resize": "crop"}])
 def test_every_other_value_makes_another_recipe(more: dict[str, Any]) -> None:
     assert comparable(folder(**more)) != comparable(folder())
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from erde_cli.core.recipe.sections.base import Section, broken, refuse
 
 NAMED = ("cifar10", "cifar100", "svhn")  # published data sets, which erde downloads
+_CROP_SHARE = 0.875  # of the short side: 224 of 256 pixels, as published networks are evaluated
 _UNMIRRORED = ("digits", "svhn")  # a mirrored digit is not a digit
 
 
@@ -50,17 +51,17 @@ class Data(Section):
     image_size: int = Field(32, ge=8, le=1024, description="side of the network's input, in pixels")
     resize: Literal["squash", "crop"] = Field(
         "squash",
-        description="how an image becomes square; squash: all of it, with another aspect ratio; "
-        "crop: the centre square",
+        description="imagefolder: how an image becomes square; squash: all of it, with another "
+        "aspect ratio; crop: the centre square",
     )
     crop_share: float | None = Field(
         None,
-        gt=0,
+        ge=0.1,
         le=1,
         description="crop: share of the short side that the centre square keeps; null: 0.875",
     )
     interpolation: Literal["bilinear", "bicubic"] = Field(
-        "bilinear", description="filter of the resize, with antialiasing"
+        "bilinear", description="imagefolder: filter of the resize, with antialiasing"
     )
     photo_size: int | None = Field(
         None,
@@ -142,6 +143,16 @@ class Data(Section):
                 "applies only to resize: crop",
             ),
             (
+                name != "imagefolder" and self.resize == "crop",
+                "resize",
+                "crop applies only to imagefolder; remove it",
+            ),
+            (
+                name != "imagefolder" and self.interpolation == "bicubic",
+                "interpolation",
+                "bicubic applies only to imagefolder; remove it",
+            ),
+            (
                 augmentation.resized_crop is not None and augmentation.crop > 0,
                 "augmentation.crop",
                 "must be 0 with resized_crop",
@@ -169,6 +180,11 @@ class Data(Section):
         )
         refuse(rules)
         return self
+
+    @property
+    def kept_share(self) -> float | None:
+        """Share of the short side that a crop keeps; None: the image is squashed."""
+        return (self.crop_share or _CROP_SHARE) if self.resize == "crop" else None
 
     @property
     def flips(self) -> bool:
