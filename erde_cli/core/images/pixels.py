@@ -136,20 +136,17 @@ def _square(image: Image.Image, size: int, rules: PixelRules) -> Image.Image:
     """
     if rules.crop_share is None:
         return _resized(image, (size, size), rules)
-    width, height = image.size
-    short = round(size / rules.crop_share)
-    if width <= height:
-        sides = (short, int(short * height / width))
-    else:
-        sides = (int(short * width / height), short)
+    short, shortest = round(size / rules.crop_share), min(image.size)
+    width, height = (int(short * side / shortest) for side in image.size)
     limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and sides[0] * sides[1] > limit:
+    if limit is not None and width * height > limit:
         raise RefusedError(
-            f"before the crop, it would be resized to {sides[0]:,} x {sides[1]:,} pixels, and "
-            f"{limit:,} in total is the limit; leave it out, or set resize: squash"
+            f"before the crop, it would be resized to {width:,} x {height:,} pixels; the limit is "
+            f"{limit:,} in total. Leave it out, or set resize: squash"
         )
-    left, top = (round((side - size) / 2) for side in sides)
-    return _resized(image, sides, rules).crop((left, top, left + size, top + size))
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    resized = _resized(image, (width, height), rules)
+    return resized.crop((left, top, left + size, top + size))
 
 
 def _resized(image: Image.Image, sides: tuple[int, int], rules: PixelRules) -> Image.Image:

@@ -324,7 +324,7 @@ def test_a_file_becomes_upright_rgb_before_it_is_resized(
 def test_a_long_image_is_not_made_huge_to_be_cropped(tmp_path: Path) -> None:
     path = saved(tmp_path / "long.png", Image.new("L", (60_000, 1)))
     _, found = decoded(path, PixelRules(crop_share=0.1))
-    assert "before the crop, it would be resized to 4,800,000 x 80 pixels" in found.unreadable[0]
+    assert "before the crop, it would be resized to 4,800,000 x 80 pixels;" in found.unreadable[0]
     _, found = decoded(path, PixelRules())
     assert found.unreadable == {}
 
