@@ -1,4 +1,4 @@
-"""The parts of a network that pretrained weights leave new."""
+"""The parts of a network that starts from first weights: what is new, and the stage of the rest."""
 
 from __future__ import annotations
 
@@ -22,3 +22,20 @@ def new_parts(model: EarlyExitNet, *, last_kept: bool = False) -> list[nn.Module
     """
     early = list(model.heads[:-1])
     return early if last_kept else [*early, last_linear(model)]
+
+
+def pretrained_stages(model: EarlyExitNet, *, last_kept: bool = False) -> dict[nn.Module, int]:
+    """The stage, from 0, of every module that first weights reach.
+
+    The layers of the last head before its last linear layer belong to the last stage.
+
+    Args:
+        model: the network.
+        last_kept: whether the last linear layer comes from the weights too.
+    """
+    stages = {
+        module: number for number, stage in enumerate(model.stages) for module in stage.modules()
+    }
+    last = dict.fromkeys(model.heads[-1].modules(), len(model.stages) - 1)
+    new = {module for part in new_parts(model, last_kept=last_kept) for module in part.modules()}
+    return {module: stage for module, stage in {**stages, **last}.items() if module not in new}

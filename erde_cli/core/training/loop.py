@@ -97,7 +97,7 @@ def train_epoch(
     steps, settings = len(plan.batches), plan.settings
     log = state.log = state.log or EpochLog(plan.batches.batch_size)
     log.resume()
-    state.model.train()
+    state.begin_epoch(state.epoch)
     first = state.step - state.epoch * steps
     with torch.random.fork_rng(devices=[]):
         for batch in plan.batches.epoch(state.epoch, first):
@@ -162,8 +162,8 @@ def train_step(
     A step whose loss or gradients are not finite changes nothing, except that it lowers the
     gradient scale in float16, whose first steps can overflow.
     """
-    for group in state.optimizer.param_groups:
-        group["lr"] = rate
+    for group, factor in zip(state.optimizer.param_groups, state.rate_factors, strict=True):
+        group["lr"] = rate * factor
     state.optimizer.zero_grad(set_to_none=True)
     state.guard.before()
     with context.autocast():

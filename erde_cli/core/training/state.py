@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.epoch_log import EpochLog
 from erde_cli.core.training.guard import StepGuard
+from erde_cli.core.training.optimizer import make_optimizer
 
 
 class TrainState:
@@ -19,17 +20,45 @@ class TrainState:
 
     forward: the model, or its compiled form with the same weights. Only training steps use it;
     batches of other sizes and modes use `model`.
+    rate_factors: of the learning rate, one per parameter group of `optimizer`.
     """
 
-    def __init__(self, model: EarlyExitNet, settings: Training) -> None:
+    def __init__(
+        self,
+        model: EarlyExitNet,
+        settings: Training,
+        pretrained: Mapping[nn.Module, int] | None = None,
+    ) -> None:
+        """Freeze what is never trained, and make the optimiser of the rest.
+
+        Args:
+            model: the network, on the device.
+            settings: of the training.
+            pretrained: the stage of every module with pretrained weights, which `train`,
+                `heads_first` and `stage_rates` act on; None: no module has any.
+        """
         self.model = model
+        self._settings = settings
+        self._pretrained = dict(pretrained or {})
+        for module, stage in self._pretrained.items():
+            if stage < settings.first_stage:
+                module.requires_grad_(False)
         self.forward: Callable[[Tensor], Tensor] = model
         if settings.compile:
             # A separate cache, because torch stops compiling a class after eight times.
             self.forward = torch.compile(  # type: ignore[call-overload]
                 model, dynamic=False, isolate_recompiles=True
             )
-        self.optimizer = _optimizer(model, settings)
+        stages = {
+            parameter: stage
+            for module, stage in self._pretrained.items()
+            for parameter in module.parameters(recurse=False)
+            if parameter.requires_grad
+        }
+        self._later = list(stages)
+        rates = settings.stage_rates
+        factors = {} if rates is None else {key: rates[stage] for key, stage in stages.items()}
+        self.optimizer, self.rate_factors = make_optimizer(model, settings, factors)
         device = next(model.parameters()).device.type
         # Scales up gradients that float16 would round to 0; disabled for other precisions.
         self.scaler = torch.amp.GradScaler(device, enabled=settings.precision == "float16")
@@ -37,6 +66,21 @@ class TrainState:
         self.epoch = 0
         self.step = 0
         self.log: EpochLog | None = None  # of an unfinished epoch
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Let the parts that an epoch trains have gradients, and put them into training mode.
+
+        The other parts are in evaluation mode, so that the statistics of their norms stay.
+
+        Args:
+            epoch: from 0.
+        """
+        only_new = epoch < (self._settings.heads_first or 0)
+        self.model.train()
+        for module, stage in self._pretrained.items():
+            module.training = not only_new and stage >= self._settings.first_stage
+        for parameter in self._later:
+            parameter.requires_grad_(not only_new)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue after any step."""
@@ -60,22 +104,3 @@ class TrainState:
         self.step = state["step"]
         device = next(self.model.parameters()).device
         self.log = None if state["log"] is None else EpochLog.from_state(state["log"], device)
-
-
-def _optimizer(model: EarlyExitNet, settings: Training) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, without weight decay of norms and biases (one dimension)."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    nesterov = settings.momentum > 0
-    # Fused: one kernel, and the overflow flag stays on the device.
-    optimizer = torch.optim.SGD(
-        groups, settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True
-    )
-    if settings.momentum > 0:
-        # torch's fused step leaves the momentum uninitialised if the first step is skipped.
-        for parameter in parameters:
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimizer

@@ -20,13 +20,16 @@ from erde_cli.core.device import Context
 from erde_cli.core.events import Role
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.models.backbone import fitted_layers
+from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.library.weights import (
     FirstWeights,
     library_normalisation,
     load_first_weights,
 )
+from erde_cli.core.models.parts import pretrained_stages
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.class_weights import class_weights
 from erde_cli.core.training.loop import Objective
@@ -120,8 +123,22 @@ def prepare(
         None if teacher is None else teacher(batches, seed),
         None if weights is None else context.to_device(torch.tensor(weights)),
     )
-    state = TrainState(model, settings)
+    state = train_state(model, network, settings)
     return Prepared(architecture, settings, state, batches, objective, seed, context, first)
+
+
+def train_state(model: EarlyExitNet, network: Network, settings: Training) -> TrainState:
+    """State of a network before its first step, with the parts frozen that are not trained.
+
+    Args:
+        model: the network, on the device.
+        network: its section of the recipe.
+        settings: of its training.
+    """
+    pretrained = None
+    if network.has_weights:
+        pretrained = pretrained_stages(model, last_kept=network.last_layer == "kept")
+    return TrainState(model, settings, pretrained)
 
 
 def objective_of(

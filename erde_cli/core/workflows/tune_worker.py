@@ -25,12 +25,12 @@ from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.loop import Objective, train_step
-from erde_cli.core.training.state import TrainState
 from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.prepared import (
     Logits,
     architecture_of,
     objective_of,
+    train_state,
 )
 from erde_cli.core.workflows.step_times import NORMALISATION, RATE
 
@@ -91,9 +91,9 @@ def training(message: Json) -> Run:
     model = _network(recipe, role, classes)
     batch = _random_batch(recipe, settings.batch_size, classes, context)
     context.place(model)
-    model.train()
     objective = _objective(recipe, role, batch, classes, context)
-    state = TrainState(model, settings)
+    state = train_state(model, recipe.network_of(role), settings)
+    state.begin_epoch(settings.epochs - 1)  # trains all that is ever trained
 
     def run(steps: int) -> float:
         start = perf_counter()

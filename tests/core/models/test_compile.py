@@ -29,6 +29,7 @@ from erde_cli.core.inference.answers import Answers, answer_all
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import StageOutput, erde_head
+from erde_cli.core.models.parts import pretrained_stages
 from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.loop import EpochRecord, Epochs, train_epoch
 from erde_cli.core.training.losses import label_terms
@@ -154,6 +155,27 @@ def test_a_traced_training_is_the_plain_one_where_nothing_is_dropped(traced: lis
     two = epochs(fresh(undropped, plain), 2, plain)
     assert len(traced) == 1
     for left, right in zip(one, two, strict=True):
+        assert left.metrics["loss"] == pytest.approx(right.metrics["loss"], rel=1e-4)
+
+
+def test_a_traced_training_of_parts_is_the_plain_one(traced: list[Any]) -> None:
+    """One graph for the epoch of the heads, and one for the others."""
+    undropped = Architecture("resnet", 8, 2, (1, 2), "gap", 2, 8)
+    changes = {"train": {"from": 1}, "heads_first": 1}
+    records, frozen = [], []
+    for compiled in (True, False):
+        settings = SETTINGS.model_copy(update={**changes, "compile": compiled})
+        model = build_model(undropped, 1)
+        CONTEXT().place(model)
+        state = TrainState(model, settings, pretrained_stages(model))
+        before = copy.deepcopy(model.stages[0].state_dict())
+        records.append(epochs(state, 2, settings))
+        frozen.append(
+            all(torch.equal(v, before[n]) for n, v in model.stages[0].state_dict().items())
+        )
+    assert frozen == [True, True]
+    assert len(traced) == 2
+    for left, right in zip(*records, strict=True):
         assert left.metrics["loss"] == pytest.approx(right.metrics["loss"], rel=1e-4)
 
 

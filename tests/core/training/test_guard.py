@@ -34,10 +34,12 @@ STEPS = 24
 PRECISIONS = pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 
 
-def settings_of(precision: str = "float32", clipping: float | None = 1.0) -> Training:
+def settings_of(
+    precision: str = "float32", clipping: float | None = 1.0, optimizer: str = "sgd"
+) -> Training:
     return Training(
         epochs=9, batch_size=4, learning_rate=0.05, warmup_epochs=0, precision=precision,
-        gradient_clipping=clipping,
+        gradient_clipping=clipping, optimizer=optimizer,
     )  # fmt: skip
 
 
@@ -109,9 +111,9 @@ def epoch(
 
 
 def snapshot(state: TrainState) -> list[Tensor]:
-    """Weights, running statistics and momentum."""
-    momentum = [kept["momentum_buffer"] for kept in state.optimizer.state.values()]
-    return [value.detach().clone() for value in (*state.model.state_dict().values(), *momentum)]
+    """Weights, running statistics, and the optimiser's state."""
+    kept = [value for values in state.optimizer.state.values() for value in values.values()]
+    return [value.detach().clone() for value in (*state.model.state_dict().values(), *kept)]
 
 
 def same(one: list[Tensor], other: list[Tensor]) -> bool:
@@ -121,11 +123,12 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 @PRECISIONS
 @pytest.mark.parametrize("clipping", [None, 1.0])
 @pytest.mark.parametrize("how", ["loss", "constant", "gradients", "activations"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_step_that_is_not_finite_leaves_no_trace(
-    how: str, clipping: float | None, precision: str
+    optimizer: str, how: str, clipping: float | None, precision: str
 ) -> None:
     """Nor does it lay its hand on the next: every other step moves the weights."""
-    settings = settings_of(precision, clipping)
+    settings = settings_of(precision, clipping, optimizer)
     state = fresh(settings)
     context = make_context("cpu", precision, 1, "auto")
     context.place(state.model)

@@ -28,6 +28,8 @@ from erde_cli.core.training.state import TrainState
 ARCHITECTURE = Architecture("resnet", 8, 4, (1, 2), "erde", 4, 8)
 SETTINGS = Training(epochs=4, batch_size=16, learning_rate=0.05)
 HALF = SETTINGS.model_copy(update={"precision": "float16"})
+ADAMW = Training(epochs=4, batch_size=16, learning_rate=0.01, optimizer="adamw")
+HALF_ADAMW = ADAMW.model_copy(update={"precision": "float16"})
 LONGER = Training(epochs=12, batch_size=8, learning_rate=0.1)
 NORMALISATION = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
@@ -105,14 +107,18 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(store: Ima
     assert not same(weights(one), weights(other))
 
 
-@pytest.mark.parametrize("settings", [SETTINGS, HALF], ids=["float32", "float16"])
+@pytest.mark.parametrize(
+    "settings",
+    [SETTINGS, HALF, ADAMW, HALF_ADAMW],
+    ids=["float32", "float16", "adamw", "adamw-float16"],
+)
 def test_a_state_that_was_saved_and_loaded_goes_on_as_if_nothing_had_happened(
     store: ImageStore, settings: Training
 ) -> None:
     straight, first, second = (fresh(settings) for _ in range(3))
     for state in (straight, first):
         state.scaler = torch.amp.GradScaler(
-            "cpu", 2.0**10, growth_interval=3, enabled=HALF is settings
+            "cpu", 2.0**10, growth_interval=3, enabled=settings.precision == "float16"
         )
     whole = epochs(store, straight, 4, settings)
     epochs(store, first, 2, settings)

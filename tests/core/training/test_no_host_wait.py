@@ -122,7 +122,7 @@ OBJECTIVES = {
 
 
 def waits_of_an_epoch(
-    objective: str, precision: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+    objective: str, precision: Any, optimizer: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[tuple[str, str]]:
     """What waited in an epoch of 11 steps, and where: in which step, or after how many."""
     context = OnDevice(DEVICE, precision, 1)
@@ -130,7 +130,7 @@ def waits_of_an_epoch(
     model = make_model()
     context.place(model)
     settings = Training(
-        epochs=2, batch_size=BATCH, learning_rate=0.1, precision=precision, gradient_clipping=1.0
+        epochs=2, batch_size=BATCH, learning_rate=0.1, precision=precision, optimizer=optimizer
     )
     state = TrainState(model, settings)
     goal = OBJECTIVES[objective](batches, context, folder)
@@ -152,19 +152,24 @@ def waits_of_an_epoch(
 
 
 @pytest.mark.parametrize(
-    ("objective", "precision"),
+    ("objective", "precision", "optimizer"),
     [
-        *((name, "float32") for name in OBJECTIVES),
-        ("labels", "bfloat16"),
-        ("labels", "float16"),
-        ("cached", "float16"),
+        *((name, "float32", "sgd") for name in OBJECTIVES),
+        ("labels", "bfloat16", "sgd"),
+        ("labels", "float16", "sgd"),
+        ("cached", "float16", "sgd"),
+        ("labels", "float16", "adamw"),
     ],
 )
 def test_no_step_of_training_waits_for_the_device(
-    objective: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    objective: str,
+    precision: str,
+    optimizer: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The loss is read after step 10 and the last, where progress is told."""
-    waits = waits_of_an_epoch(objective, precision, tmp_path, monkeypatch)
+    waits = waits_of_an_epoch(objective, precision, optimizer, tmp_path, monkeypatch)
     assert {where for _, where in waits} == {"after 10", "after 11"}
     # Once for all means, once for the steps that were skipped
     assert len([where for _, where in waits if where == "after 10"]) == 2

@@ -50,10 +50,12 @@ class Training(Section):
         description="factor of the learning rate for the pretrained tensors of each stage, such as "
         "[0.01, 0.1, 1]; null: 1 for all",
     )
-    heads_first: NonNegative | None = Field(
+    heads_first: int | None = Field(
         None,
-        description="epochs at the beginning in which only heads and a new last layer are trained; "
-        "null: 0",
+        ge=0,
+        le=100_000,
+        description="epochs at the beginning in which only the early heads and a new last layer "
+        "are trained; null: 0",
     )
     schedule: Literal["cosine", "one_cycle", "step"] = Field(
         "cosine",
@@ -76,9 +78,9 @@ class Training(Section):
         description="warm-up epochs; null: a fifth of the epochs for one_cycle, otherwise 1, but "
         "at most a fifth",
     )
-    momentum: float = Field(0.9, ge=0, lt=1, description="Nesterov momentum; 0: plain SGD")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: Nesterov momentum; 0: plain SGD")
     weight_decay: NonNegative = Field(
-        5e-4, description="weight decay, except on BatchNorm and biases"
+        5e-4, description="weight decay of linear layers and convolutions, without their biases"
     )
     label_smoothing: float = Field(
         0, ge=0, lt=1, description="label smoothing of the cross-entropy"
@@ -130,6 +132,7 @@ class Training(Section):
         share = f"{epoch / self.epochs:.3g} for epoch {epoch} of {self.epochs}"
         only_step = f"applies only to the schedule step, not to {self.schedule}"
         is_step = self.schedule == "step"
+        is_adamw = self.optimizer == "adamw"
         rules = broken(
             (
                 self.warmup_epochs is not None and self.warmup_epochs >= self.epochs,
@@ -142,6 +145,16 @@ class Training(Section):
                 f"must be below epochs = {self.epochs}",
             ),
             (self.views is not None and not self.heads_only, "views", "applies to train: heads"),
+            (
+                is_adamw and "learning_rate" not in self.model_fields_set,
+                "learning_rate",
+                "is required for adamw, such as 0.001",
+            ),
+            (
+                is_adamw and self.momentum != type(self).model_fields["momentum"].default,
+                "momentum",
+                "applies to the optimizer sgd; remove it",
+            ),
             (
                 self.heads_only and (self.heads_first, self.stage_rates) != (None, None),
                 "train",
