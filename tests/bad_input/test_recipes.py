@@ -33,6 +33,10 @@ def bomb() -> str:
 
 
 GOOD = written(recipe())
+FROM_WEIGHTS: dict[str, Any] = {  # a teacher with first weights
+    "teacher.backbone": "torchvision/resnet18", "teacher.depth": ..., "teacher.width": ...,
+    "teacher.pretrained": True, "data.image_size": 32,
+}  # fmt: skip
 
 TEXTS = [
     text("empty file", "", "a recipe must be a mapping of sections, got nothing"),
@@ -210,6 +214,33 @@ COMBINATIONS = [
     wrong("a crop as large as the image", {"data.augmentation.crop": 8}, "below image_size = 8"),
     wrong("a cutout larger than the image", {"data.augmentation.cutout": 9}, "image_size = 8"),
     wrong("a warm-up longer than all", {"training.student.warmup_epochs": 3}, "below epochs = 3"),
+    wrong("adamw without a rate",
+          {"training.student.learning_rate": ..., "training.student.optimizer": "adamw"},
+          "is required for adamw, such as 0.001"),
+    wrong("adamw with momentum",
+          {"training.student.momentum": 0.5, "training.student.optimizer": "adamw"},
+          "0.5", "applies to the optimizer sgd; remove it"),
+    wrong("an unknown optimizer", {"training.student.optimizer": "adam"}, "'adam'", "adamw"),
+    *(wrong(f"{key} without weights", {f"training.student.{key}": value},
+            "needs pretrained or weights in the section student")
+      for key, value in (
+        ("train", {"from": 1}), ("train", "heads"), ("heads_first", 1), ("stage_rates", [1, 1, 1]),
+      )),
+    *(wrong(f"{key}: {name}", {f"training.teacher.{key}": value, **FROM_WEIGHTS}, *says)
+      for key, name, value, *says in (
+        ("train", "a stage that is not there", {"from": 3}, "from 1 to 2"),
+        ("train", "the first stage", {"from": 0}, "{from: STAGE} with a stage from 1"),
+        ("train", "a stage as a fraction", {"from": 1.5}, "{from: STAGE} with a stage from 1"),
+        ("train", "another word", "head", "'head'", "must be all, heads, or"),
+        ("heads_first", "half an epoch", 0.5, "0.5", "integer"),
+        ("heads_first", "all epochs", 4, "below epochs = 4"),
+        ("stage_rates", "too few", [1, 0.1], "3 numbers, one per exit"),
+        ("stage_rates", "0", [0, 0.1, 1], "greater than 0"),
+      )),
+    wrong("heads first, without new parts",
+          {"training.teacher.heads_first": 1, **FROM_WEIGHTS, "teacher.exits": 1,
+           "teacher.last_layer": "kept", "distillation.pairing": [0, 0, 0]},
+          "more than one exit"),
     wrong("milestones of a cosine", {"training.student.milestones": [0.5]}, "only to the schedule"),
     wrong("milestones that fall",
           {"training.student.milestones": [0.7, 0.5], "training.student.schedule": "step"},

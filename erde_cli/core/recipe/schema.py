@@ -104,6 +104,11 @@ def first_weights_rules(role: Role, network: Network, training: Training) -> Rul
             f"must be {network.exit_count} numbers, one per exit",
         ),
         (
+            bool(training.heads_first) and network.exit_count == 1 and network.last_layer == "kept",
+            f"{key}.heads_first",
+            "needs new parts: a new last layer or more than one exit",
+        ),
+        (
             training.first_stage >= network.exit_count,
             f"{key}.train",
             f"must begin at a stage from 1 to {network.exit_count - 1}",

@@ -120,10 +120,9 @@ class Training(Section):
     @field_validator("train", mode="before")
     @classmethod
     def _train_names_parts(cls, value: Any) -> Any:
-        stage = value.get("from") if isinstance(value, dict) and len(value) == 1 else None
-        is_stage = isinstance(stage, int) and not isinstance(stage, bool) and stage > 0
-        if not is_stage and value not in ("all", "heads"):
-            refuse([("", "must be all, heads, or {from: STAGE}, such as {from: 2}")])
+        stage = value["from"] if isinstance(value, dict) and [*value] == ["from"] else 0
+        if value not in ("all", "heads") and not (type(stage) is int and stage > 0):
+            refuse([("", "must be all, heads, or {from: STAGE} such as {from: 2}")])
         return value
 
     @model_validator(mode="after")
