@@ -26,7 +26,8 @@ teacher: {backbone: torchvision/shufflenet_v2_x0_5, stem: small, exits: 3}
 student: {backbone: torchvision/mnasnet0_5, exits: [4, 9], head: gap, weights: first.safetensors}
 training:
   teacher: {epochs: 1, batch_size: 128, learning_rate: 0.05}
-  student: {epochs: 1, batch_size: 128, learning_rate: 0.05}
+  student:
+    {epochs: 1, learning_rate: 0.005, optimizer: adamw, train: {from: 1}, stage_rates: [1, 0.1, 1]}
 calibration: {max_drop: 5}
 """
 
@@ -80,6 +81,17 @@ def test_a_bundle_names_its_first_weights_and_has_their_normalisation(run: Path)
     }
     assert documents[1]["normalisation"]["mean"] == [0.485, 0.456, 0.406]
     assert documents[0]["normalisation"]["mean"] != documents[1]["normalisation"]["mean"]
+
+
+def test_a_frozen_stage_of_a_bundle_has_its_first_weights_and_the_others_have_not(
+    run: Path,
+) -> None:
+    first = list(load_file(run.parent / "first.safetensors").values())
+    kept = [
+        all(any(torch.equal(value, one) for one in first) for value in stage.state_dict().values())
+        for stage in load(run / "student").model.stages
+    ]
+    assert kept == [True, False, False]
 
 
 def test_the_content_of_the_weights_decides_a_network_and_not_their_folder(
