@@ -57,7 +57,7 @@ def test_a_last_layer_that_is_kept_is_pretrained(last_layer: str) -> None:
 
 
 def test_without_first_weights_everything_is_new() -> None:
-    plain = recipe()
+    plain = recipe(heads_first=1)
     network = plain.student.model_copy(update={"weights": None})
     model = build_model(architecture_of(plain, ROLE, 5))
     state = train_state(model, network, plain.training.student)
