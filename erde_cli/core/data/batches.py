@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from erde_cli.core.arrays import IntArray
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
+from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.views import TrainingViews
 from erde_cli.core.device import Context, images_at_once
@@ -23,12 +25,15 @@ class Batch:
     """images: normalised [batch, 3, height, width]. labels: int64 [batch].
 
     rows: positions of the images in the split, int64 [batch]. view: number of their augmentation.
+    whole: makes the normalised views of which the images are smaller copies; None: the images are
+    the views.
     """
 
     images: Tensor
     labels: Tensor
     rows: IntArray
     view: int = 0
+    whole: Callable[[], Tensor] | None = None
 
 
 class Batches:
@@ -46,14 +51,20 @@ class Batches:
         seed: int,
         context: Context,
         views: int | None = None,
+        side: int | None = None,
     ) -> None:
-        """Take view e of every image in epoch e, or view e mod `views`."""
+        """Take view e of every image in epoch e, or view e mod `views`.
+
+        `side` is that of the batches' images, in pixels, if it is smaller than that of the views.
+        """
         self._images = images.on(context)
+        self._side = images.side if side is None else side
         self._views = views
         # On a CPU the model uses all cores: one more thread made ResNet-8 a fifth slower.
         self._ahead = context.device.type != "cpu"
         self.normalisation = normalisation
-        self._normalise = Normaliser(normalisation, images.side, context)
+        self._normalise_view = Normaliser(normalisation, images.side, context)
+        self._normalise = Normaliser(normalisation, self._side, context)
         self._seed = seed
         self._count = len(images.numbers)
         self.batch_size = min(batch_size, self._count)
@@ -86,7 +97,10 @@ class Batches:
         pixels = self._images.batches(parts, self._seed, view)
         for positions, images in zip(parts, pixels, strict=True):
             rows = torch.from_numpy(positions).to(labels.device, non_blocking=True)
-            yield Batch(self._normalise(images), labels[rows], positions, view)
+            whole = None
+            if self._side != self._images.side:
+                whole, images = partial(self._normalise_view, images), shrunk(images, self._side)
+            yield Batch(self._normalise(images), labels[rows], positions, view, whole)
 
 
 def _one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -32,7 +32,7 @@ _AT_ONCE = 256  # images; fixed, so that stored logits do not depend on the stud
 
 
 class ComputedLogits:
-    """Runs the teacher, in evaluation mode, on every batch.
+    """Runs the teacher, in evaluation mode, on the whole views of every batch.
 
     rescale: scale and shift of each channel, float32 [3] each, from the student's normalisation to
     the teacher's; None if they are the same.
@@ -54,7 +54,7 @@ class ComputedLogits:
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
         """Logits of every teacher exit, float32 [batch, teacher exits, classes]."""
-        images = batch.images
+        images = batch.images if batch.whole is None else batch.whole()
         if self._rescale:
             scale, shift = self._rescale
             images = torch.addcmul(shift, images, scale)

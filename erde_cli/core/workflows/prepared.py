@@ -14,6 +14,7 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context
@@ -105,13 +106,13 @@ def prepare(
     if loads_weights:
         first = load_first_weights(model, architecture, network)
     for layer in fitted_layers(model):
-        layer.fit(_some_images(train, normalisation))
+        layer.fit(_some_images(train, normalisation, recipe.image_size(role)))
     context.place(model)
     # The teacher sees another view of each image every epoch.
     views = recipe.distillation.teacher_cache.views if role == "student" else None
     batches = Batches(
         StoreViews(train, _augmentation(recipe, normalisation)), normalisation,
-        settings.batch_size, seed, context, views,
+        settings.batch_size, seed, context, views, recipe.image_size(role),
     )  # fmt: skip
     counts = train.labels.bincount(minlength=len(dataset.class_names)).tolist()
     weights = class_weights(settings, counts, dataset.class_names)
@@ -169,13 +170,15 @@ def objective_of(
     return SumOfTerms(terms, exit_weights, teacher, recipe.pairing, class_weights)
 
 
-def _some_images(train: ImageStore, normalisation: Normalisation) -> Tensor:
-    """Evenly spaced train images, normalised, float32 [n, 3, height, width]."""
-    height, width = train.images.shape[1:3]
-    most = max(1, _FITTED_ON // (height * width))
+def _some_images(train: ImageStore, normalisation: Normalisation, side: int) -> Tensor:
+    """Evenly spaced train images, normalised, float32 [n, 3, side, side]."""
+    most = max(1, _FITTED_ON // side**2)
     places = np.arange(0, len(train), max(1, math.ceil(len(train) / most)))
+    images = train.take(places)
+    if side != images.shape[1]:
+        images = shrunk(images, side)
     scale, shift = normalisation.scale_and_shift()
-    return (train.take(places).float() * scale - shift).permute(0, 3, 1, 2)
+    return (images.float() * scale - shift).permute(0, 3, 1, 2)
 
 
 def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:

@@ -9,6 +9,7 @@ import torch
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches, evaluation_batches
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context, make_context
@@ -99,6 +100,36 @@ def test_training_images_are_augmented_by_their_number_and_the_epoch(context: Co
         found = batch.images.permute(0, 2, 3, 1).round()
         torch.testing.assert_close(found, expected.float(), atol=0, rtol=0)
         assert not torch.equal(found, images[batch.labels].float())
+
+
+@pytest.mark.parametrize("views", [None, 2])
+def test_smaller_images_are_copies_of_the_same_views(context: Context, views: int | None) -> None:
+    """Crop, mirror image and cutout fall on the same places of what teacher and student see."""
+    generator = np.random.default_rng(0)
+    images = torch.from_numpy(generator.integers(0, 256, (COUNT, 16, 16, 3), dtype=np.uint8))
+    store = ImageStore(images, torch.arange(COUNT), np.arange(1000, 1000 + COUNT))
+    views_of = StoreViews(store, AugmentationPlan(crop=3, flip=True, cutout=5, fill=(9, 99, 199)))
+    whole = Batches(views_of, PIXELS, 5, 7, context, views)
+    small = Batches(views_of, PIXELS, 5, 7, context, views, side=12)
+    pairs = [*zip(whole.epoch(3), small.epoch(3), strict=True)]
+    pairs += zip(whole.in_order(1, 6), small.in_order(1, 6), strict=True)
+    for view, copy in pairs:
+        assert view.whole is None
+        assert copy.whole is not None
+        assert torch.equal(copy.whole(), view.images)
+        assert torch.equal(copy.labels, view.labels)
+        assert np.array_equal(copy.rows, view.rows)
+        assert copy.view == view.view
+        pixels = view.images.permute(0, 2, 3, 1).round().to(torch.uint8)
+        expected = shrunk(pixels, 12).permute(0, 3, 1, 2).float()
+        torch.testing.assert_close(copy.images, expected, atol=1e-4, rtol=0)
+
+
+def test_images_of_the_side_of_the_views_are_the_views(store: ImageStore, context: Context) -> None:
+    views = StoreViews(store, PLAIN)
+    for batch in Batches(views, PIXELS, 5, 0, context, side=views.side).epoch(0):
+        assert batch.whole is None
+        assert batch.images.shape[1:] == (3, 4, 5)
 
 
 @pytest.mark.parametrize("size", [1, 5, 23, 256])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import make_context
 from erde_cli.core.models.airbench import Whitening
@@ -85,6 +88,23 @@ def test_only_the_bias_of_the_whitening_layer_is_trained() -> None:
     assert torch.equal(layer.weight, before[0])
     assert not torch.equal(layer.bias, before[1])  # type: ignore[arg-type]
     assert count_of(made.state) == sum(p.requires_grad for p in made.state.model.parameters())
+
+
+def test_the_whitening_of_smaller_images_is_that_of_the_smaller_images() -> None:
+    network = ["backbone=airbench", "depth=8", "width=2", "exits=[2,4]", "image_size=16"]
+    recipe = load_recipe(
+        "digits", ["data.image_size=20", *(f"student.{one}" for one in network),
+                   "distillation.method=cross_entropy"],
+    )  # fmt: skip
+    dataset = open_dataset(recipe.data)
+    train = dataset.load("train")
+    made = prepare(recipe, "student", dataset, train, make_context("cpu", "float32", 1))
+    expected = Whitening()
+    small = replace(train, images=shrunk(train.images, 16))
+    expected.fit(normalised(small, made.normalisation))
+    [layer] = fitted_layers(made.state.model)
+    torch.testing.assert_close(layer.weight, expected.weight)
+    assert made.normalisation == Normalisation.of(train)  # of the teacher's images
 
 
 def normalised(train: ImageStore, normalisation: Normalisation) -> Tensor:

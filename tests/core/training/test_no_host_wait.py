@@ -62,12 +62,12 @@ def _fused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_get_fused_kernels_supported_devices", lambda: [DEVICE.type])
 
 
-def make_batches(context: Context, plan: AugmentationPlan) -> Batches:
+def make_batches(context: Context, plan: AugmentationPlan, side: int | None = None) -> Batches:
     """Batches that are prepared in this thread: what another one does could not be watched."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (IMAGES, 8, 8, 3), generator=generator).to(torch.uint8)
     store = ImageStore(images, torch.arange(IMAGES) % CLASSES, np.arange(IMAGES))
-    batches = Batches(StoreViews(store, plan), PIXELS, BATCH, 0, context, views=1)
+    batches = Batches(StoreViews(store, plan), PIXELS, BATCH, 0, context, 1, side)
     assert batches._ahead
     batches._ahead = False
     return batches
@@ -191,6 +191,15 @@ def test_no_batch_waits_for_the_device(plan: AugmentationPlan) -> None:
     with watching() as watch:
         count = sum(batch.images.device == DEVICE for batch in batches.epoch(0))
     assert count == STEPS
+    assert watch.waits == []
+
+
+def test_no_smaller_image_waits_for_the_device() -> None:
+    context = OnDevice(DEVICE, "float32", 1)
+    batches = make_batches(context, AugmentationPlan(2, flip=True, cutout=3), side=6)
+    with watching() as watch:
+        shapes = {(batch.images.shape[2], batch.whole().shape[2]) for batch in batches.epoch(0)}  # type: ignore[misc]
+    assert shapes == {(6, 8)}
     assert watch.waits == []
 
 

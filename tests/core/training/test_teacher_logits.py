@@ -47,12 +47,12 @@ def make_teacher(seed: int = 3) -> EarlyExitNet:
     return build_model(Architecture("resnet", 8, 4, (1, 2), "erde", CLASSES, 8), seed)
 
 
-def make_batches(batch_size: int = 8, seed: int = 1) -> Batches:
+def make_batches(batch_size: int = 8, seed: int = 1, side: int | None = None) -> Batches:
     generator = np.random.default_rng(0)
     images = torch.from_numpy(generator.integers(0, 256, (IMAGES, 8, 8, 3), dtype=np.uint8))
     store = ImageStore(images, torch.arange(IMAGES) % CLASSES, np.arange(IMAGES) + 100)
     pixels = Normalisation((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return Batches(StoreViews(store, PLAN), pixels, batch_size, seed, CONTEXT, VIEWS)
+    return Batches(StoreViews(store, PLAN), pixels, batch_size, seed, CONTEXT, VIEWS, side)
 
 
 def cache_at(root: Path, teacher: str = "a") -> LogitsCache:
@@ -201,6 +201,25 @@ def test_large_logits_stay_finite(tmp_path: Path) -> None:
     )
     given = logits(next(iter(batches.epoch(0))))
     assert bool(torch.isfinite(given).all())
+
+
+@pytest.mark.parametrize("own", [None, Normalisation((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))])
+def test_the_logits_for_smaller_images_are_those_of_the_whole_views(
+    tmp_path: Path, own: Normalisation | None
+) -> None:
+    """Computed and stored, so that students of all sizes share a cache."""
+    whole, small = make_batches(), make_batches(side=6)
+    compute = ComputedLogits(make_teacher(), CONTEXT, own and whole.normalisation.rescale(own))
+    stored = []
+    for batches, root in ((whole, tmp_path / "whole"), (small, tmp_path / "small")):
+        cache = cache_at(root)
+        logits = CachedLogits(compute, batches, cache, CONTEXT, Observer())
+        logits(next(iter(batches.epoch(0))))
+        stored.append(np.array(cache.read(0)))
+    np.testing.assert_array_equal(*stored)
+    for view, copy in zip(whole.epoch(0), small.epoch(0), strict=True):
+        assert copy.images.shape[2] == 6
+        assert torch.equal(compute(view), compute(copy))
 
 
 def test_a_teacher_with_another_normalisation_gets_its_own() -> None:
