@@ -83,12 +83,18 @@ def _pieces(result: RunResult) -> list[RenderableType]:
         profile_table(costs.profile, costs.expected_macs, costs.exit_rates),
         evaluation_table("Student on the test split", report["student"], costs.bundle.score.unit),
         weakest_table(report["student"]),
-        comparison_table(report),
+        comparison_table(report, _sides(result)),
         _verdict(report),
         *saves_nothing(report["student"], result.run / "student"),
         *picture_line(result.picture),
         f"report:  {escape(str(result.run / 'report.json'))}",
     ]
+
+
+def _sides(result: RunResult) -> tuple[int, int]:
+    """Sides of the images of teacher and student, in pixels."""
+    student = result.costs.bundle
+    return student.recipe.data.image_size, student.image_size
 
 
 def _verdict(report: dict[str, Any]) -> str:

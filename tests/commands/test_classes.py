@@ -97,7 +97,7 @@ def test_balanced_accuracy_stands_below_accuracy_where_classes_are_uneven(
     found = uneven(images)
     for made in (
         evaluation_table("x", found, "nats"),
-        comparison_table({"teacher": found, "student": found}),
+        comparison_table({"teacher": found, "student": found}, (8, 8)),
     ):  # fmt: skip
         Console(width=200).print(made)
         out = capsys.readouterr().out

@@ -30,7 +30,10 @@ def plan_pieces(plan: Plan) -> list[RenderableType]:
 
 
 def _networks_table(plan: Plan) -> Table:
-    made = table("Networks", "exit", "parameters", "cumulative MACs", "of full %")
+    sides = {role: one.profile.input_shape[-1] for role, one in plan.roles.items()}
+    differ = ", ".join(f"{role} {side} x {side} pixels" for role, side in sides.items())
+    title = f"Networks ({differ})" if len(set(sides.values())) > 1 else "Networks"
+    made = table(title, "exit", "parameters", "cumulative MACs", "of full %")
     for role, one in plan.roles.items():
         profile, parameters = one.profile, 0
         for exit_ in profile.exits:

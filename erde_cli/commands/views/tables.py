@@ -154,9 +154,14 @@ def profile_table(profile: Profile, expected: float | None, rates: list[float] |
     return made
 
 
-def comparison_table(report: dict[str, Any]) -> Table:
-    """Accuracies and multiply-adds of teacher and student side by side."""
+def comparison_table(report: dict[str, Any], sides: tuple[int, int]) -> Table:
+    """Accuracies and multiply-adds of teacher and student side by side.
+
+    `sides` are those of their images in pixels; they are shown if they differ.
+    """
     made = table("Teacher and student on the test split", "", "teacher", "student")
+    if sides[0] != sides[1]:
+        made.add_row("image, pixels", *(f"{side} x {side}" for side in sides))
     teacher, student = report["teacher"], report["student"]
     made.add_row("accuracy %", percent(teacher["accuracy"]), percent(student["accuracy"]))
     if _uneven(teacher, student):

@@ -36,7 +36,7 @@ def static_rivals(recipe: Recipe, classes: int) -> tuple[StudentSpec, ...]:
     Their widths come nearest to `SHARES` of the student's MACs; names give the share. If the
     student is narrow, both can be the same network.
     """
-    size = recipe.data.image_size
+    size = recipe.image_size("student")
     full = _macs(recipe.student, classes, size)
     rivals: dict[str, StudentSpec] = {}
     for share in SHARES:
@@ -95,7 +95,7 @@ def _against(
 
 def _nearest(recipe: Recipe, classes: int, goal: float) -> Network:
     """The student without early exits, with the width whose MACs are nearest to `goal`."""
-    student, size = recipe.student, recipe.data.image_size
+    student, size = recipe.student, recipe.image_size("student")
     if student.channels is None:
         raise InputError(
             "Static rivals are narrower networks, and a library's network has no width to change.",

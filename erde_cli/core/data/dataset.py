@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -63,6 +64,28 @@ class Dataset:
     fingerprint: str
     memory_limit: int = _MEMORY_LIMIT
     _loaded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
+    _sizes: dict[int, Dataset] = field(default_factory=dict, repr=False, compare=False)
+
+    def at(self, size: int, observer: Observer | None = None) -> Dataset:
+        """The same images and splits with another side; later calls return the same data set.
+
+        Files are decoded again, or taken from the cache. Unreadable files are warned of once.
+
+        Args:
+            size: side in pixels.
+            observer: receives the progress of decoding.
+
+        Raises:
+            DataError: a file cannot be opened, or changes meanwhile.
+        """
+        self._sizes[self.image_size] = self
+        if size not in self._sizes:
+            source = self.source
+            if isinstance(source, FolderSource):
+                source = copy(source)  # the list of skipped files stays the same
+                source.decode(size, observer or Observer())
+            self._sizes[size] = replace(self, source=source, image_size=size, _loaded={})
+        return self._sizes[size]
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -186,25 +186,35 @@ def _attempt(
 
 def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) -> AllAnswers:
     options.observer.phase("Answering calibration and test images")
-    calibration, test = (load_split(dataset, name, options) for name in ("calibration", "test"))
-    context = options.inference_context(_PRECISION)
-    images = Images(calibration, test, dataset.fingerprint, context)
+    networks = (*trained.teachers.values(), *trained.students.values())
+    images = {
+        size: _images(dataset.at(size, options.observer), options)
+        for size in sorted({bundle.image_size for bundle in networks})
+    }
     teachers: dict[int, NetworkAnswers] = {}
     for seed, bundle in trained.teachers.items():
         folder = plan.run if plan.teacher else plan.seed_folder(seed)
         path = folder / "teacher.safetensors"
-        teachers[seed] = network_answers(bundle, images, path, options.observer)
+        own = images[bundle.image_size]
+        teachers[seed] = network_answers(bundle, own, path, options.observer)
     students: dict[tuple[int, str], NetworkAnswers] = {}
     total = len(trained.students)
     for done, ((seed, label), bundle) in enumerate(trained.students.items(), 1):
         path = plan.seed_folder(seed) / label / "answers.safetensors"
-        students[seed, label] = network_answers(bundle, images, path, options.observer)
+        own = images[bundle.image_size]
+        students[seed, label] = network_answers(bundle, own, path, options.observer)
         options.observer.progress("Answering", done, total)
     wrong = {seed: _wrong_on_train(plan, seed) for seed in teachers}
     names = {student.name for student in plan.students}
     rivals = {key: one for key, one in students.items() if key[1] not in names}
     students = {key: one for key, one in students.items() if key[1] in names}
     return AllAnswers(teachers, students, rivals, wrong, trained.failed)
+
+
+def _images(dataset: Dataset, options: Options) -> Images:
+    calibration, test = (load_split(dataset, name, options) for name in ("calibration", "test"))
+    context = options.inference_context(_PRECISION)
+    return Images(calibration, test, dataset.fingerprint, context)
 
 
 def _wrong_on_train(plan: Plan, seed: int) -> list[float] | None:

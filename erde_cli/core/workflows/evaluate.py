@@ -149,10 +149,11 @@ def evaluate_bundle(
     bundle = load_bundle(path)
     context = options.inference_context(_precision(bundle, precision))
     options.observer.phase(f"Evaluating on the {split} split" if data is None else "Evaluating")
-    store = load_split(_dataset(bundle, data, options), split, options)
+    dataset = _dataset(bundle, data, options)
+    store = load_split(dataset, split, options)
     evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
     warn_of_drift(evaluation, options)
-    of_teacher = _teacher_evaluation(bundle, teacher, store, context, options)
+    of_teacher = _teacher_evaluation(bundle, teacher, (dataset, split), context, options)
     point = None
     if of_teacher is not None:
         point, evaluation = point_of(of_teacher), evaluation.compared_with(of_teacher)
@@ -248,17 +249,21 @@ def _dataset(bundle: Bundle, data: Path | None, options: Options) -> Dataset:
 
 
 def _teacher_evaluation(
-    bundle: Bundle, given: Path | None, store: ImageStore, context: Context, options: Options
+    bundle: Bundle,
+    given: Path | None,
+    images: tuple[Dataset, Split],
+    context: Context,
+    options: Options,
 ) -> Evaluation | None:
-    """Evaluate the teacher on the same images; None if there is no usable teacher."""
+    """Evaluate the teacher on the same images, at its size; None if there is no usable teacher."""
     path = given or bundle.path.resolve().parent / "teacher"
     if given is None and (bundle.document.role == "teacher" or not path.is_dir()):
         return None
     try:
         teacher = load_bundle(path)
-        if (teacher.class_names, teacher.image_size) != (bundle.class_names, bundle.image_size):
+        if teacher.class_names != bundle.class_names:
             raise BundleError(
-                f"The classes or the image size of the teacher {path} differ from the bundle's.",
+                f"The classes of the teacher {path} differ from the bundle's.",
                 expected="a teacher trained on the same images",
                 hint="name another with --teacher",
             )
@@ -267,4 +272,6 @@ def _teacher_evaluation(
             raise
         options.observer.note(f"The picture does not show the teacher: {error.message}")
         return None
+    dataset, split = images
+    store = load_split(dataset.at(teacher.image_size, options.observer), split, options)
     return evaluate_store(teacher, store, "", context, adaptive=False)

@@ -28,12 +28,12 @@ def dataset_of(
     dataset: Dataset | None = None,
     instead: str = "evaluate others: erde evaluate {bundle} --data FOLDER",
 ) -> Dataset:
-    """Open the images that a bundle was trained on; if they are already open, check them.
+    """Open the images that a bundle was trained on, at its size; if they are open, check them.
 
     Args:
         bundle: the bundle.
         options: observer.
-        dataset: the bundle's data set, if it is already open.
+        dataset: the bundle's data set, if it is already open, at any size.
         instead: alternative without these images, for the hint of an error.
 
     Raises:
@@ -60,17 +60,17 @@ def dataset_of(
             expected=f"split fingerprint {bundle.document.split_fingerprint[:12]}",
             hint=f"put the images back, or {instead.format(bundle=bundle.path)}",
         )
-    return dataset
+    return dataset.at(bundle.image_size, options.observer)
 
 
 def _data_of(bundle: Bundle) -> Data:
-    """Data section of a bundle's recipe, without downloads.
+    """Data section of a bundle's recipe, at the bundle's size, without downloads.
 
     Published files are the same on every machine. If the recorded folder does not exist here, the
     default folder is used.
     """
     settings = bundle.recipe.data
-    update: Json = {"download": False}
+    update: Json = {"download": False, "image_size": bundle.image_size}
     if settings.dataset in NAMED and settings.root and not Path(settings.root).exists():
         update["root"] = None
     return settings.model_copy(update=update)

@@ -17,7 +17,7 @@ from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.teacher_logits import ComputedLogits
-from erde_cli.core.workflows.images import load_for_training
+from erde_cli.core.workflows.images import load_for_training, load_split
 from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import (
@@ -85,13 +85,9 @@ class PlanMeasurements:
         self.networks, self.options, self.kept = networks, options, kept
         self.recipe, self.dataset = networks.recipe, networks.dataset
 
-    @cached_property
-    def _stores(self) -> tuple[ImageStore, ImageStore]:
-        return load_for_training(self.dataset, self.options)
-
     def training(self, role: Role) -> PlannedTraining:
         """Duration of one training."""
-        settings, size = self.recipe.training_of(role), self.recipe.data.image_size
+        settings, size = self.recipe.training_of(role), self.recipe.image_size(role)
         profile = profile_model(self._models[role], size)
         images = len(self.dataset.splits["train"])
         steps = images // min(settings.batch_size, images)
@@ -104,9 +100,8 @@ class PlanMeasurements:
     def answer_seconds(self, role: Role) -> float:
         """Seconds per image to run a trained network through every exit."""
         context = self.options.inference_context("float32")
-        _, calibration = self._stores
         network = ready(self._models[role], context)
-        return seconds_per_answer(network, calibration, NORMALISATION, context)
+        return seconds_per_answer(network, self._calibration(role), NORMALISATION, context)
 
     def _seconds_per_epoch(self, role: Role, settings: Training, steps: int) -> float:
         prepared, teacher = self._prepared(role)
@@ -115,17 +110,22 @@ class PlanMeasurements:
         if teacher is not None and views is not None:
             share = min(1.0, views / settings.epochs)  # of the epochs in which the teacher runs
             step -= (1 - share) * seconds_of_logits(teacher, prepared.batches)
-        _, calibration = self._stores
+        calibration = self._calibration(role)
         images = calibration.only(tuning_half(len(calibration), self.dataset.fingerprint))
         model, context = prepared.state.model, prepared.context
         answer = seconds_per_answer(model, images, prepared.normalisation, context)
         return _EPOCH + steps * step + len(images) * answer
 
+    def _calibration(self, role: Role) -> ImageStore:
+        """Calibration images at the size of a network."""
+        dataset = self.dataset.at(self.recipe.image_size(role), self.options.observer)
+        return load_split(dataset, "calibration", self.options)
+
     def _prepared(self, role: Role) -> tuple[Prepared, Logits | None]:
         """A network ready to train, and its teacher's logits."""
         recipe = _uncompiled(self.recipe)
         context = self.options.training_context(recipe.training_of(role))
-        train, _ = self._stores
+        train, _ = load_for_training(self.dataset, self.options)
         if role == "teacher" or recipe.distillation.method == "cross_entropy":
             prepared = prepare(recipe, role, self.dataset, train, context, None, NORMALISATION)
             return prepared, None

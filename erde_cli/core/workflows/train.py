@@ -11,6 +11,7 @@ from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.writer import Images, Origin, check_target, save_bundle
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
@@ -24,7 +25,7 @@ from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.epochs import TrainingRecorder, train_epochs
 from erde_cli.core.training.loop import EpochRecord, Epochs
-from erde_cli.core.workflows.images import load_for_training, open_for_training
+from erde_cli.core.workflows.images import load_for_training, load_split, open_for_training
 from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.prepared import prepare
 from erde_cli.core.workflows.profile import warn_of_useless_exits
@@ -159,10 +160,12 @@ def _train(
     start: float,
 ) -> Trained:
     train, calibration = load_for_training(dataset, options)
-    tuning_images = calibration.only(tuning_half(len(calibration), dataset.fingerprint))
+    size = task.recipe.image_size(task.role)
+    tuning_images = _tuning_images(dataset, size, options)
     logits = right = None
     if teacher is not None:
-        right = teacher_correct(teacher, task.recipe, tuning_images, context)
+        whole = _tuning_images(dataset, teacher.image_size, options)
+        right = teacher_correct(teacher, task.recipe, whole, context)
         logits = partial(
             teacher_logits, teacher, task.recipe, dataset.fingerprint, context, options
         )
@@ -170,10 +173,11 @@ def _train(
     model, normalisation = prepared.state.model, prepared.normalisation
     if (first := prepared.first_weights) is not None:
         options.observer.note(f"{first.tensors} tensors of {first.source}; the last layer is new")
-    warn_of_useless_exits(profile_model(model, task.recipe.data.image_size), options)
+    warn_of_useless_exits(profile_model(model, size), options)
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "
-        f"{len(dataset.class_names)} classes; {context.device.type}, {context.precision}, "
+        f"{len(dataset.class_names)} classes; {_shrinking(task.recipe, size)}"
+        f"{context.device.type}, {context.precision}, "
         f"{context.layout}, {counted(context.threads, 'thread')}"
     )
     answer = partial(answer_all, store=tuning_images, normalisation=normalisation, context=context)
@@ -198,6 +202,18 @@ def _train(
     seconds = perf_counter() - start
     data = summarise(dataset).to_json()
     return Trained(bundle, prepared.settings.epochs, speed, answers.accuracy, seconds, data)
+
+
+def _tuning_images(dataset: Dataset, size: int, options: Options) -> ImageStore:
+    """Images that are evaluated after every epoch, with sides of `size` pixels."""
+    calibration = load_split(dataset.at(size, options.observer), "calibration", options)
+    return calibration.only(tuning_half(len(calibration), dataset.fingerprint))
+
+
+def _shrinking(recipe: Recipe, size: int) -> str:
+    """How the images of a network become smaller than those of the recipe, for a note."""
+    whole = recipe.data.image_size
+    return "" if size == whole else f"{size} x {size} pixels, shrunk from {whole} x {whole}; "
 
 
 def _note_almost_kd(record: EpochRecord, recipe: Recipe, options: Options) -> None:

@@ -15,6 +15,7 @@ import torch
 
 from erde_cli.core.data.batches import Batch
 from erde_cli.core.data.normalisation import Normaliser
+from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.device import Context, make_context, require_compiler
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.events import Role
@@ -89,7 +90,7 @@ def training(message: Json) -> Run:
     changes = {key: value for key, value in asdict(candidate).items() if key != "threads"}
     settings = recipe.training_of(role).model_copy(update=changes)
     model = _network(recipe, role, classes)
-    batch = _random_batch(recipe, settings.batch_size, classes, context)
+    batch = _random_batch(recipe, role, settings.batch_size, classes, context)
     context.place(model)
     objective = _objective(recipe, role, batch, classes, context)
     state = train_state(model, recipe.network_of(role), settings)
@@ -110,15 +111,18 @@ def _network(recipe: Recipe, role: Role, classes: int) -> EarlyExitNet:
     return build_model(architecture_of(recipe, role, classes), recipe.seed)
 
 
-def _random_batch(recipe: Recipe, count: int, classes: int, context: Context) -> Batch:
+def _random_batch(recipe: Recipe, role: Role, count: int, classes: int, context: Context) -> Batch:
     generator = torch.Generator().manual_seed(recipe.seed)
-    size = recipe.data.image_size
-    shape = (count, size, size, 3)
+    whole, size = recipe.data.image_size, recipe.image_size(role)
+    shape = (count, whole, whole, 3)
     images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
     labels = torch.randint(classes, (count,), generator=generator)
-    normalise = Normaliser(NORMALISATION, size, context)
     images, labels = context.to_device(images), context.to_device(labels)
-    return Batch(normalise(images), labels, np.arange(count))
+    view = Normaliser(NORMALISATION, whole, context)(images)
+    if size == whole:
+        return Batch(view, labels, np.arange(count))
+    small = Normaliser(NORMALISATION, size, context)(shrunk(images, size))
+    return Batch(small, labels, np.arange(count), whole=lambda: view)
 
 
 def _objective(

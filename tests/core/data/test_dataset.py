@@ -308,3 +308,35 @@ def test_fingerprints_and_labels_rest_on_names_in_the_order_of_their_letters(
     dataset = open_dataset(settings_for(tmp_path))
     assert dataset.class_names == ("a", "b10", "b2")
     assert dataset.fingerprint == "375f4c119e131343053fc2cbb959d9cf943fceaccd9ad7ad64861d1c29f13000"
+
+
+def test_a_data_set_at_another_size_has_the_same_images_and_splits(make_images: MakeFolder) -> None:
+    root = make_images({"train": {"a": 20, "b": 20}, "test": {"a": 3, "b": 3}}, size=(20, 10))
+    dataset = open_dataset(settings_for(root))
+    small = dataset.at(6)
+    assert small.fingerprint == dataset.fingerprint
+    assert lists(small.splits) == lists(dataset.splits)
+    assert dataset.at(6) is small
+    assert dataset.at(8) is small.at(8) is dataset
+    other = open_dataset(settings_for(root).model_copy(update={"image_size": 6}))
+    for split in SPLITS:
+        assert small.load(split).part(0, 9).shape[1:] == (6, 6, 3)
+        assert dataset.load(split).part(0, 9).shape[1:] == (8, 8, 3)
+        found, expected = (one.load(split).part(0, 99) for one in (small, other))
+        assert bool((found == expected).all())
+
+
+def test_digits_at_another_size_come_from_the_original_images() -> None:
+    dataset = open_dataset(Data(dataset="digits", image_size=16))
+    found = dataset.at(12).load("test").part(0, 999)
+    expected = open_dataset(Data(dataset="digits", image_size=12)).load("test").part(0, 999)
+    assert bool((found == expected).all())
+
+
+def test_unreadable_files_are_warned_of_once_for_all_sizes(make_images: MakeFolder) -> None:
+    root = make_images({"train": {"a": 20, "b": 20}, "test": {"a": 3, "b": 3}})
+    broken = root / "test/a/001.png"
+    broken.write_bytes(b"x")
+    dataset = open_dataset(settings_for(root, unreadable="skip"))
+    assert len(dataset.load("test")) == len(dataset.at(6).load("test")) == 5
+    assert dataset.skipped == dataset.at(6).skipped == [broken]
