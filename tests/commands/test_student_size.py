@@ -7,17 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.comparison.rivals import static_rivals
 from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.device import make_context
+from erde_cli.core.inference.answers import answer_all
+from erde_cli.core.inference.entropy_gap import entropy_gaps
 from erde_cli.core.measurement.training_speed import Candidate
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows.kept import Networks, kept_phases
+from erde_cli.core.workflows.prepared import prepare
 from erde_cli.core.workflows.tune_worker import _random_batch, request, training
 
 from ..conftest import Cli, JsonOf
@@ -97,6 +102,40 @@ def test_files_are_seen_as_the_evaluation_sees_them(
         assert same.all() if model == run / "student" else same.mean() > 0.98
     found = json_of("evaluate", run / "student")
     assert found["accuracy"] == float((np.array(labels) == store.labels.numpy()).mean())
+
+
+@pytest.mark.parametrize("method", ["erde", "cross_entropy"])
+def test_students_of_all_methods_see_copies_of_the_same_views(recipe: Path, method: str) -> None:
+    batches = []
+    for change in ("student.image_size=null", f"distillation.method={method}"):
+        wanted = load_recipe(str(recipe), [change])
+        dataset = open_dataset(wanted.data)
+        train = dataset.load("train")
+        made = prepare(wanted, "student", dataset, train, make_context("cpu", "float32", 1))
+        batches.append(next(made.batches.epoch(2)))
+        assert made.normalisation == dataset.normalisation
+    views, copies = batches
+    assert copies.images.shape[2:] == (STUDENT, STUDENT)
+    assert copies.whole is not None
+    assert torch.equal(copies.whole(), views.images)
+    assert torch.equal(copies.labels, views.labels)
+
+
+def test_the_log_of_an_epoch_has_every_answer_at_the_size_of_its_network(run: Path) -> None:
+    lines = (run / "logs/student/metrics.jsonl").read_text().splitlines()
+    row, context = json.loads(lines[-1]), make_context("cpu", "float32", 1)
+    answers = []
+    for role in ("teacher", "student"):
+        bundle = load_bundle(run / role)
+        dataset = open_dataset(bundle.recipe.data).at(bundle.image_size)
+        store = dataset.load("calibration")
+        store = store.only(tuning_half(len(store), dataset.fingerprint))
+        answers.append(answer_all(bundle.model, store, bundle.normalisation, context))
+    teacher, student = answers
+    assert row["accuracy_calibration"] == student.accuracy
+    gaps = entropy_gaps(student.entropies, student.correct, teacher.correct)
+    assert row["entropy_teacher_wrong"] == pytest.approx([gap.wrong for gap in gaps], rel=1e-5)
+    assert row["entropy_teacher_right"] == pytest.approx([gap.right for gap in gaps], rel=1e-5)
 
 
 def test_the_sizes_are_shown_where_they_differ(

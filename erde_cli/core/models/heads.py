@@ -44,7 +44,7 @@ def erde_head(features: StageOutput, classes: int, dropout: float) -> nn.Module:
         raise InputError(
             "The head 'erde' pools 2x2, but the features of this exit are 1x1.",
             expected="features of 2x2 or more",
-            hint="use a larger data.image_size, an earlier exit, or head: gap",
+            hint="use a larger image_size, an earlier exit, or head: gap",
         )
     side = 1 if features.pooled else features.side // 2
     return nn.Sequential(
