@@ -39,7 +39,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     here = tmp_path_factory.mktemp("library")
     (here / "mine.yaml").write_text(RECIPE)
     network, _ = library_network("torchvision/mnasnet0_5", None, 32)
-    save_file(network.state_dict(), here / "first.safetensors")
+    save_file(network.state_dict(), here / "first.safetensors", {"license": "bsd-3-clause"})
     assert main(["run", str(here / "mine.yaml"), "--out", str(here / "run"), "-q"]) == 0
     return here / "run"
 
@@ -78,6 +78,7 @@ def test_a_bundle_names_its_first_weights_and_has_their_normalisation(run: Path)
         "source": "first.safetensors",
         "sha256": digest_of_file(run.parent / "first.safetensors"),
         "tensors": len(load_file(run.parent / "first.safetensors")) - 2,
+        "license": "bsd-3-clause",
     }
     assert documents[1]["normalisation"]["mean"] == [0.485, 0.456, 0.406]
     assert documents[0]["normalisation"]["mean"] != documents[1]["normalisation"]["mean"]
@@ -105,7 +106,7 @@ def test_the_content_of_the_weights_decides_a_network_and_not_their_folder(
     save_file(network.state_dict(), tmp_path / "moved/first.safetensors")
     code, _, err = cli(*line, "--set", "training.student.epochs=1", "--force")
     assert code == 0, err
-    assert "the last layer is new" in err
+    assert "(licence: not stated); the last layer is new" in err
     (tmp_path / "moved/first.safetensors").unlink()
     code, _, err = cli(*line)
     assert (code, "Traceback" in err) == (2, False)

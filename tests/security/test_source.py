@@ -25,7 +25,7 @@ ALONE = {
     "yaml.load": {"core/recipe/yaml_text.py"},  # with a SafeLoader of its own
     "torch.load": {
         "core/training/checkpoints.py",
-        "core/models/library/weights.py",
+        "core/models/library/weights_file.py",
     },  # weights_only
     "torch.export.load": {"core/export/torch_export.py"},  # of a file written a moment ago
     "import_module": {  # of names in the code

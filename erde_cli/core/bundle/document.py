@@ -90,6 +90,7 @@ class FirstWeightsDocument(_Document):
     source: str
     sha256: str
     tensors: int = Field(ge=1)
+    license: Annotated[str, Field(max_length=200)] | None = None  # null: its source states none
 
 
 class _Input(_Document):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,8 @@ def _decisive(recipe: Recipe) -> Recipe:
 
 def _digest_of_weights(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():  # a pipe or a device can be endless
+            raise OSError(errno.EINVAL, "it is not a regular file")
         return digest_of_file(path)
     except OSError as error:
         raise InputError(

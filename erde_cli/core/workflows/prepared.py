@@ -24,9 +24,10 @@ from erde_cli.core.models.backbone import fitted_layers
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.library.weights import (
     FirstWeights,
-    library_normalisation,
+    check_first_weights,
     load_first_weights,
 )
+from erde_cli.core.models.library.weights_source import library_normalisation
 from erde_cli.core.models.parts import pretrained_stages
 from erde_cli.core.randomness import derive_seed
 from erde_cli.core.recipe.schema import Recipe
@@ -64,6 +65,17 @@ class Prepared:
 def architecture_of(recipe: Recipe, role: Role, classes: int) -> Architecture:
     """Architecture of one of a recipe's networks."""
     return resolve_architecture(recipe.network_of(role), classes, recipe.image_size(role))
+
+
+def check_weights(recipe: Recipe, role: Role, dataset: Dataset) -> None:
+    """Check the first weights of one of a recipe's networks, before any training.
+
+    Raises:
+        InputError: they cannot be loaded.
+        DownloadError: they cannot be downloaded.
+    """
+    classes = len(dataset.class_names)
+    check_first_weights(recipe.network_of(role), classes, recipe.image_size(role))
 
 
 def prepare(

@@ -33,6 +33,7 @@ from erde_cli.core.workflows.kept import (
 )
 from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.plan import Plan, plan_run
+from erde_cli.core.workflows.prepared import check_weights
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
@@ -155,6 +156,7 @@ class _Phases:
         if role == "teacher":
             # Fail before the teacher is trained if the student cannot be trained here.
             self.options.training_context(recipe.training.student)
+            check_weights(recipe, "student", dataset)
             return train_teacher(recipe, run, self.options, dataset, digest).bundle
         has_teacher = recipe.distillation.method != "cross_entropy"
         teacher = self.networks.kept("teacher") if has_teacher else None

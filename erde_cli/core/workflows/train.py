@@ -27,7 +27,7 @@ from erde_cli.core.training.epochs import TrainingRecorder, train_epochs
 from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, load_split, open_for_training
 from erde_cli.core.workflows.options import Options, reported
-from erde_cli.core.workflows.prepared import prepare
+from erde_cli.core.workflows.prepared import check_weights, prepare
 from erde_cli.core.workflows.profile import warn_of_useless_exits
 from erde_cli.core.workflows.teachers import (
     check_splits,
@@ -79,6 +79,7 @@ def train_teacher(
     check_target(run / "teacher")
     context = options.training_context(recipe.training.teacher)
     dataset = dataset or open_for_training(recipe, options)
+    check_weights(recipe, "teacher", dataset)
     options.observer.phase("Training the teacher")
     digest = digest or inputs_digest(recipe, "teacher", dataset.fingerprint)
     task = _Task("teacher", recipe, digest, run)
@@ -118,6 +119,7 @@ def distill(
     if method != "cross_entropy":
         loaded = load_teacher(recipe, teacher or run / "teacher")
     dataset = dataset or open_for_training(recipe, options)
+    check_weights(recipe, "student", dataset)
     if loaded is None:
         options.observer.phase("Training the student without a teacher")
     else:
@@ -172,7 +174,9 @@ def _train(
     prepared = prepare(task.recipe, task.role, dataset, train, context, logits)
     model, normalisation = prepared.state.model, prepared.normalisation
     if (first := prepared.first_weights) is not None:
-        options.observer.note(f"{first.tensors} tensors of {first.source}; the last layer is new")
+        network = task.recipe.network_of(task.role)
+        for message in first.notes(network, task.recipe.data, dataset.class_names):
+            options.observer.note(message)
     warn_of_useless_exits(profile_model(model, size), options)
     options.observer.note(
         f"{len(train):,} train and {len(calibration):,} calibration images, "

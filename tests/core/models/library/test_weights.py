@@ -17,11 +17,7 @@ from erde_cli.core.errors import DownloadError, InputError
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.library.networks import library_network
-from erde_cli.core.models.library.weights import (
-    FirstWeights,
-    library_normalisation,
-    load_first_weights,
-)
+from erde_cli.core.models.library.weights import FirstWeights, load_first_weights
 from erde_cli.core.platform.torchvision_import import torchvision_models
 from erde_cli.core.recipe.sections.network import Network
 from tests.security.conftest import Payload
@@ -113,7 +109,7 @@ def test_other_names_in_the_same_order_are_taken_where_the_recipe_says_so(
     torch.save({f"layer{i}": one for i, one in enumerate(state.values())}, tmp_path / "a.pth")
     model, _ = loaded(tmp_path / "a.pth", match="order")
     assert torch.equal(features(model), expected(network))
-    with pytest.raises(InputError, match="are not those of the network") as caught:
+    with pytest.raises(InputError, match="are not those of torchvision/shufflenet") as caught:
         loaded(tmp_path / "a.pth")
     assert "match: order" in caught.value.hint
     torch.save({"a": torch.zeros(3)}, tmp_path / "few.pth")
@@ -142,7 +138,7 @@ def not_a_number(state: State) -> None:
     [
         (without_one, "1 missing: conv5.0.weight"),
         (with_another, "1 unexpected: extra"),
-        (reshaped, "1 of another shape: conv1.0.weight [24, 3, 5, 5], expected [24, 3, 3, 3]"),
+        (reshaped, "1 of another shape: conv1.0.weight [24, 3, 5, 5] instead of [24, 3, 3, 3]"),
         (not_a_number, "not finite"),
     ],
 )
@@ -227,12 +223,18 @@ def test_the_librarys_own_weights_are_taken_from_torchs_hub_folder(
     file = hub / f"shufflenet-{digest[:8]}.pth"
     (hub / "made.pth").rename(file)
     weights = torchvision_models().get_model_weights("shufflenet_v2_x0_5").DEFAULT
-    published = type(weights.value)(f"https://example.org/{file.name}", weights.transforms, {})
+    meta = {"license": "bsd-3-clause", "categories": ["cat", "dog"]}
+    published = type(weights.value)(f"https://example.org/{file.name}", weights.transforms, meta)
     monkeypatch.setattr(weights, "_value_", published)
     model, first = loaded(None)
     assert torch.equal(features(model), expected(network))
     assert first.sha256 == digest
     assert first.source.startswith("torchvision ShuffleNet_V2_X0_5_Weights")
+    assert (first.license, first.classes) == ("bsd-3-clause", ("cat", "dog"))
+    assert first.to_json() == {
+        "source": first.source, "sha256": digest, "tensors": len(state) - 2,
+        "license": "bsd-3-clause",
+    }  # fmt: skip
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(InputError, match="is not the published file"):
         loaded(None)
@@ -243,9 +245,3 @@ def test_without_a_connection_the_file_and_its_folder_are_named(hub: Path) -> No
         loaded(None)
     assert str(hub / "shufflenetv2_x0.5-f707e7126e.pth") in caught.value.hint
     assert "https://download.pytorch.org/models/" in caught.value.hint
-
-
-def test_the_normalisation_is_that_of_the_librarys_weights() -> None:
-    mean, std = library_normalisation(NAME)
-    assert (mean, std) == ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-    assert library_normalisation("torchvision/efficientnet_v2_l")[0] == [0.5, 0.5, 0.5]
