@@ -142,11 +142,14 @@ def _refuse_image_size(file: WeightsFile, wanted: Wanted, given: Tensor, own: Te
         given: positions of the file, [1, tokens, channels].
         own: positions of the network, the same for its image size.
     """
-    patch = next(t.shape[-1] for t in wanted.state.values() if t.dim() == _KERNEL)
+    kernels = [tensor for tensor in wanted.state.values() if tensor.dim() == _KERNEL]
+    if not kernels or own.dim() != given.dim() or own.shape[2:] != given.shape[2:]:
+        return
+    patch = kernels[0].shape[-1]
     prefix = own.shape[1] - (wanted.image_size // patch) ** 2  # such as a class token
-    patches = given.shape[1] - prefix if given.dim() == own.dim() else 0
+    patches = given.shape[1] - prefix
     side = isqrt(max(patches, 0))
-    if side == 0 or side**2 != patches or given.shape[2:] != own.shape[2:]:
+    if side == 0 or side**2 != patches:
         return
     raise InputError(
         f"The weights in {file.path} are for images of another size.",
