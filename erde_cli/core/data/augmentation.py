@@ -1,4 +1,4 @@
-"""Random crop, mirror image and cutout of a whole batch of uint8 images.
+"""Random crop, mirror image, TrivialAugment and cutout of a whole batch of uint8 images.
 
 The augmentation of image n in view v is a pure function of (seed, n, v).
 """
@@ -14,16 +14,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from erde_cli.core.arrays import ImageArray, IntArray
-from erde_cli.core.randomness import integers_per_image
+from erde_cli.core.data.seeded_transforms import trivially_augmented
+from erde_cli.core.randomness import derive_seed, integers_per_image
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """Random numbers of a batch, int64 [batch] each; None where an augmentation is off."""
+    """Random numbers of a batch, int64 [batch] each; None where an augmentation is off.
+
+    trivial: seeds of TrivialAugment, one for each image.
+    """
 
     top: IntArray | None
     left: IntArray | None
     mirrored: IntArray | None
+    trivial: list[int] | None
     hole_y: IntArray | None
     hole_x: IntArray | None
 
@@ -33,17 +38,22 @@ class AugmentationPlan:
     """Augmentations of a training image; sizes in pixels, 0 for none.
 
     crop: border of zeros around the image, from which a window of its size is cut. flip: mirror
-    an image with probability 1/2. cutout: side of the square that is filled. fill: its colour.
+    an image with probability 1/2. trivial: one random change of colour or shape (TrivialAugment),
+    on a CPU only. cutout: side of the square that is filled. fill: colour of the square, and of
+    pixels that come from outside of the image in TrivialAugment.
 
     Source: crop and flip: He et al., "Deep residual learning for image recognition", CVPR 2016,
     section 4.2; cutout: DeVries and Taylor, "Improved regularization of convolutional neural
-    networks with cutout", 2017, arXiv 1708.04552.
+    networks with cutout", 2017, arXiv 1708.04552; TrivialAugment: Müller and Hutter,
+    "TrivialAugment: tuning-free yet state-of-the-art data augmentation", ICCV 2021, the wide
+    search space.
     """
 
     crop: int
     flip: bool
     cutout: int
     fill: tuple[int, int, int] = (0, 0, 0)
+    trivial: bool = False
 
     def __call__(
         self, images: Tensor, rows: Tensor, numbers: IntArray, seed: int, view: int
@@ -51,7 +61,8 @@ class AugmentationPlan:
         """Augmented images of one batch, uint8 [batch, height, width, 3].
 
         Args:
-            images: the whole store, uint8 [n, height, width, 3]; it is not changed.
+            images: the whole store, uint8 [n, height, width, 3]; it is not changed. On a CPU if
+                `trivial` is set.
             rows: positions of the batch's images in the store, int64 [batch], on the same device.
             numbers: the images' numbers in their source, int64 [batch].
             seed: the run's seed.
@@ -74,6 +85,7 @@ class AugmentationPlan:
             draw(crops, "top", 2 * self.crop + 1),
             draw(crops, "left", 2 * self.crop + 1),
             draw(self.flip, "flip", 2),
+            _trivial_seeds(numbers, seed, view) if self.trivial else None,
             draw(holes, "cutout/y", height),
             draw(holes, "cutout/x", width),
         )
@@ -91,7 +103,11 @@ class AugmentationPlan:
             batch = chosen.reshape(count, height, width, 3)
         if draws.mirrored is not None:
             mirrored = draws.mirrored.astype(bool)
-            batch[mirrored] = batch[mirrored, :, ::-1]
+            # torch is 6 times as fast as a negative stride of numpy.
+            batch[mirrored] = torch.from_numpy(batch[mirrored]).flip(2).numpy()
+        if draws.trivial is not None:
+            for image, seed in zip(batch, draws.trivial, strict=True):
+                image[:] = trivially_augmented(image, self.fill, seed)
         if draws.hole_y is not None and draws.hole_x is not None:
             rows = _inside(torch.from_numpy(draws.hole_y), height, self.cutout)
             columns = _inside(torch.from_numpy(draws.hole_x), width, self.cutout)
@@ -124,6 +140,10 @@ class AugmentationPlan:
             fill = torch.tensor(self.fill, dtype=torch.uint8).to(device, non_blocking=True)
             batch = torch.where(hole, fill, batch)
         return batch
+
+
+def _trivial_seeds(numbers: IntArray, seed: int, view: int) -> list[int]:
+    return [derive_seed(seed, "augmentation/trivial", view, number) for number in numbers.tolist()]
 
 
 def _inside(centre: Tensor, side: int, cutout: int) -> Tensor:

@@ -17,6 +17,7 @@ from erde_cli.core.data.download import fetch
 from erde_cli.core.data.folder_layout import CALIBRATION_FOLDERS, folder_source, some_names
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.photo_views import Photos
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress, rules_of
@@ -24,6 +25,7 @@ from erde_cli.core.data.splits import SPLITS, Split, carve
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
+from erde_cli.core.figures import byte_size
 from erde_cli.core.images.class_names import normal_form
 from erde_cli.core.images.listing import class_names_in, list_classes, list_images
 from erde_cli.core.images.passed_over import PassedOver
@@ -55,7 +57,8 @@ class Dataset:
 
     splits: numbers of the images of each split in the source, int64 [images of the split].
     image_size: side in pixels. fingerprint: SHA-256 of images and splits. memory_limit: as in
-    `Reading`.
+    `Reading`. photo_side: side of the train photos that random crops are cut from, in pixels; None:
+    no such crops.
     """
 
     source: ImageSource
@@ -63,7 +66,9 @@ class Dataset:
     image_size: int
     fingerprint: str
     memory_limit: int = _MEMORY_LIMIT
+    photo_side: int | None = None
     _loaded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
+    _photos: list[Photos] = field(default_factory=list, repr=False)
     _sizes: dict[int, Dataset] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, size: int, observer: Observer | None = None) -> Dataset:
@@ -153,6 +158,31 @@ class Dataset:
         self._loaded[split] = ImageStore(pixels, labels, numbers, rows, mapping)
         return self._loaded[split]
 
+    def photos(self, observer: Observer | None = None) -> Photos | None:
+        """Train photos for random crops; later calls return the same ones. None: no such crops.
+
+        They are squashed to `photo_side` x `photo_side` pixels and lie in a mapped cache file.
+
+        Args:
+            observer: receives the size on disk, and the progress of decoding.
+
+        Raises:
+            DataError: files cannot be read, or have changed since the data set was opened.
+        """
+        side, source = self.photo_side, self.source
+        if side is None or not isinstance(source, FolderSource):
+            return None
+        if not self._photos:
+            observer = observer or Observer()
+            numbers = source.readable(self.splits["train"])
+            size = byte_size(len(numbers) * 3 * side**2)
+            observer.note(f"Train photos for random crops, at {side} x {side} pixels: {size}")
+            decoded = source.decode_photos(numbers, side, observer)
+            pixels, labels = torch.from_numpy(decoded.images), source.labels[numbers]
+            store = ImageStore(pixels, torch.from_numpy(labels), numbers, mapping=decoded.mapping)
+            self._photos.append(Photos(store, decoded.ratios))
+        return self._photos[0]
+
     def check(self, split: Split) -> None:
         """Check that all files of one split can be decoded.
 
@@ -187,7 +217,10 @@ def open_dataset(
     splits = carve(source, settings)
     lists = {name: numbers.tolist() for name, numbers in splits.items()}
     fingerprint = digest_of({"images": source.digest(), "splits": lists})
-    return Dataset(source, splits, settings.image_size, fingerprint, settings.memory_limit)
+    side = settings.photo_side
+    # Beside the photos, train is read at image_size only for its mean: it stays in the cache file.
+    memory = settings.memory_limit if side is None else 0
+    return Dataset(source, splits, settings.image_size, fingerprint, memory, side)
 
 
 def _open_source(settings: Data, observer: Observer, rules: PixelRules) -> ImageSource:

@@ -18,9 +18,10 @@ from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.images.decoded import DecodedImages
 from erde_cli.core.images.image_cache import decoded_images
-from erde_cli.core.images.image_files import start_below
+from erde_cli.core.images.image_files import changed_meanwhile, start_below
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
+from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests, first_of_each
 
 _LISTED = 10  # unreadable files named in a message
@@ -111,6 +112,25 @@ class FolderSource:
         self.decoded = decoded_images(
             self.root, self.paths, (size, self.rules), self._digest_of, observer
         )
+
+    def decode_photos(self, numbers: IntArray, size: int, observer: Observer) -> DecodedImages:
+        """Decode some readable files once more, squashed to size x size pixels.
+
+        Returns:
+            The images in the order of `numbers`, verified, from the cache if they are there.
+
+        Raises:
+            DataError: a file cannot be read, or has changed since `decode`.
+        """
+        paths = [self.paths[number] for number in numbers]
+        photos = decoded_images(self.root, paths, (size, self.rules), digest_of, observer)
+        if not np.array_equal(photos.files, self.short_digests[numbers]):
+            raise changed_meanwhile(self.root)
+        if photos.unreadable:
+            problems = [(Path(paths[at]), why) for at, why in photos.unreadable.items()]
+            raise UnreadableError(self.root, problems)
+        photos.check(np.arange(len(paths)))
+        return photos
 
     def is_shared(self, limit: int) -> bool:
         """Whether all splits use the decoded images in place, without copies.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -72,8 +73,15 @@ class StoreViews:
         return self._store.images.shape[2]
 
     def on(self, context: Context) -> StoreViews:
-        """The same views on the context's device; an accelerator holds all images."""
-        return StoreViews(self._store.on(context), self._augment)
+        """The same views on the context's device.
+
+        An accelerator holds all images, unless TrivialAugment changes them on the CPU.
+        """
+        if self._augment.trivial:
+            store = replace(self._store, labels=context.to_device(self._store.labels))
+        else:
+            store = self._store.on(context)
+        return StoreViews(store, self._augment)
 
     def batches(self, parts: Iterable[IntArray], seed: int, view: int) -> Iterator[Tensor]:
         """Views of one batch after the other, uint8 [batch, side, side, 3]."""
@@ -81,7 +89,7 @@ class StoreViews:
         for positions in parts:
             # A blocking copy would wait for all work that is queued on the device.
             rows = torch.from_numpy(store.rows_at(positions))
-            rows = rows.to(store.labels.device, non_blocking=True)
+            rows = rows.to(store.images.device, non_blocking=True)
             images = self._augment(store.images, rows, store.numbers[positions], seed, view)
             store.release()
-            yield images
+            yield images.to(store.labels.device, non_blocking=True)

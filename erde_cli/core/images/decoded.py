@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from erde_cli.core.arrays import ImageArray, IntArray
+from erde_cli.core.arrays import Float32Array, ImageArray, IntArray
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.pixels import Traits
 from erde_cli.core.storage.short_digests import ShortDigests
@@ -26,8 +26,9 @@ class DecodedImages:
     """All images of a source at one size, uint8 [files, size, size, 3].
 
     digest: of the source. files: short digests of the files, uint64 [files]. unreadable: number and
-    reason of unreadable files; their pixels are 0. traits: of all files together. cached: the cache
-    file that holds the images; None if they are in memory.
+    reason of unreadable files; their pixels are 0. traits: of all files together. ratios: width /
+    height of each image before it was resized, float32 [files]. cached: the cache file that holds
+    the images; None if they are in memory.
     """
 
     images: ImageArray
@@ -35,6 +36,7 @@ class DecodedImages:
     files: ShortDigests
     unreadable: dict[int, str]
     traits: Traits
+    ratios: Float32Array
     cached: CachedImages | None = None
 
     @property

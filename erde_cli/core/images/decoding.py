@@ -48,6 +48,7 @@ class Decoded(NamedTuple):
     unreadable: position and reason of each file that could not be decoded.
     unopened: position and reason of each file that could not be opened.
     traits: of the readable files together.
+    ratios: width / height of each upright image before it was resized; 1 for an unreadable file.
     """
 
     digests: list[str]
@@ -56,6 +57,15 @@ class Decoded(NamedTuple):
     unreadable: dict[int, str]
     unopened: dict[int, str]
     traits: Traits = Traits()
+    ratios: Sequence[float] = ()
+
+
+class DecodedImage(NamedTuple):
+    """One decoded image, its traits, and its width / height before it was resized."""
+
+    image: Image.Image
+    traits: Traits
+    ratio: float
 
 
 def decode_files(paths: Sequence[str], size: int, rules: PixelRules = DEFAULT_RULES) -> Decoded:
@@ -65,6 +75,7 @@ def decode_files(paths: Sequence[str], size: int, rules: PixelRules = DEFAULT_RU
     stamps: list[str] = []
     unreadable: dict[int, str] = {}
     unopened: dict[int, str] = {}
+    ratios = [1.0] * len(paths)
     # Images are pasted on one sheet: the bytes of each image alone would take 10 % more time.
     sheet = Image.new("RGB", (size, size * len(paths)))
     with strict_about_bombs():
@@ -78,13 +89,15 @@ def decode_files(paths: Sequence[str], size: int, rules: PixelRules = DEFAULT_RU
             stamps.append(changed)
             digests.append(hashlib.sha256(content or b"").hexdigest())
             try:
-                image, new_traits = decode(content, size, rules, _LIKELY.get(_suffix(path)))
+                image, new_traits, ratios[position] = decode(
+                    content, size, rules, _LIKELY.get(_suffix(path))
+                )
             except Exception as error:  # noqa: BLE001 (decoders can raise anything on bad bytes)
                 unreadable[position] = reason_of(error)
             else:
                 sheet.paste(image, (0, size * position))
                 traits = traits.merged(new_traits) if any(new_traits) else traits
-    return Decoded(digests, stamps, sheet.tobytes(), unreadable, unopened, traits)
+    return Decoded(digests, stamps, sheet.tobytes(), unreadable, unopened, traits, ratios)
 
 
 @contextmanager
@@ -130,8 +143,8 @@ def _content(path: str) -> tuple[bytes | None, str]:
 
 def decode(
     content: bytes | None, size: int, rules: PixelRules, likely: str | None = None
-) -> tuple[Image.Image, Traits]:
-    """Decode the content of a file to an RGB image of `size` x `size` pixels, and its traits.
+) -> DecodedImage:
+    """Decode the content of a file to an RGB image of `size` x `size` pixels.
 
     Args:
         content: bytes of the file; None if it is too large.
@@ -157,16 +170,16 @@ def decode(
         raise
 
 
-def _pixels(
-    content: bytes, likely: str | None, size: int, rules: PixelRules
-) -> tuple[Image.Image, Traits]:
+def _pixels(content: bytes, likely: str | None, size: int, rules: PixelRules) -> DecodedImage:
     with _opened(content, likely) as image:
         has_frames, is_wide = check_rules(image, rules)
         image.load()
-        rgb, traits = to_rgb(upright(image), size, rules)
+        turned = upright(image)
+        rgb, traits = to_rgb(turned, size, rules)
         if is_wide:
             traits = traits.merged(Traits(deep=1, largest=256 * max(rgb.tobytes()) + 255))
-        return rgb, traits._replace(frames=int(has_frames))
+        ratio = turned.width / turned.height
+        return DecodedImage(rgb, traits._replace(frames=int(has_frames)), ratio)
 
 
 def header_of(path: str) -> tuple[int, int, str] | None:

@@ -54,7 +54,9 @@ def read_answer(stream: IO[bytes]) -> Decoded:
         for name in ("unreadable", "unopened")
     )
     traits = Traits(*answer["traits"])
-    return Decoded(answer["digests"], answer["stamps"], pixels, unreadable, unopened, traits)
+    return Decoded(
+        answer["digests"], answer["stamps"], pixels, unreadable, unopened, traits, answer["ratios"]
+    )
 
 
 def _write_answer(decoded: Decoded, stream: BinaryIO) -> None:

@@ -38,8 +38,10 @@ from erde_cli.core.storage.cache import (
 from erde_cli.core.storage.json_files import load_json
 from erde_cli.core.storage.temporary import new_folder
 
-_CHECKSUMS, _DIGESTS = "checksums", "digests"  # of decoded images, of files
+# Numbers of each file: checksum of the decoded image, digest, width / height.
+_CHECKSUMS, _DIGESTS, _RATIOS = "checksums", "digests", "ratios"
 _SAMPLES, _SAMPLE = 256, 4096  # parts of the file that are verified when it is opened; bytes
+_LARGEST_RATIO = 1e9  # width / height; an image has fewer pixels
 _LARGEST_INDEX = 256_000_000  # bytes; the index has an entry for every unreadable file
 # Linux reserves memory for a writable private mapping without this flag, MAP_NORESERVE.
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
@@ -51,6 +53,7 @@ class _Index(BaseModel):
     sample: int
     checksums: int
     digests: int
+    ratios: int
     unreadable: dict[str, str]
     traits: Traits
 
@@ -138,6 +141,7 @@ def _write(workplace: Path, key: str, files: ImageFiles) -> None:
     columns = {
         _CHECKSUMS: np.array(checksums, np.uint32).tobytes(),
         _DIGESTS: summary.files.tobytes(),
+        _RATIOS: summary.ratios.tobytes(),
     }
     for name, content in columns.items():
         (workplace / name).write_bytes(content)
@@ -162,13 +166,18 @@ def _read(folder: Path, key: str, files: ImageFiles) -> DecodedImages | None:
             count = len(files.paths)
             checksums = _column(folder / _CHECKSUMS, np.dtype(np.uint32), count, index.checksums)
             digests = _column(folder / _DIGESTS, np.dtype(np.uint64), count, index.digests)
+            ratios = _column(folder / _RATIOS, np.dtype(np.float32), count, index.ratios)
+            if not ((ratios > 1 / _LARGEST_RATIO) & (ratios < _LARGEST_RATIO)).all():
+                return None
             unreadable = {int(number): why for number, why in index.unreadable.items()}
             mapping = mmap(
                 handle.fileno(), 0, flags=MAP_PRIVATE | _NO_RESERVE, prot=PROT_READ | PROT_WRITE
             )
         images = np.frombuffer(mapping, np.uint8, offset=len(header)).reshape(files.shape)
         cached = CachedImages(folder, mapping, checksums)
-        return DecodedImages(images, index.digest, digests, unreadable, index.traits, cached)
+        return DecodedImages(
+            images, index.digest, digests, unreadable, index.traits, ratios, cached
+        )
     except (OSError, ValueError):  # including errors of pydantic and json
         return None
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from erde_cli.core.arrays import Float32Array
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.images.decoders import PixelFormat, decode_in_order
@@ -22,7 +23,7 @@ from erde_cli.core.images.pixels import PixelRules, Traits
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests, short_digests
 
-_FORMAT = 3  # of the cache
+_FORMAT = 4  # of the cache
 
 Digest = Callable[[list[str]], str]  # SHA-256 of every file → digest of the source
 
@@ -31,13 +32,15 @@ class SourceSummary(NamedTuple):
     """Results of reading all files of a source.
 
     digest: of the source. files: short digests of the files, uint64 [files]. unreadable: number and
-    reason of unreadable files. traits: of all files together.
+    reason of unreadable files. traits: of all files together. ratios: width / height of each
+    image before it was resized, float32 [files].
     """
 
     digest: str
     files: ShortDigests
     unreadable: dict[int, str]
     traits: Traits
+    ratios: Float32Array
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class ImageFiles:
         """
         digests: list[str] = []
         unreadable: dict[int, str] = {}
+        ratios: list[float] = []
         traits = Traits()
         pixel_format = (self.image_size, self.rules)
         with closing(decode_in_order(self.paths, pixel_format, self.content)) as chunks:
@@ -85,8 +89,10 @@ class ImageFiles:
                 digests += decoded.digests
                 unreadable |= {start + at: reason for at, reason in decoded.unreadable.items()}
                 traits = traits.merged(decoded.traits)
+                ratios += decoded.ratios
                 self.observer.progress("Decoding images", len(digests), len(self.paths))
-        return SourceSummary(self.digest(digests), short_digests(digests), unreadable, traits)
+        files, shapes = short_digests(digests), np.array(ratios, np.float32)
+        return SourceSummary(self.digest(digests), files, unreadable, traits, shapes)
 
     def key(self) -> str:
         """Key of the cache: a digest of paths, stamps, size, rules and decoder versions."""
@@ -108,11 +114,7 @@ class ImageFiles:
         for position, reason in decoded.unopened.items():
             raise cannot_open(self.paths[start + position], reason)
         if decoded.stamps != self.stamps[start : start + len(decoded.stamps)]:
-            raise DataError(
-                f"The images in {self.root} changed while they were read.",
-                expected="images that do not change",
-                hint="run the same command again when no other program writes to that folder",
-            )
+            raise changed_meanwhile(self.root)
 
 
 def stat_files(
@@ -141,6 +143,15 @@ def stat_files(
         content += status.st_size
         stamps.append(stamp(status))
     return ImageFiles(root, paths, *pixel_format, digest, observer, stamps, links, content)
+
+
+def changed_meanwhile(root: Path) -> DataError:
+    """Error for images that changed between two readings."""
+    return DataError(
+        f"The images in {root} changed while they were read.",
+        expected="images that do not change",
+        hint="run the same command again when no other program writes to that folder",
+    )
 
 
 def start_below(root: Path) -> int:

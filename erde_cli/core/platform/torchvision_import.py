@@ -41,6 +41,16 @@ def torchvision_models() -> Any:
     return _import("models", "which backbones of torchvision and timm need,", InputError)
 
 
+def torchvision_transforms() -> Any:
+    """Import the module `torchvision.transforms.v2`.
+
+    Raises:
+        InputError: torchvision is missing, or does not work with the installed torch.
+    """
+    use = "which augmentation.resized_crop and augmentation.trivial_augment need,"
+    return _import("transforms.v2", use, InputError)
+
+
 def _import(name: str, use: str, error_class: type[InputError]) -> Any:
     try:
         try:

@@ -108,6 +108,8 @@ def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
 def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore, ImageStore]:
     """Decode train and calibration; check that test can be decoded before hours of training.
 
+    Train photos for random crops are decoded as well, if the recipe has such crops.
+
     Raises:
         UnreadableError: files cannot be read; the message lists those of every split.
     """
@@ -127,6 +129,7 @@ def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore, I
         problems = [problem for error in unreadable for problem in error.problems]
         raise UnreadableError(unreadable[0].root, problems)
     _warn_of_skipped(dataset.skipped[skipped_before:], options)
+    dataset.photos(observer)
     train, calibration = stores
     return train, calibration
 

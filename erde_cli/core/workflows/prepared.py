@@ -14,9 +14,10 @@ from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batch, Batches
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.photo_views import PhotoAugmentation, PhotoViews
 from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.data.store import ImageStore
-from erde_cli.core.data.views import StoreViews
+from erde_cli.core.data.views import StoreViews, TrainingViews
 from erde_cli.core.device import Context
 from erde_cli.core.events import Role
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
@@ -123,7 +124,7 @@ def prepare(
     # The teacher sees another view of each image every epoch.
     views = recipe.distillation.teacher_cache.views if role == "student" else None
     batches = Batches(
-        StoreViews(train, _augmentation(recipe, normalisation)), normalisation,
+        _views(recipe, dataset, train, normalisation), normalisation,
         settings.batch_size, seed, context, views, recipe.image_size(role),
     )  # fmt: skip
     counts = train.labels.bincount(minlength=len(dataset.class_names)).tolist()
@@ -193,7 +194,19 @@ def _some_images(train: ImageStore, normalisation: Normalisation, side: int) -> 
     return (images.float() * scale - shift).permute(0, 3, 1, 2)
 
 
-def _augmentation(recipe: Recipe, normalisation: Normalisation) -> AugmentationPlan:
-    settings = recipe.data.augmentation
+def _views(
+    recipe: Recipe, dataset: Dataset, train: ImageStore, normalisation: Normalisation
+) -> TrainingViews:
+    """Augmented views of the train images."""
+    data, settings = recipe.data, recipe.data.augmentation
     red, green, blue = (round(255 * value) for value in normalisation.mean)
-    return AugmentationPlan(settings.crop, recipe.data.flips, settings.cutout, (red, green, blue))
+    plan = AugmentationPlan(
+        settings.crop, data.flips, settings.cutout, (red, green, blue), settings.trivial_augment
+    )
+    photos = dataset.photos()
+    if photos is None or settings.resized_crop is None:
+        return StoreViews(train, plan)
+    augmentation = PhotoAugmentation(
+        data.image_size, settings.resized_crop, data.interpolation, plan
+    )
+    return PhotoViews(photos, augmentation)

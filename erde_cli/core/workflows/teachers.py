@@ -20,6 +20,7 @@ from erde_cli.core.errors import BundleError
 from erde_cli.core.figures import byte_size
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.provenance import versions_of
 from erde_cli.core.recipe.schema import Recipe, even_pairing
 from erde_cli.core.storage.cache import cache_folder, temporary_folder, writable_folder
 from erde_cli.core.storage.json_files import Json, digest_of
@@ -189,10 +190,17 @@ def teacher_logits(
 
 def _views_key(recipe: Recipe, batches: Batches, seed: int) -> Json:
     """Everything that determines the pixels a teacher is given."""
+    data, augmentation = recipe.data, recipe.data.augmentation
+    more: Json = {}
+    if data.photo_side is not None:
+        more |= {"photo_side": data.photo_side, "interpolation": data.interpolation}
+    if data.photo_side is not None or augmentation.trivial_augment:
+        more |= versions_of("torchvision", "pillow")
     return {
+        **more,
         "numbers": digest_of(batches.numbers.tolist()),
         "image_size": recipe.data.image_size,
         "normalisation": batches.normalisation.to_json(),
-        "augmentation": {**recipe.data.augmentation.model_dump(), "flip": recipe.data.flips},
+        "augmentation": {**augmentation.model_dump(), "flip": data.flips},
         "seed": seed,
     }

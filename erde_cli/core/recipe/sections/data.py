@@ -187,6 +187,13 @@ class Data(Section):
         return (self.crop_share or _CROP_SHARE) if self.resize == "crop" else None
 
     @property
+    def photo_side(self) -> int | None:
+        """Side at which train photos are kept, in pixels; None without resized_crop."""
+        if self.augmentation.resized_crop is None:
+            return None
+        return self.photo_size or round(self.image_size * 8 / 7)
+
+    @property
     def flips(self) -> bool:
         """Whether a random half of the training images is mirrored."""
         flip = self.augmentation.flip
