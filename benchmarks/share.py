@@ -36,7 +36,8 @@ from erde_cli.core.training.loop import Objective
 from erde_cli.core.training.losses import distillation_terms
 from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
-from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
+from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits
+from erde_cli.core.training.view_cache import ViewCache
 
 VIEWS = 2
 TEACHER = "WRN-16-2"
@@ -81,7 +82,7 @@ def trained(
     return lambda: float(epoch()["seconds"])
 
 
-def distilled(context: Context, cache: LogitsCache | None) -> Callable[..., Objective]:
+def distilled(context: Context, cache: ViewCache | None) -> Callable[..., Objective]:
     """The method `erde`, with teacher's logits computed for every batch or read from a cache."""
 
     def make(model: EarlyExitNet, batches: Batches) -> Objective:
@@ -114,7 +115,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in NETWORKS:
             shape = (len(store), 3, CLASSES)
-            cache = LogitsCache.at(Path(folder), {"student": name}, shape)
+            cache = ViewCache.at(Path(folder), {"student": name}, shape)
             cache.open(0)
             sides = {
                 "bare": bare(name, steps, context, False),

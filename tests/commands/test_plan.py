@@ -142,7 +142,7 @@ def test_a_teacher_whose_logits_are_kept_is_asked_in_some_epochs_only(
 ) -> None:  # fmt: skip
     for name, seconds in (("step", 1.0), ("answer", 0.0)):
         monkeypatch.setattr(planned_training, f"seconds_per_{name}", lambda *_, s=seconds: s)
-    monkeypatch.setattr(planned_training, "seconds_of_logits", lambda *_: 0.5)
+    monkeypatch.setattr(planned_training, "seconds_per_run", lambda *_: 0.5)
     changes = ("training.student.epochs=2", f"distillation.teacher_cache.views={views}")
     sets = [part for text in changes for part in ("--set", text)]
     found = json_of("plan", tiny_recipe, "--out", tmp_path / "run", *sets)

@@ -25,7 +25,7 @@ from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import JsonError, load_json, parse_json
 from erde_cli.core.training.checkpoints import Checkpoints, Saved
 from erde_cli.core.training.resume_state import mismatch
-from erde_cli.core.training.teacher_logits import LogitsCache
+from erde_cli.core.training.view_cache import ViewCache
 
 from ..edited import sealed
 from .conftest import packed
@@ -181,7 +181,7 @@ def test_odd_json_in_a_bundle_is_reported_in_one_message(student: Path, name: st
 def test_the_header_of_kept_logits_is_compared_and_never_interpreted(
     header: str, tmp_path: Path
 ) -> None:
-    cache = LogitsCache(tmp_path, {}, (2, 1, 3))
+    cache = ViewCache(tmp_path, {}, (2, 1, 3))
     cache.write(0, np.zeros((2, 1, 3), np.float16))
     assert cache.read(0) is not None
     (path,) = tmp_path.glob("*.npy")

@@ -76,6 +76,8 @@ def _work_of(plan: Plan, phase: str) -> str:
 def _epochs(training: PlannedTraining) -> str:
     assert training.seconds_per_epoch is not None  # noqa: S101 (the phase is not kept)
     steps = f"{training.steps_per_epoch:,} steps, {duration(training.seconds_per_epoch)} each"
+    if training.seconds_of_features:
+        steps += f", after features in {duration(training.seconds_of_features)}"
     if training.epochs_left < training.epochs:
         return f"the last {training.epochs_left:.1f} of {training.epochs} epochs of {steps}"
     return f"{training.epochs} epochs of {steps}"

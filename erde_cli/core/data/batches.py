@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,10 +20,12 @@ from erde_cli.core.data.views import TrainingViews
 from erde_cli.core.device import Context, images_at_once
 from erde_cli.core.randomness import permutation
 
+Inputs = Callable[[IntArray, int], Tensor]  # of the images at positions [batch], in a view
+
 
 @dataclass(frozen=True)
 class Batch:
-    """images: normalised [batch, 3, height, width]. labels: int64 [batch].
+    """images: normalised [batch, 3, height, width], or other inputs. labels: int64 [batch].
 
     rows: positions of the images in the split, int64 [batch]. view: number of their augmentation.
     whole: makes the normalised views of which the images are smaller copies; None: the images are
@@ -66,6 +69,7 @@ class Batches:
         self._normalise_view = Normaliser(normalisation, images.side, context)
         self._normalise = Normaliser(normalisation, self._side, context)
         self._seed = seed
+        self._inputs: Inputs | None = None
         self._count = len(images.numbers)
         self.batch_size = min(batch_size, self._count)
 
@@ -73,6 +77,22 @@ class Batches:
     def numbers(self) -> IntArray:
         """Number of each image in its source, in the order of the split, int64 [images]."""
         return self._images.numbers
+
+    @property
+    def side(self) -> int:
+        """Side of an image, in pixels."""
+        return self._images.side
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the batches."""
+        return self._images.labels.device
+
+    def with_inputs(self, inputs: Inputs) -> Batches:
+        """The same batches with `inputs` in place of images; `in_order` still yields images."""
+        other = copy(self)
+        other._inputs = inputs
+        return other
 
     def __len__(self) -> int:
         return self._count // self.batch_size
@@ -83,7 +103,8 @@ class Batches:
         view = epoch if self._views is None else epoch % self._views
         size = self.batch_size
         parts = [order[step * size : (step + 1) * size] for step in range(first, len(self))]
-        batches = self._batches(parts, view)
+        others = self._inputs
+        batches = self._batches(parts, view) if others is None else self._of(others, parts, view)
         yield from _one_ahead(batches) if self._ahead else batches
 
     def in_order(self, view: int, batch_size: int) -> Iterator[Batch]:
@@ -101,6 +122,13 @@ class Batches:
             if self._side != self._images.side:
                 whole, images = partial(self._normalise_view, images), shrunk(images, self._side)
             yield Batch(self._normalise(images), labels[rows], positions, view, whole)
+
+    def _of(self, inputs: Inputs, parts: list[IntArray], view: int) -> Iterator[Batch]:
+        """Batches of inputs that stand in place of images."""
+        labels = self._images.labels
+        for positions in parts:
+            rows = torch.from_numpy(positions).to(labels.device, non_blocking=True)
+            yield Batch(inputs(positions, view), labels[rows], positions, view)
 
 
 def _one_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -48,6 +48,7 @@ class Recipe(Section):
                 least = f"{network.backbone} needs images of {network.least_side} pixels or more"
                 rules.append((f"{role}.backbone", f"{least}, not {size}"))
             rules += first_weights_rules(role, network, self.training_of(role))
+        rules += views_rules(self.training.student, self.distillation)
         side = self.data.image_size
         rules += broken(
             (self.teacher.image_size is not None, "teacher.image_size", "is data.image_size"),
@@ -72,6 +73,17 @@ class Recipe(Section):
     def training_of(self, role: Role) -> Training:
         """Hyperparameters of one network."""
         return self.training.teacher if role == "teacher" else self.training.student
+
+    def kept_views(self, role: Role) -> int | None:
+        """Views of an image that a network is trained on in turn; None: another in every epoch."""
+        training = self.training_of(role)
+        if training.heads_only:
+            return training.views or 1
+        return self.distillation.teacher_cache.views if role == "student" else None
+
+    def plain_view(self, role: Role) -> bool:
+        """Whether a network is trained on the images as evaluation reads them."""
+        return self.training_of(role).heads_only and self.kept_views(role) == 1
 
     def recorded(self) -> dict[str, Any]:
         """The recipe as runs and bundles store it: `comparison` decides no network."""
@@ -109,11 +121,24 @@ def first_weights_rules(role: Role, network: Network, training: Training) -> Rul
             "needs new parts: a new last layer or more than one exit",
         ),
         (
+            training.heads_only and network.last_layer == "kept" and network.exit_count == 1,
+            f"{key}.train",
+            "heads leaves nothing to train: the only exit is the last one, and it is kept",
+        ),
+        (
             training.first_stage >= network.exit_count,
             f"{key}.train",
             f"must begin at a stage from 1 to {network.exit_count - 1}",
         ),
     )
+
+
+def views_rules(student: Training, distillation: Distillation) -> Rules:
+    """Broken rule between the views whose features and whose teacher's logits are kept."""
+    views, kept = distillation.teacher_cache.views, student.views or 1
+    rule = f"must be null or {kept}, the views of training.student whose features are kept"
+    wrong = student.heads_only and views not in (None, kept)
+    return broken((wrong, "distillation.teacher_cache.views", rule))
 
 
 def pairing_rules(teacher: Network, student: Network, distillation: Distillation) -> Rules:

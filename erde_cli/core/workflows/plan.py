@@ -64,7 +64,8 @@ class Plan:
     def in_short(self) -> str:
         """The plan in one line."""
         parts = [
-            f"{role} {one.epochs_left:,.0f} epochs of {duration(one.seconds_per_epoch)}"
+            f"{role} {_features(one)}{one.epochs_left:,.0f} epochs of "
+            f"{duration(one.seconds_per_epoch)}"
             for role, one in self.roles.items()
             if one.seconds_per_epoch is not None
         ]
@@ -134,6 +135,11 @@ def _seconds(
         seconds["calibration"] = _SEARCH + len(splits["calibration"]) * answers["student"]
     seconds["evaluation"] = _PICTURES + len(splits["test"]) * sum(answers.values())
     return seconds
+
+
+def _features(training: PlannedTraining) -> str:
+    seconds = training.seconds_of_features
+    return f"features in {duration(seconds)} and " if seconds else ""
 
 
 def _memory_held() -> int:

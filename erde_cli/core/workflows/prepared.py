@@ -23,6 +23,7 @@ from erde_cli.core.events import Role
 from erde_cli.core.models.architecture import Architecture, build_model, resolve_architecture
 from erde_cli.core.models.backbone import fitted_layers
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.head_inputs import SplitNetwork, split_network
 from erde_cli.core.models.library.weights import (
     FirstWeights,
     check_first_weights,
@@ -46,9 +47,14 @@ Logits = Callable[[Batch], Tensor]  # of a teacher, float32 [batch, exits, class
 
 @dataclass(frozen=True)
 class Prepared:
-    """A network with initial weights, and everything for its steps; `seed` is the network's."""
+    """A network with initial weights, and everything for its steps; `seed` is the network's.
+
+    split: the two parts of a network of which only the heads are trained; `state` is then of the
+    trained part, which shares its layers with `network`, and `batches` are still of images.
+    """
 
     architecture: Architecture
+    network: EarlyExitNet
     settings: Training
     state: TrainState
     batches: Batches
@@ -56,6 +62,7 @@ class Prepared:
     seed: int
     context: Context
     first_weights: FirstWeights | None = None
+    split: SplitNetwork | None = None
 
     @property
     def normalisation(self) -> Normalisation:
@@ -121,11 +128,9 @@ def prepare(
     for layer in fitted_layers(model):
         layer.fit(_some_images(train, normalisation, recipe.image_size(role)))
     context.place(model)
-    # The teacher sees another view of each image every epoch.
-    views = recipe.distillation.teacher_cache.views if role == "student" else None
     batches = Batches(
-        _views(recipe, dataset, train, normalisation), normalisation,
-        settings.batch_size, seed, context, views, recipe.image_size(role),
+        _views(recipe, role, dataset, train, normalisation), normalisation, settings.batch_size,
+        seed, context, recipe.kept_views(role), recipe.image_size(role),
     )  # fmt: skip
     counts = train.labels.bincount(minlength=len(dataset.class_names)).tolist()
     weights = class_weights(settings, counts, dataset.class_names)
@@ -137,8 +142,17 @@ def prepare(
         None if teacher is None else teacher(batches, seed),
         None if weights is None else context.to_device(torch.tensor(weights)),
     )
-    state = train_state(model, network, settings)
-    return Prepared(architecture, settings, state, batches, objective, seed, context, first)
+    split = None
+    if settings.heads_only:
+        split = split_network(
+            model, architecture.image_size, last_kept=network.last_layer == "kept"
+        )
+        state = TrainState(split.trained, settings)
+    else:
+        state = train_state(model, network, settings)
+    return Prepared(
+        architecture, model, settings, state, batches, objective, seed, context, first, split
+    )
 
 
 def train_state(model: EarlyExitNet, network: Network, settings: Training) -> TrainState:
@@ -195,9 +209,11 @@ def _some_images(train: ImageStore, normalisation: Normalisation, side: int) -> 
 
 
 def _views(
-    recipe: Recipe, dataset: Dataset, train: ImageStore, normalisation: Normalisation
+    recipe: Recipe, role: Role, dataset: Dataset, train: ImageStore, normalisation: Normalisation
 ) -> TrainingViews:
-    """Augmented views of the train images."""
+    """Views of the train images: augmented, or for features of one view as they are."""
+    if recipe.plain_view(role):
+        return StoreViews(train, AugmentationPlan(crop=0, flip=False, cutout=0))
     data, settings = recipe.data, recipe.data.augmentation
     red, green, blue = (round(255 * value) for value in normalisation.mean)
     plan = AugmentationPlan(

@@ -66,13 +66,19 @@ def seconds_per_answer(
     return _seconds_each(answer, 1)
 
 
-def seconds_of_logits(teacher: Logits, batches: Batches) -> float:
-    """Seconds per batch to compute a teacher's logits."""
-    batch = next(iter(batches.epoch(0)))
+def seconds_per_run(run: Logits, batches: Batches, images: int | None = None) -> float:
+    """Seconds per batch to run a network without gradients.
+
+    Args:
+        run: such as a teacher's logits.
+        batches: of its images.
+        images: images per batch; None: as many as in a training step.
+    """
+    batch = next(batches.epoch(0) if images is None else batches.in_order(0, images))
 
     def compute(times: int) -> int:
         for _ in range(times):
-            float(teacher(batch).sum())  # waits for the device
+            float(run(batch).sum())  # waits for the device
         return times
 
     return _seconds_each(compute, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from erde_cli.core.arrays import BoolArray
@@ -17,15 +16,13 @@ from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
-from erde_cli.core.figures import byte_size
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.inference.answers import answer_all, ready
-from erde_cli.core.provenance import versions_of
 from erde_cli.core.recipe.schema import Recipe, even_pairing
-from erde_cli.core.storage.cache import cache_folder, temporary_folder, writable_folder
-from erde_cli.core.storage.json_files import Json, digest_of
-from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
+from erde_cli.core.storage.json_files import Json
+from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits
 from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.view_caches import context_key, open_cache, pixels_key
 
 
 def teacher_section(path: Path) -> Json:
@@ -162,45 +159,23 @@ def teacher_logits(
     Raises:
         InputError: the disk has no room for the cache.
     """
-    views = recipe.distillation.teacher_cache.views
+    training = recipe.training.student
+    views = recipe.kept_views("student")
     rescale = batches.normalisation.rescale(teacher.normalisation)
     compute = ComputedLogits(teacher.model, context, rescale)
     if views is None:
         return compute
+    if training.heads_only:
+        views = min(views, training.epochs)
     key = {
         "teacher": teacher.document.weights_digest,
         "images": fingerprint,
-        **_views_key(recipe, batches, seed),
-        "device": context.device.type,
-        "precision": context.precision,
-        "memory_format": context.layout,
-        "torch": torch.__version__,
+        **pixels_key(recipe, "student", batches, seed),
+        **context_key(context),
     }
     shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)
-    root = cache_folder("teacher")
-    if root is None or LogitsCache.at(root, key, shape).missing(views):
-        root = writable_folder("teacher", options.observer) or temporary_folder()
-    cache = LogitsCache.at(root, key, shape)
-    missing, size = cache.missing(views), byte_size(views * cache.bytes_per_view)
-    cache.open(missing * cache.bytes_per_view)
-    there = f"{views - missing} of {views} views there" if missing else "all there"
-    options.observer.note(f"Teacher's logits: {size} for {views} views, {there}, in {cache.folder}")
-    return CachedLogits(compute, batches, cache, context, options.observer)
-
-
-def _views_key(recipe: Recipe, batches: Batches, seed: int) -> Json:
-    """Everything that determines the pixels a teacher is given."""
-    data, augmentation = recipe.data, recipe.data.augmentation
-    more: Json = {}
-    if data.photo_side is not None:
-        more |= {"photo_side": data.photo_side, "interpolation": data.interpolation}
-    if data.photo_side is not None or augmentation.trivial_augment:
-        more |= versions_of("torchvision", "pillow")
-    return {
-        **more,
-        "numbers": digest_of(batches.numbers.tolist()),
-        "image_size": recipe.data.image_size,
-        "normalisation": batches.normalisation.to_json(),
-        "augmentation": {**augmentation.model_dump(), "flip": data.flips},
-        "seed": seed,
-    }
+    cache = open_cache("teacher", "Teacher's logits", key, shape, views, options)
+    logits = CachedLogits(compute, batches, cache, context, options.observer)
+    if training.heads_only:  # before the first epoch, like the features
+        logits.fill(views)
+    return logits

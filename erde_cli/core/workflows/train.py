@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from time import perf_counter
 from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.writer import Images, Origin, check_target, save_bundle
 from erde_cli.core.calibration.halves import tuning_half
+from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.summary import summarise
@@ -17,7 +19,8 @@ from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Role
 from erde_cli.core.figures import counted
-from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.inference.answers import Answers, answer_all, ready
+from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import Recipe
@@ -26,8 +29,9 @@ from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.epochs import TrainingRecorder, train_epochs
 from erde_cli.core.training.loop import EpochRecord, Epochs
 from erde_cli.core.workflows.images import load_for_training, load_split, open_for_training
+from erde_cli.core.workflows.kept_features import kept_features
 from erde_cli.core.workflows.options import Options, reported
-from erde_cli.core.workflows.prepared import check_weights, prepare
+from erde_cli.core.workflows.prepared import Prepared, check_weights, prepare
 from erde_cli.core.workflows.profile import warn_of_useless_exits
 from erde_cli.core.workflows.teachers import (
     check_splits,
@@ -172,7 +176,7 @@ def _train(
             teacher_logits, teacher, task.recipe, dataset.fingerprint, context, options
         )
     prepared = prepare(task.recipe, task.role, dataset, train, context, logits)
-    model, normalisation = prepared.state.model, prepared.normalisation
+    model, normalisation = prepared.network, prepared.normalisation
     if (first := prepared.first_weights) is not None:
         network = task.recipe.network_of(task.role)
         for message in first.notes(network, task.recipe.data, dataset.class_names):
@@ -184,11 +188,10 @@ def _train(
         f"{context.device.type}, {context.precision}, "
         f"{context.layout}, {counted(context.threads, 'thread')}"
     )
-    answer = partial(answer_all, store=tuning_images, normalisation=normalisation, context=context)
+    batches, answer = _inputs(task, prepared, dataset.fingerprint, tuning_images, options)
     epochs = Epochs(
-        prepared.settings, prepared.batches, prepared.objective, prepared.seed, context, answer,
-        right,
-    )  # fmt: skip
+        prepared.settings, batches, prepared.objective, prepared.seed, context, answer, right
+    )
     checkpoints = Checkpoints(checkpoint_folder(task.run, task.role), task.inputs_digest)
     recorder = TrainingRecorder(
         task.run / "logs" / task.role, checkpoints, context, task.recipe.recorded(),
@@ -218,6 +221,19 @@ def _shrinking(recipe: Recipe, size: int) -> str:
     """How the images of a network become smaller than those of the recipe, for a note."""
     whole = recipe.data.image_size
     return "" if size == whole else f"{size} x {size} pixels, shrunk from {whole} x {whole}; "
+
+
+def _inputs(
+    task: _Task, prepared: Prepared, fingerprint: str, tuning_images: ImageStore, options: Options
+) -> tuple[Batches, Callable[[EarlyExitNet], Answers]]:
+    """The batches to train on, and the function that evaluates the network after every epoch."""
+    if prepared.split is not None:
+        return kept_features(prepared, task.recipe, task.role, fingerprint, tuning_images, options)
+    answer = partial(
+        answer_all, store=tuning_images, normalisation=prepared.normalisation,
+        context=prepared.context,
+    )  # fmt: skip
+    return prepared.batches, answer
 
 
 def _note_almost_kd(record: EpochRecord, recipe: Recipe, options: Options) -> None:

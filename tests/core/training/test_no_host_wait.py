@@ -39,7 +39,8 @@ from erde_cli.core.training.loop import Epochs, Objective, train_epoch
 from erde_cli.core.training.losses import distillation_terms, label_terms
 from erde_cli.core.training.objectives import SumOfTerms
 from erde_cli.core.training.state import TrainState
-from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
+from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits
+from erde_cli.core.training.view_cache import ViewCache
 from tests.host_waits import DEVICE, watching
 
 IMAGES, BATCH, EXITS, CLASSES = 88, 8, 3, 4
@@ -105,7 +106,7 @@ def computed(batches: Batches, context: Context, folder: Path) -> ComputedLogits
 
 def cached(batches: Batches, context: Context, folder: Path) -> CachedLogits:
     """Logits kept from an earlier run."""
-    cache = LogitsCache.at(folder, {"teacher": "a"}, (IMAGES, EXITS, CLASSES))
+    cache = ViewCache.at(folder, {"teacher": "a"}, (IMAGES, EXITS, CLASSES))
     cache.open(0)
     cache.write(0, np.zeros(cache.shape, np.float16))
     return CachedLogits(ComputedLogits(make_model(), context), batches, cache, context, Observer())

@@ -19,7 +19,8 @@ from erde_cli.core.errors import InputError
 from erde_cli.core.events import Observer
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits, LogitsCache
+from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits
+from erde_cli.core.training.view_cache import ViewCache
 
 IMAGES, EXITS, CLASSES, VIEWS = 41, 3, 5, 2
 SHAPE = (IMAGES, EXITS, CLASSES)
@@ -55,8 +56,8 @@ def make_batches(batch_size: int = 8, seed: int = 1, side: int | None = None) ->
     return Batches(StoreViews(store, PLAN), pixels, batch_size, seed, CONTEXT, VIEWS, side)
 
 
-def cache_at(root: Path, teacher: str = "a") -> LogitsCache:
-    cache = LogitsCache.at(root, {"teacher": teacher}, SHAPE)
+def cache_at(root: Path, teacher: str = "a") -> ViewCache:
+    cache = ViewCache.at(root, {"teacher": teacher}, SHAPE)
     cache.open(0)
     return cache
 
@@ -179,12 +180,12 @@ def test_another_key_has_another_folder_and_a_foreign_one_is_refused(tmp_path: P
     one.write(0, np.zeros(SHAPE, np.float16))
     assert other.read(0) is None
     (other.folder / "key.json").write_bytes((one.folder / "key.json").read_bytes())
-    with pytest.raises(InputError, match="not a cache of this teacher"):
+    with pytest.raises(InputError, match="not a cache of this network"):
         cache_at(tmp_path, "b")
 
 
 def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    cache = LogitsCache.at(tmp_path, {"teacher": "a"}, SHAPE)
+    cache = ViewCache.at(tmp_path, {"teacher": "a"}, SHAPE)
     with pytest.raises(InputError, match="no space for a cache") as caught:
         cache.open(10**18)
     assert "ERDE_CACHE" in caught.value.hint

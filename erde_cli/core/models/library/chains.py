@@ -106,13 +106,13 @@ def head_input(chain: LibraryBackbone, features: Tensor) -> tuple[list[nn.Module
     side = {"map": features.shape[-1], "map_last": features.shape[1], "tokens": 1}[chain.layout]
     layers: list[nn.Module] = []
     if chain.layout != "map" or chain.layer_norm:
-        layers.append(_ToMap(chain, channels))
+        layers.append(ToMap(chain, channels))
     if side > _POOLED:
         layers.append(nn.AdaptiveAvgPool2d(_POOLED))
     return layers, StageOutput(channels, min(side, _POOLED), chain.preactivated, pooled=side == 1)
 
 
-class _ToMap(nn.Module):
+class ToMap(nn.Module):
     """Features of a transformer or ConvNeXt as a normalised map."""
 
     def __init__(self, chain: LibraryBackbone, channels: int) -> None:

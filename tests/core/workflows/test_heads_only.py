@@ -1,0 +1,374 @@
+"""`train: heads`: features computed once, heads trained on them, everything else untouched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.data.batches import evaluation_batches
+from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.errors import InputError, RecipeError
+from erde_cli.core.events import EpochEvent, Observer
+from erde_cli.core.inference.answers import ready
+from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.models.library.networks import library_network
+from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.storage import cache as cache_module
+from erde_cli.core.workflows import step_times
+from erde_cli.core.workflows.images import load_for_training
+from erde_cli.core.workflows.kept import Networks
+from erde_cli.core.workflows.kept_features import kept_features
+from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.plan import plan_run
+from erde_cli.core.workflows.prepared import Prepared, prepare
+from erde_cli.core.workflows.train import distill, train_teacher
+from tests.core.conftest import MakeFolder
+
+NAME, SIDE, IMAGES = "torchvision/shufflenet_v2_x0_5", 32, 10
+LAST = "heads.2.1"  # the last linear layer
+MakeRecipe = Callable[..., Recipe]
+
+
+class Seen(Observer):
+    """Keeps messages and the progress that was shown."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.progressed: list[str] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def progress(self, title: str, done: int, total: int) -> None:
+        if done == total:
+            self.progressed.append(title)
+
+    @property
+    def computed(self) -> list[str]:
+        return [title for title in self.progressed if "view" in title]
+
+
+class Stops(Seen):
+    """Interrupts after the first epoch, or in the first progress of features."""
+
+    def __init__(self, *, in_features: bool) -> None:
+        super().__init__()
+        self._in_features = in_features
+
+    def epoch(self, event: EpochEvent) -> None:
+        raise KeyboardInterrupt
+
+    def progress(self, title: str, done: int, total: int) -> None:
+        if self._in_features and title.startswith("Features"):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache folder."""
+    monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def make_recipe(make_images: MakeFolder, tmp_path: Path, cache: Path) -> MakeRecipe:
+    """A recipe on a few images of noise, with first weights that no fresh network has."""
+    torch.manual_seed(7)
+    network, _ = library_network(NAME, 5, 64)
+    with torch.no_grad():
+        network(torch.randn(4, 3, 64, 64))  # in training mode: the statistics of the norms move
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    counts = dict.fromkeys(("cat", "dog", "owl"), IMAGES)
+    root = make_images({"train": counts, "test": counts}, size=(SIDE, SIDE))
+    section = {"backbone": NAME, "weights": "w.pth", "exits": [4, 12], "head": "gap"}
+    training = {"train": "heads", "epochs": 2, "batch_size": 8, "precision": "float32"}
+    document = {
+        "seed": 3,
+        "data": {"dataset": "imagefolder", "root": str(root), "image_size": SIDE},
+        "teacher": section,
+        "student": section,
+        "training": {"teacher": training, "student": training},
+    }
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(document))  # JSON is YAML without aliases
+    return lambda *sets: load_recipe(str(path), list(sets))
+
+
+def trained(recipe: Recipe, run: Path, observer: Observer, resume: bool | None = None) -> bytes:
+    options = Options("cpu", 1, observer, resume=resume)
+    return (train_teacher(recipe, run, options).bundle.path / "model.safetensors").read_bytes()
+
+
+def prepared(recipe: Recipe) -> Prepared:
+    options = Options("cpu", 1)
+    dataset = open_dataset(recipe.data)
+    context = options.training_context(recipe.training.teacher)
+    return prepare(recipe, "teacher", dataset, dataset.load("train"), context)
+
+
+def changed(model: EarlyExitNet, recipe: Recipe) -> set[str]:
+    """Names of the tensors that differ from the first weights."""
+    first = prepared(recipe).network.state_dict()
+    state = model.state_dict()
+    assert list(state) == list(first)
+    return {name for name in state if not torch.equal(state[name], first[name])}
+
+
+def views(cache: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in cache.glob("features/*/view-*.npy")}
+
+
+def test_heads_are_trained_and_no_bit_of_the_backbone_changes(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path
+) -> None:
+    recipe, seen = make_recipe(), Seen()
+    trained(recipe, tmp_path / "run", seen)
+    model = load_bundle(tmp_path / "run/teacher").model
+    layers = ("heads.0.2", "heads.1.2", LAST)  # in the state of the network
+    assert {name.rpartition(".")[0] for name in changed(model, recipe)} == set(layers)
+    assert seen.computed == ["Features, view 1"]
+    [note] = [note for note in seen.notes if note.startswith("Features")]
+    assert "kB for 1 view, 0 of 1 views there, in " in note
+    assert str(cache / "features") in note
+
+
+def test_the_head_of_the_paper_trains_its_norm(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe("teacher.head=erde")
+    trained(recipe, tmp_path / "run", Seen())
+    names = changed(load_bundle(tmp_path / "run/teacher").model, recipe)
+    assert {name.partition(".")[0] for name in names} == {"heads"}
+    assert "heads.0.0.running_mean" in names
+    assert not {name for name in names if name.startswith("heads.2") and LAST not in name}
+
+
+def test_a_last_layer_that_is_kept_answers_as_before_to_the_bit(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = make_recipe("teacher.last_layer=kept")
+    trained(recipe, tmp_path / "run", Seen())
+    model = load_bundle(tmp_path / "run/teacher").model
+    assert {name[:7] for name in changed(model, recipe)} == {"heads.0", "heads.1"}
+    images = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    context = Options("cpu", 1).inference_context("float32")
+    with torch.no_grad():
+        before = ready(prepared(recipe).network, context)(images)
+        after = ready(model, context)(images)
+    assert torch.equal(after[:, -1], before[:, -1])
+    assert not torch.equal(after[:, 0], before[:, 0])
+
+
+def test_accuracy_of_features_is_that_of_the_whole_network(
+    make_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    options = Options("cpu", 1)
+    made = train_teacher(make_recipe(), tmp_path / "run", options)
+    rows = (tmp_path / "run/logs/teacher/metrics.jsonl").read_text().splitlines()
+    assert json.loads(rows[-1])["accuracy_calibration"] == made.accuracy_calibration
+
+
+@pytest.mark.parametrize(("sets", "count"), [((), 1), (("training.teacher.views=2",), 2)])
+def test_batches_of_features_are_those_of_the_images(
+    make_recipe: MakeRecipe, sets: tuple[str, ...], count: int
+) -> None:
+    recipe = make_recipe(*sets)
+    made = prepared(recipe)
+    assert made.split is not None
+    dataset = open_dataset(recipe.data)
+    calibration = dataset.load("calibration")
+    batches, _ = kept_features(
+        made, recipe, "teacher", dataset.fingerprint, calibration, Options("cpu", 1)
+    )
+    for epoch in range(3):
+        for image, row in zip(made.batches.epoch(epoch), batches.epoch(epoch), strict=True):
+            assert row.view == image.view == epoch % count
+            np.testing.assert_array_equal(row.rows, image.rows)
+            assert torch.equal(row.labels, image.labels)
+            with torch.no_grad():
+                expected = made.split.frozen(image.images)
+            torch.testing.assert_close(row.images, expected, rtol=2**-9, atol=1e-4)
+
+
+def test_one_view_is_the_image_as_evaluation_reads_it_and_more_are_augmented(
+    make_recipe: MakeRecipe,
+) -> None:
+    recipe = make_recipe("data.augmentation.crop=2")
+    made = prepared(recipe)
+    train = open_dataset(recipe.data).load("train")
+    plain = evaluation_batches(train, made.normalisation, made.context)
+    images = torch.cat([batch.images for batch in plain])
+    [batch] = made.batches.in_order(0, len(train))
+    assert torch.equal(batch.images, images)
+    augmented = prepared(make_recipe("data.augmentation.crop=2", "training.teacher.views=2"))
+    one, other = (next(augmented.batches.in_order(view, len(train))).images for view in (0, 1))
+    assert not torch.equal(one, images)
+    assert not torch.equal(one, other)
+
+
+def test_features_that_are_kept_are_not_computed_again(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path
+) -> None:
+    first = trained(make_recipe(), tmp_path / "a", Seen())
+    files = views(cache)
+    assert len(files) == 1
+    again, seen = Seen(), Seen()
+    assert trained(make_recipe(), tmp_path / "b", again) == first
+    # Neither the seed nor what is trained on the features decides them.
+    sets = ("seed=4", "training.teacher.learning_rate=0.01", "data.augmentation.crop=2")
+    assert trained(make_recipe(*sets), tmp_path / "c", seen) != first
+    assert again.computed == seen.computed == []
+    assert views(cache) == files
+
+
+@pytest.mark.parametrize("change", ["teacher.exits=[4, 11]", "data.split_seed=9"])
+def test_what_features_depend_on_has_a_cache_of_its_own(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path, change: str
+) -> None:
+    epochs = "training.teacher.epochs=1"
+    trained(make_recipe(epochs), tmp_path / "a", Seen())
+    trained(make_recipe(epochs, change), tmp_path / "b", Seen())
+    assert len(list((cache / "features").iterdir())) == 2
+
+
+def test_random_views_depend_on_the_seed_and_only_those_that_epochs_show_are_computed(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path
+) -> None:
+    sets = ("training.teacher.views=8", "training.teacher.epochs=2")
+    seen = Seen()
+    trained(make_recipe(*sets), tmp_path / "a", seen)
+    assert seen.computed == ["Features, view 1", "Features, view 2"]
+    trained(make_recipe(*sets, "seed=4"), tmp_path / "b", Seen())
+    assert len(views(cache)) == 4
+
+
+def test_a_damaged_view_is_computed_again(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path
+) -> None:
+    first = trained(make_recipe(), tmp_path / "a", Seen())
+    [path] = views(cache)
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(bytes(content))
+    seen = Seen()
+    assert trained(make_recipe(), tmp_path / "b", seen) == first
+    assert seen.warnings == [f"{path} is damaged. It is computed again."]
+    assert list(views(cache)) == [path]
+
+
+def test_a_stopped_training_continues_to_the_same_bytes(
+    make_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe("teacher.head=erde")
+    whole = trained(recipe, tmp_path / "a", Seen())
+    monkeypatch.setenv("ERDE_CHECKPOINT_SECONDS", "0")
+    with pytest.raises(KeyboardInterrupt):
+        trained(recipe, tmp_path / "b", Stops(in_features=False))
+    states = list((tmp_path / "b/checkpoints/teacher").glob("step-*.pt"))
+    assert states
+    weights = load_bundle(tmp_path / "a/teacher").path / "model.safetensors"
+    assert max(path.stat().st_size for path in states) < weights.stat().st_size / 4  # heads alone
+    seen = Seen()
+    assert trained(recipe, tmp_path / "b", seen, resume=True) == whole
+    assert any(note.startswith("continuing in epoch 1") for note in seen.notes)
+    assert seen.computed == []
+
+
+def test_an_interrupted_computation_leaves_no_part_of_a_view(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trained(make_recipe(), tmp_path / "run", Stops(in_features=True))
+    [folder] = (cache / "features").iterdir()
+    assert [path.name for path in folder.iterdir()] == ["key.json"]
+    assert not (tmp_path / "run").exists()
+    trained(make_recipe(), tmp_path / "run", Seen())
+    assert len(views(cache)) == 1
+
+
+def test_a_full_disk_is_one_sentence_before_anything_is_computed(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = cache_module.shutil._ntuple_diskusage(10**9, 10**9, 1000)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: usage)
+    seen = Seen()
+    with pytest.raises(InputError, match="no space for a cache of") as caught:
+        trained(make_recipe(), tmp_path / "run", seen)
+    assert "ERDE_CACHE" in caught.value.hint
+    assert seen.computed == []
+    assert views(cache) == {}
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_student_is_distilled_on_features_and_the_teacher_sees_the_same_images(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path
+) -> None:
+    recipe = make_recipe("student.head=erde")
+    options = Options("cpu", 1)
+    teacher = train_teacher(recipe, tmp_path / "run", options).bundle
+    student = distill(recipe, tmp_path / "run", None, options).bundle
+    row = json.loads((tmp_path / "run/logs/student/metrics.jsonl").read_text().splitlines()[0])
+    assert {"cross_entropy", "distillation", "entropy", "teacher_wrong"} <= set(row)
+    first = teacher.model.stages.state_dict()
+    same: dict[str, Tensor] = student.model.stages.state_dict()
+    assert all(torch.equal(same[name], first[name]) for name in first)
+    train, _ = load_for_training(open_dataset(recipe.data), options)
+    context = options.inference_context("float32")
+    plain = evaluation_batches(train, teacher.normalisation, context, len(train))
+    with torch.no_grad():
+        expected = teacher.model.eval()(next(plain).images)
+    [path] = cache.glob("teacher/*/view-*.npy")
+    torch.testing.assert_close(
+        torch.from_numpy(np.load(path)).float(), expected, rtol=2**-9, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("sets", "key"),
+    [
+        (("distillation.teacher_cache.views=2",), "distillation.teacher_cache.views"),
+        (("training.student.views=3", "distillation.teacher_cache.views=1"), "must be null or 3"),
+        (("teacher.exits=1", "student.exits=1", "teacher.last_layer=kept"), "nothing to train"),
+    ],
+)
+def test_recipes_that_cannot_be_trained_are_refused(
+    make_recipe: MakeRecipe, sets: tuple[str, ...], key: str
+) -> None:
+    with pytest.raises(RecipeError, match=key):
+        make_recipe(*sets)
+    same = ("training.student.views=3", "distillation.teacher_cache.views=3")
+    assert make_recipe(*same).kept_views("student") == 3
+
+
+def test_a_plan_contains_the_features_and_computes_none(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_times, "_SECONDS", 1e-9)
+
+    def planned(*sets: str) -> Any:
+        recipe = make_recipe(*sets)
+        networks = Networks(recipe, tmp_path / "run", open_dataset(recipe.data))
+        return plan_run(networks, Options("cpu", 1))
+
+    plan = planned()
+    assert {role: one.seconds_of_features > 0 for role, one in plan.roles.items()} == {
+        "teacher": True, "student": True,
+    }  # fmt: skip
+    teacher = plan.roles["teacher"]
+    assert teacher.seconds > teacher.seconds_of_features + 2 * teacher.seconds_per_epoch
+    assert "teacher features in " in plan.in_short()
+    assert plan.to_json()["teacher"]["seconds_of_features"] == teacher.seconds_of_features
+    assert views(cache) == {}
+    whole = planned("training.teacher.train=all")
+    assert "seconds_of_features" not in whole.to_json()["teacher"]
