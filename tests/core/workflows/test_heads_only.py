@@ -87,7 +87,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_recipe(make_images: MakeFolder, tmp_path: Path, cache: Path) -> MakeRecipe:
     """A recipe on a few images of noise, with first weights that no fresh network has."""
     torch.manual_seed(7)
-    network, _ = library_network(NAME, 5, 64)
+    network, _ = library_network(NAME, 3, 64)
     with torch.no_grad():
         network(torch.randn(4, 3, 64, 64))  # in training mode: the statistics of the norms move
     torch.save(network.state_dict(), tmp_path / "w.pth")
