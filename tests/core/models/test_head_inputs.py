@@ -72,6 +72,14 @@ def test_features_are_pooled_to_what_a_head_reads() -> None:
     assert split_network(model, side).row == half * 4 * 4 + 512  # the head begins with a norm
 
 
+@pytest.mark.parametrize(("name", "channels"), [("vit", 16), ("convnext", 16)])
+def test_a_new_layer_norm_before_a_head_is_frozen(name: str, channels: int) -> None:
+    model, side = with_two_exits(name, "gap")
+    split = split_network(model, side)
+    linear, *others = [one for one in split.trained.heads[0].modules() if [*one.parameters(False)]]
+    assert (linear.in_features, others) == (channels, [])
+
+
 def test_dropout_is_trained_where_it_comes_before_the_trained_layers() -> None:
     early = Dropout(0.5)
     model, side = with_two_exits("mobilenet_v2", "erde")
