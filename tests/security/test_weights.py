@@ -61,15 +61,15 @@ def refused(file: Path, **keys: Any) -> InputError:
     return caught.value
 
 
-def shapes() -> dict[str, Tensor]:
+def shapes(name: str) -> dict[str, Tensor]:
     with WeightsOnMeta():
-        network, _ = library_network(NAME, 1000, 64)
+        network, _ = library_network(name, 1000, 64)
     return network.state_dict()
 
 
-def expanded(path: Path) -> Path:
+def expanded(path: Path, name: str = NAME) -> Path:
     """A small file in which every tensor is one number, repeated to any size."""
-    sizes = {name: [VAST] * bool(tensor.dim()) for name, tensor in shapes().items()}
+    sizes = {name: [VAST] * bool(tensor.dim()) for name, tensor in shapes(name).items()}
     torch.save({name: torch.zeros(()).expand(size) for name, size in sizes.items()}, path)
     assert path.stat().st_size < 10**6
     return path
@@ -102,7 +102,7 @@ def bomb(path: Path) -> Path:
 
 def test_the_memory_of_refused_files_stays_small(tmp_path: Path) -> None:
     """The network, of half a gigabyte, is not built either."""
-    files = [expanded(tmp_path / "a.pth"), claimed(tmp_path / "b.pth"),
+    files = [expanded(tmp_path / "a.pth", "torchvision/vgg16"), claimed(tmp_path / "b.pth"),
              table(tmp_path / "c.safetensors"), bomb(tmp_path / "d.pth")]  # fmt: skip
     command = [sys.executable, "-c", LIMITED, "name", "torchvision/vgg16", *map(str, files)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
