@@ -30,6 +30,9 @@ def main() -> int:
         code = stopped(sys.argv[1:])
     finally:
         written = _flush()
+        import gc
+
+        gc.freeze()  # Python would search torch for garbage before it ends, a third of a second
     return code if written else code or 1
 
 

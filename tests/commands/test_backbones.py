@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,9 @@ training:
     {epochs: 1, learning_rate: 0.005, optimizer: adamw, train: {from: 1}, stage_rates: [1, 0.1, 1]}
 calibration: {max_drop: 5}
 """
+NOT_NEEDED = [
+    "torch._dynamo", "sympy", "fvcore", "onnx", "scipy", "sklearn", "matplotlib", "pydantic", "timm"
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +58,21 @@ def test_the_networks_of_torchvision_are_listed_with_their_cost(json_of: JsonOf)
         "name": "torchvision/resnet50", "parameters": 25_557_032, "macs": 4_089_184_256,
         "exits": 16,
     }  # fmt: skip
+
+
+def test_the_listing_imports_only_what_it_needs() -> None:
+    """torch's compiler alone takes a second."""
+    code = (
+        "import sys; sys.argv = ['erde', 'backbones', '-q']\n"
+        "from erde_cli.__main__ import main\n"
+        "code = main()\n"
+        f"print(code, [name for name in {NOT_NEEDED} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.endswith("\n0 []\n"), done.stderr
+    assert "torchvision/wide_resnet50_2" in done.stdout
 
 
 def test_a_word_in_no_name_is_answered_with_near_names(cli: Cli) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from erde_cli.core.errors import InputError
+from erde_cli.core.errors import InputError, UnsupportedOperatorError
 from erde_cli.core.models.backbone import Backbone
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.heads import StageOutput
 from erde_cli.core.models.library.chains import head_input, library_backbone
 from erde_cli.core.models.library.kind import LibraryBackbone
+from erde_cli.core.models.library.networks import WeightsOnMeta
+from erde_cli.core.models.library.shapes import count_shapes
 from erde_cli.core.models.macs import count_macs
 from erde_cli.core.recipe.backbones import FAMILIES, is_library_backbone
 from erde_cli.core.recipe.heads import HEADS
@@ -189,19 +191,51 @@ def _features(stage: nn.Module, features: torch.Tensor) -> torch.Tensor:
 
 
 def _even_cuts(uncut: Architecture, exits: int) -> list[int]:
-    """Numbers of the blocks whose cumulative MACs are nearest to 1/n, 2/n, ... of all MACs."""
-    with torch.random.fork_rng(devices=[]):
-        blocks = _build_backbone(uncut).blocks
-    image_size = uncut.image_size
-    features, spent, cumulative = torch.zeros(1, 3, image_size, image_size), 0, []
-    for block in blocks:
-        spent += count_macs(block, features)
-        cumulative.append(spent)
-        features = _features(block, features)
+    """Numbers of the blocks whose cumulative MACs are nearest to 1/n, 2/n, ... of all MACs.
+
+    Raises:
+        InputError: there are fewer blocks than exits.
+    """
+    cumulative = list(accumulate(_block_macs(uncut)))
+    if exits > len(cumulative):
+        raise InputError(
+            f"{uncut.backbone} has fewer blocks than exits.",
+            got=f"exits: {exits}",
+            expected=f"at most {len(cumulative)}, one after each block",
+            hint="use fewer exits, or a deeper backbone",
+        )
     cuts: list[int] = []
     for exit_ in range(1, exits):
         first = cuts[-1] + 1 if cuts else 1
-        last = len(blocks) - (exits - exit_)  # leaves a block for each later exit
-        goal = spent * exit_ / exits
+        last = len(cumulative) - (exits - exit_)  # leaves a block for each later exit
+        goal = cumulative[-1] * exit_ / exits
         cuts.append(min(range(first, last + 1), key=lambda n: abs(cumulative[n - 1] - goal)))
     return cuts
+
+
+def _block_macs(uncut: Architecture) -> list[int]:
+    """Multiply-adds of each block for one image."""
+    if is_library_backbone(uncut.backbone):
+        try:
+            return _block_macs_from_shapes(uncut)
+        except UnsupportedOperatorError:
+            pass  # the whole network can still be traced
+    with torch.random.fork_rng(devices=[]):
+        blocks = _build_backbone(uncut).blocks
+    features, macs = torch.zeros(1, 3, uncut.image_size, uncut.image_size), []
+    for block in blocks:
+        macs.append(count_macs(block, features))
+        features = _features(block, features)
+    return macs
+
+
+def _block_macs_from_shapes(uncut: Architecture) -> list[int]:
+    """The same for a network of a library, whose weights need no memory here."""
+    with WeightsOnMeta():
+        blocks = _build_backbone(uncut).blocks
+    sizes: tuple[int, ...] = (1, 3, uncut.image_size, uncut.image_size)
+    macs = []
+    for block in blocks:
+        spent, sizes = count_shapes(block, sizes)
+        macs.append(spent)
+    return macs

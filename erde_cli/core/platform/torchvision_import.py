@@ -4,12 +4,18 @@ PyPI has torchvision for Linux built for CUDA only. With a CPU build of torch, i
 cannot be loaded. Its Python half registers two operators of the compiled half unconditionally, and
 fails with "operator torchvision::nms does not exist" (pytorch/vision issues 9077 and 9085). Data
 sets and classifiers use no operator, so defining the two names is enough.
+
+torchvision also asks one function of torch's compiler, whose import takes a second. It is imported
+once that function is called, which no data set or classifier does.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -19,6 +25,7 @@ from erde_cli.core.errors import DataError, InputError
 _OPERATORS = ("nms", "qnms")
 _ARGUMENTS = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _MISSING = "operator torchvision::"
+_COMPILER = "torch._dynamo.utils"
 
 _defined: list[torch.library.Library] = []  # an operator is removed together with its library
 
@@ -53,15 +60,8 @@ def torchvision_transforms() -> Any:
 
 def _import(name: str, use: str, error_class: type[InputError]) -> Any:
     try:
-        try:
-            return import_module(f"torchvision.{name}")
-        except RuntimeError as error:
-            if not str(error).startswith(_MISSING):
-                raise
-        for module in [module for module in sys.modules if module.split(".")[0] == "torchvision"]:
-            del sys.modules[module]  # half imported
-        _define_operators()
-        return import_module(f"torchvision.{name}")
+        with _compiler_later():
+            return _import_or_define(f"torchvision.{name}")
     except (ImportError, RuntimeError, OSError) as error:
         raise error_class(
             f"torchvision, {use} cannot be imported.",
@@ -69,6 +69,50 @@ def _import(name: str, use: str, error_class: type[InputError]) -> Any:
             expected=f"a torchvision that works with torch {torch.__version__}",
             hint="pip install torchvision",
         ) from error
+
+
+def _import_or_define(name: str) -> ModuleType:
+    """Import a module of torchvision; if its operators are missing, define them first."""
+    try:
+        return import_module(name)
+    except RuntimeError as error:
+        if not str(error).startswith(_MISSING):
+            raise
+    for module in [module for module in sys.modules if module.split(".")[0] == "torchvision"]:
+        del sys.modules[module]  # half imported
+    _define_operators()
+    return import_module(name)
+
+
+@contextmanager
+def _compiler_later() -> Iterator[None]:
+    """Stand in for a module of torch's compiler that torchvision imports a function from."""
+    if _COMPILER in sys.modules:
+        yield
+        return
+    standin = _Compiler(_COMPILER)
+    sys.modules[_COMPILER] = standin
+    try:
+        yield
+    finally:
+        if sys.modules.get(_COMPILER) is standin:
+            del sys.modules[_COMPILER]
+
+
+class _Compiler(ModuleType):
+    """Has the function that torchvision imports; anything else comes from the real module."""
+
+    @staticmethod
+    def is_compile_supported(device_type: Any) -> Any:
+        """What the compiler answers."""
+        return import_module(_COMPILER).is_compile_supported(device_type)
+
+    def __getattr__(self, name: str) -> Any:
+        """Import the real module."""
+        if name.startswith("__"):  # asked by the import system itself
+            raise AttributeError(name)
+        del sys.modules[_COMPILER]
+        return getattr(import_module(_COMPILER), name)
 
 
 def _define_operators() -> None:

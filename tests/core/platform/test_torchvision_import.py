@@ -66,6 +66,25 @@ def test_networks_are_built_with_a_torch_whose_operators_do_not_fit() -> None:
     assert "torch.Size([2, 3])" in done.stdout, done.stderr
 
 
+def test_the_compiler_is_imported_once_torchvision_asks_it() -> None:
+    done = python(
+        "import sys\n"
+        "from erde_cli.core.platform import torchvision_import\n"
+        "models = torchvision_import.torchvision_models()\n"
+        "assert models.resnet18 and 'torch._dynamo' not in sys.modules\n"
+        "assert 'torch._dynamo.utils' not in sys.modules\n"
+        "with torchvision_import._compiler_later():\n"  # any other name is its own
+        "    from torch._dynamo.utils import is_compile_supported as later, counters\n"
+        "import torch._dynamo.utils as real\n"
+        "assert counters is real.counters and later is not real.is_compile_supported\n"
+        "from torchvision.ops import roi_align\n"
+        "later = sys.modules['torchvision.ops.roi_align'].is_compile_supported\n"
+        "assert later is not real.is_compile_supported\n"
+        "assert later('cpu') == real.is_compile_supported('cpu')\n"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_module_is_imported_once() -> None:
     assert torchvision_datasets() is torchvision_datasets()
 

@@ -25,9 +25,12 @@ _ALLOCATE = {torch.empty, torch.zeros, torch.ones, torch.randn, torch.rand}
 _COMPUTE = {torch.arange, torch.linspace, torch.full, torch.tensor}
 _INITIALISE = {
     Tensor.normal_, Tensor.uniform_, Tensor.fill_, Tensor.zero_, Tensor.mul_, Tensor.add_,
-    Tensor.erfinv_, Tensor.clamp_, nn.init.kaiming_normal_, nn.init.kaiming_uniform_,
-    nn.init.normal_, nn.init.uniform_, nn.init.constant_,
+    Tensor.erfinv_, Tensor.clamp_,
 }  # fmt: skip
+_SCALE = {Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.log}
+_INITIALISERS = [name for name in vars(nn.init) if name.endswith("_") and not name.startswith("_")]
+_RESET = "reset_parameters"
+_LAYERS = (nn.modules.conv._ConvNd, nn.Linear, nn.LayerNorm, nn.modules.batchnorm._NormBase)
 
 
 def library_names(library: str) -> dict[str, str]:
@@ -151,7 +154,8 @@ class WeightsOnMeta(TorchFunctionMode):
     """Allocate weights on the meta device and skip their initialisation.
 
     `torch.device("meta")` puts all tensors there, including those from which torchvision computes
-    the widths of a RegNet, and it is half as fast.
+    the widths of a RegNet. It takes longer: initialisers run on that device, and torch imports its
+    compiler, a second's work, when it multiplies a tensor there.
     """
 
     active = False
@@ -159,12 +163,18 @@ class WeightsOnMeta(TorchFunctionMode):
     def __enter__(self) -> WeightsOnMeta:
         """Begin."""
         WeightsOnMeta.active = True
+        owners = [*((nn.init, name) for name in _INITIALISERS), *((k, _RESET) for k in _LAYERS)]
+        self._kept = [(owner, name, getattr(owner, name)) for owner, name in owners]
+        for owner, name in owners:
+            setattr(owner, name, _leave)
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
         """End."""
         WeightsOnMeta.active = False
+        for owner, name, function in self._kept:
+            setattr(owner, name, function)
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
@@ -173,15 +183,23 @@ class WeightsOnMeta(TorchFunctionMode):
         """Choose the device of a new tensor, or skip an operator that only sets values."""
         kwargs = kwargs or {}
         if func in _INITIALISE:
-            target = args[0] if args else kwargs["tensor"]
-            if target.is_meta:
-                return target
+            if args[0].is_meta:
+                return args[0]
         elif func in _ALLOCATE:
             kwargs["device"] = kwargs.get("device") or "meta"
+            func = torch.empty
+        elif func is torch.tensor and isinstance(args[0], int):  # a norm's counter of batches
+            return torch.empty((), dtype=torch.long, device="meta")
         elif func in _COMPUTE:
-            counter = func is torch.tensor and isinstance(args[0], int)  # of a norm's batches
-            kwargs["device"] = kwargs.get("device") or ("meta" if counter else "cpu")
+            kwargs["device"] = kwargs.get("device") or "cpu"
+        elif func in _SCALE and args[0].is_meta and not any(map(torch.is_tensor, args[1:])):
+            return torch.empty(args[0].shape, device="meta")
         return func(*args, **kwargs)
+
+
+def _leave(tensor: Any, *args: Any, **keys: Any) -> Any:
+    """In place of an initialiser."""
+    return tensor
 
 
 def _shrink_stem(network: nn.Module, kind: Kind, name: str) -> None:

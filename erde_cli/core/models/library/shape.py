@@ -179,7 +179,7 @@ class Shape:
     def _same(self, *args: Any, **kwargs: Any) -> Shape:
         return self
 
-    contiguous = masked_fill = sigmoid = softmax = float = type_as = pow = rsqrt = _same
+    contiguous = masked_fill = sigmoid = softmax = float = type_as = pow = exp = rsqrt = _same
 
     def _with(self, other: Any) -> Shape:
         return element_wise(self, other)

@@ -87,11 +87,19 @@ def routes_to_the_exit_of_the_full_forward_pass(case: Case) -> None:
 
 
 def counts_alike(case: Case) -> None:
-    sizes = (1, 3, case.side, case.side)
+    """From shapes as from a trace: block by block, and so also the cuts between exits."""
+    features = torch.zeros(1, 3, case.side, case.side)
     before = {name: value.clone() for name, value in case.network.state_dict().items()}
-    macs, outputs = count_shapes(case.whole, sizes)
-    assert macs == count_macs(case.whole, torch.zeros(sizes))
+    total = 0
+    for block in case.whole.eval():
+        macs, outputs = count_shapes(block, tuple(features.shape))
+        assert macs == count_macs(block, features)
+        with torch.no_grad():
+            features = block(features)
+        assert outputs == features.shape
+        total += macs
     assert outputs == (1, CLASSES)
+    assert count_shapes(case.whole, (1, 3, case.side, case.side)) == (total, outputs)
     after = case.network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(value, before[name]) for name, value in after.items())
