@@ -175,6 +175,8 @@ KEYS = [
     wrong("an unknown method", {"distillation.method": "erd"}, "did you mean erde?"),
     wrong("an unknown backbone", {"teacher.backbone": "resnet50"}, "did you mean resnet?"),
     wrong("a hub's backbone", {"teacher.backbone": "hf-hub:timm/resnet50"}, "torchvision/resnet18"),
+    wrong("a backbone of a package that is not installed", {"teacher.backbone": "keras/resnet50"},
+          "No installed package adds backbones under the name 'keras'"),
     wrong("a path as a backbone", {"teacher.backbone": "timm/../resnet50"}, "torchvision/resnet18"),
     wrong("a library's backbone with a width",
           {"teacher.width": 6, "teacher.backbone": "torchvision/resnet18", "teacher.depth": ...},

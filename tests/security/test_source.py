@@ -33,6 +33,8 @@ ALONE = {
         "core/models/architecture.py",  # builders in the tables of families and heads
         "core/models/library/networks.py",  # timm
     },
+    # an entry point of the group erde.backbones, which the user installed and a recipe names
+    "entry.load": {"core/models/library/packages.py"},
     # of what the user named in the environment, and of names in the code
     "resolve_name": {"__init__.py", "core/events.py", "core/export/formats.py"},
     # Python itself, with a text of its own

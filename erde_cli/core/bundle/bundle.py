@@ -37,6 +37,7 @@ from erde_cli.core.inference.routing import Routed, route
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model
+from erde_cli.core.recipe.packages import package_of
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.thresholds.scores import ENTROPY, Score
@@ -245,8 +246,11 @@ def _network(path: Path, document: BundleDocument) -> EarlyExitNet:
         architecture = Architecture.from_json(document.architecture.model_dump())
         return load_network(weights, architecture)
     except InputError as error:
-        message = f"{misfit}: {error.message}"
-        raise BundleError(message, got=error.got, expected=error.expected, hint=_HINT) from error
+        message, hint = f"{misfit}: {error.message}", _HINT
+        if package_of(document.architecture.backbone):  # it may be missing, or fail
+            message = f"The network in {path / DOCUMENT} cannot be loaded: {error.message}"
+            hint = error.hint
+        raise BundleError(message, got=error.got, expected=error.expected, hint=hint) from error
     except (SafetensorError, RuntimeError, OSError) as error:
         raise BundleError(
             f"{misfit}: {_first_of(error)}",

@@ -22,7 +22,7 @@ from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.library.weights import FirstWeights
 from erde_cli.core.provenance import source_commit, versions, versions_of
-from erde_cli.core.recipe.backbones import is_library_backbone
+from erde_cli.core.recipe.packages import package_of, package_version
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.files import replaced_folder, write_file
@@ -102,9 +102,11 @@ def save_bundle(
 
 
 def _of_library(architecture: Architecture) -> dict[str, str]:
-    """Version of the library whose network is the backbone."""
-    library = architecture.backbone.partition("/")[0]
-    return versions_of(library) if is_library_backbone(architecture.backbone) else {}
+    """Version of the library or package whose network is the backbone."""
+    library, slash, _ = architecture.backbone.partition("/")
+    if package_of(architecture.backbone):
+        return package_version(architecture.backbone)
+    return versions_of(library) if slash else {}
 
 
 def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:

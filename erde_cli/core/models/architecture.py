@@ -18,10 +18,12 @@ from erde_cli.core.models.heads import StageOutput
 from erde_cli.core.models.library.chains import head_input, library_backbone
 from erde_cli.core.models.library.kind import LibraryBackbone
 from erde_cli.core.models.library.networks import WeightsOnMeta
+from erde_cli.core.models.library.packages import package_backbone
 from erde_cli.core.models.library.shapes import count_shapes
 from erde_cli.core.models.macs import count_macs
 from erde_cli.core.recipe.backbones import FAMILIES, is_library_backbone
 from erde_cli.core.recipe.heads import HEADS
+from erde_cli.core.recipe.packages import package_of
 from erde_cli.core.recipe.sections.network import Network
 
 _LARGEST_FEATURES = 2**28  # values per image after the first convolution; a gigabyte
@@ -132,6 +134,10 @@ def _build(architecture: Architecture) -> EarlyExitNet:
 
 
 def _build_backbone(architecture: Architecture) -> Backbone:
+    if package_of(architecture.backbone):
+        return package_backbone(
+            architecture.backbone, architecture.classes, architecture.image_size
+        )
     if is_library_backbone(architecture.backbone):
         return library_backbone(
             architecture.backbone,
@@ -215,7 +221,7 @@ def _even_cuts(uncut: Architecture, exits: int) -> list[int]:
 
 def _block_macs(uncut: Architecture) -> list[int]:
     """Multiply-adds of each block for one image."""
-    if is_library_backbone(uncut.backbone):
+    if is_library_backbone(uncut.backbone) and not package_of(uncut.backbone):
         try:
             return _block_macs_from_shapes(uncut)
         except UnsupportedOperatorError:

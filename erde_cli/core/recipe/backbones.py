@@ -66,11 +66,13 @@ FAMILIES = {
     ),
 }
 LIBRARIES = ("torchvision", "timm")  # their networks are named LIBRARY/NAME
+# Networks of installed packages are named PACKAGE/NAME (see `packages.py`).
+PACKAGED_NETWORK = r"[A-Za-z][\w-]{0,99}/[\w.]{1,100}"
 
 
 def is_library_backbone(name: str) -> bool:
-    """Whether a backbone is a network of a library, such as `torchvision/resnet50`."""
-    return name.partition("/")[0] in LIBRARIES
+    """Whether a backbone is a network of a library or package, such as `torchvision/resnet50`."""
+    return "/" in name
 
 
 def joined(items: Iterable[object], word: str) -> str:

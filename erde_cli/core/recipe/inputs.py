@@ -8,6 +8,7 @@ from typing import Any
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Role
+from erde_cli.core.recipe.packages import package_version
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.files import digest_of_file
@@ -50,9 +51,12 @@ def inputs_digest(recipe: Recipe, role: Role, fingerprint: str, teacher: str | N
         teacher: digest of the teacher's weights, for a student that has one.
     """
     parts = relevant(recipe, role, exclude_defaults=True)
-    weights = (recipe.teacher if role == "teacher" else recipe.student).weights
-    if weights is not None:
-        parts[role]["weights"] = _digest_of_weights(Path(weights))
+    network = recipe.network_of(role)
+    if network.weights is not None:
+        parts[role]["weights"] = _digest_of_weights(Path(network.weights))
+    package = package_version(network.backbone)
+    if package:  # another version can build another network
+        parts[role]["package"] = package
     document = {"version": _VERSION, "recipe": parts, "images": fingerprint, "teacher": teacher}
     return digest_of(document)
 

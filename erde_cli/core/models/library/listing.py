@@ -9,15 +9,20 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 from torch import nn
 
 from erde_cli.core.errors import InputError, UnsupportedOperatorError, brief
 from erde_cli.core.models.library.chains import chain_of
+from erde_cli.core.models.library.kind import LibraryBackbone
 from erde_cli.core.models.library.networks import WeightsOnMeta, library_names, library_network
+from erde_cli.core.models.library.packages import package_backbone
 from erde_cli.core.models.library.shapes import count_shapes
+from erde_cli.core.recipe.packages import package_of
 
 IMAGE_SIZE = 224  # side of the images that published figures refer to, in pixels
 _PREFIX = "timm/"
+_CLASSES = 1000  # those of ImageNet, like most networks of the libraries
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,15 @@ def list_backbones(word: str = "", image_size: int = IMAGE_SIZE) -> list[Listed]
     A word without a match is answered with the nearest names.
 
     Args:
-        word: a part of the name. A word that begins with `timm/` lists networks of timm, all
-            others list networks of torchvision.
+        word: a part of the name. A word that begins with `timm/` lists networks of timm;
+            PACKAGE/NAME is one network of that package; all others list networks of torchvision.
         image_size: side in pixels of the image that multiply-adds refer to.
 
     Raises:
         InputError: no name contains the word, or the library is not installed.
     """
+    if package_of(word):
+        return [_of_package(word, image_size)]
     library = "timm" if word.startswith(_PREFIX) else "torchvision"
     names = [f"{library}/{name}" for name in library_names(library)]
     with _heap_at_rest():
@@ -76,6 +83,17 @@ def _listed(name: str, image_size: int) -> Listed | None:
             chain = chain_of(*library_network(name, None, image_size))
     except InputError:
         return None
+    return _counted(name, chain, image_size)
+
+
+def _of_package(name: str, image_size: int) -> Listed:
+    """A network of an installed package, with a thousand classes."""
+    with torch.device("meta"):
+        chain = package_backbone(name, _CLASSES, image_size)
+    return _counted(name, chain, image_size)
+
+
+def _counted(name: str, chain: LibraryBackbone, image_size: int) -> Listed:
     network = nn.Sequential(*chain.blocks, chain.classifier)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     try:

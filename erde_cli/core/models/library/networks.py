@@ -17,6 +17,7 @@ from erde_cli.core.models.library import timm_kinds, torchvision_kinds
 from erde_cli.core.models.library.kind import Kind
 from erde_cli.core.platform.extras import require_extra
 from erde_cli.core.platform.torchvision_import import torchvision_models
+from erde_cli.core.recipe.packages import shadowing
 
 _KINDS = {"torchvision": torchvision_kinds.KINDS, "timm": timm_kinds.KINDS}
 LIBRARIES = tuple(_KINDS)
@@ -126,7 +127,8 @@ def _find(name: str) -> tuple[str, str, Kind]:
     if short not in kinds:
         near = [f"{library}/{one}" for one in _near(short, library)]
         raise InputError(
-            f"erde cannot use a network of {library} with this name as a backbone.",
+            f"erde cannot use a network of {library} with this name as a backbone."
+            + shadowing(library),
             got=brief(name),
             expected=f"one of the {len(kinds)} names in {library}'s own list "
             f"of these kinds: {', '.join(_KINDS[library])}",

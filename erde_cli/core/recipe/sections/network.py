@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from erde_cli.core.errors import InputError
 from erde_cli.core.recipe.backbones import (
     FAMILIES,
     FAMILY_KEYS,
-    LIBRARIES,
+    PACKAGED_NETWORK,
     described_depths,
     described_families,
     described_widths,
@@ -19,9 +20,10 @@ from erde_cli.core.recipe.backbones import (
     joined,
 )
 from erde_cli.core.recipe.heads import HEADS, HeadName
+from erde_cli.core.recipe.packages import entry_point_of, package_of
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
 
-_LIBRARY_NETWORK = rf"^({'|'.join(LIBRARIES)})/[\w.]{{1,100}}$"
+_LIBRARY_NETWORK = f"^{PACKAGED_NETWORK}$"
 _LIBRARY_KEYS = ("pretrained", "weights", "match", "last_layer")
 Positive = Annotated[float, Field(gt=0)]
 Cost = Literal["macs", "parameters", "latency_ms"]
@@ -48,7 +50,8 @@ class Network(Section):
         "resnet",
         json_schema_extra={"anyOf": [{"enum": [*FAMILIES]}, {"pattern": _LIBRARY_NETWORK}]},
         description=f"family of the backbone: {described_families()}; or a network of a library, "
-        "torchvision/NAME or timm/NAME (see `erde backbones`)",
+        "torchvision/NAME or timm/NAME (see `erde backbones`), or of an installed package, "
+        "PACKAGE/NAME",
     )
     depth: int | None = Field(
         None, ge=8, le=10_000, description=f"layers of the backbone: {described_depths()}"
@@ -136,6 +139,12 @@ class Network(Section):
                 f"{joined(FAMILIES, 'or')}, or a network of a library such as torchvision/resnet18"
             )
             refuse([("", f"must be {known}" + (f"; did you mean {near[0]}?" if near else ""))])
+        if package_of(name):
+            try:
+                entry_point_of(name)
+            except InputError as error:
+                sentence = error.message.removesuffix(".")
+                refuse([("", f"must be a network of a library or package. {sentence}")])
         return name
 
     @field_validator("exits", mode="before")
@@ -153,7 +162,9 @@ class Network(Section):
             return self
         family = FAMILIES.get(self.backbone)
         own = ("depth", "width", *family.keys) if family else _LIBRARY_KEYS
-        if self.stem == "small":
+        if package_of(self.backbone):
+            own = ()
+        elif self.stem == "small":
             own = (*own, "stem") if family is None else tuple(key for key in own if key != "stem")
         rules = broken(
             *(
