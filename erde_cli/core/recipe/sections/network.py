@@ -133,7 +133,9 @@ class Network(Section):
     @field_validator("backbone", "family")
     @classmethod
     def _is_known(cls, name: str | None) -> str | None:
-        if name is not None and name not in FAMILIES and not re.fullmatch(_LIBRARY_NETWORK, name):
+        if name is None:
+            return None
+        if name not in FAMILIES and not re.fullmatch(_LIBRARY_NETWORK, name):
             near = get_close_matches(name, FAMILIES, n=1)
             known = (
                 f"{joined(FAMILIES, 'or')}, or a network of a library such as torchvision/resnet18"
@@ -209,6 +211,7 @@ class Network(Section):
         return broken(
             (self.family is None, "family", "is required with budget"),
             (self.budget is None, "budget", "is required with family"),
+            (bool(package_of(self.family or "")), "family", "cannot be that of a package"),
             (
                 isinstance(self.budget, dict) and len(self.budget) != 1,
                 "budget",
