@@ -22,6 +22,8 @@ from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows.kept import Networks, kept_phases
+from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.planned_training import PlanMeasurements
 from erde_cli.core.workflows.prepared import prepare
 from erde_cli.core.workflows.tune_worker import _random_batch, request, training
 
@@ -32,11 +34,11 @@ TEACHER, STUDENT = 16, 12  # sides of the images
 RECIPE = """\
 seed: 3
 data: {dataset: digits, image_size: 16, augmentation: {crop: 2}}
-teacher: {depth: 8, width: 2, exits: 3, head: gap}
+teacher: {depth: 8, width: 4, exits: 3, head: gap}
 student: {depth: 8, width: 2, exits: 3, head: gap, image_size: 12}
 training:
-  teacher: {epochs: 1, batch_size: 64, learning_rate: 0.05, precision: float32}
-  student: {epochs: 1, batch_size: 64, learning_rate: 0.05, precision: float32}
+  teacher: {epochs: 2, batch_size: 32, learning_rate: 0.2, precision: float32}
+  student: {epochs: 1, batch_size: 32, learning_rate: 0.2, precision: float32}
 calibration: {max_macs: 0.7}
 """
 NO_SIZE = ("--set", "student.image_size=null")
@@ -145,7 +147,7 @@ def test_the_sizes_are_shown_where_they_differ(
     assert code == 0, err
     assert err.count("nothing has changed, kept") == 4
     assert "One image of 3x12x12" in out
-    assert re.search(r"image, pixels +│ 16 x 16 │ 12 x 12", out)
+    assert re.search(r"image, pixels +│ +16 x 16 │ +12 x 12", out)
     _, out, _ = cli("plan", recipe, "--out", run)
     assert "Networks (teacher 16 x 16 pixels, student 12 x 12 pixels)" in out
     _, out, _ = cli("plan", recipe, "--out", tmp_path, *NO_SIZE)
@@ -160,6 +162,11 @@ def test_another_size_trains_the_student_alone_again(
     assert plan["kept"] == ["teacher", "student", "calibration", "evaluation"]
     for role, side in (("teacher", TEACHER), ("student", STUDENT)):
         assert plan[role]["profile"]["exits"][-1]["cumulative_macs"] == macs_of(recipe, role, side)
+    wanted = load_recipe(str(recipe))
+    networks = Networks(wanted, run, open_dataset(wanted.data))
+    measurements = PlanMeasurements(networks, Options("cpu", 1), [])
+    for role, side in (("teacher", TEACHER), ("student", STUDENT)):  # the images that are timed
+        assert measurements._calibration(role).images.shape[1:] == (side, side, 3)  # type: ignore[arg-type]
     for size in ("null", "10"):
         other = load_recipe(str(recipe), [f"student.image_size={size}"])
         assert kept_phases(Networks(other, run, open_dataset(other.data))) == ["teacher"]
@@ -209,6 +216,10 @@ def test_a_comparison_answers_with_every_network_at_its_own_size(
     full = bundles["erde"].profile.full_macs
     for name in bundles.keys() - {"erde"}:
         assert name == f"static-{100 * bundles[name].profile.full_macs / full:.0f}"
+    for rows in (found["teachers"], found["students"]):
+        alone = json_of("evaluate", rows[0]["bundle"])
+        accuracies = [row["accuracy"] for row in alone["exits"]]
+        assert [row["accuracy"] for row in rows[0]["exits"]] == pytest.approx(accuracies)
 
 
 def test_static_rivals_are_sized_at_the_size_of_the_student() -> None:
