@@ -123,7 +123,8 @@ class FolderSource:
             DataError: a file cannot be read, or has changed since `decode`.
         """
         paths = [self.paths[number] for number in numbers]
-        photos = decoded_images(self.root, paths, (size, self.rules), digest_of, observer)
+        rules = self.rules._replace(crop_share=None)  # random crops are cut from the whole photo
+        photos = decoded_images(self.root, paths, (size, rules), digest_of, observer)
         if not np.array_equal(photos.files, self.short_digests[numbers]):
             raise changed_meanwhile(self.root)
         if photos.unreadable:

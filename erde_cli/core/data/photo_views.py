@@ -8,6 +8,7 @@ ratio. Only the kept resolution differs between the longer and the shorter side.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,11 +71,12 @@ class Photos:
 
 
 class PhotoViews:
-    """Views of photos, made on the CPU."""
+    """Views of photos, made on the CPU by as many threads as the context has."""
 
     def __init__(self, photos: Photos, augmentation: PhotoAugmentation) -> None:
         self._photos, self._augmentation = photos, augmentation
         self._labels = photos.store.labels
+        self._threads = 1
 
     @property
     def labels(self) -> Tensor:
@@ -95,23 +97,35 @@ class PhotoViews:
         """The same views on the context's device; the photos stay in the file that is mapped."""
         views = PhotoViews(self._photos, self._augmentation)
         views._labels = context.to_device(self._labels)
+        views._threads = context.threads
         return views
 
     def batches(self, parts: Iterable[IntArray], seed: int, view: int) -> Iterator[Tensor]:
         """Views of one batch after the other, uint8 [batch, side, side, 3]."""
-        store, ratios, side = self._photos.store, self._photos.ratios, self.side
-        photos = store.images.numpy()
-        for positions in parts:
-            images = torch.empty((len(positions), side, side, 3), dtype=torch.uint8)
-            rows, numbers = store.rows_at(positions), store.numbers[positions]
-            for image, row, at, number in zip(
-                images.numpy(), rows, positions, numbers.tolist(), strict=True
-            ):
-                image[:] = self._augmentation.view_of(
-                    photos[row], float(ratios[at]), number, seed, view
+        store, side = self._photos.store, self.side
+        with ThreadPoolExecutor(self._threads, "views") as pool:
+            for positions in parts:
+                images = torch.empty((len(positions), side, side, 3), dtype=torch.uint8)
+                shares = zip(
+                    np.array_split(positions, self._threads),
+                    np.array_split(images.numpy(), self._threads),
+                    strict=True,
                 )
-            store.release()
-            yield images.to(self._labels.device, non_blocking=True)
+                work = [pool.submit(self._fill, *share, seed, view) for share in shares]
+                for done in work:
+                    done.result()
+                store.release()
+                yield images.to(self._labels.device, non_blocking=True)
+
+    def _fill(self, positions: IntArray, views: ImageArray, seed: int, view: int) -> None:
+        """Write the views of some photos to an array, uint8 [photos, side, side, 3]."""
+        store, ratios = self._photos.store, self._photos.ratios
+        photos, rows = store.images.numpy(), store.rows_at(positions)
+        for at, row, place in zip(positions, rows, views, strict=True):
+            number = int(store.numbers[at])
+            place[:] = self._augmentation.view_of(
+                photos[row], float(ratios[at]), number, seed, view
+            )
 
 
 def _square_crop(side: int, ratio: float, smallest: float, seed: int) -> Crop:

@@ -55,8 +55,7 @@ def by_torchvision(transform: object, image: ImageArray, seed: int) -> ImageArra
     """What a transform of torchvision makes of an image, seeded in the usual way."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        planes = transform(torch.from_numpy(image).permute(2, 0, 1))  # type: ignore[operator]
-    return np.asarray(planes.permute(1, 2, 0))
+        return np.asarray(transform(Image.fromarray(image)))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -111,9 +110,7 @@ def test_trivial_augment_is_that_of_torchvision(photos: Photos) -> None:
     made = set()
     for seed in range(60):
         image = photos.store.images[seed % COUNT].numpy()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            wanted = np.asarray(transform(Image.fromarray(image)))
+        wanted = by_torchvision(transform, image, seed)
         found = trivially_augmented(image, FILL, seed)
         np.testing.assert_array_equal(found, wanted)
         made.add((found.astype(int) - image).tobytes())
@@ -142,6 +139,14 @@ def test_a_view_depends_on_nothing_but_seed_image_and_view(photos: Photos) -> No
     [other_seed] = views.batches([np.arange(COUNT)], 5, 2)
     for other in (other_view, other_seed.numpy()):
         assert (other == everything).all(axis=(1, 2, 3)).sum() <= 1
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_several_threads_make_the_same_views(photos: Photos, threads: int) -> None:
+    views = PhotoViews(photos, augmentation(EVERYTHING))
+    several = views.on(Context(torch.device("cpu"), "float32", threads))
+    rows = [[3, 1, 2], list(range(COUNT))]
+    np.testing.assert_array_equal(views_of(several, *rows), views_of(views, *rows))
 
 
 def test_images_of_one_content_have_views_of_their_own(photos: Photos) -> None:

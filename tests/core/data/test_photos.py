@@ -59,8 +59,9 @@ def photos_of(dataset: Dataset, listener: Listener | None = None) -> Photos:
     return photos
 
 
-def test_the_train_files_are_kept_squashed_with_their_shapes(root: Path) -> None:
-    dataset, _ = opened(root)
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_the_train_files_are_kept_squashed_with_their_shapes(root: Path, resize: str) -> None:
+    dataset, _ = opened(root, resize=resize)
     photos = photos_of(dataset)
     train = dataset.load("train")
     np.testing.assert_array_equal(photos.store.numbers, train.numbers)
