@@ -72,7 +72,7 @@ class Stops(Seen):
         raise KeyboardInterrupt
 
     def progress(self, title: str, done: int, total: int) -> None:
-        if self._in_features and title.startswith("Features"):
+        if self._in_features and title.startswith("Features, view"):
             raise KeyboardInterrupt
 
 
