@@ -317,7 +317,7 @@ def test_paths_are_taken_as_they_are_needed(
     student: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 4)
-    monkeypatch.setattr(decoders, "_cores", lambda: 1)
+    monkeypatch.setattr(decoders, "cores", lambda: 1)
     taken, most = 0, 0
     written = 0
 
@@ -345,7 +345,7 @@ def test_processes_decode_ahead_once_that_pays(
     expected = json_of("predict", student, digit_files)["images"]
     monkeypatch.setattr(decoders, "_PAYS_FROM", 1e-6)
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 16)
-    monkeypatch.setattr(decoders, "_cores", lambda: 2)
+    monkeypatch.setattr(decoders, "cores", lambda: 2)
     here = []
     real = decoders.decode_files
     monkeypatch.setattr(
@@ -364,7 +364,7 @@ def test_an_error_under_way_stands_in_the_one_object(
     monkeypatch.setattr(decoders, "_PAYS_FROM", 1e-6)
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 16)
     monkeypatch.setattr(decoders, "_SERVE", "import os; os._exit(3)")
-    monkeypatch.setattr(decoders, "_cores", lambda: 2)
+    monkeypatch.setattr(decoders, "cores", lambda: 2)
     rows = tmp_path / "rows.csv"
     code, out, err = cli("predict", student, digit_files, "--json", "--csv", rows, "--batch", 8)
     assert code == 1

@@ -143,7 +143,7 @@ def test_images_stream_through_it_as_through_torch(
     student: Path, digit_files: Path, stages: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 4)
-    monkeypatch.setattr(decoders, "_cores", lambda: 1)
+    monkeypatch.setattr(decoders, "cores", lambda: 1)
     taken, written, most = 0, 0, 0
 
     def paths() -> Iterator[Named]:

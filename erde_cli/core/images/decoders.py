@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from queue import SimpleQueue
 from subprocess import PIPE, Popen
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.images.decoding import Decoded, decode_files
-from erde_cli.core.images.decoding_pipe import read_answer, write_request
+from erde_cli.core.images.decoding_pipe import Request, read_answer, request_of, write_request
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.platform.isolated import isolated_python
 
@@ -26,7 +26,14 @@ _SECONDS_PER_FILE, _SECONDS_PER_BYTE = 7e-5, 2e-8  # estimates of the work
 
 PixelFormat = tuple[int, PixelRules]  # side of the decoded images in pixels, and the rules
 _Key = TypeVar("_Key")
-_Chunks = Iterable[tuple[_Key, Sequence[str]]]  # key and paths of each chunk
+_Requests = Iterable[tuple[_Key, Request]]
+
+
+class Work(NamedTuple):
+    """How requests are answered: in this process, or by the code of a process that serves them."""
+
+    here: Callable[[Request], Decoded]
+    code: str
 
 
 def decode_in_order(
@@ -46,9 +53,12 @@ def decode_in_order(
         ErdeError: a worker process has died, for example because memory is exhausted.
     """
     length = _length(pixel_format[0])
-    chunks = [(start, paths[start : start + length]) for start in range(0, len(paths), length)]
+    requests = [
+        (start, request_of(paths[start : start + length], *pixel_format))
+        for start in range(0, len(paths), length)
+    ]
     pays = _seconds(len(paths), content) > _PAYS_FROM
-    yield from _decoded(chunks, pixel_format, min(len(chunks), _cores()) if pays else 1)
+    yield from answers_in_order(requests, _decoding(), min(len(requests), cores()) if pays else 1)
 
 
 def decode_stream(
@@ -73,8 +83,8 @@ def decode_stream(
     seconds = 0.0
     for chunk in chunks:
         if seconds > _PAYS_FROM:
-            work = ((part, part) for part in chain([chunk], chunks))
-            yield from _decoded(work, pixel_format, _cores())
+            requests = ((part, request_of(part, *pixel_format)) for part in chain([chunk], chunks))
+            yield from answers_in_order(requests, _decoding(), cores())
             return
         decoded = decode_files(chunk, *pixel_format)
         seconds += _seconds(len(chunk), sum(_size(stamp) for stamp in decoded.stamps))
@@ -115,39 +125,53 @@ def _size(stamp: str) -> int:
     return int(stamp.partition(" ")[0] or 0)
 
 
-def _decoded(
-    chunks: _Chunks[_Key], pixel_format: PixelFormat, count: int
-) -> Iterator[tuple[_Key, Decoded]]:
-    """Decode chunks in `count` processes, or in this one if there are no others."""
-    with _processes(count if count > 1 else 0) as processes:
+def _decoding() -> Work:
+    def here(request: Request) -> Decoded:
+        return decode_files(request["paths"], request["size"], request["rules"])
+
+    return Work(here, _SERVE)
+
+
+def answers_in_order(
+    requests: _Requests[_Key], work: Work, count: int
+) -> Generator[tuple[_Key, Decoded], None, None]:
+    """Answer requests in order, in `count` processes; in this one if there are no others.
+
+    The processes work up to two requests each ahead of the consumer. Close the generator if it is
+    not exhausted, to stop them.
+
+    Raises:
+        ErdeError: a worker process has died, for example because memory is exhausted.
+    """
+    with _processes(work.code, count if count > 1 else 0) as processes:
         if processes:
-            yield from _decoded_by(processes, chunks, pixel_format)
+            yield from _answers_of(processes, requests)
         else:
-            for key, paths in chunks:
-                yield key, decode_files(paths, *pixel_format)
+            for key, request in requests:
+                yield key, work.here(request)
 
 
-def _decoded_by(
-    processes: list[Popen[bytes]], chunks: _Chunks[_Key], pixel_format: PixelFormat
+def _answers_of(
+    processes: list[Popen[bytes]], requests: _Requests[_Key]
 ) -> Iterator[tuple[_Key, Decoded]]:
-    """Decode chunks in processes, each driven by a thread."""
+    """Answer requests in processes, each driven by a thread."""
     count = len(processes)
     idle: SimpleQueue[Popen[bytes]] = SimpleQueue()
     for process in processes:
         idle.put(process)
 
-    def decode(paths: Sequence[str]) -> Decoded:
+    def answer(request: Request) -> Decoded:
         process = idle.get()
         try:
-            return _request(process, paths, pixel_format)
+            return _answer_of(process, request)
         finally:
             idle.put(process)
 
     with ThreadPoolExecutor(count) as pool:
         waiting: deque[tuple[_Key, Future[Decoded]]] = deque()
         try:
-            for key, paths in chunks:
-                waiting.append((key, pool.submit(decode, paths)))
+            for key, request in requests:
+                waiting.append((key, pool.submit(answer, request)))
                 if len(waiting) > 2 * count:  # keeps every process busy
                     first, future = waiting.popleft()
                     yield first, future.result()
@@ -161,9 +185,9 @@ def _decoded_by(
 
 
 @contextmanager
-def _processes(count: int) -> Iterator[list[Popen[bytes]]]:
+def _processes(code: str, count: int) -> Iterator[list[Popen[bytes]]]:
     """Start processes; fewer or none if the system refuses more."""
-    command = isolated_python(_SERVE)
+    command = isolated_python(code)
     processes: list[Popen[bytes]] = []
     with suppress(OSError):
         for _ in range(count):
@@ -178,22 +202,24 @@ def _processes(count: int) -> Iterator[list[Popen[bytes]]]:
                 pass
 
 
-def _request(process: Popen[bytes], paths: Sequence[str], pixel_format: PixelFormat) -> Decoded:
+def _answer_of(process: Popen[bytes], request: Request) -> Decoded:
     assert process.stdin is not None  # noqa: S101
     assert process.stdout is not None  # noqa: S101
     try:
-        write_request(process.stdin, paths, *pixel_format)
+        write_request(process.stdin, request)
         return read_answer(process.stdout)
     except (EOFError, OSError, ValueError) as error:
         raise ErdeError(
             "A process that decodes images died.",
-            got=f"exit code {process.poll()}, between {paths[0]} and {paths[-1]}",
+            got=f"exit code {process.poll()}, between {request['paths'][0]} and "
+            f"{request['paths'][-1]}",
             expected="a process that decodes all files",
             hint="check if memory is exhausted or if one of the files crashes Pillow",
         ) from error
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Number of cores that this process can use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

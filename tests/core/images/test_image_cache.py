@@ -395,7 +395,7 @@ def in_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Decode in processes, although it is slower."""
     monkeypatch.setattr(decoders, "_PAYS_FROM", 0)
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 4)
-    monkeypatch.setattr(decoders, "_cores", lambda: 3)
+    monkeypatch.setattr(decoders, "cores", lambda: 3)
 
 
 def test_processes_find_what_this_one_finds(
@@ -481,7 +481,7 @@ from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.events import Observer
 from erde_cli.core.images import decoders
 from erde_cli.core.recipe.sections.data import Data
-decoders._PAYS_FROM, decoders._FILES_AT_ONCE, decoders._cores = 0, 1, lambda: 2
+decoders._PAYS_FROM, decoders._FILES_AT_ONCE, decoders.cores = 0, 1, lambda: 2
 class Listener(Observer):
     def progress(self, title, done, total):
         print(done, flush=True)
