@@ -56,10 +56,10 @@ class Images:
     fingerprint: str
 
     @classmethod
-    def of(cls, dataset: Dataset) -> Images:
-        """Images of a data set whose train split was trained on."""
-        digests = dataset.short_digests(dataset.load("train"))
-        normalisation, names = dataset.normalisation, dataset.class_names
+    def of(cls, dataset: Dataset, normalisation: Normalisation) -> Images:
+        """Images of a data set whose train split was trained on, normalised."""
+        digests = dataset.short_digests(dataset.readable("train"))
+        names = dataset.class_names
         return cls(normalisation, names, dataset.rules, digests, dataset.fingerprint)
 
 

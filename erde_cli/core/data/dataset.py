@@ -23,10 +23,12 @@ from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress, rules_of
 from erde_cli.core.data.splits import SPLITS, Split, carve
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.streamed_views import PhotoFiles
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.figures import byte_size
 from erde_cli.core.images.class_names import normal_form
+from erde_cli.core.images.decoders import cores
 from erde_cli.core.images.listing import class_names_in, list_classes, list_images
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, pixel_warnings
@@ -35,6 +37,9 @@ from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests
 
 _MEMORY_LIMIT = 2000  # MB of decoded images held in memory by default
+_MEGABYTE = 1_000_000
+_CHECKED_SIZE = 8  # side in pixels at which files are decoded that are only checked
+_SAMPLE = 5_000  # photos that the normalisation is computed from, at most
 
 
 class Reading(NamedTuple):
@@ -58,7 +63,8 @@ class Dataset:
     splits: numbers of the images of each split in the source, int64 [images of the split].
     image_size: side in pixels. fingerprint: SHA-256 of images and splits. memory_limit: as in
     `Reading`. photo_side: side of the train photos that random crops are cut from, in pixels; None:
-    no such crops.
+    no such crops. streamed_bytes: size of these photos if they are not kept, but decoded in every
+    epoch; 0: they are kept.
     """
 
     source: ImageSource
@@ -67,6 +73,7 @@ class Dataset:
     fingerprint: str
     memory_limit: int = _MEMORY_LIMIT
     photo_side: int | None = None
+    streamed_bytes: int = 0
     _loaded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
     _photos: list[Photos] = field(default_factory=list, repr=False)
     _sizes: dict[int, Dataset] = field(default_factory=dict, repr=False, compare=False)
@@ -104,22 +111,45 @@ class Dataset:
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """Mean and standard deviation of the train split.
+        """Mean and standard deviation of the train split; with random crops, of a sample of it.
 
         Raises:
             DataError: as `load`.
         """
-        return Normalisation.of(self.load("train"))
+        if self.photo_side is None:
+            return Normalisation.of(self.load("train"))
+        count = len(self.readable("train"))
+        places = np.arange(0, count, -(-count // _SAMPLE))
+        if not self.streamed_bytes:
+            return Normalisation.of(self.load("train").only(places))
+        return Normalisation.of(self._part(self.readable("train")[places]))
 
     @property
     def rules(self) -> PixelRules:
         """How the files become pixels."""
         return self.source.rules if isinstance(self.source, FolderSource) else DEFAULT_RULES
 
-    def short_digests(self, store: ImageStore) -> ShortDigests | None:
+    @property
+    def _photo_rules(self) -> PixelRules:
+        """How train files become photos: random crops are cut from the whole photo."""
+        return self.rules._replace(crop_share=None)
+
+    def short_digests(self, numbers: IntArray) -> ShortDigests | None:
         """Digest of each image's file, uint64 [images]; None if the images are not files."""
         source = self.source
-        return source.short_digests[store.numbers] if isinstance(source, FolderSource) else None
+        return source.short_digests[numbers] if isinstance(source, FolderSource) else None
+
+    def readable(self, split: Split) -> IntArray:
+        """Numbers of the images of a split that can be read, int64 [images]; reads no pixels.
+
+        Raises:
+            DataError: files cannot be read, or the split or a train class has no readable image.
+        """
+        source, numbers = self.source, self.splits[split]
+        if isinstance(source, FolderSource):
+            numbers = source.readable(numbers)
+        self._require_images(split, numbers)
+        return numbers
 
     def load(self, split: Split, progress: Progress | None = None) -> ImageStore:
         """Images and labels of one split; later calls return the same store.
@@ -127,8 +157,14 @@ class Dataset:
         Raises:
             DataError: files cannot be read, or the split or a train class has no readable image.
         """
-        if split in self._loaded:
-            return self._loaded[split]
+        if split not in self._loaded:
+            if self.streamed_bytes:
+                self._loaded[split] = self._part(self.readable(split))
+            else:
+                self._loaded[split] = self._load(split, progress)
+        return self._loaded[split]
+
+    def _load(self, split: Split, progress: Progress | None) -> ImageStore:
         source, numbers = self.source, self.splits[split]
         # Splits can share one array of decoded images; `rows` are this split's rows in it.
         rows, mapping = None, None
@@ -138,14 +174,33 @@ class Dataset:
             images, mapping = source.decoded.images, source.decoded.mapping
         else:
             images, numbers = source.read(numbers, self.image_size, progress)
+        self._require_images(split, numbers)
+        labels = torch.from_numpy(source.labels[numbers])
+        pixels = torch.from_numpy(np.ascontiguousarray(images))
+        return ImageStore(pixels, labels, numbers, rows, mapping)
+
+    def _part(self, numbers: IntArray) -> ImageStore:
+        """Readable images, decoded without the others."""
+        source = self.source
+        assert isinstance(source, FolderSource)  # noqa: S101
+        part = source.decode_part(numbers, (self.image_size, self.rules), source.observer)
+        labels = torch.from_numpy(source.labels[numbers])
+        return ImageStore(torch.from_numpy(part.images), labels, numbers, mapping=part.mapping)
+
+    def _require_images(self, split: Split, numbers: IntArray) -> None:
+        """Check that a split has readable images, and train some of each class.
+
+        Raises:
+            DataError: there are none.
+        """
         if len(numbers) == 0:
             raise DataError(
                 f"The {split} split has no readable image.",
                 expected="at least one image that can be decoded",
                 hint="repair the files, or use other images",
             )
-        labels = torch.from_numpy(source.labels[numbers])
-        unreadable_classes = set(source.labels[self.splits[split]]) - set(labels.tolist())
+        labels = self.source.labels
+        unreadable_classes = set(labels[self.splits[split]]) - set(labels[numbers].tolist())
         if split == "train" and unreadable_classes:
             names = [self.class_names[label] for label in sorted(unreadable_classes)][:10]
             raise DataError(
@@ -154,12 +209,9 @@ class Dataset:
                 expected="at least one image of each class that can be decoded",
                 hint="repair the files, or remove the folders of those classes",
             )
-        pixels = torch.from_numpy(np.ascontiguousarray(images))
-        self._loaded[split] = ImageStore(pixels, labels, numbers, rows, mapping)
-        return self._loaded[split]
 
     def photos(self, observer: Observer | None = None) -> Photos | None:
-        """Train photos for random crops; later calls return the same ones. None: no such crops.
+        """Train photos for random crops; later calls return the same ones. None: none are kept.
 
         They are squashed to `photo_side` x `photo_side` pixels and lie in a mapped cache file.
 
@@ -170,18 +222,45 @@ class Dataset:
             DataError: files cannot be read, or have changed since the data set was opened.
         """
         side, source = self.photo_side, self.source
-        if side is None or not isinstance(source, FolderSource):
+        if side is None or self.streamed_bytes or not isinstance(source, FolderSource):
             return None
         if not self._photos:
             observer = observer or Observer()
             numbers = source.readable(self.splits["train"])
             size = byte_size(len(numbers) * 3 * side**2)
             observer.note(f"Train photos for random crops, at {side} x {side} pixels: {size}")
-            decoded = source.decode_photos(numbers, side, observer)
+            decoded = source.decode_part(numbers, (side, self._photo_rules), observer)
             pixels, labels = torch.from_numpy(decoded.images), source.labels[numbers]
             store = ImageStore(pixels, torch.from_numpy(labels), numbers, mapping=decoded.mapping)
             self._photos.append(Photos(store, decoded.ratios))
         return self._photos[0]
+
+    def photo_files(self, observer: Observer | None = None) -> PhotoFiles | None:
+        """Train files that are decoded in every epoch; None: photos are kept, or there are none.
+
+        Args:
+            observer: receives the reason.
+
+        Raises:
+            DataError: files cannot be read.
+        """
+        side, source = self.photo_side, self.source
+        if side is None or not self.streamed_bytes or not isinstance(source, FolderSource):
+            return None
+        if observer is not None:
+            count = cores()
+            where = f"by {count} processes" if count > 1 else "in this process"
+            observer.note(
+                f"Train photos for random crops, at {side} x {side} pixels, would take "
+                f"{byte_size(self.streamed_bytes)} of disk, more than data.disk_limit. Their files "
+                f"are decoded in every epoch, {where}. To keep the photos instead, type "
+                f"--set data.disk_limit={-(-self.streamed_bytes // _MEGABYTE)}"
+            )
+        numbers = self.readable("train")
+        paths = [source.paths[number] for number in numbers]
+        labels = torch.from_numpy(source.labels[numbers])
+        digests = source.short_digests[numbers]
+        return PhotoFiles(source.root, paths, labels, numbers, digests, (side, self._photo_rules))
 
     def check(self, split: Split) -> None:
         """Check that all files of one split can be decoded.
@@ -213,28 +292,41 @@ def open_dataset(
         DataError: images are missing, or a class has too few to be split.
         DownloadError: the published data set cannot be downloaded.
     """
-    source = _open_source(settings, observer or Observer(), rules or rules_of(settings))
+    rules = rules or rules_of(settings)
+    source, streamed = _open_source(settings, observer or Observer(), rules)
     splits = carve(source, settings)
     lists = {name: numbers.tolist() for name, numbers in splits.items()}
     fingerprint = digest_of({"images": source.digest(), "splits": lists})
     side = settings.photo_side
     # Beside the photos, train is read at image_size only for its mean: it stays in the cache file.
     memory = settings.memory_limit if side is None else 0
-    return Dataset(source, splits, settings.image_size, fingerprint, memory, side)
+    return Dataset(source, splits, settings.image_size, fingerprint, memory, side, streamed)
 
 
-def _open_source(settings: Data, observer: Observer, rules: PixelRules) -> ImageSource:
+def _open_source(settings: Data, observer: Observer, rules: PixelRules) -> tuple[ImageSource, int]:
+    """The source, and the size of its train photos in bytes if they are not kept, else 0."""
     if settings.dataset == "digits":
-        return DigitsSource()
+        return DigitsSource(), 0
     if settings.dataset == "imagefolder":
         skip = settings.unreadable == "skip"
         source = folder_source(Path(settings.root or "."), skip_unreadable=skip, rules=rules)
-        source.decode(settings.image_size, observer)
-        return source
+        streamed = _bytes_over_limit(source, settings)
+        source.decode(_CHECKED_SIZE if streamed else settings.image_size, observer)
+        return source, streamed
     root = data_root(settings.root)
     if settings.download:
         fetch(settings.dataset, root, observer, extra=settings.extra)
-    return PublishedSource(settings.dataset, root, extra=settings.extra)
+    return PublishedSource(settings.dataset, root, extra=settings.extra), 0
+
+
+def _bytes_over_limit(source: FolderSource, settings: Data) -> int:
+    """Size of the photos of the train folder in bytes if it exceeds the disk limit, else 0."""
+    if settings.photo_side is None:
+        return 0
+    given = [mask for mask in (source.is_test, source.is_calibration) if mask is not None]
+    count = len(source.paths) - sum(int(mask.sum()) for mask in given)
+    size = count * 3 * settings.photo_side**2
+    return size if size > settings.disk_limit * _MEGABYTE else 0
 
 
 def open_labelled_folder(

@@ -17,6 +17,7 @@ from erde_cli.core.data.sources import Progress
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.images.decoded import DecodedImages
+from erde_cli.core.images.decoders import PixelFormat
 from erde_cli.core.images.image_cache import decoded_images
 from erde_cli.core.images.image_files import changed_meanwhile, start_below
 from erde_cli.core.images.passed_over import PassedOver
@@ -62,7 +63,7 @@ class FolderSource:
     skip_unreadable: leave out files that are not readable images instead of raising an error.
     rules: how files become pixels. calibration: the calibration folder, if there is one.
     passed_over: files that the listing left out. skipped: unreadable files met so far.
-    decoded: all images; set by `decode`.
+    decoded: all images; observer: of their decoding; both set by `decode`.
     """
 
     root: Path
@@ -76,6 +77,7 @@ class FolderSource:
     passed_over: PassedOver = field(default_factory=PassedOver)
     skipped: list[Path] = field(default_factory=list)
     decoded: DecodedImages = field(init=False, repr=False)
+    observer: Observer = field(init=False, repr=False)
 
     @cached_property
     def files(self) -> list[Path]:
@@ -109,12 +111,15 @@ class FolderSource:
         Raises:
             DataError: a file cannot be opened, or changes meanwhile.
         """
+        self.observer = observer
         self.decoded = decoded_images(
             self.root, self.paths, (size, self.rules), self._digest_of, observer
         )
 
-    def decode_photos(self, numbers: IntArray, size: int, observer: Observer) -> DecodedImages:
-        """Decode some readable files once more, squashed to size x size pixels.
+    def decode_part(
+        self, numbers: IntArray, pixel_format: PixelFormat, observer: Observer
+    ) -> DecodedImages:
+        """Decode some readable files once more, at another size or by other rules.
 
         Returns:
             The images in the order of `numbers`, verified, from the cache if they are there.
@@ -123,15 +128,14 @@ class FolderSource:
             DataError: a file cannot be read, or has changed since `decode`.
         """
         paths = [self.paths[number] for number in numbers]
-        rules = self.rules._replace(crop_share=None)  # random crops are cut from the whole photo
-        photos = decoded_images(self.root, paths, (size, rules), digest_of, observer)
-        if not np.array_equal(photos.files, self.short_digests[numbers]):
+        part = decoded_images(self.root, paths, pixel_format, digest_of, observer)
+        if not np.array_equal(part.files, self.short_digests[numbers]):
             raise changed_meanwhile(self.root)
-        if photos.unreadable:
-            problems = [(Path(paths[at]), why) for at, why in photos.unreadable.items()]
+        if part.unreadable:
+            problems = [(Path(paths[at]), why) for at, why in part.unreadable.items()]
             raise UnreadableError(self.root, problems)
-        photos.check(np.arange(len(paths)))
-        return photos
+        part.check(np.arange(len(paths)))
+        return part
 
     def is_shared(self, limit: int) -> bool:
         """Whether all splits use the decoded images in place, without copies.

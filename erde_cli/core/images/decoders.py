@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from queue import SimpleQueue
 from subprocess import PIPE, Popen
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.images.decoding import Decoded, decode_files
@@ -27,13 +27,6 @@ _SECONDS_PER_FILE, _SECONDS_PER_BYTE = 7e-5, 2e-8  # estimates of the work
 PixelFormat = tuple[int, PixelRules]  # side of the decoded images in pixels, and the rules
 _Key = TypeVar("_Key")
 _Requests = Iterable[tuple[_Key, Request]]
-
-
-class Work(NamedTuple):
-    """How requests are answered: in this process, or by the code of a process that serves them."""
-
-    here: Callable[[Request], Decoded]
-    code: str
 
 
 def decode_in_order(
@@ -58,7 +51,8 @@ def decode_in_order(
         for start in range(0, len(paths), length)
     ]
     pays = _seconds(len(paths), content) > _PAYS_FROM
-    yield from answers_in_order(requests, _decoding(), min(len(requests), cores()) if pays else 1)
+    with worker_processes(_SERVE, min(len(requests), cores()) if pays else 1) as processes:
+        yield from answers_in_order(requests, _decode_here, processes)
 
 
 def decode_stream(
@@ -84,7 +78,8 @@ def decode_stream(
     for chunk in chunks:
         if seconds > _PAYS_FROM:
             requests = ((part, request_of(part, *pixel_format)) for part in chain([chunk], chunks))
-            yield from answers_in_order(requests, _decoding(), cores())
+            with worker_processes(_SERVE, cores()) as processes:
+                yield from answers_in_order(requests, _decode_here, processes)
             return
         decoded = decode_files(chunk, *pixel_format)
         seconds += _seconds(len(chunk), sum(_size(stamp) for stamp in decoded.stamps))
@@ -125,30 +120,32 @@ def _size(stamp: str) -> int:
     return int(stamp.partition(" ")[0] or 0)
 
 
-def _decoding() -> Work:
-    def here(request: Request) -> Decoded:
-        return decode_files(request["paths"], request["size"], request["rules"])
-
-    return Work(here, _SERVE)
+def _decode_here(request: Request) -> Decoded:
+    return decode_files(request["paths"], request["size"], request["rules"])
 
 
 def answers_in_order(
-    requests: _Requests[_Key], work: Work, count: int
+    requests: _Requests[_Key],
+    here: Callable[[Request], Decoded],
+    processes: list[Popen[bytes]],
 ) -> Generator[tuple[_Key, Decoded], None, None]:
-    """Answer requests in order, in `count` processes; in this one if there are no others.
+    """Answer requests in order, in processes up to two requests each ahead of the consumer.
 
-    The processes work up to two requests each ahead of the consumer. Close the generator if it is
-    not exhausted, to stop them.
+    The processes are killed if the iterator is closed before it is exhausted.
+
+    Args:
+        requests: with their keys, consumed as they are needed.
+        here: answers a request in this process, if there are no others.
+        processes: that answer requests; nothing else may use them meanwhile.
 
     Raises:
-        ErdeError: a worker process has died, for example because memory is exhausted.
+        ErdeError: a process has died, for example because memory is exhausted.
     """
-    with _processes(work.code, count if count > 1 else 0) as processes:
-        if processes:
-            yield from _answers_of(processes, requests)
-        else:
-            for key, request in requests:
-                yield key, work.here(request)
+    if processes:
+        yield from _answers_of(processes, requests)
+    else:
+        for key, request in requests:
+            yield key, here(request)
 
 
 def _answers_of(
@@ -185,12 +182,12 @@ def _answers_of(
 
 
 @contextmanager
-def _processes(code: str, count: int) -> Iterator[list[Popen[bytes]]]:
-    """Start processes; fewer or none if the system refuses more."""
+def worker_processes(code: str, count: int) -> Iterator[list[Popen[bytes]]]:
+    """Start processes that run `code`: none instead of one, fewer if the system refuses more."""
     command = isolated_python(code)
     processes: list[Popen[bytes]] = []
     with suppress(OSError):
-        for _ in range(count):
+        for _ in range(count if count > 1 else 0):
             # In its own group: only this process receives Ctrl-C, and stops the others.
             started = Popen(command, stdin=PIPE, stdout=PIPE, process_group=0)  # noqa: S603
             processes.append(started)

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import monotonic
 
 from erde_cli.core.device import Context
-from erde_cli.core.errors import InputError, StoppedError, TrainingError
+from erde_cli.core.errors import DataError, InputError, StoppedError, TrainingError
 from erde_cli.core.events import Observer, Role
 from erde_cli.core.platform.stop import StopRequest, stop_requests
 from erde_cli.core.provenance import versions
@@ -162,6 +162,7 @@ def train_epochs(
     Raises:
         StoppedError: Ctrl-C or SIGTERM was received; the state is saved.
         TrainingError: training cannot continue; the message names the last saved state.
+        DataError: images cannot be read; the state is saved.
     """
     recorder.begin(state)
     observer.training_started(role, state.epoch)
@@ -171,6 +172,9 @@ def train_epochs(
                 record = train_epoch(state, plan, observer, recorder.after_step)
             except TrainingError as error:
                 raise recorder.with_last_state(error) from error
+            except DataError:  # the next batch cannot be read; the last step is complete
+                recorder.save(state)
+                raise
             recorder.add(record, state)
             observer.metrics(role, record.metrics)
             if state.epoch == 1:

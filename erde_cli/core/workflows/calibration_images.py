@@ -103,7 +103,7 @@ def observe(
         model, store, bundle.normalisation, context, keep_logits=temperature, score=score
     ).require_finite()
     half_a, half_b = halves(len(store), dataset.fingerprint)
-    digests = dataset.short_digests(store)
+    digests = dataset.short_digests(store.numbers)
     reports: tuple[TemperatureReport, ...] = ()
     if answers.logits is not None:
         reports = temperature_reports(answers.logits[half_a], store.labels.numpy()[half_a])

@@ -105,33 +105,34 @@ def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
     return store
 
 
-def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore, ImageStore]:
+def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore | None, ImageStore]:
     """Decode train and calibration; check that test can be decoded before hours of training.
 
-    Train photos for random crops are decoded as well, if the recipe has such crops.
+    Train photos for random crops are decoded as well, if the recipe has such crops. If these are
+    decoded in every epoch, there is no store of train images.
 
     Raises:
         UnreadableError: files cannot be read; the message lists those of every split.
     """
     skipped_before, observer = len(dataset.skipped), options.observer
-    stores: list[ImageStore] = []
+    stores: dict[Split, ImageStore] = {}
     unreadable: list[UnreadableError] = []
     for split in SPLITS:
         try:
-            if split == "test":
+            if split == "test" or (split == "train" and dataset.streamed_bytes):
                 dataset.check(split)
             else:
                 report = partial(observer.progress, f"Decoding {split} images")
-                stores.append(dataset.load(split, report))
+                stores[split] = dataset.load(split, report)
         except UnreadableError as error:
             unreadable.append(error)
     if unreadable:
         problems = [problem for error in unreadable for problem in error.problems]
         raise UnreadableError(unreadable[0].root, problems)
     _warn_of_skipped(dataset.skipped[skipped_before:], options)
-    dataset.photos(observer)
-    train, calibration = stores
-    return train, calibration
+    if dataset.photo_files(observer) is None:
+        dataset.photos(observer)
+    return stores.get("train"), stores["calibration"]
 
 
 def _warn_of_skipped(skipped: Sequence[Path], options: Options) -> None:

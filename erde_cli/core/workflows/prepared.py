@@ -17,6 +17,7 @@ from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.photo_views import PhotoAugmentation, PhotoViews
 from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.streamed_views import StreamedViews
 from erde_cli.core.data.views import StoreViews, TrainingViews
 from erde_cli.core.device import Context
 from erde_cli.core.events import Role
@@ -90,7 +91,7 @@ def prepare(
     recipe: Recipe,
     role: Role,
     dataset: Dataset,
-    train: ImageStore,
+    train: ImageStore | None,
     context: Context,
     teacher: Callable[[Batches, int], Logits] | None = None,
     normalisation: Normalisation | None = None,
@@ -101,7 +102,7 @@ def prepare(
         recipe: the recipe.
         role: teacher or student.
         dataset: the recipe's images.
-        train: the decoded train split.
+        train: the decoded train split; None: its photos are decoded in every epoch.
         context: device and precision of the training.
         teacher: makes the teacher's logits from the student's batches and seed; None: no teacher.
         normalisation: to measure time without loading weights; None: that of the weights which the
@@ -126,13 +127,15 @@ def prepare(
     if loads_weights:
         first = load_first_weights(model, architecture, network)
     for layer in fitted_layers(model):
-        layer.fit(_some_images(train, normalisation, recipe.image_size(role)))
+        fitted_to = train or dataset.load("train")
+        layer.fit(_some_images(fitted_to, normalisation, recipe.image_size(role)))
     context.place(model)
+    images = _views(recipe, role, dataset, train, normalisation)
     batches = Batches(
-        _views(recipe, role, dataset, train, normalisation), normalisation, settings.batch_size,
-        seed, context, recipe.kept_views(role), recipe.image_size(role),
+        images, normalisation, settings.batch_size, seed, context, recipe.kept_views(role),
+        recipe.image_size(role),
     )  # fmt: skip
-    counts = train.labels.bincount(minlength=len(dataset.class_names)).tolist()
+    counts = images.labels.bincount(minlength=len(dataset.class_names)).tolist()
     weights = class_weights(settings, counts, dataset.class_names)
     objective = objective_of(
         recipe,
@@ -209,20 +212,28 @@ def _some_images(train: ImageStore, normalisation: Normalisation, side: int) -> 
 
 
 def _views(
-    recipe: Recipe, role: Role, dataset: Dataset, train: ImageStore, normalisation: Normalisation
+    recipe: Recipe,
+    role: Role,
+    dataset: Dataset,
+    train: ImageStore | None,
+    normalisation: Normalisation,
 ) -> TrainingViews:
     """Views of the train images: augmented, or for features of one view as they are."""
     if recipe.plain_view(role):
-        return StoreViews(train, AugmentationPlan(crop=0, flip=False, cutout=0))
+        plain = AugmentationPlan(crop=0, flip=False, cutout=0)
+        return StoreViews(train or dataset.load("train"), plain)
     data, settings = recipe.data, recipe.data.augmentation
     red, green, blue = (round(255 * value) for value in normalisation.mean)
     plan = AugmentationPlan(
         settings.crop, data.flips, settings.cutout, (red, green, blue), settings.trivial_augment
     )
-    photos = dataset.photos()
-    if photos is None or settings.resized_crop is None:
-        return StoreViews(train, plan)
+    if settings.resized_crop is None:
+        return StoreViews(train or dataset.load("train"), plan)
     augmentation = PhotoAugmentation(
         data.image_size, settings.resized_crop, data.interpolation, plan
     )
+    files, photos = dataset.photo_files(), dataset.photos()
+    if files is not None:
+        return StreamedViews(files, augmentation)
+    assert photos is not None  # noqa: S101
     return PhotoViews(photos, augmentation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -183,7 +183,7 @@ def _train(
             options.observer.note(message)
     warn_of_useless_exits(profile_model(model, size), options)
     options.observer.note(
-        f"{len(train):,} train and {len(calibration):,} calibration images, "
+        f"{len(prepared.batches.numbers):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {_shrinking(task.recipe, size)}"
         f"{context.device.type}, {context.precision}, "
         f"{context.layout}, {counted(context.threads, 'thread')}"
@@ -200,7 +200,7 @@ def _train(
     note = partial(_note_almost_kd, recipe=task.recipe, options=options)
     speed = train_epochs(prepared.state, epochs, recorder, note, options.observer, task.role)
     origin = Origin(task.role, task.recipe, task.inputs_digest, context, first)
-    path, images = task.run / task.role, replace(Images.of(dataset), normalisation=normalisation)
+    path, images = task.run / task.role, Images.of(dataset, normalisation)
     bundle = save_bundle(path, model, prepared.architecture, images, origin)
     recorder.finish()
     options.observer.artifact(bundle.path, "bundle")
