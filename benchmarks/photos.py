@@ -45,6 +45,8 @@ from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.photo_views import PhotoAugmentation, PhotoViews
 from erde_cli.core.data.seeded_transforms import trivially_augmented
+from erde_cli.core.data.streamed_views import StreamedViews
+from erde_cli.core.data.views import TrainingViews
 from erde_cli.core.device import make_context
 from erde_cli.core.images.decoding import decode_files
 from erde_cli.core.platform.allocator import keep_freed_memory
@@ -57,7 +59,8 @@ SIDE, KEPT, SMALLEST, BATCH = 224, 256, 0.35, 32
 STEPS = 4  # training steps of an epoch with a network
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 FILL = (124, 116, 104)  # the mean
-STORE, WORKERS = "erde, from the store", (0, 1, 2)
+AUGMENTATION = PhotoAugmentation(SIDE, SMALLEST, "bilinear", AugmentationPlan(0, True, 0))
+STORE, STREAM, WORKERS = "erde, from the store", "erde, streaming", (0, 1, 2)
 TIMED = 48  # photos of the table of stages
 MB = 1e6
 
@@ -92,23 +95,32 @@ def write_photos(root: Path, count: int) -> None:
         photo(generator).save(folder / f"{number:05}.jpg", quality=QUALITY)
 
 
-def opened(root: Path) -> Dataset:
-    """The photos as erde opens them for a training."""
+def opened(root: Path, disk_limit: int = 20_000) -> Dataset:
+    """The photos as erde opens them for a training; above `disk_limit` MB they are not kept."""
     augmentation: Any = {"crop": 0, "resized_crop": SMALLEST}
     return open_dataset(
         Data(dataset="imagefolder", root=str(root), image_size=SIDE, photo_size=KEPT,
-             augmentation=augmentation)
+             disk_limit=disk_limit, augmentation=augmentation)
     )  # fmt: skip
 
 
 def with_store(root: Path) -> Epochs:
     """Epochs from erde's store."""
-    keep_freed_memory()
-    context = make_context("cpu", "float32", torch.get_num_threads())
     photos = opened(root).photos()
     assert photos is not None
-    augmentation = PhotoAugmentation(SIDE, SMALLEST, "bilinear", AugmentationPlan(0, True, 0))
-    views = PhotoViews(photos, augmentation)
+    return _epochs(PhotoViews(photos, AUGMENTATION))
+
+
+def with_stream(root: Path) -> Epochs:
+    """Epochs of photos that erde decodes in each of them."""
+    files = opened(root, 0).photo_files()
+    assert files is not None
+    return _epochs(StreamedViews(files, AUGMENTATION))
+
+
+def _epochs(views: TrainingViews) -> Epochs:
+    keep_freed_memory()
+    context = make_context("cpu", "float32", torch.get_num_threads())
     batches = Batches(views, Normalisation(MEAN, STD), BATCH, 1, context)
     numbers = iter(range(10**6))
     return lambda: ((batch.images, batch.labels) for batch in batches.epoch(next(numbers)))
@@ -142,6 +154,7 @@ def with_loader(workers: int, root: Path) -> Epochs:
 
 SIDES: dict[str, Callable[[Path], Epochs]] = {
     STORE: with_store,
+    STREAM: with_stream,
     **{f"ImageFolder, {count} workers": partial(with_loader, count) for count in WORKERS},
 }
 
