@@ -28,8 +28,8 @@ from erde_cli.core.bundle.weights import load_network
 from erde_cli.core.calibration.document import ThresholdsDocument
 from erde_cli.core.calibration.rule import Thresholds, rule_of
 from erde_cli.core.calibration.thresholds_file import Stamp, read_thresholds, thresholds_stamp
-from erde_cli.core.data.dataset import Reading
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.user_folders import Reading
 from erde_cli.core.device import Context, make_context
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
 from erde_cli.core.inference.prediction import Images, Prediction, Predictor, Prepared

@@ -6,7 +6,6 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,46 +13,29 @@ import torch
 from erde_cli.core.arrays import IntArray
 from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.download import fetch
-from erde_cli.core.data.folder_layout import CALIBRATION_FOLDERS, folder_source, some_names
+from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.photo_views import Photos
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.data.sources import ImageSource, Progress, rules_of
-from erde_cli.core.data.splits import SPLITS, Split, carve
+from erde_cli.core.data.splits import Split, carve
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.streamed_views import PhotoFiles
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.figures import byte_size
-from erde_cli.core.images.class_names import normal_form
 from erde_cli.core.images.decoders import cores
-from erde_cli.core.images.listing import class_names_in, list_classes, list_images
-from erde_cli.core.images.passed_over import PassedOver
-from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules, pixel_warnings
+from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
 from erde_cli.core.recipe.sections.data import Data
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests
 
-_MEMORY_LIMIT = 2000  # MB of decoded images held in memory by default
+MEMORY_LIMIT = 2000  # MB of decoded images held in memory by default
 _MEGABYTE = 1_000_000
 _CHECKED_SIZE = 8  # side in pixels at which files are decoded that are only checked
 _SAMPLE = 5_000  # photos that the normalisation is computed from, at most
-
-
-class Reading(NamedTuple):
-    """How a user's files are decoded.
-
-    image_size: side in pixels. rules: how files become pixels. skip_unreadable: leave out files
-    that are not readable images. memory_limit: MB; a larger data set is not read into memory, but
-    memory-mapped from the cache.
-    """
-
-    image_size: int
-    rules: PixelRules
-    skip_unreadable: bool = False
-    memory_limit: int = _MEMORY_LIMIT
 
 
 @dataclass(frozen=True)
@@ -61,17 +43,17 @@ class Dataset:
     """A source of images, and which of them are in each split. `load` reads their pixels.
 
     splits: numbers of the images of each split in the source, int64 [images of the split].
-    image_size: side in pixels. fingerprint: SHA-256 of images and splits. memory_limit: as in
-    `Reading`. photo_side: side of the train photos that random crops are cut from, in pixels; None:
-    no such crops. streamed_bytes: size of these photos if they are not kept, but decoded in every
-    epoch; 0: they are kept.
+    image_size: side in pixels. fingerprint: SHA-256 of images and splits. memory_limit: MB; a
+    larger data set is not read into memory, but memory-mapped from the cache. photo_side: side of
+    the train photos that random crops are cut from, in pixels; None: no such crops. streamed_bytes:
+    size of these photos if they are not kept, but decoded in every epoch; 0: they are kept.
     """
 
     source: ImageSource
     splits: dict[Split, IntArray]
     image_size: int
     fingerprint: str
-    memory_limit: int = _MEMORY_LIMIT
+    memory_limit: int = MEMORY_LIMIT
     photo_side: int | None = None
     streamed_bytes: int = 0
     _loaded: dict[Split, ImageStore] = field(default_factory=dict, repr=False)
@@ -327,88 +309,3 @@ def _bytes_over_limit(source: FolderSource, settings: Data) -> int:
     count = len(source.paths) - sum(int(mask.sum()) for mask in given)
     size = count * 3 * settings.photo_side**2
     return size if size > settings.disk_limit * _MEGABYTE else 0
-
-
-def open_labelled_folder(
-    root: Path,
-    class_names: tuple[str, ...],
-    reading: Reading,
-    *,
-    split: Split = "test",
-    observer: Observer | None = None,
-) -> Dataset:
-    """Open a user's labelled images as one split: `root/<split>/<class>/*`, or `root/<class>/*`.
-
-    Args:
-        root: the user's folder.
-        class_names: of the model, in the order of its labels.
-        reading: how the files are decoded.
-        split: the split that the images become.
-        observer: receives the progress of decoding, and warnings.
-
-    Raises:
-        DataError: the folder is missing, has no images, or has classes unknown to the model.
-    """
-    _require_folder(root, "--data", "a folder of images, one subfolder per class")
-    folder_names = CALIBRATION_FOLDERS if split == "calibration" else (split,)
-    present = [name for name in folder_names if name not in class_names and (root / name).is_dir()]
-    folder = root / present[0] if present else root
-    folders = class_names_in(folder)
-    unknown = sorted(set(folders) - {normal_form(name) for name in class_names})
-    if unknown or not folders:
-        raise DataError(
-            f"The folders in {folder} are not the model's classes.",
-            got=some_names(unknown) or "no folders",
-            expected=f"one folder per class: {', '.join(class_names[:10])}",
-            hint="rename the folders, or give other images with --data; to classify images without "
-            "labels, type erde predict BUNDLE FOLDER",
-        )
-    passed = PassedOver()
-    listed = list_classes(folder, class_names, passed, allow_empty=True)
-    source = FolderSource(
-        folder, class_names, *listed, is_test=None, skip_unreadable=reading.skip_unreadable,
-        rules=reading.rules, passed_over=passed,
-    )  # fmt: skip
-    return _as_one_split(source, split, reading, observer)
-
-
-def open_unlabelled_folder(
-    root: Path, reading: Reading, *, split: Split, observer: Observer | None = None
-) -> Dataset:
-    """Open every image below a folder as one split. All labels are 0 and have no meaning.
-
-    Raises:
-        DataError: the folder does not exist, or contains no image.
-    """
-    _require_folder(root, "--images", "a folder of images")
-    passed = PassedOver()
-    files = list_images(root, passed)
-    labels = np.zeros(len(files), dtype=np.int64)
-    source = FolderSource(
-        root, ("",), files, labels, is_test=None, skip_unreadable=reading.skip_unreadable,
-        rules=reading.rules, passed_over=passed,
-    )  # fmt: skip
-    return _as_one_split(source, split, reading, observer)
-
-
-def _require_folder(root: Path, option: str, expected: str) -> None:
-    if not root.is_dir():
-        raise DataError(
-            f"There is no folder {root}.", hint=f"give an existing one with {option}",
-            expected=expected,
-        )  # fmt: skip
-
-
-def _as_one_split(
-    source: FolderSource, split: Split, reading: Reading, observer: Observer | None
-) -> Dataset:
-    observer = observer or Observer()
-    source.passed_over.show(observer)
-    source.decode(reading.image_size, observer)
-    for warning in pixel_warnings(source.decoded.traits, source.rules):
-        observer.warning(warning)
-    numbers = np.arange(len(source.paths), dtype=np.int64)
-    fingerprint = digest_of({"images": source.digest()})
-    splits: dict[Split, IntArray] = dict.fromkeys(SPLITS, numbers[:0])
-    splits[split] = numbers
-    return Dataset(source, splits, reading.image_size, fingerprint, reading.memory_limit)

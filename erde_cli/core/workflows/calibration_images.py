@@ -15,8 +15,9 @@ from erde_cli.core.calibration.halves import halves
 from erde_cli.core.calibration.observations import CalibrationObservations
 from erde_cli.core.calibration.temperature import TemperatureReport, temperature_reports
 from erde_cli.core.data.batches import evaluation_batches
-from erde_cli.core.data.dataset import Dataset, open_labelled_folder, open_unlabelled_folder
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.user_folders import open_labelled_folder, open_unlabelled_folder
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.inference.answers import Answers, answer_all, ready

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.drift import Drift, drift
-from erde_cli.core.data.dataset import Dataset, open_labelled_folder
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.user_folders import open_labelled_folder
 from erde_cli.core.device import Context, Precision
 from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.inference.answers import Answers, answer_all, ready, route_all

@@ -11,8 +11,9 @@ import numpy as np
 
 from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
-from erde_cli.core.data.dataset import Dataset, open_unlabelled_folder
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.store import ImageStore
+from erde_cli.core.data.user_folders import open_unlabelled_folder
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.export.check import Check, verify
 from erde_cli.core.export.formats import FORMATS, Format, FormatName

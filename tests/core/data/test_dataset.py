@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from erde_cli.core.data.dataset import Dataset, Reading, open_dataset, open_labelled_folder
+from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.data.splits import carve as carve_splits
+from erde_cli.core.data.user_folders import Reading, open_labelled_folder
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.listing import list_images
 from erde_cli.core.images.passed_over import PassedOver

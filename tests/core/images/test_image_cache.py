@@ -18,9 +18,10 @@ import pytest
 import torch
 from PIL import Image
 
-from erde_cli.core.data.dataset import Dataset, Reading, open_dataset, open_labelled_folder
+from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.splits import SPLITS
+from erde_cli.core.data.user_folders import Reading, open_labelled_folder
 from erde_cli.core.errors import DataError, ErdeError
 from erde_cli.core.events import Observer
 from erde_cli.core.images import decoders, image_cache, image_files
