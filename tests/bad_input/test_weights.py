@@ -143,12 +143,13 @@ def test_timms_own_weights_are_one_message(case: Case, refused: Refused) -> None
     refused(case)
 
 
-def test_a_students_weights_are_checked_before_its_teacher_is_trained(refused: Refused) -> None:
+@pytest.mark.parametrize("line", ["run mine.yaml --out out -q", "compare mine.yaml --out out -q"])
+def test_a_students_weights_are_checked_before_its_teacher_is_trained(
+    line: str, refused: Refused
+) -> None:
     student = {"backbone": NAME, "exits": 3, "weights": "mine.yaml"}
     text = written(recipe({"data.image_size": 32, "student": student}))
-    refused(
-        Case("a student's weights", "run mine.yaml --out out -q", (UNUSABLE,), {"mine.yaml": text})
-    )
+    refused(Case("a student's weights", line, (UNUSABLE,), {"mine.yaml": text}))
 
 
 def test_a_pipe_is_not_read_for_the_digest_of_a_run(refused: Refused) -> None:

@@ -27,6 +27,7 @@ from erde_cli.core.storage.json_files import Json, parse_json
 from erde_cli.core.training.class_weights import check_class_weights
 from erde_cli.core.workflows.images import load_split, open_for_training
 from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.prepared import check_weights
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
 
@@ -79,6 +80,7 @@ def compare(plan: Plan, options: Options) -> Compared:
     if plan.teacher is not None:
         load_teacher(plan.recipe, plan.teacher)
     dataset = open_for_training(plan.recipe, options)
+    check_weights(plan.recipe, "student", dataset)
     for student in plan.students:
         check_class_weights(student.recipe, dataset.class_names)
     if plan.teacher is not None:
