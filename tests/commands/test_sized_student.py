@@ -45,6 +45,13 @@ def test_distill_and_compare_train_the_chosen_student(
     cli("distill", recipe, "--out", tmp_path / "run", "--set", "student.budget=0.6")
     cli("compare", recipe, "--methods", "erde,kd", "--seeds", "1", "--teacher",
         tmp_path / "run/teacher", "--out", tmp_path / "compared")  # fmt: skip
+    timed = ("student.width=4", "student.budget={latency_ms: 10000}")  # leaves the image size
+    sets = [word for text in timed for word in ("--set", text)]
+    for _ in range(2):
+        code, _, err = cli("compare", recipe, *sets, "--methods", "erde", "--seeds", "1", "--out",
+                           tmp_path / "timed")  # fmt: skip
+        assert code == 0, err
+    assert "kept in" in err
     widths = [
         json.loads((tmp_path / path / "student/bundle.json").read_text())["architecture"]["width"]
         for path in ("run", "compared/seed-3/erde", "compared/seed-3/kd")

@@ -237,6 +237,20 @@ def test_where_the_recipes_own_settings_fail_another_way_is_named(
     assert {one["factor"] for one in json.loads(out)["roles"]["student"]["candidates"]} == {None}
 
 
+def test_heads_that_are_trained_alone_have_no_steps_to_tune(tmp_path: Path, cli: Cli) -> None:
+    settings = "{backbone: torchvision/resnet18, pretrained: true, exits: 2}"
+    training = "{epochs: 1, train: heads}"
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        f"data: {{dataset: digits, image_size: 32}}\nteacher: {settings}\nstudent: {settings}\n"
+        f"training: {{teacher: {training}, student: {training}}}\n"
+    )
+    code, _, err = cli("tune", path)
+    assert code == 2
+    assert "nothing to tune" in err
+    assert "training.student.train: heads" in err
+
+
 def test_a_device_that_is_not_there_is_told_before_any_process_starts(
     tiny_recipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

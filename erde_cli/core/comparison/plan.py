@@ -25,6 +25,7 @@ from erde_cli.core.storage.json_files import (
 from erde_cli.core.storage.run_lock import LOCK
 
 FILE = "compare.json"
+STUDENT = "student.json"  # a student that a timing has chosen
 FORMAT = 1
 _OTHER_FOLDER = "name another folder with --out"
 
@@ -113,7 +114,7 @@ def claim(plan: Plan) -> None:
                 hint=_OTHER_FOLDER,
                 expected="the recipe and teacher of the comparison that made it",
             )
-    elif plan.run.is_dir() and any(one.name != LOCK for one in plan.run.iterdir()):
+    elif plan.run.is_dir() and any(one.name not in (LOCK, STUDENT) for one in plan.run.iterdir()):
         raise RunError(
             f"{plan.run} contains files that are not part of a comparison.",
             expected=f"an empty folder, or one with the {FILE} of this comparison",

@@ -76,8 +76,9 @@ class Dataset:
         if size not in self._sizes:
             source = self.source
             if isinstance(source, FolderSource):
-                source = copy(source)  # the list of skipped files stays the same
+                first, source = source, copy(source)  # the list of skipped files stays the same
                 source.decode(size, observer or Observer())
+                source.require_same(first)
             self._sizes[size] = replace(self, source=source, image_size=size, _loaded={})
         return self._sizes[size]
 

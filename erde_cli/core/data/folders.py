@@ -137,6 +137,16 @@ class FolderSource:
         part.check(np.arange(len(paths)))
         return part
 
+    def require_same(self, other: FolderSource) -> None:
+        """Check that these are the files of another source; leave out those it cannot read.
+
+        Raises:
+            DataError: files have changed since the other source was decoded.
+        """
+        if self.digest() != other.digest():
+            raise changed_meanwhile(self.root)
+        self.decoded.unreadable.update(other.decoded.unreadable)
+
     def is_shared(self, limit: int) -> bool:
         """Whether all splits use the decoded images in place, without copies.
 

@@ -94,7 +94,7 @@ class _Columns(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Rows [batch, row] → [batch, *shape]."""
         part = rows[:, self._start : self._start + prod(self._shape)]
-        return part.reshape(-1, *self._shape)
+        return part.reshape(-1, *self._shape).clone()  # layers can work in place
 
 
 def _parts(head: nn.Module) -> tuple[list[nn.Module], list[nn.Module]]:

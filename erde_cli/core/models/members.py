@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from erde_cli.core.errors import InputError
+from pydantic import ValidationError
+
+from erde_cli.core.errors import InputError, first_reason
 from erde_cli.core.models.library.listing import list_backbones
 from erde_cli.core.recipe.backbones import FAMILIES
 from erde_cli.core.recipe.sections.network import Network
@@ -14,8 +16,8 @@ _WIDTHS = range(2, 1025, 2)  # channels
 _STEP = {True: 32, False: 4}  # of image sizes in pixels; by whether the network is a library's
 
 
-def members(network: Network, image_size: int) -> list[Network]:
-    """The networks that a family stands for, in ascending order of multiply-adds.
+def members(network: Network, image_size: int, *, by_parameters: bool = False) -> list[Network]:
+    """The networks that a family stands for, in ascending order of multiply-adds or parameters.
 
     Members of a family of erde differ in depth. With `depth` they differ in width, and with `width`
     as well in image size. Members of a library's family are all networks whose names begin with it.
@@ -24,6 +26,7 @@ def members(network: Network, image_size: int) -> list[Network]:
     Args:
         network: section of a recipe with `family`.
         image_size: largest side of a member's images, in pixels.
+        by_parameters: order the networks of a library by their parameters.
 
     Raises:
         InputError: no network has a name of this family, or the library is not installed.
@@ -34,9 +37,8 @@ def members(network: Network, image_size: int) -> list[Network]:
         listed = [row for row in list_backbones(name, image_size) if row.name.startswith(name)]
         if name not in (row.name for row in listed):
             fit = [row for row in listed if row.macs and row.exits >= network.exit_count]
-            return [
-                _member(network, row.name) for row in sorted(fit, key=lambda row: row.macs or 0)
-            ]
+            fit.sort(key=lambda row: row.parameters if by_parameters else row.macs or 0)
+            return [_member(network, row.name) for row in fit]
     elif network.depth is None:
         depths = (depth for depth, blocks in family.blocks.items() if blocks >= network.exit_count)
         return [_member(network, name, depth=depth) for depth in depths if depth <= _DEEPEST]
@@ -58,4 +60,12 @@ def members(network: Network, image_size: int) -> list[Network]:
 
 def _member(network: Network, backbone: str, **keys: Any) -> Network:
     section = network.model_dump(exclude_defaults=True, exclude={"family", "budget"})
-    return Network.model_validate({**section, "backbone": backbone, **keys})
+    try:
+        return Network.model_validate({**section, "backbone": backbone, **keys})
+    except ValidationError as error:
+        raise InputError(
+            f"The keys of the section student do not fit the family {network.family}.",
+            got=first_reason(error),
+            expected="keys that its members have",
+            hint="correct the section student of the recipe",
+        ) from error

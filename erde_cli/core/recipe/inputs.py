@@ -8,6 +8,7 @@ from typing import Any
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Role
+from erde_cli.core.provenance import versions_of
 from erde_cli.core.recipe.packages import package_version
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.data import Data
@@ -57,6 +58,8 @@ def inputs_digest(recipe: Recipe, role: Role, fingerprint: str, teacher: str | N
     package = package_version(network.backbone)
     if package:  # another version can build another network
         parts[role]["package"] = package
+    if network.pretrained:  # of torchvision: another version can bring other weights
+        parts[role]["library"] = versions_of("torchvision")
     document = {"version": _VERSION, "recipe": parts, "images": fingerprint, "teacher": teacher}
     return digest_of(document)
 

@@ -11,8 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from erde_cli.core.errors import InputError, Problem, RecipeError
+from erde_cli.core.recipe.packages import entry_point_of, package_of
 from erde_cli.core.recipe.problems import COMMAND_LINE, Overrides, problems_of, shortened
-from erde_cli.core.recipe.schema import Recipe, pairing_rules
+from erde_cli.core.recipe.schema import ROLES, Recipe, pairing_rules
 from erde_cli.core.recipe.sections.calibration import OF_RISK
 from erde_cli.core.recipe.sections.distillation import Distillation
 from erde_cli.core.recipe.sections.network import Network
@@ -20,6 +21,7 @@ from erde_cli.core.recipe.shipped import shipped_recipe, shipped_recipes
 from erde_cli.core.recipe.yaml_text import LARGEST_TEXT, encoding_of, parse_yaml
 from erde_cli.core.thresholds.targets import TARGETS
 
+_PARTS = ("train", "views", "stage_rates", "heads_first")  # keys that need first weights
 _PATHS = {  # keys that hold a path, with what it leads to
     "data.root": "the folder of the images",
     "teacher.weights": "a file of weights",
@@ -72,6 +74,7 @@ def _recipe(
     _resolve_paths(document, path.parent, str(path))
     if teacher is not None:
         document["teacher"] = dict(teacher)
+        _drop_parts(document)
     given = parse_overrides(overrides)
     for dotted, value in given.items():
         if dotted in _PATHS and isinstance(value, str):
@@ -84,10 +87,22 @@ def _recipe(
     for dotted, value in given.items():
         _merge(document, dotted, value)
     try:
-        return Recipe.model_validate(document)
+        recipe = Recipe.model_validate(document)
     except ValidationError as error:
         problems = problems_of(error, str(path), given)
         raise RecipeError(problems + _hidden_rules(document, problems, str(path))) from None
+    for role in ROLES:
+        if package_of(recipe.network_of(role).backbone):
+            entry_point_of(recipe.network_of(role).backbone)
+    return recipe
+
+
+def _drop_parts(document: dict[str, Any]) -> None:
+    """Drop keys of first weights, which a teacher that is already trained does not have."""
+    training = document.get("training")
+    if isinstance(training, dict) and isinstance(training.get("teacher"), dict):
+        kept = {key: value for key, value in training["teacher"].items() if key not in _PARTS}
+        document["training"] = {**training, "teacher": kept}
 
 
 def parse_overrides(texts: Sequence[str]) -> Overrides:

@@ -82,7 +82,7 @@ class Recipe(Section):
         return self.distillation.teacher_cache.views if role == "student" else None
 
     def plain_view(self, role: Role) -> bool:
-        """Whether a network is trained on the images as evaluation reads them."""
+        """Whether a network is trained on images without augmentation."""
         return self.training_of(role).heads_only and self.kept_views(role) == 1
 
     def recorded(self) -> dict[str, Any]:

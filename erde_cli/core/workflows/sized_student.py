@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from erde_cli.core.comparison.plan import STUDENT
 from erde_cli.core.device import Context
 from erde_cli.core.errors import InputError, RunError
 from erde_cli.core.events import Table
@@ -22,13 +24,13 @@ from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.members import members
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.backbones import FAMILIES
+from erde_cli.core.recipe.inputs import comparable
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.network import Network
 from erde_cli.core.storage.json_files import digest_of, not_what_erde_writes, read_json, write_json
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.tune import count_classes
 
-STUDENT = "student.json"  # in a run folder: the choice that a timing has decided
 _WARM, _SECONDS = 3, 0.3  # untimed images; least time of a measurement
 
 
@@ -69,7 +71,7 @@ def with_sized_student(
     if recipe.student.family is None:
         return recipe
     timed = "latency_ms" in recipe.student.limits
-    key = digest_of(recipe.model_dump(include={"data", "student"}))
+    key = digest_of([comparable(recipe)["student"], recipe.data.image_size])
     kept = run / STUDENT if timed and run is not None else None
     student = _kept(kept, key) if kept is not None and kept.is_file() else None
     if student is not None:
@@ -103,7 +105,7 @@ def _chosen(recipe: Recipe, options: Options) -> Network:
     classes, timed = count_classes(recipe.data), kind == "latency_ms"
     teacher = _cost(recipe.teacher, classes, recipe.data.image_size, None)
     context = options.inference_context("float32") if timed else None
-    choices = members(recipe.student, recipe.data.image_size)
+    choices = members(recipe.student, recipe.data.image_size, by_parameters=kind == "parameters")
     scale = 1 if timed else getattr(teacher, kind)
 
     @cache
@@ -199,7 +201,7 @@ def _nothing_fits(
 
 def _written(network: Network) -> str:
     section = network.model_dump(exclude_defaults=True)
-    return "{" + ", ".join(f"{key}: {value}" for key, value in section.items()) + "}"
+    return "{" + ", ".join(f"{key}: {json.dumps(value)}" for key, value in section.items()) + "}"
 
 
 def _name(network: Network, recipe: Recipe) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from erde_cli.core.data.folder_layout import train_folder
 from erde_cli.core.data.published_files import PUBLISHED
 from erde_cli.core.device import LAYOUTS, PRECISIONS, make_context
-from erde_cli.core.errors import DataError
+from erde_cli.core.errors import DataError, InputError
 from erde_cli.core.events import Role
 from erde_cli.core.images.listing import class_names_in
 from erde_cli.core.measurement.training_speed import Candidate, Speeds, measure
@@ -142,7 +142,7 @@ def tune(
         ErdeError: no candidate can be measured.
     """
     tuned = {}
-    for role in roles:
+    for role in _with_steps(recipe, roles, options):
         candidates = _candidates(recipe, role, options, threads, compiled)
         now, classes = candidates[0], count_classes(recipe.data)
         options.observer.phase(f"Measuring training steps of the {role}")
@@ -155,6 +155,25 @@ def tune(
         tuned[role] = RoleTuned(recipe.training_of(role).batch_size, classes, now, speeds)
     device = options.context("float32").device
     return Tuned(recipe.name, device.type, steps, repeats, tuned)
+
+
+def _with_steps(recipe: Recipe, roles: Sequence[Role], options: Options) -> list[Role]:
+    """Roles whose training consists of steps of the whole network.
+
+    Raises:
+        InputError: there are none.
+    """
+    heads = [role for role in roles if recipe.training_of(role).heads_only]
+    for role in heads:
+        options.observer.note(f"The {role} trains its heads alone, which takes no time to tune.")
+    if len(heads) == len(roles):
+        raise InputError(
+            "There is nothing to tune: only heads are trained, on features that are computed once.",
+            got=" and ".join(f"training.{role}.train: heads" for role in heads),
+            expected="a network that is trained as a whole, or from a stage",
+            hint="erde plan shows how long features and heads take",
+        )
+    return [role for role in roles if role not in heads]
 
 
 def count_classes(data: Data) -> int:

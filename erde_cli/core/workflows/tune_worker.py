@@ -132,7 +132,7 @@ def _objective(
     teacher: Logits | None = None
     if role == "student" and recipe.distillation.method != "cross_entropy":
         teacher = ComputedLogits(_network(recipe, "teacher", classes), context)
-        if recipe.distillation.teacher_cache.views is not None:
+        if recipe.kept_views("student") is not None:
             logits = teacher(batch)
             teacher = lambda _: logits  # noqa: E731
     return objective_of(recipe, role, recipe.seed, context, teacher)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.splits import SPLITS
@@ -341,3 +342,22 @@ def test_unreadable_files_are_warned_of_once_for_all_sizes(make_images: MakeFold
     dataset = open_dataset(settings_for(root, unreadable="skip"))
     assert len(dataset.load("test")) == len(dataset.at(6).load("test")) == 5
     assert dataset.skipped == dataset.at(6).skipped == [broken]
+
+
+def test_a_file_that_changes_between_two_sizes_is_noticed(make_images: MakeFolder) -> None:
+    root = make_images({"train": {"a": 20, "b": 20}, "test": {"a": 3, "b": 3}})
+    dataset = open_dataset(settings_for(root))
+    (root / "test/a/001.png").write_bytes((root / "test/b/001.png").read_bytes())
+    with pytest.raises(DataError, match="changed"):
+        dataset.at(6)
+
+
+def test_a_file_that_only_one_size_can_read_is_left_out_of_both(make_images: MakeFolder) -> None:
+    """An extreme shape is refused where its short side would have to grow too much."""
+    root = make_images({"train": {"a": 20, "b": 20}, "test": {"a": 3, "b": 3}})
+    Image.new("RGB", (30_000, 20)).save(root / "test/a/001.png")
+    whole = settings_for(root, unreadable="skip").model_copy(
+        update={"image_size": 224, "resize": "crop"}
+    )
+    dataset = open_dataset(whole)
+    assert len(dataset.load("test")) == len(dataset.at(64).load("test")) == 5

@@ -39,6 +39,9 @@ def test_frozen_and_trained_part_answer_as_the_network(name: str) -> None:
     logits = split.trained.eval()(rows)
     expected = model.eval()(images(side))
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    with torch.enable_grad():  # layers that work in place must not change what another head keeps
+        split.trained.train()(rows).sum().backward()
+    assert all(parameter.grad is not None for parameter in split.trained.parameters())
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import pytest
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.models.architecture import build_model, resolve_architecture
+from erde_cli.core.models.library.listing import list_backbones
 from erde_cli.core.models.members import members
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.sections.network import Network
@@ -39,6 +40,20 @@ def test_members_of_a_library_rise_in_cost() -> None:
         model = build_model(resolve_architecture(one, 10, 64))
         costs.append(profile_model(model, 64).full_macs)
     assert costs == sorted(costs)
+
+
+def test_members_of_a_library_can_rise_in_parameters() -> None:
+    names = [one.backbone for one in members(family("torchvision/regnet"), 64)]
+    by_parameters = members(family("torchvision/regnet"), 64, by_parameters=True)
+    listed = {row.name: row.parameters for row in list_backbones("torchvision/regnet", 64)}
+    sizes = [listed[one.backbone] for one in by_parameters]
+    assert sizes == sorted(sizes)
+    assert [listed[name] for name in names] != sizes  # multiply-adds have another order
+
+
+def test_keys_that_no_member_has_are_one_sentence() -> None:
+    with pytest.raises(InputError, match="do not fit the family"):
+        members(family("resnet", pretrained=True), 16)
 
 
 def test_the_name_of_one_network_leaves_the_image_size_open() -> None:

@@ -27,6 +27,15 @@ BASE: Document = {
 }
 
 
+def test_a_teacher_that_is_given_needs_no_first_weights(write: Write, document: Document) -> None:
+    document["training"]["teacher"] |= {"train": "heads", "views": 2}
+    with pytest.raises(RecipeError, match="needs pretrained"):
+        load_recipe(write(document))
+    recipe = load_recipe(write(document), teacher={"depth": 8})
+    assert recipe.training.teacher.train == "all"
+    assert recipe.training.teacher.epochs == document["training"]["teacher"]["epochs"]
+
+
 def test_what_is_left_out_has_its_default_and_the_name_is_that_of_the_file(
     write: Write, document: Document
 ) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from erde_cli.core.errors import InputError
 from erde_cli.core.recipe.backbones import (
     FAMILIES,
     FAMILY_KEYS,
@@ -20,7 +19,7 @@ from erde_cli.core.recipe.backbones import (
     joined,
 )
 from erde_cli.core.recipe.heads import HEADS, HeadName
-from erde_cli.core.recipe.packages import entry_point_of, package_of
+from erde_cli.core.recipe.packages import package_of
 from erde_cli.core.recipe.sections.base import NonNegative, Rules, Section, broken, refuse
 
 _LIBRARY_NETWORK = f"^{PACKAGED_NETWORK}$"
@@ -141,12 +140,6 @@ class Network(Section):
                 f"{joined(FAMILIES, 'or')}, or a network of a library such as torchvision/resnet18"
             )
             refuse([("", f"must be {known}" + (f"; did you mean {near[0]}?" if near else ""))])
-        if package_of(name):
-            try:
-                entry_point_of(name)
-            except InputError as error:
-                sentence = error.message.removesuffix(".")
-                refuse([("", f"must be a network of a library or package. {sentence}")])
         return name
 
     @field_validator("exits", mode="before")

@@ -34,7 +34,7 @@ class Training(Section):
         ge=1,
         le=1000,
         description="train: heads: number of random views of each image whose features are kept; "
-        "1: the image as in evaluation; null: 1",
+        "1: the image without augmentation; null: 1",
     )
     epochs: int = Field(ge=1, le=100_000, description="passes over the train split")
     batch_size: int = Field(
