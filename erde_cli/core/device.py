@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_cli.core.errors import InputError
+from erde_cli.core.platform.narrow import guard_narrow
 from erde_cli.core.platform.pointwise import guard_pointwise
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -71,6 +72,8 @@ class Context:
         module.to(self.device, memory_format=self.memory_format)  # type: ignore[call-overload]
         if self.layout == "channels_last":
             guard_pointwise(module)
+        if self.precision == "bfloat16" and self.device.type == "cpu":
+            guard_narrow(module)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Compute matrix products in `dtype`; parameters and losses stay float32."""

@@ -10,7 +10,9 @@ import sys
 from collections import Counter
 
 import torch
+from torch import nn
 
+from erde_cli.core.platform.narrow import guard_narrow
 from erde_cli.core.platform.pointwise import guard_pointwise
 
 from .cases import all_cases, answers, short_cases
@@ -23,7 +25,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="a second's worth of cases")
     parser.add_argument("--unguarded", action="store_true", help="as torch computes them")
     wanted = parser.parse_args()
-    guard = (lambda layer: layer) if wanted.unguarded else guard_pointwise
+    guard = (lambda layer: layer) if wanted.unguarded else _guard
     cases = (short_cases if wanted.short else all_cases)(wanted.precision)
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}", flush=True)
     found: Counter[str] = Counter()
@@ -33,6 +35,11 @@ def main() -> int:
             print(f"{case}: {said}", flush=True)
     print(", ".join(f"{count:,} {kind}" for kind, count in found.most_common()))
     return int(set(found) != {"right"})
+
+
+def _guard(layer: nn.Module) -> None:
+    guard_pointwise(layer)
+    guard_narrow(layer)
 
 
 if __name__ == "__main__":
