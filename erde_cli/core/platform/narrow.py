@@ -2,7 +2,7 @@
 
 With AVX512, oneDNN 3.12 computes this gradient wrongly in bfloat16 if a padded convolution has a
 stride larger than the width of its images, such as a 3x3 or 5x5 with stride 2 on 1x1 images, with
-or without groups. Values up to 1e38 appear; they differ between runs.
+or without groups. Values up to 1e32 appear; they differ between runs.
 
 Source: measured (`python -m tests.gradients --unguarded --precision bfloat16`); no report of it was
 found. github.com/pytorch/pytorch, issue 169688, is about the same shapes in Conv3d, forward.
