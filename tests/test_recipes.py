@@ -12,11 +12,19 @@ from erde_cli.core.models.profile import profile_model
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.shipped import shipped_recipes
 from tests.published_files import WRITERS, accept
+from tests.published_weights import place_weights
 
 from .conftest import JsonOf
 
 PER_CLASS = {"cifar10": (4, 2), "svhn": (4, 2), "cifar100": (2, 1)}  # train, test images
 STEPS = 2
+SMALLER = {  # pretrained networks, and an epoch in which the whole student is trained
+    "photo-folder": [
+        "data.image_size=64",
+        "student.image_size=48",
+        "training.student.heads_first=0",
+    ]
+}
 
 
 def write_folders(root: Path) -> None:
@@ -48,11 +56,13 @@ def images_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
 def test_every_shipped_recipe_goes_the_whole_way_in_two_steps(
     json_of: JsonOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    place_weights(tmp_path / "hub", monkeypatch, "efficientnet_b0", "mobilenet_v3_small")
     seen = []
     for shipped in shipped_recipes():
         recipe = load_recipe(shipped.name)
         kind = recipe.data.dataset
         given, images = images_of(kind, tmp_path / shipped.name / "images", monkeypatch)
+        given += SMALLER.get(shipped.name, [])
         for role in ("teacher", "student"):
             given += [f"training.{role}.epochs=1", f"training.{role}.batch_size={images // STEPS}"]
         sets = [part for text in given for part in ("--set", text)]
@@ -75,7 +85,7 @@ def test_every_shipped_recipe_goes_the_whole_way_in_two_steps(
         evaluated = json_of("evaluate", run / "student", "--split", "test")
         assert sum(exit_["exit_rate"] for exit_ in evaluated["exits"]) == pytest.approx(1)
         seen.append(shipped.name)
-    assert len(seen) == 9
+    assert len(seen) == 10
 
 
 def test_the_demo_has_a_cheap_first_exit_and_a_small_teacher() -> None:

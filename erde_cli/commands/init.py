@@ -43,6 +43,15 @@ def init(
             "--minutes", callback=_within_limits, help="Minutes that the run may take, at least 1."
         ),
     ] = 30.0,
+    pretrained: Annotated[
+        bool | None,
+        typer.Option(
+            "--pretrained/--no-pretrained",
+            show_default=False,
+            help="Whether the networks start from ImageNet weights, which the run downloads; "
+            "default: for at most 20,000 train images of 128 pixels or more.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -61,5 +70,5 @@ def init(
     with working(quiet, device, threads) as options:
         from erde_cli.core.workflows.init import write_first_recipe
 
-        written = write_first_recipe(folder, out, minutes, options)
+        written = write_first_recipe(folder, out, minutes, options, pretrained=pretrained)
     show(written.to_json(), as_json, *plan_pieces(written.plan), f"next: erde run {written.path}")

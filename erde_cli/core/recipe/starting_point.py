@@ -83,11 +83,16 @@ class Machine:
             return self.kind
         return f"{self.kind}, {counted(self.threads, 'thread')}"
 
+    @property
+    def relative_speed(self) -> float:
+        """Speed relative to 2 threads; 1 for an accelerator."""
+        if self.kind in _ACCELERATORS:
+            return 1.0
+        return max(times for threads, times in _SPEEDUPS if threads <= self.threads)
+
     def seconds_per_image(self, pair: Pair, size: int) -> tuple[float, float]:
         """Seconds per training image of `size` pixels, of teacher and of student."""
-        factor = (size / 32) ** 2
-        if self.kind not in _ACCELERATORS:
-            factor /= max(times for threads, times in _SPEEDUPS if threads <= self.threads)
+        factor = (size / 32) ** 2 / self.relative_speed
         teacher, student = SPEEDS[self.kind][pair.name]
         return factor / teacher, factor / student
 
@@ -107,6 +112,11 @@ class Choice:
     seconds: float
 
 
+def seconds_for_training(minutes: float) -> float:
+    """Seconds that a run limited to `minutes` has for its networks."""
+    return max(1.0, 60 * minutes * _MARGIN - _STARTING)
+
+
 def choose(images: int, side: float, machine: Machine, minutes: float) -> Choice:
     """Choose the most expensive networks that can be trained for enough epochs in the given time.
 
@@ -119,7 +129,7 @@ def choose(images: int, side: float, machine: Machine, minutes: float) -> Choice
     batch = 128 if images >= _MANY else 64 if images >= _FEW else 32
     steps = max(1, images // min(batch, images))
     wanted = min(_ENOUGH, max(_FEWEST, ceil(_STEPS / steps)))
-    seconds = max(1.0, 60 * minutes * _MARGIN - _STARTING)
+    seconds = seconds_for_training(minutes)
     ladder = sorted(
         ((pair, size) for pair in PAIRS if images >= pair.least for size in _sizes(side)),
         key=lambda rung: (rung[0].cost * rung[1] ** 2, rung[1]),

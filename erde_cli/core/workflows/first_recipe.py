@@ -20,6 +20,7 @@ from erde_cli.core.errors import DataError, InputError, brief
 from erde_cli.core.images.decoding import header_of
 from erde_cli.core.images.pixels import used_bits
 from erde_cli.core.recipe.loading import load_recipe, name_of, recipe_from
+from erde_cli.core.recipe.photo_starting_point import choose_for_photos, suits_photos
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.starting_point import Machine, choose
 from erde_cli.core.storage.files import write_text
@@ -44,7 +45,13 @@ class FirstRecipe:
 
 
 def first_recipe(
-    folder: Path, path: Path, name: str, minutes: float, options: Options
+    folder: Path,
+    path: Path,
+    name: str,
+    minutes: float,
+    options: Options,
+    *,
+    pretrained: bool | None = None,
 ) -> FirstRecipe:
     """Inspect a folder's images, and choose a recipe for them; write nothing.
 
@@ -54,13 +61,18 @@ def first_recipe(
         name: of the run.
         minutes: limit for the run.
         options: device, threads, observer.
+        pretrained: whether the networks start from pretrained weights; None: where the images are
+            few and large.
 
     Raises:
         DataError: the folder has no class folders, a class is empty, or no image can be read.
     """
     machine = machine_of(options.context("float32"))
     summary = _summary(folder_source(folder))
-    choice = choose(summary.train, summary.side, machine, minutes)
+    if pretrained is None:
+        pretrained = suits_photos(summary.train, summary.side)
+    chosen_by = choose_for_photos if pretrained else choose
+    choice = chosen_by(summary.train, summary.side, machine, minutes)
     root = _root(folder, path)
     first = recipe_text(root, name, summary, choice, machine, minutes, {"unreadable": "skip"})
     dataset = open_dataset(recipe_from(first, path).data, options.observer)

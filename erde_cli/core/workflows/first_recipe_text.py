@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from erde_cli.core.figures import percent
+from erde_cli.core.recipe.photo_starting_point import PhotoChoice
 from erde_cli.core.recipe.starting_point import MOST_EPOCHS, SIZES, Choice, Machine
+from erde_cli.core.workflows.first_recipe_photos import (
+    Rows,
+    augmentation_rows,
+    cache_rows,
+    network_rows,
+    pixel_rows,
+    training_rows,
+)
 
 _UNEVEN = 2  # ratio of class sizes above which class weights are suggested
 _COLUMN = 28  # of comments, unless the line is longer
@@ -46,7 +55,7 @@ def recipe_text(
     root: str,
     name: str,
     summary: FolderSummary,
-    choice: Choice,
+    choice: Choice | PhotoChoice,
     machine: Machine,
     minutes: float,
     pixels: Mapping[str, str | int],
@@ -84,22 +93,36 @@ def recipe_text(
 
 
 def _data(
-    root: str, summary: FolderSummary, choice: Choice, pixels: Mapping[str, str | int]
+    root: str,
+    summary: FolderSummary,
+    choice: Choice | PhotoChoice,
+    pixels: Mapping[str, str | int],
 ) -> list[str]:
     return [
         "data:",
         "  dataset: imagefolder",
         _line(f"  root: {_quoted(root)}", "relative to this file" * (root[0] != "/")),
         _line(f"  image_size: {choice.image_size}", _size(summary, choice)),
+        *_lines(pixel_rows() if isinstance(choice, PhotoChoice) else []),
         *_fractions(summary),
         *(_line(f"  {key}: {value}", _PIXELS[key]) for key, value in pixels.items()),
         "  augmentation:",
+        *_augmentation(choice),
+    ]
+
+
+def _augmentation(choice: Choice | PhotoChoice) -> list[str]:
+    if isinstance(choice, PhotoChoice):
+        return _lines(augmentation_rows(choice))
+    return [
         _line(f"    crop: {choice.image_size // 8}", "pixels of padding: an eighth of the side"),
         _line("    flip: true", "set to false if left and right differ, as in text"),
     ]
 
 
-def _networks(choice: Choice) -> list[str]:
+def _networks(choice: Choice | PhotoChoice) -> list[str]:
+    if isinstance(choice, PhotoChoice):
+        return _lines(network_rows(choice))
     return [
         _line("teacher:", f"{choice.pair.name}: the largest in the table that trains in the time"),
         *_network(choice.pair.teacher),
@@ -112,18 +135,27 @@ def _networks(choice: Choice) -> list[str]:
     ]
 
 
-def _training(summary: FolderSummary, choice: Choice) -> list[str]:
-    rate = 0.1 * choice.batch_size / 64
+def _training(summary: FolderSummary, choice: Choice | PhotoChoice) -> list[str]:
     return [
         "distillation:",
         _line("  method: erde", "or kd, or cross_entropy (no teacher)"),
         "  temperature: 4",
         _line("  weights: {cross_entropy: 1, distillation: 3, entropy: 1}", "docs/evidence.md"),
+        *_lines(cache_rows(choice) if isinstance(choice, PhotoChoice) else []),
         "",
+        *_hyperparameters(choice),
+        *_weights(summary),
+    ]
+
+
+def _hyperparameters(choice: Choice | PhotoChoice) -> list[str]:
+    if isinstance(choice, PhotoChoice):
+        return _lines(training_rows(choice))
+    rate = 0.1 * choice.batch_size / 64
+    return [
         _line("training:", _epochs(choice)),
         f"  teacher: {_settings(choice, rate)}",
         f"  student: {_settings(choice, 2 * rate)}",
-        *_weights(summary),
     ]
 
 
@@ -134,6 +166,10 @@ def _quoted(text: str) -> str:
 
 def _line(text: str, reason: str) -> str:
     return f"{text:<{_COLUMN}} # {reason}" if reason else text
+
+
+def _lines(rows: Rows) -> list[str]:
+    return [_line(*row) for row in rows]
 
 
 def _shapes(summary: FolderSummary) -> str:
@@ -149,7 +185,9 @@ def _colours(summary: FolderSummary) -> str:
     return f"{percent(summary.grey, 0)} % grey"
 
 
-def _size(summary: FolderSummary, choice: Choice) -> str:
+def _size(summary: FolderSummary, choice: Choice | PhotoChoice) -> str:
+    if isinstance(choice, PhotoChoice):
+        return f"of the teacher's square; the shorter side of the images: {summary.side:g}"
     if choice.image_size > summary.side:
         return f"the images have {summary.side:g}: small images train better when enlarged"
     if choice.image_size == summary.side:

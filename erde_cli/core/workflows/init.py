@@ -34,7 +34,12 @@ class FirstRecipeWritten:
 
 
 def write_first_recipe(
-    folder: Path, out: Path | None, minutes: float, options: Options
+    folder: Path,
+    out: Path | None,
+    minutes: float,
+    options: Options,
+    *,
+    pretrained: bool | None = None,
 ) -> FirstRecipeWritten:
     """Choose a recipe for a folder of images, write it, and plan its run.
 
@@ -43,6 +48,8 @@ def write_first_recipe(
         out: path of the recipe; None: named after the folder, in the current folder.
         minutes: limit for the run.
         options: device, threads, observer.
+        pretrained: whether the networks start from pretrained weights; None: where the images are
+            few and large.
 
     Raises:
         InputError: the file exists, or cannot be written.
@@ -50,7 +57,8 @@ def write_first_recipe(
     """
     path = out or Path(name_of(folder.resolve().name) + ".yaml")
     _refuse_existing(path, folder)
-    first = first_recipe(folder, path, name_of(path.stem), minutes, options)
+    name = name_of(path.stem)
+    first = first_recipe(folder, path, name, minutes, options, pretrained=pretrained)
     show_images(first.dataset, options)
     options.observer.phase("Timing a few steps")
     networks = Networks(first.recipe, default_run(first.recipe), first.dataset)

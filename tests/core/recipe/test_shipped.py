@@ -22,6 +22,7 @@ NAMES = {
     "cifar100-resnet",
     "cifar100-wrn",
     "image-folder",
+    "photo-folder",
     "svhn",
 }
 ONE_IMAGE = torch.zeros(1, 3, 32, 32)
@@ -43,7 +44,7 @@ def test_every_shipped_recipe_is_valid_short_and_says_what_it_is_for() -> None:
         header = shipped.text.partition("\n\n")[0]
         assert lines[1] == "# yaml-language-server: $schema=recipe.schema.json"
         assert all(f"#   {word} " in header for word in ("command", "hardware", "expect"))
-    assert len(seen) == 9
+    assert len(seen) == 10
     assert set(seen) == NAMES
 
 

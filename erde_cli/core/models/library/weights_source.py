@@ -119,7 +119,8 @@ def published_weights(name: str) -> PublishedWeights:
             raise DownloadError(
                 f"The weights of {name} cannot be downloaded: {brief(str(error))}.",
                 expected=f"a connection to {weights.url}, or that file at {path}",
-                hint=f"download {weights.url} on another machine, and put it at {path}",
+                hint=f"download {weights.url} on another machine, and put it at {path}; or train "
+                "without pretrained weights, by a recipe of erde init FOLDER --no-pretrained",
             ) from error
     if not digest_of_file(path).startswith(prefix):
         raise InputError(
