@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from erde_cli.core.recipe import photo_starting_point
 from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.workflows.first_recipe import first_recipe
+from erde_cli.core.workflows.options import Options
 from tests.published_weights import no_connection, place_weights
 
 from ..conftest import Cli, JsonOf
@@ -47,8 +50,7 @@ def test_photos_get_pretrained_networks_and_a_plan_without_their_weights(
         assert any(line in row and " # " in row for row in text.splitlines()), line
     recipe = load_recipe("photos.yaml")
     assert recipe.data.root == str(photos)
-    for role, name in zip(("teacher", "student"), NETWORKS, strict=True):
-        network = recipe.network_of("teacher" if role == "teacher" else "student")
+    for network, name in zip((recipe.teacher, recipe.student), NETWORKS, strict=True):
         assert (network.backbone, network.pretrained) == (f"torchvision/{name}", True)
     assert (recipe.image_size("teacher"), recipe.image_size("student")) == (224, 160)
     assert recipe.training.teacher.train == "heads"
@@ -101,15 +103,13 @@ def test_without_a_connection_the_run_names_the_file_and_the_other_recipe(
 
 
 def test_too_short_a_time_leaves_the_heads_alone(
-    photos: Path, no_weights: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from erde_cli.core.recipe import photo_starting_point
-
     speeds = dict.fromkeys(photo_starting_point.PHOTO_SPEEDS, (5.0, 0.5, 20.0))
     monkeypatch.setattr(photo_starting_point, "PHOTO_SPEEDS", speeds)
-    assert cli("init", "photos", "--minutes", 1)[0] == 0
-    recipe = load_recipe("photos.yaml")
+    first = first_recipe(photos, Path("photos.yaml"), "photos", 1, Options("cpu"))
+    recipe = first.recipe
     assert recipe.training.student.train == "heads"
     assert recipe.data.augmentation.resized_crop is None
     assert recipe.distillation.teacher_cache.views is None
-    assert "the time is short" in Path("photos.yaml").read_text()
+    assert "the time is short" in first.text
