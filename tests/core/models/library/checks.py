@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import nn
 
+from erde_cli.core.export.check import verify
+from erde_cli.core.export.formats import FORMATS
+from erde_cli.core.export.network import export_network
+from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.routing import all_scores, first_exit, route
 from erde_cli.core.models.folding import folded
 from erde_cli.core.models.library.chains import check_equal
 from erde_cli.core.models.library.shapes import count_shapes
 from erde_cli.core.models.macs import count_macs
+from tests.core.export.test_export import record_of
 from tests.core.models.library.small import CLASSES, Case, with_exits
 
 
@@ -62,12 +71,15 @@ def trains_with_a_head_after_every_block(case: Case) -> None:
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+    torch.optim.SGD(model.parameters(), 1e-6).step()
+    assert model.eval()(images(case, 2)).isfinite().all()
 
 
 def middle_of_the_widest_gap(scores: torch.Tensor) -> float:
     """A threshold that rounding does not decide on."""
     ordered = scores.sort().values
     at = ordered.diff().argmax()
+    assert ordered[at + 1] - ordered[at] > 1e-3
     return float((ordered[at] + ordered[at + 1]) / 2)
 
 
@@ -112,6 +124,37 @@ def exports_for_any_batch(case: Case) -> None:
     with torch.no_grad():
         expected, got = model(images(case, 3)), program.module()(images(case, 3))
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def shortened(case: Case) -> Case:
+    """Without the blocks that leave the shape of the features as it is, but the first of them."""
+    features, blocks, repeated = images(case, 2), [], False
+    with torch.no_grad():
+        for block in case.chain.blocks:
+            shape = features.shape
+            features = block.eval()(features)
+            if features.shape != shape or not repeated:
+                blocks.append(block)
+            repeated = repeated or features.shape == shape
+    return replace(case, chain=replace(case.chain, blocks=blocks))
+
+
+def answers_as_its_onnx_file(case: Case, path: Path) -> None:
+    """Write the file of `erde export --format onnx` and verify it as that command does."""
+    model = with_exits(case, [len(case.chain.blocks) // 2]).eval()
+    generator = np.random.default_rng(1)
+    pixels = generator.integers(0, 256, (4, case.side, case.side, 3), dtype=np.uint8)
+    unrouted = record_of([0.0], image_size=case.side, preprocessing=False)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(unrouted.inputs(pixels)))
+    scores, labels = all_scores(logits), logits.argmax(-1).numpy()
+    thresholds = [middle_of_the_widest_gap(scores[:, 0])]
+    record = record_of(thresholds, image_size=case.side, preprocessing=False)
+    FORMATS["onnx"].write(export_network(model, record), path)
+    answers = Answers(labels == labels, scores.double().numpy(), labels, logits.numpy())
+    first, *_ = verify(FORMATS["onnx"].open(path, 1), pixels, answers, thresholds, None)
+    assert min(first.exits) > 0
+    assert first.near == 0
 
 
 def norms(module: nn.Module) -> int:

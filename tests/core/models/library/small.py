@@ -84,8 +84,29 @@ def densenet(side: int) -> tuple[nn.Module, Kind]:
     return network, KINDS["densenet"]
 
 
+def resnet(side: int, **keys: int) -> tuple[nn.Module, Kind]:
+    """ResNeXt and Wide ResNet, which are ResNets of other widths, with a block in every group."""
+    module = torchvision_models().resnet
+    network = module.ResNet(module.Bottleneck, [1, 1, 1, 1], num_classes=CLASSES, **keys)
+    return network, KINDS["resnet"]
+
+
+def efficientnet_v2(side: int) -> tuple[nn.Module, Kind]:
+    module = torchvision_models().efficientnet
+    settings = [
+        module.FusedMBConvConfig(1, 3, 1, 8, 8, 2),
+        module.FusedMBConvConfig(4, 3, 2, 8, 16, 2),
+        module.MBConvConfig(4, 3, 2, 16, 24, 2),
+    ]
+    network = module.EfficientNet(settings, 0.2, num_classes=CLASSES, last_channel=32)
+    return network, KINDS["efficientnet"]
+
+
 TORCHVISION = {
     "resnet18": (partial(named, "torchvision/resnet18"), 32),
+    "resnext": (partial(resnet, groups=32, width_per_group=4), 32),
+    "wide_resnet": (partial(resnet, width_per_group=128), 32),
+    "efficientnet_v2": (efficientnet_v2, 32),
     "regnet_y_400mf": (partial(named, "torchvision/regnet_y_400mf"), 32),
     "mobilenet_v2": (partial(named, "torchvision/mobilenet_v2"), 32),
     "mobilenet_v3_small": (partial(named, "torchvision/mobilenet_v3_small"), 32),
@@ -110,16 +131,20 @@ TIMM = {
 
 
 def make(name: str) -> Case:
-    """A network of the tables above with fresh weights, and norms with statistics of their own."""
+    """A network of the tables above with fresh weights, whose norms have seen images."""
     torch.manual_seed(0)
     build, side = {**TORCHVISION, **TIMM}[name]
     network, kind = build(side)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.uniform_(module.bias, -0.5, 0.5)
-            module.running_mean = torch.randn_like(module.running_mean) / 4
-            module.running_var = torch.rand_like(module.running_var) + 0.5
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+        norm.momentum = 1
+    with torch.no_grad():  # with other statistics, images of 32 pixels can differ by rounding only
+        network.train()(torch.randn(8, 3, side, side))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
     return Case(network, chain_of(network, kind), side)
 
 
