@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 NUMERIC := tests/core tests/commands tests/gradients tests/test_recipes.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINTS)
 
-.PHONY: demo test test-avx2 lint types contract check audit docs clean
+.PHONY: demo test test-slow test-avx2 lint types contract check audit docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/erde run digits
@@ -19,6 +19,10 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
 	  --cov --cov-report=term-missing:skip-covered
+
+# The tests marked slow, which `make test` leaves out.
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow tests/core/models
 
 # What computes, once more as on an x86 processor without AVX512 (ONNX Runtime is not emulated).
 test-avx2: $(VENV)/.installed-dev
@@ -35,7 +39,7 @@ types: $(VENV)/.installed-dev
 contract: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-check: test test-avx2 lint types contract
+check: test test-slow test-avx2 lint types contract
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
