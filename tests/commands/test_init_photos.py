@@ -92,14 +92,31 @@ def test_a_folder_of_photos_runs_from_weights_in_torchs_hub_folder(
     assert report["teacher"]["full_macs"] > report["student"]["full_macs"]
 
 
-def test_without_a_connection_the_run_names_the_file_and_the_other_recipe(
+def test_a_run_without_a_connection_trains_from_scratch_and_says_what_is_missing(
     photos: Path, no_weights: Path, cli: Cli
 ) -> None:
-    code, _, err = cli("run", "photos", *SMALL)
+    texts = (
+        "data.image_size=16", "data.augmentation.crop=2", "training.teacher.epochs=1",
+        "training.student.epochs=1", "teacher.depth=8", "teacher.width=4",
+    )  # fmt: skip
+    code, _, err = cli("run", "photos", *(part for text in texts for part in ("--set", text)))
+    assert code == 0, err
+    words = " ".join(err.split())
+    assert "no connection" in words
+    assert "trained from scratch" in words
+    assert str(no_weights / "efficientnet_b0_rwightman-7f5810bc.pth") in err.replace("\n", "")
+    assert "pretrained" not in Path("runs/photos/recipe.yaml").read_text()
+
+
+def test_a_recipe_without_a_connection_names_the_file_and_the_other_recipe(
+    photos: Path, no_weights: Path, cli: Cli
+) -> None:
+    assert cli("init", "photos", "--quiet")[0] == 0
+    code, _, err = cli("run", "photos.yaml", "--out", "run", *SMALL)
     assert code == 1
     assert str(no_weights / "mobilenet_v3_small-047dcff4.pth") in err.replace("\n", "")
     assert "erde init FOLDER --no-pretrained" in " ".join(err.split())
-    assert not Path("runs/photos/teacher").exists()
+    assert not Path("run/teacher").exists()
 
 
 def test_too_short_a_time_leaves_the_heads_alone(

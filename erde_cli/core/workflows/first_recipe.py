@@ -16,12 +16,13 @@ from erde_cli.core.data.dataset import Dataset, open_dataset
 from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.device import Context, has_bfloat16
-from erde_cli.core.errors import DataError, InputError, brief
+from erde_cli.core.errors import DataError, DownloadError, InputError, brief
 from erde_cli.core.images.decoding import header_of
 from erde_cli.core.images.pixels import used_bits
+from erde_cli.core.models.library.weights_source import published_weights
 from erde_cli.core.recipe.loading import load_recipe, name_of, recipe_from
 from erde_cli.core.recipe.photo_starting_point import choose_for_photos, suits_photos
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.recipe.starting_point import Machine, choose
 from erde_cli.core.storage.files import write_text
 from erde_cli.core.workflows.first_recipe_text import FolderSummary, recipe_text
@@ -111,12 +112,32 @@ def recipe_of_folder(
     if path.is_file():
         options.observer.note(f"Recipe: {path}, from an earlier run; to replace it, remove it")
         return load_recipe(str(path), overrides, seed=seed)
-    first = first_recipe(folder, path, name_of(run.resolve().name), _MINUTES, options)
+    name = name_of(run.resolve().name)
+    first = first_recipe(folder, path, name, _MINUTES, options)
+    if write and not _has_weights(first.recipe, options):
+        first = first_recipe(folder, path, name, _MINUTES, options, pretrained=False)
     recipe = recipe_from(first.text, path, overrides, seed=seed)
     if write:
         write_text(path, first.text)
         options.observer.note(f"Recipe: {path}, chosen for {_MINUTES:g} minutes")
     return recipe
+
+
+def _has_weights(recipe: Recipe, options: Options) -> bool:
+    """Whether the weights of the recipe's networks are there; downloads them where it can."""
+    for role in ROLES:
+        network = recipe.network_of(role)
+        try:
+            if network.pretrained:
+                published_weights(network.backbone)
+        except DownloadError as error:
+            options.observer.warning(
+                f"{error.message} So the networks are trained from scratch, which is less accurate "
+                f"with few photos. For pretrained ones, {(error.hint or '').partition(';')[0]}, "
+                f"remove {RECIPE} of the run, and type the same command again."
+            )
+            return False
+    return True
 
 
 def machine_of(context: Context) -> Machine:
