@@ -6,7 +6,7 @@ python -m benchmarks.starting_point [--photos] [--repeats 5] [--threads 2] [--pr
 Images have 32 x 32 pixels, batches 128 images, and the end of an epoch is included. The table is
 `SPEEDS` in `erde_cli/core/recipe/starting_point.py`. Set ONEDNN_MAX_CPU_ISA=AVX2
 ATEN_CPU_CAPABILITY=avx2 for a processor without AVX512. --photos measures `PHOTO_SPEEDS` in
-`photo_starting_point.py` by the recipe photo-folder on 300 x 256 pixels of noise.
+`photo_starting_point.py` by the recipe pretrained-photos on 300 x 256 pixels of noise.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def photos_per_second(folder: Path, precision: str, threads: int | None) -> list
     of_heads = [f"training.student.{key}=null" for key in ("heads_first", "stage_rates")]
     of_heads += ["training.student.train=heads", "distillation.teacher_cache.views=null"]
     trained, heads = (
-        _planned(load_recipe("photo-folder", [f"data.root={folder}", *alone, *more]), threads)
+        _planned(load_recipe("pretrained-photos", [f"data.root={folder}", *alone, *more]), threads)
         for more in ([], of_heads)
     )
     images = trained[1]

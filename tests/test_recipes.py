@@ -19,7 +19,7 @@ from .conftest import JsonOf
 PER_CLASS = {"cifar10": (4, 2), "svhn": (4, 2), "cifar100": (2, 1)}  # train, test images
 STEPS = 2
 SMALLER = {  # pretrained networks, and an epoch in which the whole student is trained
-    "photo-folder": [
+    "pretrained-photos": [
         "data.image_size=64",
         "student.image_size=48",
         "training.student.heads_first=0",

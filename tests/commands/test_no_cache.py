@@ -10,7 +10,7 @@ import pytest
 from erde_cli.core.data.published_files import data_root
 from erde_cli.core.errors import DataError
 from erde_cli.core.storage import cache
-from erde_cli.core.workflows import teachers
+from erde_cli.core.workflows import view_caches
 
 from ..conftest import Cli
 
@@ -116,7 +116,7 @@ def test_a_cache_that_is_whole_needs_no_writing(
         raise AssertionError(f"{name} is written into")
 
     monkeypatch.setattr(cache, "writable_folder", refuse)
-    monkeypatch.setattr(teachers, "writable_folder", refuse)
+    monkeypatch.setattr(view_caches, "writable_folder", refuse)
     monkeypatch.setattr("erde_cli.core.images.image_cache.writable_folder", refuse)
     assert cli("run", folder_recipe, "--out", tmp_path / "two", *views)[0] == 0
 

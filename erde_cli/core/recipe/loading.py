@@ -91,10 +91,23 @@ def _recipe(
     except ValidationError as error:
         problems = problems_of(error, str(path), given)
         raise RecipeError(problems + _hidden_rules(document, problems, str(path))) from None
-    for role in ROLES:
-        if package_of(recipe.network_of(role).backbone):
-            entry_point_of(recipe.network_of(role).backbone)
+    if missing := _missing_packages(recipe, path):
+        raise RecipeError(missing)
     return recipe
+
+
+def _missing_packages(recipe: Recipe, path: Path) -> list[Problem]:
+    """Backbones of packages that cannot be used. Stored recipes name them without a check."""
+    problems = []
+    for role in ROLES:
+        name = recipe.network_of(role).backbone
+        try:
+            if package_of(name):
+                entry_point_of(name)
+        except InputError as error:
+            rule = f"must be a network of a library or package. {error.message.removesuffix('.')}"
+            problems.append(Problem(str(path), f"{role}.backbone", repr(name), rule))
+    return problems
 
 
 def _drop_parts(document: dict[str, Any]) -> None:

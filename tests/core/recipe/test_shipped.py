@@ -22,7 +22,7 @@ NAMES = {
     "cifar100-resnet",
     "cifar100-wrn",
     "image-folder",
-    "photo-folder",
+    "pretrained-photos",
     "svhn",
 }
 ONE_IMAGE = torch.zeros(1, 3, 32, 32)

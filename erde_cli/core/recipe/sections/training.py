@@ -122,7 +122,7 @@ class Training(Section):
     def _train_names_parts(cls, value: Any) -> Any:
         stage = value["from"] if isinstance(value, dict) and [*value] == ["from"] else 0
         if value not in ("all", "heads") and not (type(stage) is int and stage > 0):
-            refuse([("", "must be all, heads, or {from: STAGE} such as {from: 2}")])
+            refuse([("", "must be all, heads, or {from: STAGE} with a stage from 1, as {from: 2}")])
         return value
 
     @model_validator(mode="after")

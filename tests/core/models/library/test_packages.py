@@ -17,6 +17,7 @@ from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.library.chains import library_backbone
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.network import Network
 from tests.conftest import TINY, Cli
 
@@ -160,8 +161,15 @@ def test_two_packages_of_one_name_are_refused(site: Site) -> None:
     info = site.folder / "nets_of_mine-2.0.dist-info"
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 2.0\n")
     (info.rename(site.folder / "others-2.0.dist-info"))
-    with pytest.raises(ValueError, match="Two installed packages"):
-        Network(backbone="mine/tiny")
+    with pytest.raises(InputError, match="Two installed packages"):
+        load_recipe("digits", ["teacher={backbone: mine/tiny}"])
+
+
+def test_a_stored_recipe_can_name_a_package_that_is_not_installed() -> None:
+    """A student's bundle contains the recipe of its teacher, which it does not need."""
+    document = load_recipe("digits").model_dump()
+    document["teacher"] = {"backbone": "gone/tiny", "exits": 3}
+    assert Recipe.model_validate(document).teacher.backbone == "gone/tiny"
 
 
 @pytest.mark.parametrize("key", ["pretrained: true", "weights: a.pth", "stem: small", "depth: 8"])
