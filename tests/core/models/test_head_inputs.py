@@ -19,6 +19,12 @@ def images(side: int) -> Tensor:
     return torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
 
 
+def assert_close(logits: Tensor, expected: Tensor) -> None:
+    """Equal but for rounding, which grows with the logits and differs between processors."""
+    allowed = 1e-4 * max(1.0, expected.abs().max().item())
+    torch.testing.assert_close(logits, expected, rtol=0, atol=allowed)
+
+
 def with_two_exits(name: str, head: str) -> tuple[EarlyExitNet, int]:
     """An early exit in the middle of a small network, and the side of its images."""
     case = make(name)
@@ -38,7 +44,7 @@ def test_frozen_and_trained_part_answer_as_the_network(name: str) -> None:
     assert rows.shape == (2, split.row)
     logits = split.trained.eval()(rows)
     expected = model.eval()(images(side))
-    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    assert_close(logits, expected)
     with torch.enable_grad():  # layers that work in place must not change what another head keeps
         split.trained.train()(rows).sum().backward()
     assert all(parameter.grad is not None for parameter in split.trained.parameters())
@@ -51,7 +57,7 @@ def test_the_head_of_the_paper_too_and_a_last_layer_that_is_kept(name: str, kept
     model, side = with_two_exits(name.rpartition("/")[2], "erde")
     split = split_network(model, side, last_kept=kept)
     logits = split.trained.eval()(split.frozen(images(side)))
-    torch.testing.assert_close(logits, model.eval()(images(side)), rtol=1e-4, atol=1e-4)
+    assert_close(logits, model.eval()(images(side)))
     last = list(split.trained.heads[-1].parameters())
     assert len(last) == (0 if kept else 2)
 
