@@ -23,7 +23,7 @@ from PIL import Image
 
 from benchmarks.measure import arguments, interleave, print_results, ratios, show, spread
 from benchmarks.networks import CLASSES, SIZE
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.platform.torchvision_import import torchvision_datasets
 from erde_cli.core.recipe.sections.data import Data

@@ -21,7 +21,8 @@ from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.comparison.curves import cost_curve, with_ends
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.models.profile import profile_model

@@ -41,8 +41,9 @@ from benchmarks.measure import (
 )
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.photo_views import PhotoAugmentation, PhotoViews
 from erde_cli.core.data.seeded_transforms import trivially_augmented
 from erde_cli.core.data.streamed_views import StreamedViews

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.measure import arguments, print_results, show, spread
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.recipe.loading import load_recipe, recipe_from
 from erde_cli.core.recipe.photo_starting_point import PHOTO_SPEEDS

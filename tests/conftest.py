@@ -15,7 +15,7 @@ from PIL import Image
 
 from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.workflows import step_times
 
 TINY = """\

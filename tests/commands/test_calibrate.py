@@ -13,7 +13,7 @@ from PIL import Image
 
 from erde_cli import load
 from erde_cli.core.calibration.halves import halves
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.device import make_context
 from erde_cli.core.inference.answers import answer_all, ready
 

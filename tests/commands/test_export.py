@@ -23,8 +23,8 @@ from PIL import ExifTags, Image
 
 from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
-from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.given_images import pixels_of
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.export import check as export_check

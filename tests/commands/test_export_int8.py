@@ -24,7 +24,8 @@ from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.calibration.document import TargetDocument
 from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.calibration.halves import halves
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.export import onnx_int8
 from erde_cli.core.export.onnx_runtime import open_exported

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from erde_cli import load
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.workflows import calibrate as module
 
 from ..conftest import Cli, JsonOf

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.events import Observer
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import planned_training

@@ -21,7 +21,7 @@ import pytest
 from erde_cli.commands.views import predict as prediction_rows
 from erde_cli.commands.views import terminal
 from erde_cli.core.bundle.bundle import load_bundle
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.images import decoders
 from erde_cli.core.images.named_paths import Named, named_images
 from erde_cli.core.workflows import predict as workflow

@@ -14,7 +14,7 @@ from PIL import Image
 
 import erde_cli
 from erde_cli.core.data.batches import evaluation_batches
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.device import Context
 from erde_cli.core.inference.routing import route
 

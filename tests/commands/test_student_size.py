@@ -13,7 +13,7 @@ from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.comparison.rivals import static_rivals
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.device import make_context
 from erde_cli.core.inference.answers import answer_all
 from erde_cli.core.inference.entropy_gap import entropy_gaps

@@ -21,7 +21,7 @@ from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.bundle.document import DOCUMENT, WEIGHTS
 from erde_cli.core.calibration.tests_file import TESTS, Tested, read_tests
 from erde_cli.core.calibration.thresholds_file import THRESHOLDS
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.images.decoding import decode_files
 from erde_cli.core.images.named_paths import named_images
 from erde_cli.core.recipe.loading import load_recipe

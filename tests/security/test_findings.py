@@ -124,7 +124,7 @@ def test_a_report_of_odd_values_is_made_again(run_copy: Path, tiny_recipe: Path,
 def test_an_index_of_decoded_images_that_nests_deeply_is_made_again(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from erde_cli.core.data.dataset import open_dataset
+    from erde_cli.core.data.opening import open_dataset
     from erde_cli.core.recipe.sections.data import Data
 
     monkeypatch.setenv("ERDE_CACHE", str(tmp_path / "cache"))

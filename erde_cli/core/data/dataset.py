@@ -11,16 +11,11 @@ import numpy as np
 import torch
 
 from erde_cli.core.arrays import IntArray
-from erde_cli.core.data.digits import DigitsSource
-from erde_cli.core.data.download import fetch
-from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.folders import FolderSource
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.photo_views import Photos
-from erde_cli.core.data.published import PublishedSource
-from erde_cli.core.data.published_files import data_root
-from erde_cli.core.data.sources import ImageSource, Progress, rules_of
-from erde_cli.core.data.splits import Split, carve
+from erde_cli.core.data.sources import ImageSource, Progress
+from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.streamed_views import PhotoFiles
 from erde_cli.core.errors import DataError
@@ -28,13 +23,10 @@ from erde_cli.core.events import Observer
 from erde_cli.core.figures import byte_size
 from erde_cli.core.images.decoders import cores
 from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
-from erde_cli.core.recipe.sections.data import Data
-from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.storage.short_digests import ShortDigests
 
 MEMORY_LIMIT = 2000  # MB of decoded images held in memory by default
-_MEGABYTE = 1_000_000
-_CHECKED_SIZE = 8  # side in pixels at which files are decoded that are only checked
+MEGABYTE = 1_000_000
 _SAMPLE = 5_000  # photos that the normalisation is computed from, at most
 
 
@@ -237,7 +229,7 @@ class Dataset:
                 f"Train photos for random crops, at {side} x {side} pixels, would take "
                 f"{byte_size(self.streamed_bytes)} of disk, more than data.disk_limit. Their files "
                 f"are decoded in every epoch, {where}. To keep the photos instead, type "
-                f"--set data.disk_limit={-(-self.streamed_bytes // _MEGABYTE)}"
+                f"--set data.disk_limit={-(-self.streamed_bytes // MEGABYTE)}"
             )
         numbers = self.readable("train")
         paths = [source.paths[number] for number in numbers]
@@ -253,60 +245,3 @@ class Dataset:
         """
         if isinstance(self.source, FolderSource):
             self.source.readable(self.splits[split])
-
-
-def open_dataset(
-    settings: Data, observer: Observer | None = None, rules: PixelRules | None = None
-) -> Dataset:
-    """Open a recipe's images and divide them into splits.
-
-    A missing published data set is downloaded if the recipe allows it. The images of an
-    `imagefolder` are decoded, or taken from the cache.
-
-    The splits depend on the images, the fractions and `split_seed`, not on the run's seed. Runs
-    with different seeds have the same splits, so that they can share one teacher.
-
-    Args:
-        settings: the data section of the recipe.
-        observer: receives the progress of downloads and decoding.
-        rules: how files become pixels; None: as in the recipe.
-
-    Raises:
-        DataError: images are missing, or a class has too few to be split.
-        DownloadError: the published data set cannot be downloaded.
-    """
-    rules = rules or rules_of(settings)
-    source, streamed = _open_source(settings, observer or Observer(), rules)
-    splits = carve(source, settings)
-    lists = {name: numbers.tolist() for name, numbers in splits.items()}
-    fingerprint = digest_of({"images": source.digest(), "splits": lists})
-    side = settings.photo_side
-    # Beside the photos, train is read at image_size only for its mean: it stays in the cache file.
-    memory = settings.memory_limit if side is None else 0
-    return Dataset(source, splits, settings.image_size, fingerprint, memory, side, streamed)
-
-
-def _open_source(settings: Data, observer: Observer, rules: PixelRules) -> tuple[ImageSource, int]:
-    """The source, and the size of its train photos in bytes if they are not kept, else 0."""
-    if settings.dataset == "digits":
-        return DigitsSource(), 0
-    if settings.dataset == "imagefolder":
-        skip = settings.unreadable == "skip"
-        source = folder_source(Path(settings.root or "."), skip_unreadable=skip, rules=rules)
-        streamed = _bytes_over_limit(source, settings)
-        source.decode(_CHECKED_SIZE if streamed else settings.image_size, observer)
-        return source, streamed
-    root = data_root(settings.root)
-    if settings.download:
-        fetch(settings.dataset, root, observer, extra=settings.extra)
-    return PublishedSource(settings.dataset, root, extra=settings.extra), 0
-
-
-def _bytes_over_limit(source: FolderSource, settings: Data) -> int:
-    """Size of the photos of the train folder in bytes if it exceeds the disk limit, else 0."""
-    if settings.photo_side is None:
-        return 0
-    given = [mask for mask in (source.is_test, source.is_calibration) if mask is not None]
-    count = len(source.paths) - sum(int(mask.sum()) for mask in given)
-    size = count * 3 * settings.photo_side**2
-    return size if size > settings.disk_limit * _MEGABYTE else 0

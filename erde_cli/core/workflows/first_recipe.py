@@ -12,9 +12,10 @@ from statistics import median
 import numpy as np
 import torch
 
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.folder_layout import folder_source
 from erde_cli.core.data.folders import FolderSource
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.device import Context, has_bfloat16
 from erde_cli.core.errors import DataError, DownloadError, InputError, brief
 from erde_cli.core.images.decoding import header_of

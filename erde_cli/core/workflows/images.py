@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from erde_cli.core.bundle.bundle import Bundle
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.folders import UnreadableError
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.splits import SPLITS, Split
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.summary import summarise

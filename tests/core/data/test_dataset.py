@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.data.splits import carve as carve_splits
 from erde_cli.core.data.user_folders import Reading, open_labelled_folder

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from erde_cli.core.data import download
-from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.download import fetch
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.errors import DataError, DownloadError
 from erde_cli.core.events import Observer

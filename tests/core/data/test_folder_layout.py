@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.folder_layout import folder_source
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.user_folders import Reading, open_labelled_folder
 from erde_cli.core.errors import DataError
 from erde_cli.core.images.named_paths import named_images

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.photo_views import Photos
 from erde_cli.core.errors import DataError
 from erde_cli.core.images import image_cache

@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 from erde_cli.core.data import published
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.published import PublishedSource
 from erde_cli.core.data.published_files import PUBLISHED, data_root
 from erde_cli.core.errors import DataError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.splits import SPLITS, carve
 from erde_cli.core.errors import DataError
 from erde_cli.core.recipe.sections.data import Data

@@ -16,8 +16,9 @@ from erde_cli.core.data import dataset as dataset_module
 from erde_cli.core.data import streamed_views
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.photo_views import PhotoAugmentation, PhotoViews
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.data.streamed_views import StreamedViews

@@ -18,8 +18,9 @@ import pytest
 import torch
 from PIL import Image
 
-from erde_cli.core.data.dataset import Dataset, open_dataset
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.folder_layout import folder_source
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.data.user_folders import Reading, open_labelled_folder
 from erde_cli.core.errors import DataError, ErdeError
@@ -478,7 +479,7 @@ def test_who_is_second_leaves_what_the_first_has_put_there(tmp_path: Path) -> No
 
 SCRIPT = """
 import sys
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.events import Observer
 from erde_cli.core.images import decoders
 from erde_cli.core.recipe.sections.data import Data

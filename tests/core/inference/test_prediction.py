@@ -14,8 +14,8 @@ from PIL import Image
 
 import erde_cli
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
-from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.sources import to_array
 from erde_cli.core.device import make_context
 from erde_cli.core.errors import BundleError, DataError, InputError

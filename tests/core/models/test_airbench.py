@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.shrinking import shrunk
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import make_context

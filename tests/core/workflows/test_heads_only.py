@@ -14,7 +14,7 @@ from torch import Tensor
 
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.data.batches import evaluation_batches
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import EpochEvent, Observer
 from erde_cli.core.inference.answers import ready

@@ -14,9 +14,9 @@ from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.bundle.document import read_bundle_document
 from erde_cli.core.bundle.weights import load_network
 from erde_cli.core.calibration.thresholds_file import read_thresholds
-from erde_cli.core.data.dataset import open_dataset
 from erde_cli.core.data.digits import DigitsSource
 from erde_cli.core.data.normalisation import Normalisation
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.events import Observer
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.loading import load_recipe

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from erde_cli.core.data.dataset import open_dataset
+from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.device import make_context
 from erde_cli.core.events import Role
 from erde_cli.core.measurement.training_speed import Candidate

@@ -1,4 +1,4 @@
-"""Which tensors of a file fit a network, and what is told of those that do not."""
+"""Tensors of a file that fit a network, and the message about those that do not."""
 
 from __future__ import annotations
 
