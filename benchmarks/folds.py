@@ -2,10 +2,11 @@
 
     python -m benchmarks.folds RECIPE FOLDER --out OUT [--folds 5] [--seeds 3] [--methods erde,kd]
 
-FOLDER holds one subfolder per class. For each fold, `erde compare` trains on the other folds; its
-calibration split, taken from them, chooses thresholds for a drop of --drop points. Accuracies are
-over all images, means over seeds; differences are paired by image and seed, with the intervals of
-`erde compare`. Finished networks are kept: the same call continues.
+FOLDER holds one subfolder per class. For each fold and seed, `erde compare` trains on the other
+folds; its calibration split, taken from them, chooses thresholds for a drop of --drop points.
+Accuracies are over all images, means over seeds; differences are paired by image and seed, with the
+intervals of `erde compare`. Finished networks are kept: the same call continues. --teachers takes
+the teachers of another OUT; --jobs runs several folds and seeds at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,21 +54,28 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", default="erde,kd,cross_entropy")
+    parser.add_argument("--first-seed", type=int, default=1)
+    parser.add_argument("--teachers", type=Path, help="another OUT with the same folds and seeds")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--threads", type=int, help="of each job")
     parser.add_argument("--drop", type=float, default=1.0, help="points")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
+    places = [
+        (fold, seed)
+        for seed in range(given.first_seed, given.first_seed + given.seeds)
+        for fold in range(given.folds)
+    ]
     for fold in range(given.folds):
         _link(given.folder, given.out / f"fold-{fold}" / "images", fold, given.folds)
-        command = [
-            sys.executable, "-m", "erde_cli", "compare", given.recipe, "--seeds", str(given.seeds),
-            "--methods", given.methods, "--out", str(given.out / f"fold-{fold}" / "run"),
-            "--set", f"data.root={(given.out / f'fold-{fold}' / 'images').resolve()}",
-            *(word for text in given.overrides for word in ("--set", text)),
-        ]  # fmt: skip
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(lambda place: _compare(given, *place), places))
     networks = {
-        name: [_pooled(given, seed, name) for seed in _seeds(given)]
+        name: [
+            _pooled(given, seed, name)
+            for seed in range(given.first_seed, given.first_seed + given.seeds)
+        ]
         for name in ("teacher", *given.methods.split(","))
     }
     rows = [_row(name, pooled, networks["teacher"]) for name, pooled in networks.items()]
@@ -92,15 +101,29 @@ def _link(folder: Path, images: Path, fold: int, folds: int) -> None:
                 os.link(file, target)
 
 
-def _seeds(given: argparse.Namespace) -> list[int]:
-    folders = (given.out / "fold-0" / "run").glob("seed-*")
-    return sorted(int(folder.name.removeprefix("seed-")) for folder in folders)
+def _compare(given: argparse.Namespace, fold: int, seed: int) -> None:
+    """Train the teacher and the students of one fold and seed, and keep their answers."""
+    root = (given.out / f"fold-{fold}" / "images").resolve()
+    teacher = given.teachers and _run(given.teachers, fold, seed) / "teacher"
+    command = [
+        sys.executable, "-m", "erde_cli", "compare", given.recipe, "--seeds", "1",
+        "--methods", given.methods, "--out", str(_run(given.out, fold, seed).parent),
+        *(("--teacher", str(teacher)) if teacher else ()),
+        *(("--threads", str(given.threads)) if given.threads else ()),
+        "--set", f"seed={seed}", "--set", f"data.root={root}",
+        *(word for text in given.overrides for word in ("--set", text)),
+    ]  # fmt: skip
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _run(out: Path, fold: int, seed: int) -> Path:
+    return out / f"fold-{fold}" / f"run-{seed}" / f"seed-{seed}"
 
 
 def _pooled(given: argparse.Namespace, seed: int, name: str) -> Pooled:
     parts = []
     for fold in range(given.folds):
-        run = given.out / f"fold-{fold}" / "run" / f"seed-{seed}"
+        run = _run(given.out, fold, seed)
         path = run / ("teacher.safetensors" if name == "teacher" else f"{name}/answers.safetensors")
         arrays = load_file(path)
         chosen, tested = (
