@@ -33,6 +33,7 @@ from erde_cli.core.errors import ErdeError, InputError, error_object
 from erde_cli.core.platform.stop import interrupted
 from erde_cli.core.platform.waiting import spin_briefly
 
+_OUT_OF_MEMORY = "OutOfMemoryError"  # of torch, which is not imported here
 _STREAM_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EBADF, errno.EIO, errno.EFBIG)
 
 app = typer.Typer(
@@ -113,6 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _memory_error(error: Exception) -> ErdeError:
+    """The error to report if memory is used up, of the machine or of its accelerator."""
+    return ErdeError(
+        f"There is not enough free memory: {str(error).split('. ')[0].rstrip('.') or 'none left'}.",
+        hint="end other programs, or lower training.ROLE.batch_size or data.image_size, then type "
+        "the same command again",
+    )
+
+
 def _as_erde_error(error: OSError) -> ErdeError:
     """The error to report for a failure of the operating system."""
     if error.filename is None and error.errno in _STREAM_ERRORS:  # errors about files carry a name
@@ -143,6 +153,9 @@ def _fail_unexpected(given: list[str], error: Exception) -> int:
         help_command = f"{context.command_path if context else 'erde'} --help"
         text = f"{describe()}\n  next:     {help_command}"
         return fail(given, error_object("UsageError", describe(), 2, hint=help_command), text)
+    if isinstance(error, MemoryError) or type(error).__name__ == _OUT_OF_MEMORY:
+        refused = _memory_error(error)
+        return fail(given, refused.to_json(), str(refused))
     with suppress(OSError):
         sys.stderr.write(printable("".join(traceback.format_exception(error))))
     text = f"This is a bug in erde: {type(error).__name__}: {error}"

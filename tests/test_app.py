@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from erde_cli import app
 
@@ -52,6 +53,23 @@ def test_an_error_of_the_system_is_not_a_bug(cli: Cli, monkeypatch: pytest.Monke
     assert "Error: The operating system reported: /somewhere/file: No space left on device." in err
     assert "Traceback" not in err
     assert "bug" not in err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried")]
+)
+def test_no_memory_is_not_a_bug(
+    error: Exception, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("erde_cli.commands.run_input.read_input", refuse)
+    code, _, err = cli("run", "digits", "--json")
+    assert code == 1
+    assert "Error: There is not enough free memory: " in err
+    assert "batch_size" in err
+    assert "Traceback" not in err
 
 
 def test_a_bug_is_an_object_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channe
 
 _PIXELS_AT_ONCE = 64 * 32**2
 _PHOTOS_AT_ONCE, _PHOTO = 4, 256  # images of up to 256 pixels
-_IMAGES_AT_ONCE = 512
+_IMAGES_AT_ONCE, _LARGE = 512, 128  # on an accelerator: images of up to 128 pixels
 
 
 @dataclass(frozen=True)
@@ -193,12 +193,12 @@ def images_at_once(side: int, device: torch.device) -> int:
     32x32 pixels took 0.6 to 0.9 of the time of batches of 256. Of photos, 4 at a time take less
     time than one, and the weights are read once for all. Milliseconds of one core per image of
     224x224 pixels, in batches of 1, 4, 8, 16 and 32: EfficientNet-Lite0 18, 17, 20, 25, 33;
-    ResNet-18 46, 36, 34, 34, 36. Accelerators need large batches.
+    ResNet-18 46, 36, 34, 34, 36. Accelerators need large batches, but have to hold their features.
     """
     if device.type == "cpu":
         photos = min(_PHOTOS_AT_ONCE, _PHOTOS_AT_ONCE * _PHOTO**2 // side**2)
         return max(1, photos, _PIXELS_AT_ONCE // side**2)
-    return _IMAGES_AT_ONCE
+    return max(1, min(_IMAGES_AT_ONCE, _IMAGES_AT_ONCE * _LARGE**2 // side**2))
 
 
 def has_bfloat16(device: torch.device) -> bool:
