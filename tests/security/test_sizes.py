@@ -182,7 +182,7 @@ def test_the_header_of_kept_logits_is_compared_and_never_interpreted(
     header: str, tmp_path: Path
 ) -> None:
     cache = ViewCache(tmp_path, {}, (2, 1, 3))
-    cache.write(0, np.zeros((2, 1, 3), np.float16))
+    cache.write(0, [np.zeros((2, 1, 3), np.float16)])
     assert cache.read(0) is not None
     (path,) = tmp_path.glob("*.npy")
     whole = path.read_bytes()

@@ -54,20 +54,21 @@ class Batches:
         seed: int,
         context: Context,
         views: int | None = None,
-        side: int | None = None,
+        image_size: int | None = None,
     ) -> None:
         """Take view e of every image in epoch e, or view e mod `views`.
 
-        `side` is that of the batches' images, in pixels, if it is smaller than that of the views.
+        `image_size` is the side of the network's input, in pixels; None: that of the views. The
+        images are the views, shrunk to it.
         """
         self._images = images.on(context)
-        self._side = images.side if side is None else side
+        self._image_size = images.side if image_size is None else image_size
         self._views = views
         # On a CPU the model uses all cores: one more thread made ResNet-8 a fifth slower.
         self._ahead = context.device.type != "cpu"
         self.normalisation = normalisation
         self._normalise_view = Normaliser(normalisation, images.side, context)
-        self._normalise = Normaliser(normalisation, self._side, context)
+        self._normalise = Normaliser(normalisation, self._image_size, context)
         self._seed = seed
         self._inputs: Inputs | None = None
         self._count = len(images.numbers)
@@ -79,8 +80,8 @@ class Batches:
         return self._images.numbers
 
     @property
-    def side(self) -> int:
-        """Side of an image, in pixels."""
+    def view_side(self) -> int:
+        """Side of a view, in pixels; a network's images can be smaller."""
         return self._images.side
 
     @property
@@ -119,8 +120,9 @@ class Batches:
         for positions, images in zip(parts, pixels, strict=True):
             rows = torch.from_numpy(positions).to(labels.device, non_blocking=True)
             whole = None
-            if self._side != self._images.side:
-                whole, images = partial(self._normalise_view, images), shrunk(images, self._side)
+            if self._image_size != self.view_side:
+                whole = partial(self._normalise_view, images)
+                images = shrunk(images, self._image_size)
             yield Batch(self._normalise(images), labels[rows], positions, view, whole)
 
     def _of(self, inputs: Inputs, parts: list[IntArray], view: int) -> Iterator[Batch]:

@@ -51,11 +51,20 @@ def replaced_file(path: Path) -> Iterator[Path]:
         with reporting_write_errors(path):
             temporary = stack.enter_context(new_file(path))
         yield temporary
-        with reporting_write_errors(path):
-            _flush(temporary)
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-            _flush(path.parent)
+        put_in_place(temporary, path)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Move a written file to `path`, in the same folder, once its content is on disk.
+
+    Raises:
+        ErdeError: the file cannot be written.
+    """
+    with reporting_write_errors(path):
+        _flush(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        _flush(path.parent)
 
 
 @contextmanager

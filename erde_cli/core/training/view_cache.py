@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import ErdeError, InputError
 from erde_cli.core.events import Observer
 from erde_cli.core.storage.cache import make_room
-from erde_cli.core.storage.files import write_file
+from erde_cli.core.storage.files import put_in_place, reporting_write_errors
 from erde_cli.core.storage.json_files import digest_of, read_json, write_json
+from erde_cli.core.storage.temporary import new_file
 
 HalfArray = NDArray[np.float16]
 
 _KEY = "key.json"
-_SMALL, _SMALL_AT_ONCE = 64, 256  # images of up to 64 pixels
+SMALL, _SMALL_AT_ONCE = 64, 256  # images of up to 64 pixels
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -41,9 +43,10 @@ def half(values: Tensor) -> HalfArray:
 class ViewCache:
     """Values on disk, one memory-mapped file per view, float16 [images, ...].
 
-    A file appears whole or not at all, so that an interrupted run leaves only complete views. Its
-    name contains its checksum. The folder's name is the digest of `key`, which contains everything
-    that the values depend on, such as images, network and augmentation.
+    A file is written part by part, so that no view is held in memory. It appears whole or not at
+    all, so that an interrupted run leaves only complete views. Its name contains its checksum. The
+    folder's name is the digest of `key`, which contains everything that the values depend on, such
+    as images, network and augmentation.
     """
 
     folder: Path
@@ -87,16 +90,13 @@ class ViewCache:
         """Map a view into memory; None if it is missing or damaged."""
         for path in self.files(view):
             values = self._mapped(path)
-            if values is not None and path == self._path(view, values):
+            if values is not None and path == self._path(view, zlib.crc32(values.data)):
                 return values
         return None
 
     def _mapped(self, path: Path) -> HalfArray | None:
         """Map a file of the right size. Its header is only compared with the expected one."""
-        header = io.BytesIO()
-        described = {"descr": "<f2", "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(header, described)
-        start = header.getvalue()
+        start = self._header()
         try:
             with path.open("rb") as handle:
                 size = os.fstat(handle.fileno()).st_size
@@ -106,17 +106,37 @@ class ViewCache:
         except (OSError, ValueError):
             return None
 
-    def write(self, view: int, values: HalfArray) -> None:
-        """Store a view, whole or not at all, and remove damaged files of it."""
+    def write(self, view: int, parts: Iterable[HalfArray]) -> None:
+        """Store a view, whole or not at all, and remove damaged files of it.
+
+        Args:
+            view: its number.
+            parts: its values in order, float16 [images of the part, ...].
+
+        Raises:
+            ErdeError: the file cannot be written.
+        """
         damaged = self.files(view)
-        path = self._path(view, values)
-        write_file(path, lambda temporary: _save(temporary, values))
+        any_name = self._path(view, 0)  # the checksum is known at the end
+        with ExitStack() as stack:
+            with reporting_write_errors(any_name):
+                temporary = stack.enter_context(new_file(any_name))
+                temporary.write_bytes(self._header())
+            path = self._path(view, append_parts(temporary, parts))
+            put_in_place(temporary, path)
         for other in damaged:
             if other != path:
                 other.unlink(missing_ok=True)
 
-    def _path(self, view: int, values: HalfArray) -> Path:
-        return self.folder / f"view-{view:05}-{zlib.crc32(values.data):08x}.npy"
+    def _header(self) -> bytes:
+        """Header of a file, in the format of `numpy.save`."""
+        header = io.BytesIO()
+        described = {"descr": "<f2", "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(header, described)
+        return header.getvalue()
+
+    def _path(self, view: int, checksum: int) -> Path:
+        return self.folder / f"view-{view:05}-{checksum:08x}.npy"
 
     def files(self, view: int) -> list[Path]:
         """Files of a view, which can be damaged."""
@@ -167,24 +187,33 @@ class KeptViews:
         return stored
 
     @torch.no_grad()
-    def _computed(self, view: int) -> HalfArray:
-        values = np.empty(self._cache.shape, np.float16)
-        done = 0
+    def _computed(self, view: int) -> Iterator[HalfArray]:
+        """Values of a view, batch by batch."""
+        images, done = self._cache.shape[0], 0
         for batch in self._batches.in_order(view, self._at_once):
             part = half(self._compute(batch))
-            values[done : done + len(part)] = part
             done += len(part)
-            self._observer.progress(f"{self._title}, view {view + 1}", done, len(values))
-        return values
+            yield part
+            self._observer.progress(f"{self._title}, view {view + 1}", done, images)
 
 
-def _save(path: Path, values: HalfArray) -> None:
-    with path.open("wb") as handle:
-        np.save(handle, values)
+def append_parts(path: Path, parts: Iterable[HalfArray]) -> int:
+    """Append values to a file, part by part, and return their CRC-32.
+
+    Raises:
+        ErdeError: the file cannot be written. Errors of `parts` pass through.
+    """
+    checksum = 0
+    for part in parts:
+        values = np.ascontiguousarray(part)
+        with reporting_write_errors(path), path.open("ab") as handle:
+            handle.write(values.data)
+        checksum = zlib.crc32(values.data, checksum)
+    return checksum
 
 
 def images_per_part(batches: Batches) -> int:
     """Batch size in which a view is computed: fixed, so that its values depend on no recipe."""
-    if batches.side <= _SMALL:
+    if batches.view_side <= SMALL:
         return _SMALL_AT_ONCE
-    return images_at_once(batches.side, batches.device)
+    return images_at_once(batches.view_side, batches.device)

@@ -54,7 +54,7 @@ def kept_features(
         "images": fingerprint,
         **_frozen_key(prepared, split.frozen),
         **pixels_key(recipe, role, batches, prepared.seed),
-        **context_key(context),
+        **context_key(context, batches),
     }
     shape = (len(batches.numbers), split.row)
     cache = open_cache("features", "Features that the heads read", key, shape, views, options)
@@ -64,8 +64,8 @@ def kept_features(
     answers = FeatureAnswers(
         compute,
         evaluation_batches(tuning_images, prepared.normalisation, context),
-        len(tuning_images),
-        context,
+        (len(tuning_images), split.row),
+        cache.folder,
         options.observer,
     )
     return batches.with_inputs(feature_inputs(kept, context)), answers

@@ -9,7 +9,6 @@ import torch
 
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.store import ImageStore
-from erde_cli.core.device import images_at_once
 from erde_cli.core.events import Role
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.models.architecture import build_model
@@ -21,6 +20,7 @@ from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.checkpoints import Checkpoints
 from erde_cli.core.training.features import ComputedFeatures
 from erde_cli.core.training.teacher_logits import ComputedLogits
+from erde_cli.core.training.view_cache import images_per_part
 from erde_cli.core.workflows.images import load_for_training, load_split
 from erde_cli.core.workflows.kept import Networks
 from erde_cli.core.workflows.options import Options
@@ -129,7 +129,7 @@ class PlanMeasurements:
 
     def _calibration(self, role: Role) -> ImageStore:
         """Calibration images at the size of a network."""
-        dataset = self.dataset.at(self.recipe.image_size(role), self.options.observer)
+        dataset = self.dataset.at(self.recipe.image_size(role))
         return load_split(dataset, "calibration", self.options)
 
     def _tuning_images(self, role: Role) -> ImageStore:
@@ -142,7 +142,7 @@ class PlanMeasurements:
         prepared, teacher = self._prepared(role)
         assert prepared.split is not None  # noqa: S101 (the recipe trains heads only)
         context, images = prepared.context, prepared.batches
-        part = min(len(images.numbers), images_at_once(images.side, context.device))
+        part = min(len(images.numbers), images_per_part(images))
         views = min(self.recipe.kept_views(role) or 1, prepared.settings.epochs)
         runs: list[Logits] = [ComputedFeatures(prepared.split.frozen, context)]
         runs += [] if teacher is None else [teacher]

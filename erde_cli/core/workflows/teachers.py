@@ -171,7 +171,7 @@ def teacher_logits(
         "teacher": teacher.document.weights_digest,
         "images": fingerprint,
         **pixels_key(recipe, "student", batches, seed),
-        **context_key(context),
+        **context_key(context, batches),
     }
     shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)
     cache = open_cache("teacher", "Teacher's logits", key, shape, views, options)

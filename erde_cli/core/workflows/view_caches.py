@@ -13,7 +13,7 @@ from erde_cli.core.provenance import versions_of
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.cache import cache_folder, temporary_folder, writable_folder
 from erde_cli.core.storage.json_files import Json, digest_of
-from erde_cli.core.training.view_cache import ViewCache
+from erde_cli.core.training.view_cache import SMALL, ViewCache, images_per_part
 from erde_cli.core.workflows.options import Options
 
 
@@ -70,11 +70,16 @@ def pixels_key(recipe: Recipe, role: Role, batches: Batches, seed: int) -> Json:
     }
 
 
-def context_key(context: Context) -> Json:
-    """Everything of the device and its settings that decides the values of a network."""
-    return {
+def context_key(context: Context, batches: Batches) -> Json:
+    """Everything of the device and its settings that decides the values of a network.
+
+    The size of a batch can decide the last bits. For small images it is constant, and no part of
+    the key.
+    """
+    key: Json = {
         "device": context.device.type,
         "precision": context.precision,
         "memory_format": context.layout,
         "torch": torch.__version__,
     }
+    return key if batches.view_side <= SMALL else {**key, "batch": images_per_part(batches)}

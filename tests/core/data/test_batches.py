@@ -110,7 +110,7 @@ def test_smaller_images_are_copies_of_the_same_views(context: Context, views: in
     store = ImageStore(images, torch.arange(COUNT), np.arange(1000, 1000 + COUNT))
     views_of = StoreViews(store, AugmentationPlan(crop=3, flip=True, cutout=5, fill=(9, 99, 199)))
     whole = Batches(views_of, PIXELS, 5, 7, context, views)
-    small = Batches(views_of, PIXELS, 5, 7, context, views, side=12)
+    small = Batches(views_of, PIXELS, 5, 7, context, views, image_size=12)
     pairs = [*zip(whole.epoch(3), small.epoch(3), strict=True)]
     pairs += zip(whole.in_order(1, 6), small.in_order(1, 6), strict=True)
     for view, copy in pairs:
@@ -127,7 +127,7 @@ def test_smaller_images_are_copies_of_the_same_views(context: Context, views: in
 
 def test_images_of_the_side_of_the_views_are_the_views(store: ImageStore, context: Context) -> None:
     views = StoreViews(store, PLAIN)
-    for batch in Batches(views, PIXELS, 5, 0, context, side=views.side).epoch(0):
+    for batch in Batches(views, PIXELS, 5, 0, context, image_size=views.side).epoch(0):
         assert batch.whole is None
         assert batch.images.shape[1:] == (3, 4, 5)
 

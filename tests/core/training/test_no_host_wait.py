@@ -108,7 +108,7 @@ def cached(batches: Batches, context: Context, folder: Path) -> CachedLogits:
     """Logits kept from an earlier run."""
     cache = ViewCache.at(folder, {"teacher": "a"}, (IMAGES, EXITS, CLASSES))
     cache.open(0)
-    cache.write(0, np.zeros(cache.shape, np.float16))
+    cache.write(0, [np.zeros(cache.shape, np.float16)])
     return CachedLogits(ComputedLogits(make_model(), context), batches, cache, context, Observer())
 
 

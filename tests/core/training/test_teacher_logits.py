@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.views import StoreViews
 from erde_cli.core.device import Context
-from erde_cli.core.errors import InputError
+from erde_cli.core.errors import ErdeError, InputError
 from erde_cli.core.events import Observer
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.training import view_cache
 from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits
-from erde_cli.core.training.view_cache import ViewCache
+from erde_cli.core.training.view_cache import HalfArray, ViewCache
 
 IMAGES, EXITS, CLASSES, VIEWS = 41, 3, 5, 2
 SHAPE = (IMAGES, EXITS, CLASSES)
@@ -131,6 +133,47 @@ def test_epochs_show_the_views_in_turn(run: Run) -> None:
     assert by_epoch == {epoch: {epoch % VIEWS} for epoch in range(5)}
 
 
+def test_a_view_is_written_part_by_part_and_appears_whole(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that memory does not grow with the number of images."""
+    run(Observer(), epochs=1)
+    [expected] = cache_at(tmp_path).files(0)
+    content = expected.read_bytes()
+    expected.unlink()
+    start = len(content) - cache_at(tmp_path).bytes_per_view
+    written: list[int] = []
+
+    class Watching(Observer):
+        def progress(self, title: str, done: int, total: int) -> None:
+            [growing] = expected.parent.glob(".erde-new-view-00000*")
+            assert growing.read_bytes() == content[: start + done * EXITS * CLASSES * 2]
+            assert not expected.exists()
+            written.append(done)
+
+    monkeypatch.setattr(view_cache, "_SMALL_AT_ONCE", 16)
+    run(Watching(), epochs=1)
+    assert written == [16, 32, IMAGES]
+    assert expected.read_bytes() == content
+    assert not list(expected.parent.glob(".erde-new-*"))
+
+
+def test_a_view_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    """An error of the network's is passed on as it is."""
+    cache = cache_at(tmp_path)
+
+    def failing() -> Iterator[HalfArray]:
+        yield np.zeros(SHAPE, np.float16)
+        raise OSError("of the images")
+
+    with pytest.raises(OSError, match="of the images"):
+        cache.write(0, failing())
+    assert [path.name for path in cache.folder.iterdir()] == ["key.json"]
+    shutil.rmtree(cache.folder)
+    with pytest.raises(ErdeError, match=r"Cannot write .*view-00000"):
+        cache.write(0, [np.zeros(SHAPE, np.float16)])
+
+
 def test_only_missing_views_are_computed(run: Run, tmp_path: Path) -> None:
     run(Observer(), epochs=1)
     assert cache_at(tmp_path).missing(VIEWS) == 1
@@ -177,7 +220,7 @@ def test_a_damaged_view_is_noticed_and_made_again(
 def test_another_key_has_another_folder_and_a_foreign_one_is_refused(tmp_path: Path) -> None:
     one, other = cache_at(tmp_path, "a"), cache_at(tmp_path, "b")
     assert one.folder != other.folder
-    one.write(0, np.zeros(SHAPE, np.float16))
+    one.write(0, [np.zeros(SHAPE, np.float16)])
     assert other.read(0) is None
     (other.folder / "key.json").write_bytes((one.folder / "key.json").read_bytes())
     with pytest.raises(InputError, match="not a cache of this network"):

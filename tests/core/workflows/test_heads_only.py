@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.data import batches as batches_module
 from erde_cli.core.data.batches import evaluation_batches
 from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.errors import InputError
@@ -295,6 +296,31 @@ def test_an_interrupted_computation_leaves_no_part_of_a_view(
     assert not (tmp_path / "run").exists()
     trained(make_recipe(), tmp_path / "run", Seen())
     assert len(views(cache)) == 1
+
+
+def test_features_of_calibration_images_are_written_batch_by_batch_to_a_file_without_a_name(
+    make_recipe: MakeRecipe, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe()
+    made, dataset = prepared(recipe), open_dataset(recipe.data)
+    assert made.split is not None
+    images, row = dataset.load("calibration"), made.split.row
+    written: list[int] = []
+
+    class Watching(Observer):
+        def progress(self, title: str, done: int, total: int) -> None:
+            if title == "Features, calibration":
+                [growing] = cache.glob("features/*/.erde-new-answers*")
+                assert growing.stat().st_size == 2 * row * done
+                written.append(done)
+                assert total == len(images)
+
+    monkeypatch.setattr(batches_module, "images_at_once", lambda side, device: 2)
+    observer = Watching()
+    kept_features(made, recipe, "teacher", "x", images, Options("cpu", 1, observer))
+    assert len(written) > 1
+    assert written[-1] == len(images)
+    assert not list(cache.glob("features/*/.erde-new-*"))
 
 
 def test_a_full_disk_is_one_sentence_before_anything_is_computed(
