@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -52,26 +51,18 @@ class Dataset:
     _photos: list[Photos] = field(default_factory=list, repr=False)
     _sizes: dict[int, Dataset] = field(default_factory=dict, repr=False, compare=False)
 
-    def at(self, size: int, observer: Observer | None = None) -> Dataset:
+    def at(self, size: int) -> Dataset:
         """The same images and splits with another side; later calls return the same data set.
 
-        Files are decoded again, or taken from the cache. Unreadable files are warned of once.
+        Its splits are decoded when they are loaded, each without the others, or taken from the
+        cache. A file that cannot be read at either size is left out.
 
         Args:
             size: side in pixels.
-            observer: receives the progress of decoding.
-
-        Raises:
-            DataError: a file cannot be opened, or changes meanwhile.
         """
         self._sizes[self.image_size] = self
         if size not in self._sizes:
-            source = self.source
-            if isinstance(source, FolderSource):
-                first, source = source, copy(source)  # the list of skipped files stays the same
-                source.decode(size, observer or Observer())
-                source.require_same(first)
-            self._sizes[size] = replace(self, source=source, image_size=size, _loaded={})
+            self._sizes[size] = replace(self, image_size=size, _loaded={})
         return self._sizes[size]
 
     @property
@@ -130,11 +121,14 @@ class Dataset:
         """Images and labels of one split; later calls return the same store.
 
         Raises:
-            DataError: files cannot be read, or the split or a train class has no readable image.
+            DataError: files cannot be read or have changed since the data set was opened, or the
+                split or a train class has no readable image.
         """
         if split not in self._loaded:
-            if self.streamed_bytes:
+            source = self.source
+            if isinstance(source, FolderSource) and source.size != self.image_size:
                 self._loaded[split] = self._part(self.readable(split))
+                self._require_images(split, self._loaded[split].numbers)
             else:
                 self._loaded[split] = self._load(split, progress)
         return self._loaded[split]
@@ -158,9 +152,18 @@ class Dataset:
         """Readable images, decoded without the others."""
         source = self.source
         assert isinstance(source, FolderSource)  # noqa: S101
-        part = source.decode_part(numbers, (self.image_size, self.rules), source.observer)
-        labels = torch.from_numpy(source.labels[numbers])
-        return ImageStore(torch.from_numpy(part.images), labels, numbers, mapping=part.mapping)
+        part = source.decode_part(
+            numbers,
+            (self.image_size, self.rules),
+            source.observer,
+            skip_unreadable=source.skip_unreadable,
+        )
+        rows = None
+        if part.unreadable:  # at this size alone
+            rows = np.flatnonzero(np.isin(numbers, source.readable(numbers)))
+            numbers = numbers[rows]
+        labels, pixels = torch.from_numpy(source.labels[numbers]), torch.from_numpy(part.images)
+        return ImageStore(pixels, labels, numbers, rows, part.mapping)
 
     def _require_images(self, split: Split, numbers: IntArray) -> None:
         """Check that a split has readable images, and train some of each class.

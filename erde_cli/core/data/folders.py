@@ -90,6 +90,11 @@ class FolderSource:
         return None if self.calibration is None else self.calibration.files
 
     @property
+    def size(self) -> int:
+        """Side of the images that `decode` has read, in pixels."""
+        return int(self.decoded.images.shape[1])
+
+    @property
     def short_digests(self) -> ShortDigests:
         """Digest of the content of every file, uint64 [files]."""
         return self.decoded.files
@@ -117,9 +122,20 @@ class FolderSource:
         )
 
     def decode_part(
-        self, numbers: IntArray, pixel_format: PixelFormat, observer: Observer
+        self,
+        numbers: IntArray,
+        pixel_format: PixelFormat,
+        observer: Observer,
+        *,
+        skip_unreadable: bool = False,
     ) -> DecodedImages:
         """Decode some readable files once more, at another size or by other rules.
+
+        Args:
+            numbers: of the files.
+            pixel_format: side in pixels, and the rules.
+            observer: receives the progress.
+            skip_unreadable: from now on, `readable` leaves out those that cannot be read.
 
         Returns:
             The images in the order of `numbers`, verified, from the cache if they are there.
@@ -132,20 +148,13 @@ class FolderSource:
         if not np.array_equal(part.files, self.short_digests[numbers]):
             raise changed_meanwhile(self.root)
         if part.unreadable:
-            problems = [(Path(paths[at]), why) for at, why in part.unreadable.items()]
-            raise UnreadableError(self.root, problems)
+            if not skip_unreadable:
+                problems = [(Path(paths[at]), why) for at, why in part.unreadable.items()]
+                raise UnreadableError(self.root, problems)
+            for at, why in part.unreadable.items():
+                self.decoded.unreadable[int(numbers[at])] = why
         part.check(np.arange(len(paths)))
         return part
-
-    def require_same(self, other: FolderSource) -> None:
-        """Check that these are the files of another source; leave out those it cannot read.
-
-        Raises:
-            DataError: files have changed since the other source was decoded.
-        """
-        if self.digest() != other.digest():
-            raise changed_meanwhile(self.root)
-        self.decoded.unreadable.update(other.decoded.unreadable)
 
     def is_shared(self, limit: int) -> bool:
         """Whether all splits use the decoded images in place, without copies.

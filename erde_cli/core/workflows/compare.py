@@ -190,7 +190,7 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
     options.observer.phase("Answering calibration and test images")
     networks = (*trained.teachers.values(), *trained.students.values())
     images = {
-        size: _images(dataset.at(size, options.observer), options)
+        size: _images(dataset.at(size), options)
         for size in sorted({bundle.image_size for bundle in networks})
     }
     teachers: dict[int, NetworkAnswers] = {}

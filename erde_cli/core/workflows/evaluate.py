@@ -274,5 +274,5 @@ def _teacher_evaluation(
         options.observer.note(f"The picture does not show the teacher: {error.message}")
         return None
     dataset, split = images
-    store = load_split(dataset.at(teacher.image_size, options.observer), split, options)
+    store = load_split(dataset.at(teacher.image_size), split, options)
     return evaluate_store(teacher, store, "", context, adaptive=False)

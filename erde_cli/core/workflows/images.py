@@ -14,7 +14,7 @@ from erde_cli.core.data.splits import SPLITS, Split
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.summary import summarise
 from erde_cli.core.errors import BundleError, DataError
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.recipe.sections.data import NAMED, Data
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.class_weights import check_class_weights
@@ -30,6 +30,9 @@ def dataset_of(
     instead: str = "evaluate others: erde evaluate {bundle} --data FOLDER",
 ) -> Dataset:
     """Open the images that a bundle was trained on, at its size; if they are open, check them.
+
+    The files are opened at the size of the recipe, as in training, where all are decoded. Of those
+    at a smaller size of the bundle, a split is decoded when it is loaded.
 
     Args:
         bundle: the bundle.
@@ -61,17 +64,17 @@ def dataset_of(
             expected=f"split fingerprint {bundle.document.split_fingerprint[:12]}",
             hint=f"put the images back, or {instead.format(bundle=bundle.path)}",
         )
-    return dataset.at(bundle.image_size, options.observer)
+    return dataset.at(bundle.image_size)
 
 
 def _data_of(bundle: Bundle) -> Data:
-    """Data section of a bundle's recipe, at the bundle's size, without downloads.
+    """Data section of a bundle's recipe, without downloads.
 
     Published files are the same on every machine. If the recorded folder does not exist here, the
     default folder is used.
     """
     settings = bundle.recipe.data
-    update: Json = {"download": False, "image_size": bundle.image_size}
+    update: Json = {"download": False}
     if settings.dataset in NAMED and settings.root and not Path(settings.root).exists():
         update["root"] = None
     return settings.model_copy(update=update)
@@ -106,11 +109,13 @@ def load_split(dataset: Dataset, split: Split, options: Options) -> ImageStore:
     return store
 
 
-def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore | None, ImageStore]:
+def load_for_training(
+    dataset: Dataset, recipe: Recipe, options: Options
+) -> tuple[ImageStore | None, ImageStore]:
     """Decode train and calibration; check that test can be decoded before hours of training.
 
-    Train photos for random crops are decoded as well, if the recipe has such crops. If these are
-    decoded in every epoch, there is no store of train images.
+    Train photos for random crops are decoded as well, if the recipe has such crops and a network
+    that sees them. If these are decoded in every epoch, there is no store of train images.
 
     Raises:
         UnreadableError: files cannot be read; the message lists those of every split.
@@ -131,7 +136,8 @@ def load_for_training(dataset: Dataset, options: Options) -> tuple[ImageStore | 
         problems = [problem for error in unreadable for problem in error.problems]
         raise UnreadableError(unreadable[0].root, problems)
     _warn_of_skipped(dataset.skipped[skipped_before:], options)
-    if dataset.photo_files(observer) is None:
+    crops = not all(recipe.plain_view(role) for role in ROLES)
+    if crops and dataset.photo_files(observer) is None:
         dataset.photos(observer)
     return stores.get("train"), stores["calibration"]
 

@@ -157,7 +157,7 @@ class PlanMeasurements:
         """A network ready to train, and its teacher's logits."""
         recipe = _uncompiled(self.recipe)
         context = self.options.training_context(recipe.training_of(role))
-        train, _ = load_for_training(self.dataset, self.options)
+        train, _ = load_for_training(self.dataset, self.recipe, self.options)
         if role == "teacher" or recipe.distillation.method == "cross_entropy":
             prepared = prepare(recipe, role, self.dataset, train, context, None, NORMALISATION)
             return prepared, None

@@ -216,7 +216,7 @@ class _Phases:
         observer.phase("Evaluating on the test split")
         context = options.inference_context(PRECISION)
         dataset = dataset_of(student, options, self.networks.dataset)
-        of_teacher = load_split(dataset.at(teacher.image_size, observer), "test", options)
+        of_teacher = load_split(dataset.at(teacher.image_size), "test", options)
         teacher_evaluation = evaluate_store(teacher, of_teacher, "test", context, adaptive=False)
         store = load_split(dataset, "test", options)
         student_evaluation = evaluate_store(student, store, "test", context).compared_with(

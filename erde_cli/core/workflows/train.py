@@ -165,7 +165,7 @@ def _train(
     options: Options,
     start: float,
 ) -> Trained:
-    train, calibration = load_for_training(dataset, options)
+    train, calibration = load_for_training(dataset, task.recipe, options)
     size = task.recipe.image_size(task.role)
     tuning_images = _tuning_images(dataset, size, options)
     logits = right = None
@@ -213,7 +213,7 @@ def _train(
 
 def _tuning_images(dataset: Dataset, size: int, options: Options) -> ImageStore:
     """Images that are evaluated after every epoch, with sides of `size` pixels."""
-    calibration = load_split(dataset.at(size, options.observer), "calibration", options)
+    calibration = load_split(dataset.at(size), "calibration", options)
     return calibration.only(tuning_half(len(calibration), dataset.fingerprint))
 
 

@@ -16,6 +16,7 @@ from erde_cli.core.data.splits import SPLITS
 from erde_cli.core.data.splits import carve as carve_splits
 from erde_cli.core.data.user_folders import Reading, open_labelled_folder
 from erde_cli.core.errors import DataError
+from erde_cli.core.events import Observer
 from erde_cli.core.images.listing import list_images
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import DEFAULT_RULES
@@ -350,7 +351,27 @@ def test_a_file_that_changes_between_two_sizes_is_noticed(make_images: MakeFolde
     dataset = open_dataset(settings_for(root))
     (root / "test/a/001.png").write_bytes((root / "test/b/001.png").read_bytes())
     with pytest.raises(DataError, match="changed"):
-        dataset.at(6)
+        dataset.at(6).load("test")
+
+
+def test_only_the_split_that_is_loaded_is_decoded_at_another_size(make_images: MakeFolder) -> None:
+    root = make_images({"train": {"a": 20, "b": 20}, "test": {"a": 3, "b": 3}})
+    decoded: list[int] = []
+
+    class Watching(Observer):
+        def progress(self, title: str, done: int, total: int) -> None:
+            if title == "Decoding images":
+                decoded.append(total)
+
+    dataset = open_dataset(settings_for(root), Watching())
+    assert decoded
+    decoded.clear()
+    small = dataset.at(6)
+    assert decoded == []
+    for split, count in (("test", 6), ("calibration", len(dataset.load("calibration")))):
+        small.load(split)  # type: ignore[arg-type]
+        assert {*decoded} == {count}
+        decoded.clear()
 
 
 def test_a_file_that_only_one_size_can_read_is_left_out_of_both(make_images: MakeFolder) -> None:
@@ -361,4 +382,11 @@ def test_a_file_that_only_one_size_can_read_is_left_out_of_both(make_images: Mak
         update={"image_size": 224, "resize": "crop"}
     )
     dataset = open_dataset(whole)
-    assert len(dataset.load("test")) == len(dataset.at(64).load("test")) == 5
+    small = dataset.at(64)
+    assert len(dataset.load("test")) == len(small.load("test")) == 5
+    # The other way round: the larger size is decoded later.
+    first = open_dataset(whole.model_copy(update={"image_size": 64}))
+    large = first.at(224).load("test")
+    assert large.numbers.tolist() == dataset.load("test").numbers.tolist()
+    assert bool((large.part(0, 9) == dataset.load("test").part(0, 9)).all())
+    assert first.skipped == dataset.skipped

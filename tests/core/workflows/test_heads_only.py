@@ -351,7 +351,7 @@ def test_a_student_is_distilled_on_features_and_the_teacher_sees_the_same_images
     first = teacher.model.stages.state_dict()
     same: dict[str, Tensor] = student.model.stages.state_dict()
     assert all(torch.equal(same[name], first[name]) for name in first)
-    train, _ = load_for_training(open_dataset(recipe.data), options)
+    train, _ = load_for_training(open_dataset(recipe.data), recipe, options)
     context = options.inference_context("float32")
     plain = evaluation_batches(train, teacher.normalisation, context, len(train))
     with torch.no_grad():
@@ -360,6 +360,25 @@ def test_a_student_is_distilled_on_features_and_the_teacher_sees_the_same_images
     torch.testing.assert_close(
         torch.from_numpy(np.load(path)).float(), expected, rtol=2**-9, atol=1e-3
     )
+
+
+@pytest.mark.parametrize("limit", [1, 0])  # of the disk in MB; 0: photos are never kept
+@pytest.mark.parametrize(
+    ("sets", "made"),
+    [((), False), (("training.teacher.views=2",), True), (("training.student.train=all",), True)],
+)
+def test_photos_for_random_crops_are_made_only_where_a_network_sees_them(
+    make_recipe: MakeRecipe, cache: Path, sets: tuple[str, ...], made: bool, limit: int
+) -> None:
+    crop = "data.augmentation={crop: 0, resized_crop: 0.5}"
+    recipe = make_recipe(crop, f"data.disk_limit={limit}", *sets)
+    seen = Seen()
+    dataset = open_dataset(recipe.data)
+    folders = len(list(cache.glob("images/*")))
+    load_for_training(dataset, recipe, Options("cpu", 1, seen))
+    assert any(note.startswith("Train photos") for note in seen.notes) == made
+    kept = made and limit > 0
+    assert len(list(cache.glob("images/*"))) - folders == kept + (limit == 0)  # calibration
 
 
 def test_logits_are_kept_for_the_views_of_the_features(make_recipe: MakeRecipe) -> None:
