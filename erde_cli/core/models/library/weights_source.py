@@ -13,10 +13,9 @@ import torch
 from erde_cli.core.errors import DownloadError, InputError, brief
 from erde_cli.core.models.library.networks import library_models
 from erde_cli.core.models.library.weights_file import license_text
-from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.recipe.sections.data import CROP_SHARE, Data
 from erde_cli.core.storage.files import digest_of_file
 
-_CROP_SHARE = 0.875  # of `resize: crop` in a recipe without crop_share
 _CLOSE = 0.005  # between two shares that give the same crop: one pixel of 224
 
 
@@ -37,7 +36,7 @@ class WeightsPixels:
 
     def differences(self, data: Data) -> str | None:
         """A sentence about how a recipe resizes photos otherwise; None: in the same way."""
-        share = None if data.resize == "squash" else data.crop_share or _CROP_SHARE
+        share = data.kept_share
         expected = self.crop_share
         same = share == expected or bool(share and expected and abs(share - expected) < _CLOSE)
         if same and data.interpolation == self.interpolation:
@@ -54,7 +53,7 @@ def _resize(crop_share: float | None, interpolation: str) -> str:
     return f"resize: {crop}, interpolation: {interpolation}"
 
 
-_USUAL = WeightsPixels([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 224, 0.875, "bilinear")
+_USUAL = WeightsPixels([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], 224, CROP_SHARE, "bilinear")
 
 
 def preprocessing_of(name: str) -> WeightsPixels:

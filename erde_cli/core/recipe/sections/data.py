@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from erde_cli.core.recipe.sections.base import Section, broken, refuse
 
 NAMED = ("cifar10", "cifar100", "svhn")  # published data sets, which erde downloads
-_CROP_SHARE = 0.875  # of the short side: 224 of 256 pixels, as published networks are evaluated
+CROP_SHARE = 0.875  # of the short side: 224 of 256 pixels, as published networks are evaluated
 _UNMIRRORED = ("digits", "svhn")  # a mirrored digit is not a digit
 
 
@@ -58,7 +58,8 @@ class Data(Section):
         None,
         ge=0.1,
         le=1,
-        description="crop: share of the short side that the centre square keeps; null: 0.875",
+        description="crop: share of the short side that the centre square keeps; null: "
+        f"{CROP_SHARE}",
     )
     interpolation: Literal["bilinear", "bicubic"] = Field(
         "bilinear", description="imagefolder: filter of the resize, with antialiasing"
@@ -184,7 +185,7 @@ class Data(Section):
     @property
     def kept_share(self) -> float | None:
         """Share of the short side that a crop keeps; None: the image is squashed."""
-        return (self.crop_share or _CROP_SHARE) if self.resize == "crop" else None
+        return (self.crop_share or CROP_SHARE) if self.resize == "crop" else None
 
     @property
     def photo_side(self) -> int | None:

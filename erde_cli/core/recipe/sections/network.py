@@ -200,7 +200,6 @@ class Network(Section):
 
     def _family_rules(self) -> Rules:
         """Broken rules of a network whose backbone is chosen later; others follow with it."""
-        weights = self.exit_weights
         return broken(
             (self.family is None, "family", "is required with budget"),
             (self.budget is None, "budget", "is required with family"),
@@ -217,11 +216,7 @@ class Network(Section):
             ),
             (self._is_set("backbone"), "backbone", "is chosen by family; remove one of them"),
             (not isinstance(self.exits, int), "exits", "must be a number of exits with family"),
-            (
-                weights is not None and (len(weights) != self.exit_count or sum(weights) <= 0),
-                "exit_weights",
-                f"must be {self.exit_count} numbers, one per exit, not all 0",
-            ),
+            self._exit_weights_rule(),
         )
 
     def _is_set(self, key: str) -> bool:
@@ -229,7 +224,6 @@ class Network(Section):
 
     def _exit_rules(self) -> Rules:
         blocks = self.blocks
-        weights = self.exit_weights
         cuts: list[int] = [] if isinstance(self.exits, int) else self.exits
         return broken(
             (
@@ -242,11 +236,15 @@ class Network(Section):
                 "exits",
                 f"must be increasing block numbers from 1 to {blocks - 1}",
             ),
-            (
-                weights is not None and (len(weights) != self.exit_count or sum(weights) <= 0),
-                "exit_weights",
-                f"must be {self.exit_count} numbers, one per exit, not all 0",
-            ),
+            self._exit_weights_rule(),
+        )
+
+    def _exit_weights_rule(self) -> tuple[bool, str, str]:
+        weights = self.exit_weights
+        return (
+            weights is not None and (len(weights) != self.exit_count or sum(weights) <= 0),
+            "exit_weights",
+            f"must be {self.exit_count} numbers, one per exit, not all 0",
         )
 
     @property
