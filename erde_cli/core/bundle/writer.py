@@ -21,8 +21,8 @@ from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.library.weights import FirstWeights
-from erde_cli.core.provenance import source_commit, versions, versions_of
-from erde_cli.core.recipe.packages import package_of, package_version
+from erde_cli.core.provenance import source_commit, versions
+from erde_cli.core.recipe.packages import library_version
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.calibration import Calibration
 from erde_cli.core.storage.files import replaced_folder, write_file
@@ -92,21 +92,13 @@ def save_bundle(
             "trained_on": None if trained_on is None else write_trained_on(folder, trained_on),
             "training": origin.context.to_json(),
             "first_weights": origin.first_weights and origin.first_weights.to_json(),
-            "versions": {**versions(), **_of_library(architecture)},
+            "versions": {**versions(), **library_version(architecture.backbone)},
             "git_commit": source_commit(),
             "digest": "",
         }
         write_json(folder / DOCUMENT, BundleDocument.model_validate(document).sealed().model_dump())
         carry_tests(path, folder)
     return load_bundle(path)
-
-
-def _of_library(architecture: Architecture) -> dict[str, str]:
-    """Version of the library or package whose network is the backbone."""
-    library, slash, _ = architecture.backbone.partition("/")
-    if package_of(architecture.backbone):
-        return package_version(architecture.backbone)
-    return versions_of(library) if slash else {}
 
 
 def with_calibration(bundle: Bundle, settings: Calibration) -> Bundle:

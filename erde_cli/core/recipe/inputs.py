@@ -8,17 +8,19 @@ from typing import Any
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.events import Role
+from erde_cli.core.platform.extras import require_extra
 from erde_cli.core.provenance import versions_of
+from erde_cli.core.recipe.backbones import LIBRARIES
 from erde_cli.core.recipe.packages import package_version
-from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.recipe.sections.data import Data
+from erde_cli.core.recipe.schema import ROLES, Recipe
+from erde_cli.core.recipe.sections.data import CROP_SHARE, Data
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import Json, digest_of
 
 # Keys of the section data that decide no pixel: where images lie, and how they got there.
 WHEREABOUTS = ("root", "download", "memory_limit", "disk_limit")
-# Values that give the same pixels as null, without a warning.
-_SAME_AS_NULL = {"bit_depth": 16, "frames": "first", "crop_share": 0.875}
+# Values of the section data that null stands for; frames: first only leaves out a warning.
+_SAME_AS_NULL = {"bit_depth": 16, "frames": "first", "crop_share": CROP_SHARE}
 _VERSION = 1  # raised when the same recipe would train another network
 
 
@@ -58,22 +60,62 @@ def inputs_digest(recipe: Recipe, role: Role, fingerprint: str, teacher: str | N
     package = package_version(network.backbone)
     if package:  # another version can build another network
         parts[role]["package"] = package
-    if network.pretrained:  # of torchvision: another version can bring other weights
-        parts[role]["library"] = versions_of("torchvision")
+    libraries = _libraries(recipe, role)
+    if libraries:  # another version can bring other weights, networks and transforms
+        parts[role]["library"] = versions_of(*libraries)
     document = {"version": _VERSION, "recipe": parts, "images": fingerprint, "teacher": teacher}
     return digest_of(document)
 
 
-def _decisive(recipe: Recipe) -> Recipe:
-    """The same recipe, with the keys of `data` that decide no pixel at their defaults."""
+def _libraries(recipe: Recipe, role: Role) -> list[str]:
+    """The libraries that decide bytes: that of the network, and torchvision for its transforms.
+
+    Raises:
+        InputError: timm is needed and missing.
+    """
+    library = recipe.network_of(role).backbone.partition("/")[0]
+    if library == "timm":
+        require_extra("timm", "A backbone of timm")
+    needed = {library} & {*LIBRARIES}
     data = recipe.data
-    update: dict[str, Any] = {}
-    for role, network in (("teacher", recipe.teacher), ("student", recipe.student)):
+    transforms = data.photo_side is not None or data.augmentation.trivial_augment
+    if transforms and not recipe.plain_view(role):
+        needed.add("torchvision")
+    return sorted(needed)
+
+
+def _decisive(recipe: Recipe) -> Recipe:
+    """The same recipe in the form that all recipes of the same meaning share.
+
+    Keys of `data` that decide no pixel are at their defaults, and null stands for the values that
+    it means.
+    """
+    update: dict[str, Any] = {"data": _decisive_data(recipe.data)}
+    training: dict[str, Any] = {}
+    for role in ROLES:
+        network, settings = recipe.network_of(role), recipe.training_of(role)
+        same: dict[str, Any] = {}
         if network.weights is not None:  # the content decides, not the folder
-            update[role] = network.model_copy(update={"weights": Path(network.weights).name})
+            same["weights"] = Path(network.weights).name
+        if network.image_size == recipe.data.image_size:
+            same["image_size"] = None
+        update[role] = network.model_copy(update=same)
+        null = {"views": 1, "heads_first": 0}
+        equal = [key for key, value in null.items() if getattr(settings, key) == value]
+        training[role] = settings.model_copy(update=dict.fromkeys(equal))
+    update["training"] = recipe.training.model_copy(update=training)
+    if recipe.training.student.heads_only:  # the views of the features are those of the logits
+        cache = recipe.distillation.teacher_cache.model_copy(update={"views": None})
+        update["distillation"] = recipe.distillation.model_copy(update={"teacher_cache": cache})
+    return recipe.model_copy(update=update)
+
+
+def _decisive_data(data: Data) -> Data:
     same = [key for key, value in _SAME_AS_NULL.items() if getattr(data, key) == value]
+    if data.photo_size == data.model_copy(update={"photo_size": None}).photo_side:
+        same.append("photo_size")
     defaults = {key: Data.model_fields[key].default for key in (*WHEREABOUTS, *same)}
-    return recipe.model_copy(update={**update, "data": data.model_copy(update=defaults)})
+    return data.model_copy(update=defaults)
 
 
 def _digest_of_weights(path: Path) -> str:

@@ -10,6 +10,7 @@ import re
 from importlib.metadata import EntryPoint, entry_points
 
 from erde_cli.core.errors import InputError, brief
+from erde_cli.core.provenance import versions_of
 from erde_cli.core.recipe.backbones import FAMILIES, LIBRARIES, PACKAGED_NETWORK
 
 GROUP = "erde.backbones"
@@ -72,6 +73,16 @@ def package_version(backbone: str) -> dict[str, str]:
         return {}
     distribution = entry_point_of(backbone).dist
     return {distribution.name: distribution.version} if distribution else {}
+
+
+def library_version(backbone: str) -> dict[str, str]:
+    """Name and version of the library or package of a backbone; empty for a family of erde.
+
+    Raises:
+        InputError: see `entry_point_of`.
+    """
+    library = backbone.partition("/")[0]
+    return versions_of(library) if library in LIBRARIES else package_version(backbone)
 
 
 def _taken() -> set[str]:

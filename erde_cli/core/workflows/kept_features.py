@@ -13,7 +13,7 @@ from erde_cli.core.events import Role
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.head_inputs import HeadInputs
-from erde_cli.core.provenance import versions_of
+from erde_cli.core.recipe.packages import library_version
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.features import ComputedFeatures, FeatureAnswers, feature_inputs
@@ -79,5 +79,5 @@ def _frozen_key(prepared: Prepared, frozen: HeadInputs) -> Json:
     return {
         "architecture": {name: architecture[name] for name in names},
         "weights": sha256(save(state)).hexdigest(),
-        "library": versions_of(prepared.architecture.backbone.partition("/")[0]),
+        "library": library_version(prepared.architecture.backbone),
     }

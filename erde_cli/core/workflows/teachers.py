@@ -18,6 +18,7 @@ from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.recipe.packages import library_version
 from erde_cli.core.recipe.schema import Recipe, even_pairing
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.training.teacher_logits import CachedLogits, ComputedLogits
@@ -167,12 +168,14 @@ def teacher_logits(
         return compute
     if training.heads_only:
         views = min(views, training.epochs)
-    key = {
+    key: Json = {
         "teacher": teacher.document.weights_digest,
         "images": fingerprint,
         **pixels_key(recipe, "student", batches, seed),
         **context_key(context, batches),
     }
+    if library := library_version(teacher.document.architecture.backbone):
+        key["library"] = library
     shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)
     cache = open_cache("teacher", "Teacher's logits", key, shape, views, options)
     logits = CachedLogits(compute, batches, cache, context, options.observer)

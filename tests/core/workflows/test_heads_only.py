@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from erde_cli.core import provenance
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.data import batches as batches_module
 from erde_cli.core.data.batches import evaluation_batches
@@ -241,6 +243,22 @@ def test_what_features_depend_on_has_a_cache_of_its_own(
     trained(make_recipe(epochs), tmp_path / "a", Seen())
     trained(make_recipe(epochs, change), tmp_path / "b", Seen())
     assert len(list((cache / "features").iterdir())) == 2
+
+
+def test_another_torchvision_computes_features_and_logits_of_its_networks_again(
+    make_recipe: MakeRecipe, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe("training.teacher.epochs=1", "training.student.epochs=1")
+    teacher = train_teacher(recipe, tmp_path / "run", Options("cpu", 1)).bundle
+    computed = []
+    for version in ("1", "1", "2"):
+        monkeypatch.setattr(provenance, "version", lambda name, given=version: given)
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        seen = Seen()
+        distill(recipe, tmp_path / "other", teacher, Options("cpu", 1, seen))
+        computed.append(seen.computed)
+    both = ["Teacher's logits, view 1", "Features, view 1"]
+    assert computed == [both, [], both]
 
 
 def test_random_views_depend_on_the_seed_and_only_those_that_epochs_show_are_computed(
