@@ -152,6 +152,13 @@ def test_a_students_weights_are_checked_before_its_teacher_is_trained(
     refused(Case("a student's weights", line, (UNUSABLE,), {"mine.yaml": text}))
 
 
+def test_a_teachers_weights_are_checked_before_students_without_it_are_trained(
+    refused: Refused,
+) -> None:
+    files = {"mine.yaml": settings(weights="mine.yaml")}
+    refused(Case("a teacher's weights", "compare mine.yaml --out out -q", (UNUSABLE,), files))
+
+
 def test_a_pipe_is_not_read_for_the_digest_of_a_run(refused: Refused) -> None:
     files = {"mine.yaml": settings(weights="a.pth")}
     line = "run mine.yaml --out out -q"

@@ -22,7 +22,7 @@ from erde_cli.core.data.summary import summarise
 from erde_cli.core.device import Precision
 from erde_cli.core.errors import ErdeError, StoppedError
 from erde_cli.core.recipe.inputs import inputs_digest
-from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json, parse_json
 from erde_cli.core.training.class_weights import check_class_weights
 from erde_cli.core.workflows.images import load_split, open_for_training
@@ -80,7 +80,8 @@ def compare(plan: Plan, options: Options) -> Compared:
     if plan.teacher is not None:
         load_teacher(plan.recipe, plan.teacher)
     dataset = open_for_training(plan.recipe, options)
-    check_weights(plan.recipe, "student", dataset)
+    for role in ROLES if plan.teacher is None else ("student",):
+        check_weights(plan.recipe, role, dataset)
     for student in plan.students:
         check_class_weights(student.recipe, dataset.class_names)
     if plan.teacher is not None:

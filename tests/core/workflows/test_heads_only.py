@@ -23,6 +23,7 @@ from erde_cli.core.events import EpochEvent, Observer
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.library.networks import library_network
+from erde_cli.core.platform.torchvision_import import torchvision_models
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage import cache as cache_module
@@ -397,6 +398,26 @@ def test_photos_for_random_crops_are_made_only_where_a_network_sees_them(
     assert any(note.startswith("Train photos") for note in seen.notes) == made
     kept = made and limit > 0
     assert len(list(cache.glob("images/*"))) - folders == kept + (limit == 0)  # calibration
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_an_interpolation_that_the_weights_do_not_expect_is_one_note(
+    make_recipe: MakeRecipe, tmp_path: Path, interpolation: str
+) -> None:
+    mobilenet = torchvision_models().mobilenet_v3_small(num_classes=3)
+    weights = tmp_path / "mobilenet.pth"
+    torch.save(mobilenet.state_dict(), weights)
+    section = f"{{backbone: torchvision/mobilenet_v3_small, weights: {weights}, exits: 2}}"
+    data = ("data.resize=crop", f"data.interpolation={interpolation}")
+    seen = Seen()
+    recipe = make_recipe(f"teacher={section}", "distillation.pairing=[0, 1, 1]", *data)
+    trained(recipe, tmp_path / "run", seen)
+    expected = (
+        "The weights expect resize: crop, crop_share: 0.875, interpolation: bilinear; the recipe "
+        "has resize: crop, crop_share: 0.875, interpolation: bicubic."
+    )
+    notes = [note for note in seen.notes if "weights expect" in note]
+    assert notes == ([] if interpolation == "bilinear" else [expected])
 
 
 def test_logits_are_kept_for_the_views_of_the_features(make_recipe: MakeRecipe) -> None:
