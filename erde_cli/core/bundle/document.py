@@ -27,6 +27,9 @@ from erde_cli.core.storage.json_files import (
 )
 
 WEIGHTS, DOCUMENT = "model.safetensors", "bundle.json"
+# Unknown keys are refused at every level and no key of the pixels has a default. So a version that
+# does not know a new key never uses other pixels silently, and the format can stay. Raise it where
+# a key that exists gets another meaning.
 FORMAT = 1
 _HINT = "copy the folder again, or train it again"
 

@@ -39,6 +39,43 @@ def test_the_document_holds_no_time_and_names_versions_and_digests(student: Path
     assert "date" not in text
 
 
+ORIGIN = {"source": "a.pth", "sha256": "0" * 64, "tensors": 1, "license": None}
+
+
+@pytest.mark.parametrize(
+    "path", ["", "architecture", "input", "input.pixels", "normalisation", "first_weights"]
+)
+def test_a_key_that_this_version_does_not_know_is_refused_at_every_level(
+    student: Path, path: str
+) -> None:
+    """So a version that knows no resize rules, for instance, never predicts from other pixels."""
+
+    def add(document: dict[str, Any]) -> None:
+        document["first_weights"] = dict(ORIGIN)
+        inner = document
+        for name in path.split(".") if path else ():
+            inner = inner[name]
+        inner["newer"] = 1
+
+    edit_json(student / "bundle.json", lambda document: document.update(first_weights=ORIGIN))
+    load_bundle(student)
+    edit_json(student / "bundle.json", add)
+    with pytest.raises(BundleError, match="is not what erde writes") as caught:
+        load_bundle(student)
+    assert "newer" in str(caught.value.got)
+
+
+def test_no_rule_for_pixels_has_a_default(student: Path) -> None:
+    text = (student / "bundle.json").read_text()
+    rules = json.loads(text)["input"]["pixels"]
+    for name in rules:
+        (student / "bundle.json").write_text(text)
+        edit_json(student / "bundle.json", lambda d, name=name: d["input"]["pixels"].pop(name))
+        with pytest.raises(BundleError, match="is not what erde writes") as caught:
+            load_bundle(student)
+        assert name in str(caught.value.got)
+
+
 def test_a_pickle_in_the_place_of_the_weights_is_not_opened(student: Path) -> None:
     path = student / "model.safetensors"
     torch.save({"x": torch.zeros(1)}, path)
