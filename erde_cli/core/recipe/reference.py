@@ -30,7 +30,8 @@ copy one with `erde recipes show image-folder > mine.yaml`, and change a value f
 - Editors with a YAML language server check and complete a recipe by its JSON Schema. Save the
   schema next to your recipe with `erde recipes schema > recipe.schema.json`. The
   `yaml-language-server` comment of a shipped recipe refers to it.
-- [Backbones](backbones.md) lists the families and their cost.
+- [Backbones](backbones.md) lists the families and their cost. [Pretrained networks](pretrained.md)
+  start from existing weights.
 - `data.root` is relative to the recipe. A root from `--set` is relative to the current folder.
 - The splits depend on the images and `data.split_seed`, not on `seed`.
 - `precision: auto` is a fixed rule, never a timing: bfloat16 if the processor has bfloat16
