@@ -30,6 +30,7 @@ HalfArray = NDArray[np.float16]
 
 _KEY = "key.json"
 SMALL, _SMALL_AT_ONCE = 64, 256  # images of up to 64 pixels
+_BYTES_AT_ONCE = 1_000_000
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -89,22 +90,27 @@ class ViewCache:
     def read(self, view: int) -> HalfArray | None:
         """Map a view into memory; None if it is missing or damaged."""
         for path in self.files(view):
-            values = self._mapped(path)
-            if values is not None and path == self._path(view, zlib.crc32(values.data)):
-                return values
+            checksum = self._checksum(path)
+            if checksum is not None and path == self._path(view, checksum):
+                return np.memmap(path, np.dtype("<f2"), "r", len(self._header()), self.shape)
         return None
 
-    def _mapped(self, path: Path) -> HalfArray | None:
-        """Map a file of the right size. Its header is only compared with the expected one."""
-        start = self._header()
+    def _checksum(self, path: Path) -> int | None:
+        """CRC-32 of the values in a file, read in parts; None if they have another shape.
+
+        The file's header is only compared with the expected one.
+        """
+        start, checksum = self._header(), 0
         try:
             with path.open("rb") as handle:
                 size = os.fstat(handle.fileno()).st_size
                 if size != len(start) + self.bytes_per_view or handle.read(len(start)) != start:
                     return None
-            return np.memmap(path, np.dtype("<f2"), "r", len(start), self.shape)
-        except (OSError, ValueError):
+                while part := handle.read(_BYTES_AT_ONCE):
+                    checksum = zlib.crc32(part, checksum)
+        except OSError:
             return None
+        return checksum
 
     def write(self, view: int, parts: Iterable[HalfArray]) -> None:
         """Store a view, whole or not at all, and remove damaged files of it.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -156,6 +158,27 @@ def test_a_view_is_written_part_by_part_and_appears_whole(
     assert written == [16, 32, IMAGES]
     assert expected.read_bytes() == content
     assert not list(expected.parent.glob(".erde-new-*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_view_is_written_and_checked_without_being_held_in_memory(tmp_path: Path) -> None:
+    rows, row = 64, 500_000
+    cache = ViewCache.at(tmp_path, {}, (rows, row))
+    cache.open(0)
+    cache.write(0, (np.full((1, row), number, np.float16) for number in range(2)))
+    before = resident()
+    cache.write(1, (np.full((1, row), number, np.float16) for number in range(rows)))
+    view = cache.read(1)
+    assert resident() - before < cache.bytes_per_view / 4
+    assert cache.read(0) is None  # of another shape
+    assert view is not None
+    assert view[:, -1].tolist() == [*range(rows)]
+
+
+def resident() -> int:
+    """Memory of this process in bytes, mapped files included."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_view_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
