@@ -19,7 +19,7 @@ from erde_cli.core.storage.json_files import Json, digest_of
 
 # Keys of the section data that decide no pixel: where images lie, and how they got there.
 WHEREABOUTS = ("root", "download", "memory_limit", "disk_limit")
-# Values of the section data that null stands for; frames: first only leaves out a warning.
+# Values that give the same pixels as null, without a warning.
 _SAME_AS_NULL = {"bit_depth": 16, "frames": "first", "crop_share": CROP_SHARE}
 _VERSION = 1  # raised when the same recipe would train another network
 
