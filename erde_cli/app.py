@@ -25,6 +25,7 @@ from erde_cli.commands.plan import plan
 from erde_cli.commands.predict import predict
 from erde_cli.commands.profile import profile
 from erde_cli.commands.recipes import recipes
+from erde_cli.commands.report import report
 from erde_cli.commands.run import run
 from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
@@ -55,6 +56,7 @@ app.command("predict")(predict)
 app.command("export")(export)
 app.command("tune")(tune)
 app.command("compare")(compare)
+app.command("report")(report)
 app.command("backbones")(backbones)
 app.add_typer(recipes, name="recipes")
 app.add_typer(data, name="data")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.bundle.bundle import Bundle
@@ -19,19 +16,29 @@ from erde_cli.core.calibration.temperature import (
     negative_log_likelihood,
 )
 from erde_cli.core.comparison.curves import Curve, cost_curve, one_threshold, with_ends
+from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.inference.answers_file import (
+    ANSWERS_VERSION,
+    PARTS,
+    Arrays,
+    DamagedAnswersError,
+    SplitAnswers,
+    read_arrays,
+    split_answers,
+    write_arrays,
+)
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.storage.files import write_file
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.thresholds.targets import MaxMacs
 
-_VERSION = "2"  # raise it when the same network would give another file
+_OF_EXITS = ("ece", "nll", "costs", "static")
 _NAMES = {
-    *(f"{split}.{name}" for split in ("calibration", "test") for name in ("scores", "correct")),
-    "ece", "nll", "thresholds", "costs", "static",
+    *(f"{split}.{name}" for split in ("calibration", "test") for name in PARTS),
+    *_OF_EXITS, "thresholds",
 }  # fmt: skip
 
 
@@ -100,91 +107,62 @@ def network_answers(
         observer: receives a warning about a damaged file.
     """
     inputs = {
-        "version": _VERSION,
+        "version": ANSWERS_VERSION,
         "weights": bundle.document.weights_digest,
         "images": images.fingerprint,
         "device": images.context.device.type,
         "precision": images.context.precision,
     }
     digest = digest_of(inputs)
-    arrays = _read(path, digest, images, bundle.model.exit_count, observer)
-    if arrays is None:
-        arrays = _answer(bundle, images)
-        # One metadata entry: safetensors writes several in no fixed order.
-        content = save(arrays, {"digest": f"{digest} {_digest_of(arrays)}"})
-        write_file(path, lambda temporary: temporary.write_bytes(content))
-    return _from_arrays(bundle, arrays)
-
-
-def _read(
-    path: Path, digest: str, images: Images, exits: int, observer: Observer
-) -> dict[str, FloatArray] | None:
-    """Arrays of a file; None if it is missing, damaged or made from other inputs."""
-    if not path.is_file():
-        return None
     try:
-        with safe_open(path, "np") as file:
-            inputs, _, content = (file.metadata() or {}).get("digest", "").partition(" ")
-            if inputs != digest:
-                return None
-            arrays = {name: file.get_tensor(name) for name in _NAMES}
-    except (OSError, SafetensorError, TypeError):  # numpy has not every number format
-        arrays, content = {}, ""
-    if content != _digest_of(arrays) or not _fits(arrays, images, exits):
+        arrays = read_arrays(path, _NAMES, [digest])
+        found = None if arrays is None else _from_arrays(bundle, arrays, images)
+    except DamagedAnswersError:
         observer.warning(f"{path} is damaged. Its network answers the images again.")
-        return None
-    return arrays
+        found = None
+    if found is None:
+        arrays = _answer(bundle, images)
+        write_arrays(path, arrays, digest)
+        found = _from_arrays(bundle, arrays, images)
+    return found
 
 
-def _digest_of(arrays: dict[str, FloatArray]) -> str:
-    """SHA-256 of arrays with their names and shapes."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
-    return digest.hexdigest()
+def _require_fit(arrays: Arrays, exits: int) -> None:
+    """Check that arrays other than answers have the shapes of this network, and finite numbers.
+
+    Raises:
+        DamagedAnswersError: they have not.
+    """
+    vectors, thetas = [arrays[name] for name in _OF_EXITS], arrays["thresholds"]
+    if (
+        any(one.shape != (exits,) or not np.isfinite(one).all() for one in vectors)
+        or any(one.dtype != np.float64 for one in (*vectors, thetas))
+        or thetas.ndim != 2
+        or len(thetas) == 0
+        or thetas.shape[1] != exits - 1
+    ):
+        raise DamagedAnswersError("thresholds or figures of exits")
 
 
-def _fits(arrays: dict[str, FloatArray], images: Images, exits: int) -> bool:
-    """Whether arrays have the shapes of these images and this network, and finite numbers."""
-    by_split = {"calibration": len(images.calibration), "test": len(images.test)}
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("ece", "nll", "costs", "static"), (exits,))
-    shapes |= {
-        f"{split}.{name}": (count, exits)
-        for split, count in by_split.items()
-        for name in ("scores", "correct")
-    }
-    thetas = arrays["thresholds"]
-    return (
-        all(arrays[name].shape == shape for name, shape in shapes.items())
-        and all(array.dtype == np.float64 for array in arrays.values())
-        and all(bool(np.isfinite(arrays[name]).all()) for name in shapes)
-        and thetas.ndim == 2
-        and len(thetas) > 0
-        and thetas.shape[1] == exits - 1
-    )
-
-
-def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
+def _answer(bundle: Bundle, images: Images) -> Arrays:
     model = ready(bundle.model, images.context)
     profile = bundle.profile
     costs = np.array(profile.cumulative_macs, dtype=np.float64)
-    arrays = {"costs": costs, "static": np.array(profile.static_macs_of_exits, dtype=np.float64)}
+    arrays: Arrays = {
+        "costs": costs, "static": np.array(profile.static_macs_of_exits, dtype=np.float64),
+    }  # fmt: skip
     for split, store in (("calibration", images.calibration), ("test", images.test)):
         answers = answer_all(
             model, store, bundle.normalisation, images.context, keep_logits=split == "test"
         ).require_finite()
-        arrays[f"{split}.scores"], arrays[f"{split}.correct"] = (
-            answers.scores, answers.correct.astype(np.float64),
-        )  # fmt: skip
+        labels = store.labels.numpy()
+        arrays |= SplitAnswers.of(answers, labels).arrays(split)
         if answers.logits is not None:
-            labels, exits = store.labels.numpy(), range(len(costs))
-            of_exit = [answers.logits[:, exit_] for exit_ in exits]
+            of_exit = [answers.logits[:, exit_] for exit_ in range(len(costs))]
             arrays["ece"] = np.array([expected_calibration_error(one, labels) for one in of_exit])
             arrays["nll"] = np.array([negative_log_likelihood(one, labels) for one in of_exit])
-    calibration = Observations(
-        arrays["calibration.scores"], arrays["calibration.correct"].astype(bool), costs
-    )
+    of_calibration = split_answers(arrays, "calibration", len(costs), bundle.model.classes)
+    calibration = Observations(of_calibration.scores, of_calibration.correct, costs)
     # The frontier is the same for every target.
     frontier = calibrate(calibration, MaxMacs(1.0)).frontier
     vectors = with_ends([point.thresholds for point in frontier], len(costs) - 1)
@@ -192,15 +170,19 @@ def _answer(bundle: Bundle, images: Images) -> dict[str, FloatArray]:
     return arrays
 
 
-def _from_arrays(bundle: Bundle, arrays: dict[str, FloatArray]) -> NetworkAnswers:
-    calibration, test = (
-        Observations(
-            arrays[f"{split}.scores"], arrays[f"{split}.correct"].astype(bool), arrays["costs"]
-        )
-        for split in ("calibration", "test")
-    )
+def _from_arrays(bundle: Bundle, arrays: Arrays, images: Images) -> NetworkAnswers:
+    exits = bundle.model.exit_count
+    _require_fit(arrays, exits)
+
+    def observed(split: Split, store: ImageStore) -> Observations:
+        found = split_answers(arrays, split, exits, bundle.model.classes)
+        if len(found) != len(store):
+            raise DamagedAnswersError(f"answers to other {split} images")
+        return Observations(found.scores, found.correct, arrays["costs"])
+
     vectors = [tuple(map(float, row)) for row in arrays["thresholds"]]
     return NetworkAnswers(
-        bundle.path, calibration, test, arrays["ece"], arrays["nll"], vectors,
+        bundle.path, observed("calibration", images.calibration), observed("test", images.test),
+        arrays["ece"], arrays["nll"], vectors,
         tuple(arrays["static"].tolist()), bundle.model.classes,
     )  # fmt: skip

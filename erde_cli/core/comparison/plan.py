@@ -105,7 +105,7 @@ def claim(plan: Plan) -> None:
     teacher = None if plan.teacher is None else plan.teacher.document.weights_digest
     document: Json = {"format": FORMAT, "recipe": _shared(plan.recipe), "teacher": teacher}
     if path.is_file():
-        lines = differences(_read(path), document)
+        lines = differences(read_claim(plan.run), document)
         # A folder in which no seed was trained can be taken over.
         if lines and any(plan.run.glob("seed-*")):
             listed = "\n".join(f"  {line}" for line in lines)
@@ -123,7 +123,13 @@ def claim(plan: Plan) -> None:
     write_json(path, document)
 
 
-def _read(path: Path) -> Json:
+def read_claim(run: Path) -> Json:
+    """Content of a comparison's `compare.json`.
+
+    Raises:
+        RunError: it is not what erde writes.
+    """
+    path = run / FILE
     content = read_json(path)
     hint = f"use the version of erde that wrote it, or {_OTHER_FOLDER}"
     require_format(path, content, FORMAT, RunError, hint)

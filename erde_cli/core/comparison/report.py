@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from erde_cli.core.comparison.document import PairedDifference, Results
@@ -20,6 +21,22 @@ GAPS = "Entropy at early exits where the teacher is wrong / right, nats"
 GAP_HEAD = (
     "method", "exit", "teacher wrong %", "wrong", "right", "gap", "accuracy %, wrong",
     "accuracy %, right",
+)  # fmt: skip
+_PAIRED = (
+    "Paired differences in AUC, points. The primary one was fixed beforehand. The intervals of "
+    "the others hold together (Bonferroni), and their p is corrected in the same way."
+)
+_SAME_THETA = (
+    "The same with one θ for all exits, the paper's protocol, from never early to all at the "
+    "first exit. Nothing is chosen on any image. erde − kd has an interval and p of its own. "
+    "The intervals of the others hold together, and their p is corrected in the same way."
+)
+_NEEDED = (
+    "Expected MACs for the accuracy of the teacher's last exit, minus points. Thresholds are "
+    "chosen on calibration images, figures are from test images."
+)
+_SAVING_HEAD = (
+    "method", "minus", "reached", "accuracy %", "MACs", "times fewer", "size", "exit",
 )  # fmt: skip
 _SHOWN = 10  # every tenth θ and both ends are shown
 RIVAL_HEAD = ("rival", "MACs", "accuracy %", "method", "there %", "points", "95 % interval")
@@ -71,40 +88,56 @@ def spread(found: Spread | None, scale: float = 100, digits: int = 2) -> str:
     return mean if found.sd is None else f"{mean} ± {scale * found.sd:.{digits}f}"
 
 
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of a comparison, with the sentences above it."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 def markdown(found: Results) -> str:
     """Tables for a paper: accuracy at equal cost, paired differences, cost of an accuracy."""
+    parts = []
+    for one in result_tables(found, _plain):
+        parts += [one.caption, _table(one.head, one.rows)]
+    missing = [f"- {_plain(one)}" for one in failures(found)]
+    parts += ["Failed:", "\n".join(missing)] if missing else []
+    return "\n\n".join(parts) + "\n"
+
+
+def failures(found: Results) -> list[str]:
+    """The networks that could not be trained, with the reason."""
+    return [f"seed {one.seed}, {one.label}: {one.reason}" for one in found.failed]
+
+
+def result_tables(found: Results, plain: Callable[[str], str] = str) -> list[ResultTable]:
+    """Every table of a comparison.
+
+    Args:
+        found: the results.
+        plain: escapes settings of a recipe in captions.
+    """
     equal_cost = (
         f"Accuracy in % on {found.test_images:,} test images at a share of the full MACs; "
         f"mean ± standard deviation over {counted(len(found.seeds), 'seed')}. AUC is the mean "
         "over all shares from the cost of the first exit to 1."
     )
-    paired = (
-        "Paired differences in AUC, points. The primary one was fixed beforehand. The intervals of "
-        "the others hold together (Bonferroni), and their p is corrected in the same way."
-    )
-    same_theta = (
-        "The same with one θ for all exits, the paper's protocol, from never early to all at the "
-        "first exit. Nothing is chosen on any image. erde − kd has an interval and p of its own. "
-        "The intervals of the others hold together, and their p is corrected in the same way."
-    )
-    needed = (
-        "Expected MACs for the accuracy of the teacher's last exit, minus points. Thresholds are "
-        "chosen on calibration images, figures are from test images."
-    )
-    settings = [f"{name}: {_plain(in_words(one))}" for name, one in found.settings.items()]
+    settings = [f"{name}: {plain(in_words(one))}" for name, one in found.settings.items()]
     equal_cost += f" Differing from the recipe: {'; '.join(settings)}." if settings else ""
-    parts = [
-        equal_cost, _budgets(found), paired, _differences(found.differences),
-        same_theta, _differences(found.one_threshold.differences),
-        one_theta(found), _table(theta_head(found), theta_rows(found)),
-        needed, _savings(found),
-    ]  # fmt: skip
+    difference = ["difference", "mean", "95 % interval", "p", "verdict"]
     gaps = gap_rows(found)
-    parts += [f"{GAPS}.", _table(GAP_HEAD, gaps)] if gaps else []
-    parts += [RIVALS, _rivals(found)] if found.static_rivals else []
-    missing = [f"- seed {one.seed}, {one.label}: {_plain(one.reason)}" for one in found.failed]
-    parts += ["Failed:", "\n".join(missing)] if missing else []
-    return "\n\n".join(parts) + "\n"
+    tables = [
+        ResultTable(equal_cost, *_budgets(found)),
+        ResultTable(_PAIRED, difference, _differences(found.differences)),
+        ResultTable(_SAME_THETA, difference, _differences(found.one_threshold.differences)),
+        ResultTable(one_theta(found), theta_head(found), theta_rows(found)),
+        ResultTable(_NEEDED, _SAVING_HEAD, _savings(found)),
+    ]
+    tables += [ResultTable(f"{GAPS}.", GAP_HEAD, gaps)] if gaps else []
+    tables += [ResultTable(RIVALS, RIVAL_HEAD, rival_rows(found))] if found.static_rivals else []
+    return tables
 
 
 def in_words(settings: Json, prefix: str = "") -> str:
@@ -116,15 +149,14 @@ def in_words(settings: Json, prefix: str = "") -> str:
     return ", ".join(parts)
 
 
-def _budgets(found: Results) -> str:
+def _budgets(found: Results) -> tuple[list[str], list[list[str]]]:
     head = ["method", "AUC", *(f"{percent(budget, 0)} %" for budget in found.budgets)]
     rows = [[one.label, spread(one.auc), *map(spread, one.at_budgets)] for one in found.summary]
-    return _table(head, rows)
+    return head, rows
 
 
-def _differences(found: Sequence[PairedDifference]) -> str:
-    head = ["difference", "mean", "95 % interval", "p", "verdict"]
-    return _table(head, [_difference_cells(one) for one in found])
+def _differences(found: Sequence[PairedDifference]) -> list[list[str]]:
+    return [_difference_cells(one) for one in found]
 
 
 def _difference_cells(one: PairedDifference) -> list[str]:
@@ -135,9 +167,8 @@ def _difference_cells(one: PairedDifference) -> list[str]:
     return [name, points(one.found.mean), _deciding(one), p_cell, verdict]
 
 
-def _savings(found: Results) -> str:
-    head = ["method", "minus", "reached", "accuracy %", "MACs", "times fewer", "size", "exit"]
-    rows = [
+def _savings(found: Results) -> list[list[str]]:
+    return [
         [
             one.label,
             f"{saved.points:g}",
@@ -149,7 +180,6 @@ def _savings(found: Results) -> str:
         for one in found.summary
         for saved in one.savings
     ]
-    return _table(head, rows)
 
 
 def saved_factors(saved: SavingSummary) -> list[str]:
@@ -219,10 +249,6 @@ def rival_rows(found: Results) -> list[list[str]]:
                 ]  # fmt: skip
             rows.append([rival.label, macs(rival.macs), _mean(rival.accuracy), one.method, *cells])
     return rows
-
-
-def _rivals(found: Results) -> str:
-    return _table(RIVAL_HEAD, rival_rows(found))
 
 
 def _plain(text: str) -> str:

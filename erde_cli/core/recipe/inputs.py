@@ -25,8 +25,8 @@ _VERSION = 1  # raised when the same recipe would train another network
 
 
 def comparable(recipe: Recipe) -> Json:
-    """All keys that make a recipe another one: not its name, not where the images lie."""
-    return _decisive(recipe).model_dump(exclude={"name", "comparison"})
+    """All keys that make a recipe another one: not its name or licence, nor where images lie."""
+    return _decisive(recipe).model_dump(exclude={"name", "license", "comparison"})
 
 
 def relevant(recipe: Recipe, role: Role, *, exclude_defaults: bool = False) -> Json:

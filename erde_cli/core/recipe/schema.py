@@ -30,6 +30,13 @@ class Recipe(Section):
         pattern=NAME.pattern,
         description="name of the run; default: the name of the file",
     )
+    license: str | None = Field(
+        None,
+        min_length=1,
+        max_length=LONGEST_NAME,
+        description="licence of the trained weights, for the model card, as an identifier such as "
+        "apache-2.0; null: not stated",
+    )
     seed: int = Field(0, ge=0, le=2**62, description="seeds weights, order, augmentation, dropout")
     data: Data
     teacher: Network

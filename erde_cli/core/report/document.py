@@ -20,7 +20,7 @@ class TradePoint:
     """One point: expected MACs, accuracy (0 to 1) and what it is, such as 'teacher, exit 2 of 3'.
 
     thresholds: as shown by the command line; empty for a static network. held_out: accuracy and
-    MACs on images that did not choose the thresholds, or None.
+    MACs, in this order, on images that did not choose the thresholds, or None.
     """
 
     name: str
@@ -58,7 +58,8 @@ class Explorer:
 
     scores: float32 [images, exits], at the exit's temperature. correct: bool [images, exits].
     costs: MACs of leaving at each exit. milliseconds: likewise, or None. thresholds: the
-    calibrated ones, one per exit but the last, or None. images_of: such as 'the tuning half'.
+    calibrated ones, one per exit but the last (inf: always), or None. certified: one sentence about
+    the guarantee of the calibrated ones, or "". images_of: such as 'the tuning half'.
     all_images: their number before a fixed part was taken. limit: the score's largest value.
     command: words of the shell command, with '{thresholds}' where they go.
     """
@@ -146,7 +147,8 @@ class ReportDocument:
 
     kind: run, comparison or bundle. headline: the figures one looks for first. guarantee: its
     sentences. missing: sentences that name what could not be shown, and why. reproduce: how to
-    make it again. recipe: its YAML text.
+    make it again. recipe: its YAML text. about: what the network is. preprocessing: how an image
+    becomes its input. usage: shell commands. license: of the weights; "" if the recipe names none.
     """
 
     kind: str
@@ -162,3 +164,7 @@ class ReportDocument:
     reproduce: tuple[Fact, ...] = ()
     recipe: str = ""
     missing: tuple[str, ...] = ()
+    about: tuple[Fact, ...] = ()
+    preprocessing: tuple[Fact, ...] = ()
+    usage: tuple[str, ...] = ()
+    license: str = ""

@@ -28,6 +28,7 @@ from erde_cli.core.training.class_weights import check_class_weights
 from erde_cli.core.workflows.images import load_split, open_for_training
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.prepared import check_weights
+from erde_cli.core.workflows.report import report_of_comparison
 from erde_cli.core.workflows.teachers import check_splits, load_teacher
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
 
@@ -41,11 +42,15 @@ _PRECISION: Precision = "float32"  # of inference, as in a whole run
 
 @dataclass(frozen=True)
 class Compared:
-    """The results of a comparison, its folder, and a summary of the images."""
+    """The results of a comparison, its folder, a summary of the images, and the report.
+
+    page: the report to look at; None if it could not be written.
+    """
 
     results: Results
     run: Path
     data: Json
+    page: Path | None = None
 
     @property
     def failed(self) -> bool:
@@ -94,7 +99,8 @@ def compare(plan: Plan, options: Options) -> Compared:
         raise trained.errors[0]
     compared = results(plan, found)
     write_results(plan.run, compared, options.observer)
-    return Compared(compared, plan.run, summarise(dataset).to_json())
+    page = report_of_comparison(plan.run, compared, options)
+    return Compared(compared, plan.run, summarise(dataset).to_json(), page)
 
 
 def _train_all(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.drift import Drift, drift
 from erde_cli.core.data.dataset import Dataset
@@ -26,7 +27,11 @@ from erde_cli.core.storage.json_files import Json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds.scores import ENTROPY, Score
 from erde_cli.core.thresholds.written import write_threshold
-from erde_cli.core.workflows.evaluation_files import EvaluationFiles, write_evaluation
+from erde_cli.core.workflows.evaluation_files import (
+    EvaluationFiles,
+    write_answers,
+    write_evaluation,
+)
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.trained_images import check_not_trained_on
@@ -49,7 +54,8 @@ class Evaluation:
     """A bundle evaluated on a set of images; without thresholds, no image leaves early.
 
     right: whether each image is answered correctly, bool [images]. agreement: share of images
-    answered as the last exit answers. entropy_gaps: of a student whose teacher answered the same
+    answered as the last exit answers. labels: true ones, int64 [images]. precision: of inference.
+    entropy_gaps: of a student whose teacher answered the same
     images.
     """
 
@@ -66,6 +72,8 @@ class Evaluation:
     sweep: list[SweepRow]
     drift: Drift | None
     score: Score
+    labels: IntArray
+    precision: Precision
     entropy_gaps: list[EntropyGap] | None = None
 
     @property
@@ -159,6 +167,8 @@ def evaluate_bundle(
     if of_teacher is not None:
         point, evaluation = point_of(of_teacher), evaluation.compared_with(of_teacher)
     folder = out or bundle.path / "evaluation" / (split if data is None else "data")
+    if data is None:
+        write_answers(evaluation, folder)
     return write_evaluation(evaluation, point, folder, options.observer)
 
 
@@ -200,6 +210,8 @@ def evaluate_store(
         sweep=_sweep(Observations(answers.scores, answers.correct, costs), bundle, score),
         drift=moved,
         score=score,
+        labels=labels,
+        precision=context.precision,
     )
 
 

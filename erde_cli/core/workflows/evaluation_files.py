@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from erde_cli.core.events import Observer
+from erde_cli.core.inference.answers_file import SplitAnswers
 from erde_cli.core.inference.by_class import ByClass
 from erde_cli.core.inference.confusion_plot import draw_confusion
 from erde_cli.core.storage.files import write_text
@@ -17,6 +18,7 @@ from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.evaluation_plot import TradeOff, draw_trade_off
+from erde_cli.core.workflows.kept_answers import Scoring, write_split
 
 if TYPE_CHECKING:
     from erde_cli.core.workflows.evaluate import Evaluation
@@ -47,6 +49,14 @@ def write_evaluation(
     write_json(folder / "evaluation.json", evaluation.to_json())
     observer.artifact(folder / "evaluation.json", "evaluation")
     return EvaluationFiles(evaluation, drawn, confusion)
+
+
+def write_answers(evaluation: Evaluation, folder: Path) -> str:
+    """Keep the answers to a split of the bundle's data set; return the digest of the content."""
+    document = evaluation.bundle.thresholds() if evaluation.thresholds is not None else None
+    scoring = Scoring.of(document, evaluation.precision)
+    answers = SplitAnswers.of(evaluation.answers, evaluation.labels)
+    return write_split(evaluation.bundle, folder, evaluation.split, answers, scoring)
 
 
 def _trade_off(title: str, evaluation: Evaluation, teacher: Point | None) -> TradeOff:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erde_cli.core.bundle.document import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError, first_reason
+from erde_cli.core.inference.answers_file import FILE
 from erde_cli.core.recipe.inputs import comparable, relevant
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import ROLES, Recipe
@@ -24,10 +25,17 @@ from erde_cli.core.storage.json_files import (
 from erde_cli.core.workflows.options import Options
 
 RUN_FILE, REPORT = "run.json", "report.json"
+ANSWERS = (
+    f"teacher/evaluation/test/{FILE}",
+    f"student/evaluation/test/{FILE}",
+    f"student/evaluation/calibration/{FILE}",
+)  # in a run folder
 FORMAT = 1
 
 
-class _Document(BaseModel):
+class RunDocument(BaseModel):
+    """Content of `run.json`."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: Literal[1]
@@ -36,6 +44,7 @@ class _Document(BaseModel):
     evaluated: str | None
     report: str | None
     drawn: bool
+    answers: dict[str, str] = {}
     digest: str  # of all other keys, as they are in the file
 
 
@@ -44,16 +53,18 @@ class Journal:
 
     evaluated: digest of the evaluated networks and thresholds. report: digest of `report.json`.
     drawn: whether its pictures could be drawn. A missing picture is drawn again unless that failed.
+    answers: digest of the content of each file of answers, by its path in the run folder.
     """
 
     def __init__(self, run: Path, recipe: Recipe) -> None:
         self.run = run
-        stored = _read(run / RUN_FILE)
+        stored = read_run(run)
         self._old_recipe: Json = stored.recipe if stored else {}
         self.seconds: dict[str, float] = dict(stored.seconds) if stored else {}
         self.evaluated: str | None = stored.evaluated if stored else None
         self.report: str | None = stored.report if stored else None
         self.drawn = stored.drawn if stored else True
+        self.answers: dict[str, str] = dict(stored.answers) if stored else {}
         self._recipe = recipe
         self.kept: list[str] = []
 
@@ -90,6 +101,11 @@ class Journal:
         self.seconds.setdefault(phase, 0.0)
         options.observer.note(f"{phase}: nothing has changed, kept")
 
+    @property
+    def has_answers(self) -> bool:
+        """Whether the answers of the last evaluation are there; older versions kept none."""
+        return all(name in self.answers and (self.run / name).is_file() for name in ANSWERS)
+
     def begin(self) -> float:
         """Note that a phase is done again, and drop the evaluation that depends on it."""
         self.evaluated = None
@@ -114,11 +130,18 @@ class Journal:
             "evaluated": self.evaluated,
             "report": self.report,
             "drawn": self.drawn,
+            "answers": self.answers,
         }
         write_json(self.run / RUN_FILE, {**document, "digest": digest_of(document)})
 
 
-def _read(path: Path) -> _Document | None:
+def read_run(run: Path) -> RunDocument | None:
+    """Content of a run folder's `run.json`; None without one.
+
+    Raises:
+        RunError: it is damaged, or of another version.
+    """
+    path = run / RUN_FILE
     if not path.is_file():
         return None
     content = read_json(path)
@@ -131,7 +154,7 @@ def _read(path: Path) -> _Document | None:
     )
     hint = "remove it; finished phases are recognised by their bundles"
     try:
-        document = _Document.model_validate(content)
+        document = RunDocument.model_validate(content)
     except ValidationError as error:
         raise not_what_erde_writes(path, error, hint, RunError, "what erde run writes") from error
     rest = {name: value for name, value in content.items() if name != "digest"}

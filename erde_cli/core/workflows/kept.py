@@ -97,7 +97,8 @@ def kept_phases(networks: Networks) -> list[str]:
         return phases
     phases.append("calibration")
     if teacher is not None and (run / REPORT).is_file():
-        done = Journal(run, recipe).evaluated == evaluated_digest(teacher, student)
+        journal = Journal(run, recipe)
+        done = journal.evaluated == evaluated_digest(teacher, student) and journal.has_answers
         phases += ["evaluation"] * done
     return phases
 

@@ -21,9 +21,14 @@ from erde_cli.core.workflows.evaluate import (
     point_of,
     warn_of_drift,
 )
-from erde_cli.core.workflows.evaluation_files import CONFUSION, TRADE_OFF, write_evaluation
+from erde_cli.core.workflows.evaluation_files import (
+    CONFUSION,
+    TRADE_OFF,
+    write_answers,
+    write_evaluation,
+)
 from erde_cli.core.workflows.images import dataset_of, load_split, open_for_training
-from erde_cli.core.workflows.journal import REPORT, Journal
+from erde_cli.core.workflows.journal import ANSWERS, REPORT, Journal
 from erde_cli.core.workflows.kept import (
     PHASES,
     PRECISION,
@@ -31,10 +36,12 @@ from erde_cli.core.workflows.kept import (
     evaluated_digest,
     kept_thresholds,
 )
+from erde_cli.core.workflows.kept_answers import evaluation_folder, keep_calibration
 from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.prepared import check_weights
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
+from erde_cli.core.workflows.report import report_of_run
 from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
 
@@ -45,7 +52,7 @@ class RunResult:
 
     report: object of `report.json`, perhaps of an earlier run. data: summary of the images as they
     are now; it replaces the one in the report. costs: of the student. kept: phases whose earlier
-    results are still valid.
+    results are still valid. page: the report to look at; None if it could not be written.
     """
 
     run: Path
@@ -53,11 +60,12 @@ class RunResult:
     data: Json
     costs: Profiled
     kept: list[str]
+    page: Path | None = None
 
     @property
     def picture(self) -> Path | None:
         """Path of the picture of the student's trade-off; None if it could not be drawn."""
-        path = _evaluation_folder(self.run, "student") / TRADE_OFF
+        path = evaluation_folder(self.run / "student", "test") / TRADE_OFF
         return path if path.is_file() else None
 
     def to_json(self) -> Json:
@@ -86,7 +94,9 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     phases.calibrate(student)
     data = summarise(networks.dataset).to_json()
     report = phases.evaluate(teacher, student, data)
-    return RunResult(run, report, data, profile_bundle(student, options), journal.kept)
+    costs = profile_bundle(student, options)
+    page = report_of_run(run, options, networks.dataset)
+    return RunResult(run, report, data, costs, journal.kept, page)
 
 
 def _show_plan(networks: Networks, options: Options) -> Plan | None:
@@ -184,7 +194,7 @@ class _Phases:
         run, journal = self.networks.run, self.journal
         digest = evaluated_digest(teacher, student)
         report = _read_report(run / REPORT, journal.report)
-        if journal.evaluated == digest and report is not None:
+        if journal.evaluated == digest and report is not None and journal.has_answers:
             # Evaluate again for a missing picture, unless drawing it has failed before.
             pictures = _has_pictures(run)
             if pictures or not journal.drawn:
@@ -223,25 +233,31 @@ class _Phases:
             teacher_evaluation
         )
         warn_of_drift(student_evaluation, options)
-        teacher_folder = _evaluation_folder(self.networks.run, "teacher")
-        student_folder = _evaluation_folder(self.networks.run, "student")
+        teacher_folder = evaluation_folder(self.networks.run / "teacher", "test")
+        student_folder = evaluation_folder(self.networks.run / "student", "test")
         teacher_point = point_of(teacher_evaluation)
         written = (
             write_evaluation(teacher_evaluation, None, teacher_folder, observer),
             write_evaluation(student_evaluation, teacher_point, student_folder, observer),
         )
         self.journal.drawn = all(one.picture and one.confusion for one in written)
+        kept = [
+            write_answers(one, folder)
+            for one, folder in (
+                (teacher_evaluation, teacher_folder),
+                (student_evaluation, student_folder),
+            )
+        ]
+        calibration = load_split(dataset, "calibration", options)
+        kept.append(keep_calibration(student, calibration, context))
+        self.journal.answers = dict(zip(ANSWERS, kept, strict=True))
         return teacher_evaluation, student_evaluation
-
-
-def _evaluation_folder(run: Path, role: Role) -> Path:
-    """Folder of a network's evaluation on the test split."""
-    return run / role / "evaluation" / "test"
 
 
 def _has_pictures(run: Path) -> bool:
     names = (TRADE_OFF, CONFUSION)
-    return all((_evaluation_folder(run, role) / name).is_file() for role in ROLES for name in names)
+    folders = [evaluation_folder(run / role, "test") for role in ROLES]
+    return all((folder / name).is_file() for folder in folders for name in names)
 
 
 def _read_report(path: Path, digest: str | None) -> Json | None:

@@ -1,0 +1,108 @@
+"""The networks of a report: their kept answers, and the calibration images that are left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.data.dataset import Dataset
+from erde_cli.core.data.splits import Split
+from erde_cli.core.data.store import ImageStore
+from erde_cli.core.device import Context
+from erde_cli.core.errors import BundleError, DataError, ErdeError
+from erde_cli.core.inference.answers_file import DamagedAnswersError, SplitAnswers
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.report.network import Network
+from erde_cli.core.workflows.calibrate import target_of
+from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.kept_answers import Scoring, answer_calibration, read_split
+from erde_cli.core.workflows.options import Options
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network, the context in which it answers, and sentences about what is missing."""
+
+    network: Network
+    context: Context
+    missing: tuple[str, ...]
+
+
+def open_network(
+    bundle: Bundle,
+    recipe: Recipe | None,
+    options: Options,
+    dataset: Dataset | None = None,
+    *,
+    images: bool,
+) -> Opened:
+    """The network of a report with its kept answers. Test images are never read.
+
+    Args:
+        bundle: the network.
+        recipe: its recipe; None: unknown.
+        options: device, threads, observer.
+        dataset: its data set, if it is already open.
+        images: whether calibration images will be shown.
+    """
+    document, missing = bundle.thresholds(), []
+    scoring = Scoring.of(document)
+    context = options.inference_context(scoring.precision)
+    test, note = _kept(bundle, "test", [scoring])
+    missing += note
+    calibration, note = _kept(bundle, "calibration", [scoring])
+    store = None
+    if images or calibration is None:
+        store, why = _calibration_images(bundle, options, dataset)
+        missing += why
+    if calibration is None and store is not None:
+        calibration = answer_calibration(bundle, store, context)
+    elif calibration is None:
+        missing += note
+    elif store is not None and len(store) != len(calibration):
+        store = None
+        missing.append("Images: fewer or more of them can be read than when they were answered.")
+    guarantees = recipe is not None and target_of(recipe.calibration).guarantees
+    network = Network(
+        bundle, document, test, calibration, store if images else None, guarantees=guarantees
+    )
+    return Opened(network, context, tuple(missing))
+
+
+def open_teacher(bundle: Bundle) -> Network:
+    """The teacher of a run, with its answers to test images at any temperatures."""
+    scorings = [Scoring.of(bundle.thresholds()), Scoring()]
+    test, _ = _kept(bundle, "test", scorings)
+    return Network(bundle, None, test)
+
+
+def _kept(
+    bundle: Bundle, split: Split, scorings: Sequence[Scoring]
+) -> tuple[SplitAnswers | None, list[str]]:
+    """Kept answers, or a sentence about why there are none."""
+    role = bundle.document.role
+    option = "" if split == "test" else " --split calibration"
+    again = f"erde evaluate{option} makes them"
+    try:
+        found = read_split(bundle, split, scorings)
+    except DamagedAnswersError:
+        return None, [f"Answers of the {role} to {split} images: the file is damaged ({again})."]
+    if found is None:
+        what = "none are kept for these weights and temperatures"
+        return None, [f"Answers of the {role} to {split} images: {what} ({again})."]
+    return found, []
+
+
+def _calibration_images(
+    bundle: Bundle, options: Options, dataset: Dataset | None
+) -> tuple[ImageStore | None, list[str]]:
+    """The calibration images, or a sentence about why they cannot be shown."""
+    try:
+        return load_split(dataset_of(bundle, options, dataset), "calibration", options), []
+    except BundleError:
+        return None, ["Images: they have changed since the network was trained."]
+    except DataError:
+        return None, ["Images: they are not where the recipe says, or cannot be read."]
+    except ErdeError:
+        return None, ["Images: they could not be read."]
