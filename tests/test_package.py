@@ -34,6 +34,7 @@ COMMANDS = (
     "export",
     "tune",
     "compare",
+    "report",
     "backbones",
     "recipes",
     "data",

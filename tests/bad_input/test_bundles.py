@@ -300,6 +300,13 @@ def run_json(text: str) -> Change:
     return lambda here: (here / "run" / "run.json").write_text(text)
 
 
+def comparison_of_lists(here: Path) -> None:
+    (here / "out").mkdir()
+    claimed = {"format": 1, "recipe": {}, "teacher": None}
+    (here / "out" / "compare.json").write_text(json.dumps(claimed))
+    (here / "out" / "results.json").write_text("[]")
+
+
 def comparison_of_texts(here: Path) -> None:
     (here / "out").mkdir()
     (here / "out" / "compare.json").write_text("[]")
@@ -361,6 +368,21 @@ PLACES = [
               prepare=comparison_of_texts),
     elsewhere("a run folder for a comparison", "compare digits --out run",
               "not part of a comparison"),
+    elsewhere("a report of a folder of something else", "report other", "other",
+              "not a run, a comparison or a bundle", files={"other/a.txt": "x"}),
+    elsewhere("a report of nothing", "report gone", "gone", "no such folder"),
+    elsewhere("a report of a file", "report run/report.json", "a file"),
+    elsewhere("a report as a picture", "report run --out page.pdf", "page.pdf", ".html or .md"),
+    elsewhere("a report over a file that is none", "report run --out mine.html", "mine.html",
+              "not a report of erde", files={"mine.html": "<p>mine</p>"}),
+    elsewhere("a report over a folder", "report run --out mine.md", "a folder",
+              files={"mine.md/a.txt": "x"}),
+    elsewhere("a report of a damaged run.json", "report run", "run.json",
+              prepare=run_json("[]")),
+    elsewhere("a report of a results.json of a list", "report out", "results.json",
+              prepare=comparison_of_lists),
+    elsewhere("a report of a compare.json of a list", "report out", "compare.json",
+              prepare=comparison_of_texts),
     elsewhere("images of a folder that was not calibrated on", "export run/student "
               "--format onnx-staged --out run", "run", "manifest.json"),
 ]  # fmt: skip

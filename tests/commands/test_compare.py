@@ -18,10 +18,12 @@ from safetensors.numpy import load_file, save_file
 from erde_cli.app import main
 from erde_cli.core.comparison.curves import area, one_threshold
 from erde_cli.core.comparison.rivals import static_rivals
+from erde_cli.core.comparison.stored import read_results
 from erde_cli.core.comparison.students import student_specs
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import compare as module
+from erde_cli.core.workflows.report_sources import of_comparison
 
 from ..conftest import Cli
 from ..edited import update_json
@@ -294,6 +296,44 @@ def test_the_share_of_teacher_errors_is_told_of_all_splits(document: dict[str, A
         assert wrong["test"][-1] == pytest.approx(1 - one["accuracy"])
         assert 0 < wrong["train"][0] < 1  # a teacher of two epochs
         assert len(wrong["train"]) == len(wrong["calibration"]) == 3
+
+
+def test_results_are_read_as_they_were_written(
+    finished: Path, document: dict[str, Any], copy: Path, cli: Cli
+) -> None:
+    assert read_results(finished / "results.json").to_json() == document
+    (copy / "results.json").write_text(json.dumps({**document, "budgets": [0.5]}))
+    code, _, err = cli("report", copy, "--out", copy / "card.md")
+    assert code == 2
+    assert "lists of different lengths" in err
+    assert not (copy / "card.md").exists()
+
+
+def test_a_comparison_is_reported_with_all_methods_and_bands(
+    finished: Path, document: dict[str, Any]
+) -> None:
+    found = of_comparison(finished)
+    assert found.trade_off is not None
+    curves = {one.name: one for one in found.trade_off.curves}
+    assert [*curves] == [*document["methods"], "teacher"]
+    for name in document["methods"]:
+        networks = [one for one in document["students"] if one["method"] == name]
+        last = np.mean([one["points"][-1]["accuracy"] for one in networks])
+        assert curves[name].accuracy[-1] == pytest.approx(last)
+        low, high = curves[name].low, curves[name].high
+        assert low is not None
+        assert high is not None
+        assert (low <= curves[name].accuracy).all()
+        assert (curves[name].accuracy <= high).all()
+        assert low[-1] < high[-1] or len({one["points"][-1]["accuracy"] for one in networks}) == 1
+    paired = next(one for one in found.tables if one.title == "Paired differences")
+    assert paired.rows[0][0] == "erde − kd (primary)"
+    assert paired.rows[0][-1] == document["primary"]["verdict"]
+    text = (finished / "results.md").read_text()
+    for table in found.tables:
+        assert all("| " + " | ".join(row) + " |" in text for row in table.rows), table.title
+    assert [one.role for one in found.training][:2] == ["cross_entropy, seed-3", "erde, seed-3"]
+    assert (finished / "report.html").is_file()
 
 
 def test_all_files_are_there_and_readable(finished: Path, document: dict[str, Any]) -> None:

@@ -106,4 +106,5 @@ def _is_complete(found: Results) -> bool:
             if one.seeds
         )
         and all(one.seeds and one.accuracy for one in found.static_rivals)
+        and all(each.accuracy != [] for one in found.static_rivals for each in one.against)
     )

@@ -92,6 +92,6 @@ def test_the_interval_that_is_printed_is_the_one_that_decides(
     p_value = auc.p_value if others is None else one.decision.p_corrected
     assert p_value is not None
     assert abs(p_value - 0.05) < 1e-6 or (shown != "no difference shown") == (p_value < 0.05)
-    (cells,) = [line for line in _differences([one]).splitlines() if "x −" in line]
-    assert f"| {said.split('interval ')[1].split(',')[0]} |" in cells
+    (cells,) = _differences([one])
+    assert said.split("interval ")[1].split(",")[0] in cells
     assert shown in cells
