@@ -6,7 +6,7 @@ import numpy as np
 
 from erde_cli.core.calibration.statement import guarantee_in_short
 from erde_cli.core.report.document import Explorer
-from erde_cli.core.report.network import MOST_IMAGES, Network
+from erde_cli.core.report.network import Network
 
 
 def explorer(network: Network, bundle: str) -> Explorer | None:
@@ -49,10 +49,9 @@ def explorer_notes(network: Network) -> list[str]:
             "Milliseconds: they are measured for thresholds within a latency only "
             "(erde calibrate --max-latency)."
         )
-    if len(network.choosing) > MOST_IMAGES:
-        notes.append(
-            f"Sliders: a fixed part of {MOST_IMAGES:,} of {len(network.choosing):,} images."
-        )
+    part, count = len(network.shown), len(network.choosing)
+    if part < count:
+        notes.append(f"Sliders: they use a fixed part of {part:,} of {count:,} images.")
     if document is not None and document.source != "calibration split":
         notes.append(
             f"Sliders: the thresholds were chosen on images of a {document.source}; the sliders "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from erde_cli.core.storage.json_files import LARGEST, JsonError, parse_json
 
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
 _POINTS = 200  # of a curve; more epochs are thinned
-_CURVES = 200  # of a training
+_CURVES = 200  # of a log
+_LONGEST = 100  # characters of a column's name
 _GROUPS = {
     "learning_rate": "rate", "skipped_steps": "steps", "accuracy_calibration": "accuracy",
     "teacher_wrong": "teacher", "images_per_second": "speed",
@@ -30,10 +32,10 @@ def training(logs: Path, role: str) -> tuple[TrainingSection | None, list[str]]:
     for name in (METRICS, TIMINGS):
         if (logs / name).is_file():
             try:
-                curves += _curves(_rows(logs / name))
+                curves += islice(_curves(_rows(logs / name)), _CURVES)
             except (OSError, ValueError):
                 missing.append(f"Training of the {role}: {name} cannot be read.")
-    found = TrainingSection(role, tuple(curves[:_CURVES])) if curves else None
+    found = TrainingSection(role, tuple(curves)) if curves else None
     return found, missing
 
 
@@ -62,14 +64,14 @@ def _curves(rows: list[dict[str, Any]]) -> Iterator[TrainingCurve]:
         lists = [value for value in values if isinstance(value, list)]
         group = _GROUPS.get(name, "loss")
         if not lists:
-            yield TrainingCurve(name, group, epochs, _array(values))
+            yield TrainingCurve(name[:_LONGEST], group, epochs, _array(values))
             continue
         for place in range(max(map(len, lists))):
             of_exit = [
                 value[place] if isinstance(value, list) and place < len(value) else None
                 for value in values
             ]
-            label = f"{name}, exit {place + 1}"
+            label = f"{name[:_LONGEST]}, exit {place + 1}"
             yield TrainingCurve(label, group, epochs, _array(of_exit))
 
 

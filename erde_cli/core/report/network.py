@@ -17,6 +17,7 @@ from erde_cli.core.inference.observations import Observations
 from erde_cli.core.randomness import permutation
 
 MOST_IMAGES = 20_000  # calibration images that a report embeds the scores of
+_MOST_SCORES = 240_000  # of all exits together; more make the file too large
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,18 @@ class Network:
             return tuning_half(count, self.bundle.document.split_fingerprint)
         return np.arange(count)
 
+    @property
+    def most(self) -> int:
+        """Number of images whose scores fit into a report: 20,000, fewer from 13 exits on."""
+        return min(MOST_IMAGES, max(1, _MOST_SCORES // self.exits))
+
     @cached_property
     def shown(self) -> IntArray:
-        """Those of them that the report shows: all, or a fixed part of 20,000."""
+        """Those of them that the report shows: all, or a fixed part."""
         count = len(self.choosing)
-        if count <= MOST_IMAGES:
+        if count <= self.most:
             return self.choosing
-        return np.sort(self.choosing[permutation(count, 0, "report/shown")[:MOST_IMAGES]])
+        return np.sort(self.choosing[permutation(count, 0, "report/shown")[: self.most]])
 
 
 def exit_name(exit_: int, exits: int) -> str:
