@@ -20,10 +20,12 @@ from erde_cli.core.comparison.curves import area, one_threshold
 from erde_cli.core.comparison.rivals import static_rivals
 from erde_cli.core.comparison.stored import read_results
 from erde_cli.core.comparison.students import student_specs
+from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.workflows import compare as module
-from erde_cli.core.workflows.report_sources import of_comparison
+from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.report_sources import of_bundle, of_comparison
 
 from ..conftest import Cli
 from ..edited import update_json
@@ -335,6 +337,20 @@ def test_a_comparison_is_reported_with_all_methods_and_bands(
         assert all("| " + " | ".join(row) + " |" in text for row in table.rows), table.title
     assert [one.role for one in found.training][:2] == ["cross_entropy, seed-3", "erde, seed-3"]
     assert (finished / "report.html").is_file()
+
+
+def test_the_report_of_a_student_uses_the_answers_of_the_comparison(
+    finished: Path, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Dataset, "load", lambda *_: pytest.fail("images are read"))
+    student = document["students"][0]
+    shown = of_bundle(Path(student["bundle"]), Options("cpu", 1), images=False)
+    assert shown.classes is not None
+    images = shown.classes.confusion[0].sum()
+    for exit_, confusion in zip(student["exits"], shown.classes.confusion, strict=True):
+        assert confusion.trace() / images == pytest.approx(exit_["accuracy"])
+    assert shown.explorer is not None
+    assert len(shown.explorer.scores) == document["calibration_images"]
 
 
 def test_all_files_are_there_and_readable(finished: Path, document: dict[str, Any]) -> None:

@@ -243,14 +243,15 @@ def run_again() -> None:
     """This test evaluates, so it reads test images."""
 
 
-def test_a_run_without_answers_is_evaluated_again(
+def test_a_run_whose_answers_are_damaged_is_evaluated_again(
     run_copy: Path, tiny_recipe: Path, cli: Cli, run_again: None
 ) -> None:
     path = run_copy / "teacher/evaluation/test/answers.safetensors"
     before = path.read_bytes()
-    path.unlink()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     code, _, err = cli("run", tiny_recipe, "--out", run_copy)
     assert code == 0, err
+    assert "student: nothing has changed" in err
     assert "evaluation: nothing has changed" not in err
     assert path.read_bytes() == before
 

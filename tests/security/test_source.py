@@ -20,6 +20,8 @@ BANNED_MODULES = {
     "pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "requests", "httpx",
     "aiohttp", "ftplib", "urllib.request", "urllib3", "xmlrpc", "webbrowser", "runpy", "code",
 }  # fmt: skip
+# `erde report --open` starts the browser with the file that it has just written.
+MODULES_ALONE = {("commands/report.py", "webbrowser")}
 # Each call that would be dangerous with other arguments, and the only files that make it.
 ALONE = {
     "yaml.load": {"core/recipe/yaml_text.py"},  # with a SafeLoader of its own
@@ -102,7 +104,7 @@ def test_nothing_is_imported_that_unpickles_or_downloads() -> None:
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             bad = [n for n in names if n in BANNED_MODULES or n.split(".")[0] in BANNED_MODULES]
-            assert not bad, (file, bad)
+            assert {(file, name) for name in bad} <= MODULES_ALONE, (file, bad)
 
 
 @pytest.fixture

@@ -18,11 +18,12 @@ from erde_cli.core.calibration.temperature import (
 from erde_cli.core.comparison.curves import Curve, cost_curve, one_threshold, with_ends
 from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
-from erde_cli.core.device import Context
+from erde_cli.core.device import Context, Precision
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.inference.answers_file import (
     ANSWERS_VERSION,
+    FILE,
     PARTS,
     Arrays,
     DamagedAnswersError,
@@ -35,6 +36,7 @@ from erde_cli.core.inference.observations import Observations
 from erde_cli.core.storage.json_files import digest_of
 from erde_cli.core.thresholds.targets import MaxMacs
 
+PRECISION: Precision = "float32"  # of inference, as in a whole run
 _OF_EXITS = ("ece", "nll", "costs", "static")
 _NAMES = {
     *(f"{split}.{name}" for split in ("calibration", "test") for name in PARTS),
@@ -106,14 +108,8 @@ def network_answers(
         path: the file; written if it is missing, damaged or of other weights.
         observer: receives a warning about a damaged file.
     """
-    inputs = {
-        "version": ANSWERS_VERSION,
-        "weights": bundle.document.weights_digest,
-        "images": images.fingerprint,
-        "device": images.context.device.type,
-        "precision": images.context.precision,
-    }
-    digest = digest_of(inputs)
+    context = images.context
+    digest = _inputs(bundle, images.fingerprint, context.device.type, context.precision)
     try:
         arrays = read_arrays(path, _NAMES, [digest])
         found = None if arrays is None else _from_arrays(bundle, arrays, images)
@@ -125,6 +121,30 @@ def network_answers(
         write_arrays(path, arrays, digest)
         found = _from_arrays(bundle, arrays, images)
     return found
+
+
+def compared_answers(bundle: Bundle, split: Split) -> SplitAnswers | None:
+    """Answers of a student that a comparison kept next to its bundle, without temperatures.
+
+    Raises:
+        DamagedAnswersError: the file is damaged.
+    """
+    fingerprint = bundle.document.split_fingerprint
+    inputs = [_inputs(bundle, fingerprint, device, PRECISION) for device in ("cpu", "cuda", "mps")]
+    arrays = read_arrays(bundle.path.resolve().parent / FILE, _NAMES, inputs)
+    if arrays is None:
+        return None
+    return split_answers(arrays, split, bundle.model.exit_count, bundle.model.classes)
+
+
+def _inputs(bundle: Bundle, fingerprint: str, device: str, precision: Precision) -> str:
+    """Digest of everything that decides the answers."""
+    return digest_of(
+        {
+            "version": ANSWERS_VERSION, "weights": bundle.document.weights_digest,
+            "images": fingerprint, "device": device, "precision": precision,
+        }
+    )  # fmt: skip
 
 
 def _require_fit(arrays: Arrays, exits: int) -> None:

@@ -102,14 +102,9 @@ def markdown(found: Results) -> str:
     parts = []
     for one in result_tables(found, _plain):
         parts += [one.caption, _table(one.head, one.rows)]
-    missing = [f"- {_plain(one)}" for one in failures(found)]
+    missing = [f"- seed {one.seed}, {one.label}: {_plain(one.reason)}" for one in found.failed]
     parts += ["Failed:", "\n".join(missing)] if missing else []
     return "\n\n".join(parts) + "\n"
-
-
-def failures(found: Results) -> list[str]:
-    """The networks that could not be trained, with the reason."""
-    return [f"seed {one.seed}, {one.label}: {one.reason}" for one in found.failed]
 
 
 def result_tables(found: Results, plain: Callable[[str], str] = str) -> list[ResultTable]:

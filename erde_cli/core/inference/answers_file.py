@@ -127,11 +127,11 @@ def read_arrays(path: Path, names: Collection[str], inputs: Collection[str]) -> 
 
 
 def digest_in(path: Path) -> str | None:
-    """Digest of the content that a file states; None without a readable file."""
+    """Digest of the content of a file; None if it is missing or cannot be read."""
     try:
         with safe_open(path, "np") as file:
-            return str((file.metadata() or {}).get("digest", "").partition(" ")[2])
-    except (OSError, SafetensorError):
+            return digest_of_arrays({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+    except (OSError, SafetensorError, TypeError):
         return None
 
 

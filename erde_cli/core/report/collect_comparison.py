@@ -9,7 +9,7 @@ import numpy as np
 
 from erde_cli.core.comparison.document import NetworkResult, Results
 from erde_cli.core.comparison.plot import band
-from erde_cli.core.comparison.report import failures, result_tables, spread, statement
+from erde_cli.core.comparison.report import result_tables, spread, statement
 from erde_cli.core.figures import counted
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.comparison import REFERENCES
@@ -57,7 +57,11 @@ def collect_comparison(
             "comparison", recipe.name, headline, training=sections, reproduce=tuple(facts),
             recipe=recipe_text(recipe), missing=tuple(missing),
         )  # fmt: skip
-    missing += [f"Not trained: {one}" for one in failures(found)]
+    # The reasons can name folders of this machine.
+    missing += [
+        f"Not trained: seed {one.seed}, {one.label} (results.md names the reason)."
+        for one in found.failed
+    ]
     return ReportDocument(
         kind="comparison",
         title=found.recipe,

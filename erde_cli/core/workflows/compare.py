@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT
-from erde_cli.core.comparison.answers import Images, NetworkAnswers, network_answers
+from erde_cli.core.comparison.answers import PRECISION, Images, NetworkAnswers, network_answers
 from erde_cli.core.comparison.document import Failed, Results
 from erde_cli.core.comparison.files import write_results
 from erde_cli.core.comparison.plan import Plan, claim
@@ -19,8 +19,8 @@ from erde_cli.core.comparison.rivals import static_rivals
 from erde_cli.core.comparison.students import StudentSpec
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.summary import summarise
-from erde_cli.core.device import Precision
 from erde_cli.core.errors import ErdeError, StoppedError
+from erde_cli.core.inference.answers_file import FILE
 from erde_cli.core.recipe.inputs import inputs_digest
 from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json, parse_json
@@ -35,9 +35,6 @@ from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teach
 
 class _Row(BaseModel):
     teacher_wrong: list[float] = []
-
-
-_PRECISION: Precision = "float32"  # of inference, as in a whole run
 
 
 @dataclass(frozen=True)
@@ -209,7 +206,7 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
     students: dict[tuple[int, str], NetworkAnswers] = {}
     total = len(trained.students)
     for done, ((seed, label), bundle) in enumerate(trained.students.items(), 1):
-        path = plan.seed_folder(seed) / label / "answers.safetensors"
+        path = plan.seed_folder(seed) / label / FILE
         own = images[bundle.image_size]
         students[seed, label] = network_answers(bundle, own, path, options.observer)
         options.observer.progress("Answering", done, total)
@@ -222,7 +219,7 @@ def _answers(plan: Plan, trained: _Trained, dataset: Dataset, options: Options) 
 
 def _images(dataset: Dataset, options: Options) -> Images:
     calibration, test = (load_split(dataset, name, options) for name in ("calibration", "test"))
-    context = options.inference_context(_PRECISION)
+    context = options.inference_context(PRECISION)
     return Images(calibration, test, dataset.fingerprint, context)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from erde_cli.core.bundle.document import DOCUMENT, read_bundle_document
 from erde_cli.core.errors import RunError, first_reason
-from erde_cli.core.inference.answers_file import FILE
+from erde_cli.core.inference.answers_file import FILE, digest_in
 from erde_cli.core.recipe.inputs import comparable, relevant
 from erde_cli.core.recipe.loading import differences
 from erde_cli.core.recipe.schema import ROLES, Recipe
@@ -103,8 +103,11 @@ class Journal:
 
     @property
     def has_answers(self) -> bool:
-        """Whether the answers of the last evaluation are there; older versions kept none."""
-        return all(name in self.answers and (self.run / name).is_file() for name in ANSWERS)
+        """Whether the answers of the last evaluation are unchanged; older versions kept none."""
+        return all(
+            name in self.answers and digest_in(self.run / name) == self.answers[name]
+            for name in ANSWERS
+        )
 
     def begin(self) -> float:
         """Note that a phase is done again, and drop the evaluation that depends on it."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.comparison.answers import compared_answers
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
@@ -86,6 +87,8 @@ def _kept(
     again = f"erde evaluate{option} makes them"
     try:
         found = read_split(bundle, split, scorings)
+        if found is None and Scoring() in scorings:
+            found = compared_answers(bundle, split)
     except DamagedAnswersError:
         return None, [f"Answers of the {role} to {split} images: the file is damaged ({again})."]
     if found is None:

@@ -33,7 +33,7 @@ def of_bundle(path: Path, options: Options, *, images: bool) -> ReportDocument:
     """The report of a bundle."""
     bundle = load_bundle(path)
     recipe = _recipe_of(bundle)
-    missing = _without_recipe(recipe)
+    missing = (*_without_recipe(recipe), "Training: it is in the report of the run.")
     name = str(bundle.document.recipe.get("name", path.name))
     source = Source("bundle", name, _word(path), recipe, missing=missing)
     opened = open_network(bundle, recipe, options, images=images)
