@@ -147,7 +147,7 @@ def test_onnx_runtime_leaves_no_identifier_and_tells_nobody(tmp_path: Path) -> N
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
 
 
-def test_the_wheel_holds_the_recipes_and_finds_them(tmp_path: Path) -> None:
+def test_the_wheel_holds_the_recipes_and_the_parts_of_the_page(tmp_path: Path) -> None:
     subprocess.run(
         [
             sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
@@ -159,6 +159,9 @@ def test_the_wheel_holds_the_recipes_and_finds_them(tmp_path: Path) -> None:
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
+    for name in ("page.css", "page.js"):
+        file = Path("erde_cli/core/report", name)
+        assert (installed / file).read_bytes() == (ROOT / file).read_bytes()
     shipped = {path.name for path in (ROOT / "recipes").glob("*.yaml")}
     assert {path.name for path in (installed / "erde_cli/recipes").glob("*.yaml")} == shipped
     done = subprocess.run(

@@ -176,7 +176,7 @@ def _figure(name: str, found: ExplorerFigures, explorer: Explorer) -> str:
 def _chart(explorer: Explorer, found: ExplorerFigures) -> Markup:
     """One θ for all exits as a curve, each exit for all images, and the point of the sliders."""
     early, exits = len(explorer.costs) - 1, range(len(explorer.costs))
-    steps = range(0, POSITIONS + 1, POSITIONS // _CURVE)
+    steps = range(POSITIONS, -1, -POSITIONS // _CURVE)  # from the cheapest
     sweep = [theta_at(position, explorer.limit) for position in steps]
     curve = [figures_under(explorer, (one,) * early) for one in sweep]
     alone = explorer.correct.mean(axis=0).tolist()

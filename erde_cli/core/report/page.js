@@ -54,9 +54,13 @@
     for (const [key, value] of [["cx", x], ["cy", y], ["r", 7]]) ring.setAttribute(key, value);
     ring.setAttribute("class", "focus-ring");
     svg.append(ring);
-    const box = svg.getBoundingClientRect();
-    const scale = box.width / svg.viewBox.baseVal.width;
-    const at = [box.left + x * scale, box.top + y * scale];
+    placeTip();
+  };
+  const placeTip = () => {
+    const ring = document.querySelector(".focus-ring");
+    if (!ring) return;
+    const box = ring.getBoundingClientRect();
+    const at = [box.left + box.width / 2, box.top + box.height / 2];
     const left = Math.min(Math.max(at[0] - tip.offsetWidth / 2, 8),
       root.clientWidth - tip.offsetWidth - 8);
     const above = at[1] - tip.offsetHeight - 14;
@@ -108,7 +112,7 @@
       return show();
     });
   }
-  addEventListener("scroll", hideTip, { passive: true });
+  addEventListener("scroll", placeTip, { passive: true });
 
   // Heads of tables that sort.
   const numberIn = (text) => parseFloat(text.replace(/,/g, ""));

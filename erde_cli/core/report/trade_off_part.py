@@ -89,7 +89,8 @@ class _Drawn:
         if count == 0:
             return
         style = self._styles.setdefault(curve.name, len(self._styles))
-        kept = np.unique(np.linspace(0, count - 1, min(count, _POINTS)).round().astype(int))
+        thinned = np.unique(np.linspace(0, count - 1, min(count, _POINTS)).round().astype(int))
+        kept = np.argsort(curve.macs, kind="stable")[thinned]  # arrow keys go from left to right
         points = [(float(curve.macs[i]), 100 * float(curve.accuracy[i])) for i in kept]
         band: list[tuple[float, float, float]] = []
         first = len(self.rows)
