@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from erde_cli.commands.options import (
-    ALWAYS_OR_NEVER,
+    THRESHOLDS,
     BundleArgument,
     DeviceOption,
     JsonOption,
@@ -32,9 +32,7 @@ def _folder(text: str) -> Any:
 
 def calibrate(
     bundle: BundleArgument,
-    threshold: Annotated[
-        str | None, _target("NATS", f"One θ for all exits, in nats; {ALWAYS_OR_NEVER}.")
-    ] = None,
+    threshold: Annotated[str | None, _target("NATS[,NATS...]", f"{THRESHOLDS}.")] = None,
     max_drop: Annotated[
         float | None,
         _target(

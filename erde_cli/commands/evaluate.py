@@ -10,6 +10,7 @@ import typer
 from erde_cli.commands.options import (
     BundleArgument,
     DeviceOption,
+    GivenThresholdOption,
     JsonOption,
     PrecisionOption,
     QuietOption,
@@ -38,13 +39,15 @@ def evaluate(
             help="Evaluate your own labelled images instead: <class>/* or test/<class>/*.",
         ),
     ] = None,
+    threshold: GivenThresholdOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
             show_default=False,
             parser=path_of,
-            help="Folder for JSON, CSV and pictures; default: BUNDLE/evaluation/SPLIT.",
+            help="Folder for JSON, CSV and pictures; default: BUNDLE/evaluation/SPLIT, with "
+            "--threshold BUNDLE/evaluation/SPLIT-threshold.",
         ),
     ] = None,
     teacher: Annotated[
@@ -66,6 +69,9 @@ def evaluate(
 
     Example: [bold]erde evaluate runs/digits/student[/bold]
     """  # fmt: skip
+    from erde_cli.core.thresholds.written import read_thresholds
+
+    thetas = None if threshold is None else read_thresholds(threshold)  # before torch is imported
     from rich.markup import escape
 
     from erde_cli.commands.views.tables import (
@@ -76,12 +82,11 @@ def evaluate(
         weakest_table,
     )
     from erde_cli.commands.views.terminal import show, working
-    from erde_cli.core.workflows.evaluate import evaluate_bundle
+    from erde_cli.core.workflows.evaluate import EvaluateRequest, evaluate_bundle
 
     with working(quiet, device, threads) as options:
-        files = evaluate_bundle(
-            bundle, options, split=split, data=data, out=out, teacher=teacher, precision=precision
-        )
+        request = EvaluateRequest(split, data, out, teacher, precision, thetas)
+        files = evaluate_bundle(bundle, options, request)
     evaluation = files.evaluation
     document = evaluation.to_json()
     title = f"{document['images']:,} images ({escape(document['split'])})"

@@ -11,7 +11,10 @@ from erde_cli.commands.completion import bundle_paths, recipe_names
 from erde_cli.core.errors import brief
 
 LARGEST_BATCH = 65_536  # images
-ALWAYS_OR_NEVER = "or always (all leave at the first exit), or never (none leaves early)"
+THRESHOLDS = (
+    "θ in nats, or always (all leave there), or never: one for all exits, or one per exit but the "
+    "last, such as 0.3,never"
+)
 
 
 def path_of(text: str) -> Path:
@@ -161,6 +164,15 @@ ThreadsOption = Annotated[
         min=1,
         show_default=False,
         help="CPU threads; default: one per core.",
+    ),
+]
+GivenThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--threshold",
+        metavar="NATS[,NATS...]",
+        show_default=False,
+        help=f"In this call only: {THRESHOLDS}.",
     ),
 ]
 PrecisionOption = Annotated[

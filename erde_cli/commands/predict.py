@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from erde_cli.commands.options import (
-    ALWAYS_OR_NEVER,
     LARGEST_BATCH,
     STDOUT,
     DeviceOption,
+    GivenThresholdOption,
     JsonOption,
     ModelArgument,
     QuietOption,
@@ -37,14 +37,7 @@ def predict(
             help="Images, folders, patterns such as 'photos/**/*.jpg', or - for paths on stdin.",
         ),
     ],
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NATS",
-            show_default=False,
-            help=f"One θ for all exits in this call only, in nats; {ALWAYS_OR_NEVER}.",
-        ),
-    ] = None,
+    threshold: GivenThresholdOption = None,
     pick: Annotated[
         str | None,
         typer.Option(
@@ -130,10 +123,10 @@ def _checked(threshold: str | None, pick: str | None) -> Target | None:
     """Check the options before torch is imported; return the target of --pick."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.thresholds.named_target import parse_pick
-    from erde_cli.core.thresholds.written import read_threshold
+    from erde_cli.core.thresholds.written import read_thresholds
 
     if threshold is not None:
-        read_threshold(threshold)
+        read_thresholds(threshold)
     if threshold is not None and pick is not None:
         raise InputError(
             "--threshold and --pick cannot be combined.",

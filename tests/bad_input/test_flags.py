@@ -102,7 +102,16 @@ TARGETS = [
     ),
     *(
         given(f"calibrate run/student --threshold {value}", "threshold", value, '"always"')
-        for value in ("-1", "nan", "inf", "often", "0.5,0.6", "1e999")
+        for value in ("-1", "nan", "inf", "often", "1e999")
+    ),
+    *(
+        given(f"{command} --threshold {value}", "threshold", wrong, '"always"')
+        for command in (
+            "calibrate run/student",
+            "evaluate run/student",
+            "predict run/student a.png",
+        )
+        for value, wrong in (("0.5,often", "'often'"), ("0.5,", "''"), ("-1,0.5", "'-1'"))
     ),
     given("calibrate run/student --threshold ''", "threshold", "''"),
     *(

@@ -63,6 +63,34 @@ def test_calibrate_gives_the_documented_keys_and_writes_thresholds(
     assert json_of("profile", student)["expected_macs"] == found["expected_macs"]
 
 
+def test_a_threshold_for_each_exit_is_the_same_in_every_command(
+    run_copy: Path, digit_files: Path, cli: Cli, json_of: JsonOf
+) -> None:
+    student = run_copy / "student"
+    kept = (student / "evaluation/test/evaluation.json").read_bytes()
+    for thetas in ([2.2, 2.27], ["never", 2.2], [2.25, "always"]):
+        text = ",".join(map(str, thetas))
+        given = json_of("evaluate", student, "--threshold", text)
+        predicted = json_of("predict", student, digit_files, "--threshold", text)["totals"]
+        assert (student / "evaluation/test/evaluation.json").read_bytes() == kept
+        found = json_of("calibrate", student, "--threshold", text)
+        assert found["thresholds"] == found["target"]["value"] == thetas
+        assert found["held_out"]["accuracy"] == found["accuracy"]
+        evaluated = json_of("evaluate", student)
+        kept = (student / "evaluation/test/evaluation.json").read_bytes()
+        assert evaluated.pop("drift") is not None
+        assert given.pop("drift") is None
+        assert given == evaluated
+        rates = [row["exit_rate"] for row in evaluated["exits"]]
+        assert predicted["exit_rates"] == pytest.approx(rates)
+        assert predicted["thresholds"] == predicted["target"]["value"] == thetas
+        assert predicted["certified"] is False
+    _, out, _ = cli("calibrate", student, "--threshold", text)
+    assert "θ 2.25, always" in out
+    assert "You set θ yourself" in out
+    assert (student / "evaluation/test-threshold/evaluation.json").is_file()
+
+
 @pytest.mark.parametrize(("value", "rates"), [("always", [1, 0, 0]), ("never", [0, 0, 1])])
 def test_the_two_ends_of_the_threshold_have_written_forms(
     run_copy: Path, json_of: JsonOf, value: str, rates: list[float]

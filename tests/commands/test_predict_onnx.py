@@ -103,8 +103,8 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--threshold", 2.0), ("--threshold", "never"), ("--pick", "max-macs=0.8"),
-     ("--batch", 7)],
+    [(), ("--threshold", 2.0), ("--threshold", "never"), ("--threshold", "2.2,always"),
+     ("--pick", "max-macs=0.8"), ("--batch", 7)],
     ids=str,
 )  # fmt: skip
 def test_both_runtimes_give_the_same_rows_and_totals(
@@ -212,7 +212,8 @@ def test_an_exported_file_or_folder_is_a_model(
     student: Path, digit_files: Path, stages: Path, one_file: Path, tmp_path: Path, json_of: JsonOf
 ) -> None:
     shutil.copytree(stages, tmp_path / "digits-stages")
-    for options in ((), ("--threshold", 2.0), ("--pick", "max-macs=0.8")):
+    for options in ((), ("--threshold", 2.0), ("--threshold", "never,2.2"),
+                    ("--pick", "max-macs=0.8")):  # fmt: skip
         expected = json_of("predict", student, digit_files / "0", *options)
         for model in (one_file, tmp_path / "digits-stages"):
             found = json_of("predict", model, digit_files / "0", *options)

@@ -113,7 +113,7 @@ def _verdicts(document: ThresholdsDocument) -> list[str]:
         searched = document.target.how == "searched"
         first = [] if searched or document.met_where_chosen else [missed]
         return [*first, *_guarantee(certificate, searched=searched)]
-    if target.fixed_threshold is not None:
+    if target.fixed_thresholds(len(document.thresholds)) is not None:
         return ["You set θ yourself: nothing is guaranteed."]
     if not document.met_where_chosen:
         verdict = missed

@@ -26,7 +26,7 @@ from erde_cli.core.bundle.document import (
 )
 from erde_cli.core.bundle.weights import load_network
 from erde_cli.core.calibration.document import ThresholdsDocument
-from erde_cli.core.calibration.rule import Thresholds, rule_of
+from erde_cli.core.calibration.rule import rule_of
 from erde_cli.core.calibration.thresholds_file import Stamp, read_thresholds, thresholds_stamp
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.user_folders import Reading
@@ -41,6 +41,7 @@ from erde_cli.core.recipe.packages import package_of
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.thresholds.scores import ENTROPY, Score
+from erde_cli.core.thresholds.written import Thresholds
 
 _HINT = "copy the folder again, or train it again"
 

@@ -16,8 +16,8 @@ from pydantic import (
 
 from erde_cli.core.thresholds.scores import SCORES, Score
 from erde_cli.core.thresholds.target import Metric, Risk, Target
-from erde_cli.core.thresholds.targets import TARGETS, make_target
-from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold
+from erde_cli.core.thresholds.targets import TARGETS, Threshold, make_target
+from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold, read_thresholds
 
 FORMAT = 3
 
@@ -123,11 +123,14 @@ class CertificateDocument(EarlierDocument):
 
 
 class TargetDocument(_Document):
-    """Target that thresholds were chosen for, and how; keys the target lacks are left out."""
+    """Target that thresholds were chosen for, and how; keys the target lacks are left out.
+
+    value: a list for given thresholds, one for each early exit.
+    """
 
     metric: Metric | None = None
     kind: str
-    value: WrittenThreshold
+    value: WrittenThreshold | list[WrittenThreshold]
     unit: str
     risk: Risk | None = None
     confidence: float | None = None
@@ -137,8 +140,13 @@ class TargetDocument(_Document):
     def _can_be_asked_for(self) -> Self:
         known = TARGETS.get(self.kind)
         words = {"always": math.inf, "never": 0.0}
-        value = words[self.value] if isinstance(self.value, str) else self.value
-        if known is None or not known.allows(value):
+        several = isinstance(self.value, list)
+        values = self.value if isinstance(self.value, list) else [self.value]
+        allowed = [
+            known is not None and known.allows(words[one] if isinstance(one, str) else one)
+            for one in values
+        ]
+        if not allowed or not all(allowed) or (several and self.kind != Threshold.kind):
             raise ValueError("must be a target of erde calibrate, with a value within its bounds")
         return self
 
@@ -155,6 +163,8 @@ class TargetDocument(_Document):
 
     def read(self) -> Target:
         """Return the target itself."""
+        if isinstance(self.value, list):
+            return Threshold.of(read_thresholds(self.value))
         return make_target(
             self.kind, read_threshold(self.value),
             risk=self.risk, confidence=self.confidence, metric=self.metric,

@@ -126,8 +126,9 @@ def _folds(observations: Observations, costs: FloatArray) -> list[_Fold]:
 def _thresholds(
     search: Search, observations: Observations, target: Target, costs: FloatArray
 ) -> tuple[float, ...]:
-    if target.fixed_threshold is not None:
-        return (target.fixed_threshold,) * len(search.grid.sizes)
+    fixed = target.fixed_thresholds(len(search.grid.sizes))
+    if fixed is not None:
+        return fixed
     return search.grid.thresholds(search.best(Goal.of(target, observations, costs)))
 
 

@@ -8,6 +8,7 @@ from typing import get_args
 from erde_cli.core.errors import InputError
 from erde_cli.core.thresholds.target import Metric, Risk, Target, refuse
 from erde_cli.core.thresholds.targets import TARGETS, MaxRisk, Threshold, make_target
+from erde_cli.core.thresholds.written import read_thresholds
 
 
 def one_target(
@@ -20,7 +21,8 @@ def one_target(
     """Make the target from the one value that is set.
 
     Args:
-        values: value or None of each kind, in its unit; a threshold can be "always" or "never".
+        values: value or None of each kind, in its unit; a threshold can be "always" or "never", or
+            one for each early exit, separated by commas.
         risk: risk that `max_risk` bounds; None: "disagreement".
         confidence: of `max_risk`, from 0.5 to below 1; None: 0.9.
         metric: accuracy that is kept or maximised; None: "accuracy".
@@ -41,6 +43,8 @@ def one_target(
         )
     ((kind, value),) = given.items()
     _check_metric(TARGETS[kind], metric)
+    if kind == Threshold.kind and isinstance(value, str):
+        return Threshold.of(read_thresholds(value))
     number = TARGETS[kind].check(value)
     return make_target(kind, number, risk=risk, confidence=confidence, metric=metric)
 

@@ -80,7 +80,7 @@ class Target:
         return value
 
     @property
-    def written_value(self) -> WrittenThreshold:
+    def written_value(self) -> WrittenThreshold | list[WrittenThreshold]:
         """The value in its JSON form."""
         return self.value
 
@@ -96,9 +96,12 @@ class Target:
         """The option that needs labelled images; None if no option does."""
         return f"--metric {self.metric}" if self.metric == "balanced_accuracy" else None
 
-    @property
-    def fixed_threshold(self) -> float | None:
-        """The given threshold in nats; None if thresholds are searched."""
+    def fixed_thresholds(self, early: int) -> tuple[float, ...] | None:
+        """The given thresholds in nats, [early]; None if thresholds are searched.
+
+        Raises:
+            InputError: the number of given thresholds is not `early`.
+        """
         return None
 
     @property

@@ -20,15 +20,28 @@ from erde_cli.core.thresholds.target import (
     accuracy_of,
     full_accuracy_of,
 )
-from erde_cli.core.thresholds.written import WrittenThreshold, read_threshold, write_threshold
+from erde_cli.core.thresholds.written import (
+    WrittenThreshold,
+    for_each_exit,
+    read_threshold,
+    write_threshold,
+)
 
 
+@dataclass(frozen=True)
 class Threshold(Target):
-    """One θ in nats for all early exits."""
+    """θ in nats: `value` for all early exits, or `per_exit`, whose first is `value`."""
 
     kind, option, metavar, unit = "threshold", "--threshold", "NATS", "nats"
     phrase = "θ {value} for all exits"
     has_metric = False
+
+    per_exit: tuple[float, ...] | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def of(cls, thetas: float | tuple[float, ...]) -> Threshold:
+        """The target of one θ, or of one for each early exit (at least one)."""
+        return cls(thetas[0], per_exit=thetas) if isinstance(thetas, tuple) else cls(thetas)
 
     @staticmethod
     def allows(value: float) -> bool:
@@ -41,14 +54,22 @@ class Threshold(Target):
         return read_threshold(value)
 
     @property
-    def written_value(self) -> WrittenThreshold:
+    def written_value(self) -> WrittenThreshold | list[WrittenThreshold]:
         """Written form of θ."""
-        return write_threshold(self.value)
+        if self.per_exit is None:
+            return write_threshold(self.value)
+        return [write_threshold(theta) for theta in self.per_exit]
 
     @property
-    def fixed_threshold(self) -> float | None:
-        """θ in nats."""
-        return self.value
+    def in_words(self) -> str:
+        """Description of the target, for titles of tables."""
+        if self.per_exit is None:
+            return super().in_words
+        return f"θ {', '.join(str(write_threshold(theta)) for theta in self.per_exit)}"
+
+    def fixed_thresholds(self, early: int) -> tuple[float, ...] | None:
+        """θ in nats, [early]."""
+        return for_each_exit(self.value if self.per_exit is None else self.per_exit, early)
 
 
 class Floor(Target):

@@ -100,11 +100,13 @@ def calibrate_bundle(
     Raises:
         BundleError: the bundle is unusable, or its images have changed.
         DataError: the images are missing.
-        InputError: the target or its metric needs labels and the images have none.
+        InputError: the target or its metric needs labels and the images have none, or the number
+            of given thresholds is wrong.
     """
     source = source or Source()
     source.check(target, temperature=temperature)
     bundle = opened(bundle)
+    target.fixed_thresholds(bundle.model.exit_count - 1)  # a wrong number fails before the images
     if target.guarantees:
         refuse_tuned_on_all(bundle, source)
         read_tests(bundle.path)  # a damaged record fails before the images are run

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.drift import Drift, drift
+from erde_cli.core.calibration.rule import rule_of
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
@@ -21,12 +22,13 @@ from erde_cli.core.errors import BundleError, ErdeError, InputError
 from erde_cli.core.inference.answers import Answers, answer_all, ready, route_all
 from erde_cli.core.inference.by_class import ByClass, by_class
 from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
+from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.observations import Adaptive, Observations, adaptive_of
 from erde_cli.core.models.profile import Profile
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds.scores import ENTROPY, Score
-from erde_cli.core.thresholds.written import write_threshold
+from erde_cli.core.thresholds.written import Thresholds, write_threshold
 from erde_cli.core.workflows.evaluation_files import (
     EvaluationFiles,
     write_answers,
@@ -122,32 +124,37 @@ class Evaluation:
         return replace(self, entropy_gaps=gaps)
 
 
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Settings of an evaluation.
+
+    split: of the bundle's data set. data: labelled folder to use instead. out: folder for the
+    files; None: `BUNDLE/evaluation/SPLIT`, or `SPLIT-threshold` there if thresholds are given, so
+    that the evaluation at the calibrated ones is kept. teacher: bundle to mark in the picture;
+    None: the teacher of the same run. precision: None: that of the thresholds, or "float32"
+    without thresholds. thresholds: θ for all early exits, or one for each; None: the calibrated
+    ones.
+    """
+
+    split: Split = "test"
+    data: Path | None = None
+    out: Path | None = None
+    teacher: Path | None = None
+    precision: Precision | None = None
+    thresholds: Thresholds | None = None
+
+
 def evaluate_bundle(
-    path: Path,
-    options: Options,
-    *,
-    split: Split = "test",
-    data: Path | None = None,
-    out: Path | None = None,
-    teacher: Path | None = None,
-    precision: Precision | None = None,
+    path: Path, options: Options, request: EvaluateRequest = EvaluateRequest()
 ) -> EvaluationFiles:
     """Evaluate a bundle and write `evaluation.json`, tables as CSV and pictures.
-
-    Args:
-        path: the bundle.
-        options: device, threads, observer.
-        split: split of the bundle's data set.
-        data: labelled folder to use instead of the bundle's data set.
-        out: folder for the files; None: `BUNDLE/evaluation/SPLIT`.
-        teacher: bundle to mark in the picture; None: the teacher of the same run.
-        precision: None: that of the thresholds, or "float32" without thresholds.
 
     Raises:
         BundleError: a bundle is unusable, or was calibrated in another precision.
         DataError: images are missing.
-        InputError: both a folder and a split are given.
+        InputError: both a folder and a split are given, or the number of thresholds is wrong.
     """
+    split, data = request.split, request.data
     if data is not None and split != "test":
         raise InputError(
             "--data and --split cannot be combined: a folder has no splits.",
@@ -156,44 +163,57 @@ def evaluate_bundle(
             expected="--data, or --split",
         )
     bundle = load_bundle(path)
-    context = options.inference_context(_precision(bundle, precision))
+    rule = _rule(bundle, request.thresholds)
+    context = options.inference_context(_precision(bundle, request.precision))
     options.observer.phase(f"Evaluating on the {split} split" if data is None else "Evaluating")
     dataset = _dataset(bundle, data, options)
     store = load_split(dataset, split, options)
-    evaluation = evaluate_store(bundle, store, split if data is None else str(data), context)
+    shown = split if data is None else str(data)
+    evaluation = evaluate_store(bundle, store, shown, context, given=rule)
     warn_of_drift(evaluation, options)
-    of_teacher = _teacher_evaluation(bundle, teacher, (dataset, split), context, options)
+    of_teacher = _teacher_evaluation(bundle, request.teacher, (dataset, split), context, options)
     point = None
     if of_teacher is not None:
         point, evaluation = point_of(of_teacher), evaluation.compared_with(of_teacher)
-    folder = out or bundle.path / "evaluation" / (split if data is None else "data")
+    name = (split if data is None else "data") + ("" if rule is None else "-threshold")
+    folder = request.out or bundle.path / "evaluation" / name
     if data is None:
         write_answers(evaluation, folder)
     return write_evaluation(evaluation, point, folder, options.observer)
 
 
 def evaluate_store(
-    bundle: Bundle, store: ImageStore, split: str, context: Context, *, adaptive: bool = True
+    bundle: Bundle,
+    store: ImageStore,
+    split: str,
+    context: Context,
+    *,
+    adaptive: bool = True,
+    given: ExitRule | None = None,
 ) -> Evaluation:
     """Evaluate a bundle on decoded images; `adaptive=False` ignores its thresholds.
+
+    Given thresholds (`given`) replace those of the bundle.
 
     Adaptive figures come from real routing: an image that leaves is not computed further.
     """
     model = ready(bundle.model, context)
-    document = bundle.thresholds() if adaptive else None
-    temperatures, score = (document.temperatures, document.score) if document else (None, ENTROPY)
+    document = bundle.thresholds() if adaptive and given is None else None
+    count = bundle.model.exit_count
+    rule = given if document is None else rule_of(document, None, count)
+    temperatures, score = (rule.temperatures, rule.score) if rule else (None, ENTROPY)
     answers = answer_all(
         model, store, bundle.normalisation, context, temperatures, score=score
     ).require_finite()
     costs = np.array(bundle.profile.cumulative_macs, dtype=np.float64)
-    exits = np.full(len(store), bundle.model.exit_count - 1)
+    exits = np.full(len(store), count - 1)
     predictions, moved = answers.predictions[:, -1], None
-    if document is not None:
-        thetas = document.values
+    if rule is not None:
+        thetas = rule.thresholds
         routed = route_all(model, store, bundle.normalisation, thetas, context, temperatures, score)
         exits, predictions = routed.exits, routed.predictions
-        counts = np.bincount(exits, minlength=bundle.model.exit_count).tolist()
-        moved = drift(document.half_b_exits, counts)
+    if document is not None:
+        moved = drift(document.half_b_exits, np.bincount(exits, minlength=count).tolist())
     labels = store.labels.numpy()
     right = predictions == labels
     return Evaluation(
@@ -201,7 +221,7 @@ def evaluate_store(
         split,
         answers,
         bundle.profile,
-        thresholds=document.values if document else None,
+        thresholds=list(rule.thresholds) if rule else None,
         certified=document is not None and document.certified_on(context.device.type),
         adaptive=adaptive_of(exits, right, costs),
         agreement=float((predictions == answers.predictions[:, -1]).mean()),
@@ -236,6 +256,13 @@ def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
 def point_of(teacher: Evaluation) -> Point:
     """A teacher without early exit, as a point of the trade-off."""
     return Point(teacher.profile.static_macs, teacher.full_accuracy)
+
+
+def _rule(bundle: Bundle, thresholds: Thresholds | None) -> ExitRule | None:
+    """The exit rule of given thresholds, at the bundle's temperatures; None if none are given."""
+    if thresholds is None:
+        return None
+    return rule_of(bundle.thresholds(), thresholds, bundle.model.exit_count)
 
 
 def _precision(bundle: Bundle, given: Precision | None) -> Precision:

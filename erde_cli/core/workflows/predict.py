@@ -98,11 +98,12 @@ class Totals:
 class PredictRequest:
     """Settings of a prediction.
 
-    threshold: θ for all early exits instead of the bundle's thresholds. pick: target of a stored
-    point to use instead; the bundle does not change. batch: images per call of the network. total:
-    number of images, if known. runtime: with ONNX Runtime, a bundle is exported first. passed:
-    files that were skipped in folders. live: images arrive one by one. The model is opened before
-    the first one arrives, and each is answered without waiting for more.
+    threshold: θ instead of the bundle's thresholds, for all early exits or one for each, separated
+    by commas. pick: target of a stored point to use instead; the bundle does not change. batch:
+    images per call of the network. total: number of images, if known. runtime: with ONNX Runtime,
+    a bundle is exported first. passed: files that were skipped in folders. live: images arrive one
+    by one. The model is opened before the first one arrives, and each is answered without waiting
+    for more.
     """
 
     threshold: str | None = None

@@ -11,7 +11,7 @@ from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.targets import Threshold
-from erde_cli.core.thresholds.written import read_threshold
+from erde_cli.core.thresholds.written import read_threshold, read_thresholds
 from erde_cli.core.workflows.open_model import OpenModel
 from erde_cli.core.workflows.options import Options
 
@@ -33,16 +33,18 @@ def choose_rule(
     Args:
         model: the model.
         options: observer.
-        threshold: θ for all early exits; None: the stored thresholds.
+        threshold: θ for all early exits, or one for each; None: the stored thresholds.
         pick: target of a stored point; None: the stored choice.
 
     Raises:
         BundleError: there are no thresholds, or a measurement that `pick` needs is missing.
+        InputError: the number of thresholds is wrong.
     """
     document, exits = model.calibration, model.exit_count
     if threshold is not None:
         rule = rule_of(document, threshold, exits)
-        return ChosenRule(rule, False, TargetDocument.of(Threshold(rule.thresholds[0]), "given"))
+        target = Threshold.of(read_thresholds(threshold))
+        return ChosenRule(rule, False, TargetDocument.of(target, "given"))
     if document is None:
         raise BundleError(
             f"{model.bundle} has no thresholds, so no image can leave early.",

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from erde_cli.core.calibration.document import TargetDocument
 from erde_cli.core.calibration.estimate import calibrate, costs_of
 from erde_cli.core.calibration.search import Goal, Search
 from erde_cli.core.inference.observations import Observations
@@ -261,6 +262,17 @@ def test_a_threshold_is_the_same_at_every_exit(value: float, exits: int) -> None
     result = calibrate(observe(0, 50, exits), Threshold(value))
     assert result.thresholds == (value,) * (exits - 1)
     assert result.met
+
+
+def test_given_thresholds_are_used_as_they_are() -> None:
+    observations = observe(0, 50, 3)
+    result = calibrate(observations, Threshold.of((0.0, 0.37)))
+    assert result.thresholds == (0.0, 0.37)
+    assert result.chosen == observations.figures(observations.exits((0.0, 0.37)))
+    assert result.held_out == result.chosen
+    stored = TargetDocument.of(result.target)
+    assert stored.value == ["never", 0.37]
+    assert stored.read() == result.target
 
 
 @pytest.mark.parametrize("exits", [2, 3, 4])

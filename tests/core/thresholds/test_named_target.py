@@ -29,6 +29,7 @@ def named(given: dict[str, Any]) -> Target:
     ("given", "target"),
     [
         ({"threshold": 0.3}, Threshold(0.3)),
+        ({"threshold": "0.3,never"}, Threshold(0.3, per_exit=(0.3, 0.0))),
         ({"threshold": "always"}, Threshold(math.inf)),
         ({"threshold": "never"}, Threshold(0.0)),
         ({"threshold": 0}, Threshold(0.0)),

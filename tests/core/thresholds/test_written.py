@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.thresholds.written import read_threshold, write_threshold
+from erde_cli.core.thresholds.written import (
+    for_each_exit,
+    read_threshold,
+    read_thresholds,
+    write_threshold,
+)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +66,43 @@ def test_anything_else_is_refused_with_what_is_allowed(junk: object) -> None:
     assert caught.value.got == repr(junk)
     assert '"always"' in caught.value.expected
     assert '"never"' in caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("written", "nats"),
+    [
+        ("0.3", 0.3),
+        ("never", 0.0),
+        ("0.3,0.5", (0.3, 0.5)),
+        (" always, 3e-4 ,never", (math.inf, 3e-4, 0.0)),
+        ([0.3, "always"], (0.3, math.inf)),
+        ((math.inf,), (math.inf,)),
+        (math.inf, math.inf),
+    ],
+)
+def test_one_threshold_or_one_for_each_exit(written: object, nats: object) -> None:
+    assert read_thresholds(written) == nats
+
+
+@pytest.mark.parametrize("junk", ["0.3,", ",", "0.3,,0.5", "0.3;0.5", "0.3 0.5", "0.3,-1", [None]])
+def test_one_wrong_threshold_is_enough(junk: object) -> None:
+    with pytest.raises(InputError, match="not valid"):
+        read_thresholds(junk)
+
+
+def test_one_threshold_is_for_all_exits_and_several_must_be_as_many() -> None:
+    assert for_each_exit(0.3, 3) == (0.3,) * 3
+    assert for_each_exit(0.3, 0) == ()
+    assert for_each_exit((0.3, 0.0), 2) == (0.3, 0.0)
+    for wrong, early in ((0.3,), 2), ((0.3, 0.5, 1), 2), ((0.3,), 0):
+        with pytest.raises(InputError) as caught:
+            for_each_exit(wrong, early)
+        assert caught.value.got == str(len(wrong))
+        assert caught.value.expected.startswith(f"{early}, ")
+    assert "--threshold 0.5,0.5" in str(_hint(2))
+
+
+def _hint(early: int) -> str:
+    with pytest.raises(InputError) as caught:
+        for_each_exit((0.3,) * (early + 1), early)
+    return caught.value.hint
