@@ -19,7 +19,8 @@ from erde_cli.app import app
 from .bad_input import test_flags, test_set
 
 ROOT = Path(__file__).parents[1]
-HEAVY = {"torch", "torchvision", "pydantic", "numpy", "matplotlib", "sklearn", "fvcore"}
+TRACKERS = {"tensorboard", "mlflow", "wandb"}
+HEAVY = {"torch", "torchvision", "pydantic", "numpy", "matplotlib", "sklearn", "fvcore", *TRACKERS}
 Answer = tuple[int, list[str], str]
 COMMANDS = (
     "run",

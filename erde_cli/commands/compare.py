@@ -14,6 +14,7 @@ from erde_cli.commands.options import (
     RecipeArgument,
     SetOption,
     ThreadsOption,
+    TrackOption,
     path_of,
 )
 
@@ -62,6 +63,7 @@ def compare(
         ),
     ] = None,
     overrides: SetOption = None,
+    track: TrackOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -84,6 +86,9 @@ def compare(
         from erde_cli.commands.retired_flags import refuse_retired_flags
 
         refuse_retired_flags(methods, grid or (), vary or (), own or ())
+    from erde_cli.core.tracking.trackers import Tracking, read_tracks
+
+    tracks = read_tracks(track or ())
     from erde_cli.core.comparison.students import has_static_rivals, student_specs, with_methods
     from erde_cli.core.recipe.loading import load_recipe
     from erde_cli.core.recipe.problems import COMMAND_LINE
@@ -110,7 +115,11 @@ def compare(
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))
     shared = None if teacher is None else load_bundle(teacher)
     plan = Plan(loaded, run, of_seeds, students, shared, has_static_rivals(loaded))
-    with one_writer(run), working(quiet, device, threads, resume=True) as options:
+    tracking = Tracking(tracks, run)
+    with (
+        one_writer(run),
+        working(quiet, device, threads, resume=True, tracking=tracking) as options,
+    ):
         student = with_sized_student(loaded, options, run).student
         compared = compare(plan.with_student(student), options)
     show(compared.to_json(), as_json, *comparison_pieces(compared))

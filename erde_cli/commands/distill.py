@@ -17,6 +17,7 @@ from erde_cli.commands.options import (
     SeedOption,
     SetOption,
     ThreadsOption,
+    TrackOption,
     path_of,
 )
 
@@ -36,6 +37,7 @@ def distill(
     overrides: SetOption = None,
     seed: SeedOption = None,
     resume: ResumeOption = None,
+    track: TrackOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -45,6 +47,9 @@ def distill(
 
     Example: [bold]erde distill digits --out runs/mine --set distillation.method=kd[/bold]
     """
+    from erde_cli.core.tracking.trackers import Tracking, read_tracks
+
+    tracks = read_tracks(track or ())
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.commands.views.trained import trained_pieces
     from erde_cli.core.recipe.loading import load_recipe
@@ -57,7 +62,11 @@ def distill(
     section = None if teacher is None else teacher_section(teacher)
     loaded = load_recipe(recipe, overrides or (), seed=seed, teacher=section)
     run_folder = out or default_run(loaded)
-    with one_writer(run_folder), working(quiet, device, threads, resume=resume) as options:
+    tracking = Tracking(tracks, run_folder)
+    with (
+        one_writer(run_folder),
+        working(quiet, device, threads, resume=resume, tracking=tracking) as options,
+    ):
         loaded = with_sized_student(loaded, options, run_folder)
         trained = distill(loaded, run_folder, teacher, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Student"))

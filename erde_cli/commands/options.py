@@ -141,6 +141,16 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", min=0, show_default=False, help="Replace the seed of the recipe."),
 ]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="TRACKER[:ADDRESS]",
+        show_default=False,
+        help="Send figures to tensorboard, mlflow or wandb; repeatable. Default address: a folder "
+        "or database in the run folder; for wandb the server you are logged in to.",
+    ),
+]
 ResumeOption = Annotated[
     bool | None,
     typer.Option(

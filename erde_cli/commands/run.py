@@ -15,6 +15,7 @@ from erde_cli.commands.options import (
     SeedOption,
     SetOption,
     ThreadsOption,
+    TrackOption,
 )
 from erde_cli.core.figures import macs, signed, signed_interval
 
@@ -39,6 +40,14 @@ def run(
             "and repeat only the affected phases.",
         ),
     ] = False,
+    track: TrackOption = None,
+    track_images: Annotated[
+        bool,
+        typer.Option(
+            "--track-images",
+            help="With --track: also send a few small calibration images per exit.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -54,6 +63,9 @@ def run(
 
     Example: [bold]erde run digits[/bold], or [bold]erde run photos[/bold]
     """
+    from erde_cli.core.tracking.trackers import Tracking, read_tracks
+
+    tracks = read_tracks(track or (), images=track_images)
     from erde_cli.commands.run_input import read_input
     from erde_cli.commands.views.terminal import show, working
 
@@ -61,7 +73,11 @@ def run(
     from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.run import run_recipe
 
-    with one_writer(given.run), working(quiet, device, threads, resume=True) as options:
+    tracking = Tracking(tracks, given.run, track_images)
+    with (
+        one_writer(given.run),
+        working(quiet, device, threads, resume=True, tracking=tracking) as options,
+    ):
         recipe = given.load(options, write=True)
         result = run_recipe(recipe, given.run, options, force=force)
     show(result.to_json(), as_json, *_pieces(result))

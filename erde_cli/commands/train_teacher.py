@@ -12,6 +12,7 @@ from erde_cli.commands.options import (
     SeedOption,
     SetOption,
     ThreadsOption,
+    TrackOption,
 )
 
 
@@ -21,6 +22,7 @@ def train_teacher(
     overrides: SetOption = None,
     seed: SeedOption = None,
     resume: ResumeOption = None,
+    track: TrackOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
@@ -30,6 +32,9 @@ def train_teacher(
 
     Example: [bold]erde train-teacher digits --out runs/mine[/bold]
     """
+    from erde_cli.core.tracking.trackers import Tracking, read_tracks
+
+    tracks = read_tracks(track or ())
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.commands.views.trained import trained_pieces
     from erde_cli.core.recipe.loading import load_recipe
@@ -40,6 +45,10 @@ def train_teacher(
     from erde_cli.core.workflows.train import train_teacher
 
     run_folder = out or default_run(loaded)
-    with one_writer(run_folder), working(quiet, device, threads, resume=resume) as options:
+    tracking = Tracking(tracks, run_folder)
+    with (
+        one_writer(run_folder),
+        working(quiet, device, threads, resume=resume, tracking=tracking) as options,
+    ):
         trained = train_teacher(loaded, run_folder, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Teacher"))

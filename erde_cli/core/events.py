@@ -12,9 +12,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from erde_cli.core.errors import InputError, brief
+
+if TYPE_CHECKING:
+    from erde_cli.core.arrays import ImageArray
 
 Progress = Callable[[int, int], None]  # done, of how many
 Role = Literal["teacher", "student"]
@@ -73,9 +76,11 @@ class Observer:
     """Receives all events and does nothing; a listener overrides the events it needs.
 
     shows_progress: whether progress is visible, so that an estimate of time is worth a second.
+    wants_thumbnails: whether small calibration images are worth computing; the user must ask.
     """
 
     shows_progress = False
+    wants_thumbnails = False
 
     def run_started(self, folder: Path, recipe: Mapping[str, Any]) -> None:
         """Work on a run folder begins; the recipe is the mapping that its YAML holds."""
@@ -88,6 +93,9 @@ class Observer:
 
     def artifact(self, path: Path, kind: Artifact) -> None:
         """A file or folder has been written, in a run or outside of one."""
+
+    def thumbnails(self, name: str, pixels: ImageArray) -> None:
+        """Small calibration images, uint8 [images, height, width, 3]; see `wants_thumbnails`."""
 
     def ended(self, status: Status) -> None:
         """Work on the run folder ended; `stopped`: by Ctrl-C or SIGTERM, progress is saved."""
@@ -132,6 +140,7 @@ class Listeners(Observer):
     def __init__(self, shown: Observer, *others: Observer) -> None:
         self._shown, self._others = shown, list(others)
         self.shows_progress = any(one.shows_progress for one in (shown, *others))
+        self.wants_thumbnails = any(one.wants_thumbnails for one in (shown, *others))
 
     def _pass_on(self, event: str, *args: Any, **named: Any) -> None:
         getattr(self._shown, event)(*args, **named)

@@ -187,6 +187,19 @@ CHOICES = [
     given("compare digits --out ''", "--out", "got nothing"),
     given("compare digits --teacher ''", "--teacher", "got nothing"),
     given("distill digits --out out --teacher ''", "--teacher", "got nothing"),
+    *(
+        given(f"{command} --track {value}", *says)
+        for command in ("run digits", "train-teacher digits", "distill digits", "compare digits")
+        for value, *says in (
+            ("wanbd", "'wanbd'", "did you mean wandb?"),
+            ("neptune", "'neptune'", "tensorboard, mlflow, wandb", "--track tensorboard"),
+            ("mlflow:", "mlflow does not take", "a tracking server", "mlflow:https://"),
+            ("wandb:team/project", "got:      team/project", "address of a server"),
+            ("tensorboard:https://me:secret@host", "got:      https://host\n", "a folder"),
+        )
+    ),
+    given("run digits --track tensorboard --track tensorboard:x", "more than once", "2 times"),
+    given("run digits --track-images", "--track-images needs a tracker", "no --track"),
     given("run digits --out ''", "--out", "got nothing"),
     given("run digits --out ' '", "--out", "got nothing"),
     given("train-teacher digits --out ''", "--out", "got nothing"),

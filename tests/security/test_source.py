@@ -38,7 +38,12 @@ ALONE = {
     # an entry point of the group erde.backbones, which the user installed and a recipe names
     "entry.load": {"core/models/library/packages.py"},
     # of what the user named in the environment, and of names in the code
-    "resolve_name": {"__init__.py", "core/events.py", "core/export/formats.py"},
+    "resolve_name": {
+        "__init__.py",
+        "core/events.py",
+        "core/export/formats.py",
+        "core/tracking/trackers.py",
+    },
     # Python itself, with a text of its own
     "Popen": {"core/images/decoders.py", "core/measurement/training_speed_process.py"},
     "subprocess.run": {"core/provenance.py"},  # git, in the folder of erde's own code

@@ -27,10 +27,12 @@ from rich.text import Text
 from erde_cli.commands.views.printable import printable
 from erde_cli.core.events import EpochEvent, Listeners, Observer, StepEvent, Table, named_listeners
 from erde_cli.core.figures import clock, percent
+from erde_cli.core.tracking.trackers import Tracking
 
 if TYPE_CHECKING:
     from erde_cli.core.workflows.options import Device, Options
 
+_NO_TRACKERS = Tracking()
 _WIDE = 10_000  # columns, more than any table needs
 
 
@@ -176,6 +178,7 @@ def working(
     *,
     bars: bool = True,
     resume: bool | None = None,
+    tracking: Tracking = _NO_TRACKERS,
 ) -> Iterator[Options]:
     """Options of a command, with a display that suits stderr and the listeners of the environment.
 
@@ -185,6 +188,7 @@ def working(
         threads: of the CPU.
         bars: False if results are printed to the same terminal meanwhile.
         resume: whether to resume a training that was stopped.
+        tracking: trackers that receive the events as well.
     """
     from erde_cli.core.workflows.options import Options
 
@@ -192,10 +196,15 @@ def working(
     console = Console(stderr=True, highlight=False)
     if quiet or not bars or not console.is_terminal:
         lines = _Quiet(console) if quiet else _Lines(console)
-        yield _applied(Options(device, threads, Listeners(lines, *others), resume))
+        with tracking.listeners(lines) as trackers:
+            heard = Listeners(lines, *others, *trackers)
+            yield _applied(Options(device, threads, heard, resume))
         return
     with Progress(*COLUMNS, console=console, transient=True, expand=True) as shown:
-        yield _applied(Options(device, threads, Listeners(_Bars(console, shown), *others), resume))
+        bars_shown = _Bars(console, shown)
+        with tracking.listeners(bars_shown) as trackers:
+            heard = Listeners(bars_shown, *others, *trackers)
+            yield _applied(Options(device, threads, heard, resume))
 
 
 def _applied(options: Options) -> Options:

@@ -6,7 +6,13 @@ from importlib.util import find_spec
 
 from erde_cli.core.errors import InputError
 
-_EXTRAS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "timm": ("timm",)}
+_EXTRAS = {
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "timm": ("timm",),
+    "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "wandb": ("wandb",),
+}
 
 
 def require_extra(extra: str, purpose: str) -> None:

@@ -43,6 +43,7 @@ from erde_cli.core.workflows.prepared import check_weights
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
 from erde_cli.core.workflows.report import report_of_run
 from erde_cli.core.workflows.report_format import is_report
+from erde_cli.core.workflows.thumbnails import send_thumbnails
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
 
 
@@ -184,6 +185,7 @@ class _Phases:
             student, target, self.options, source=Source(dataset=dataset), temperature=temperature
         )
         self.journal.finish("calibration", start)
+        send_thumbnails(student, dataset, self.options)
 
     def evaluate(self, teacher: Bundle, student: Bundle, data: Json) -> Json:
         """Evaluate both networks on the test split, unless a valid report exists.
