@@ -325,6 +325,17 @@ def test_a_database_that_cannot_be_opened_shows_no_password(
     assert SECRET not in out + err
 
 
+def test_a_package_that_cannot_be_imported_is_one_warning(
+    recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    line = ("train-teacher", recipe, "--out", tmp_path / "run", "--track", "tensorboard", "--json")
+    code, out, err = cli(*line)
+    assert (code, json.loads(out)["epochs"]) == (0, 2)
+    assert err.count("Warning: TensorBoard receives nothing more") == 1
+    assert "ModuleNotFoundError" in err
+
+
 def test_a_damaged_list_of_tracker_runs_costs_only_the_continuation(
     recipe: Path, tmp_path: Path, cli: Cli
 ) -> None:

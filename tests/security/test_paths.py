@@ -21,6 +21,7 @@ from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.sections.comparison import ComparedStudent
 from erde_cli.core.storage.run_lock import LOCK, one_writer
+from erde_cli.core.tracking.kept_run import read_kept
 
 from ..conftest import Cli
 from ..edited import edit_json
@@ -179,3 +180,14 @@ def test_files_that_are_links_are_replaced_and_not_written_through(
     cli("evaluate", run_copy / "student")
     assert precious.read_text() == "keep me"
     assert os.listdir(tmp_path)  # noqa: PTH208
+
+
+@pytest.mark.parametrize("name", [*OUTSIDE, "digits"])
+def test_the_run_of_a_tracker_named_like_a_path_is_not_continued(name: str, tmp_path: Path) -> None:
+    """TensorBoard's is a folder."""
+    kept = {"id": name, "where": "", "recipe": "", "epochs": {}}
+    (tmp_path / "logs").mkdir()
+    document = {"format": 1, "runs": {"tensorboard": kept}}
+    (tmp_path / "logs/trackers.json").write_text(json.dumps(document))
+    found = read_kept(tmp_path, "tensorboard")
+    assert (found is not None) == (name == "digits")

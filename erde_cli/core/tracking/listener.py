@@ -159,9 +159,6 @@ class TrackerListener(Observer, ABC):
         """End what is still open when the command ends."""
         self.ended("finished")
 
-    def note(self, message: str) -> None:
-        """Ignored: a note is for the user."""
-
     def tell(self, message: str) -> None:
         """Show a note to the user, without credentials."""
         self._shown.note(self.destination.hide(message))
