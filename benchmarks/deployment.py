@@ -5,8 +5,11 @@ python -m benchmarks.deployment BUNDLE IMAGES [--images 1000] [--repeats 7] [--j
 IMAGES is a folder. First, torch, the exported stages and the exported file that stops early answer
 the same images. The output is how many answers differ, and how many of these images have a score
 within 1e-5 nats of a threshold. Then both runtimes are timed on normalised images on one thread, at
-batch 1 (the file that stops early) and 64 (the stages). The output is the time at the bundle's
-thresholds over that with all thresholds at `never`, next to the ratio of MACs.
+batch 1 (the file that stops early) and 64 (the stages). The baseline is the static network: the
+last exit alone, without early heads and decisions. The output is the time at the bundle's
+thresholds and of leaving at each exit over the baseline, next to the ratio of MACs; and the time at
+the thresholds over the exit rates · times of the exits alone, which is what it would take if early
+heads and decisions took no time.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ from erde_cli.core.images.named_paths import named_images
 from erde_cli.core.inference.observations import exit_rates
 from erde_cli.core.inference.prediction import Predicted
 from erde_cli.core.inference.routing import all_scores, first_exit
-from erde_cli.core.measurement.latency import by_round
+from erde_cli.core.measurement.latency import by_round, leaving_at
 from erde_cli.core.measurement.rounds import Workload, seconds_in_rounds
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.platform.allocator import keep_freed_memory
@@ -122,39 +125,58 @@ def compared(
 def milliseconds(
     bench: Bench, timed: dict[Runtime, TimedModel], batch: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Milliseconds per image in each round: each runtime at the thresholds, and never early."""
-    never = [0.0] * len(bench.thresholds)
+    """Milliseconds per image in each round, of each runtime.
+
+    "mix": at the thresholds. "leaving 0" …: all images leave at this exit; "full" is the last one.
+    "alone 0" …: this exit alone; "static" is the last one.
+    """
     workloads = {}
     for runtime, workload in timed.items():
         runs = workload.runs(batch)
         parts = torch.split(workload.images(bench.pixels), batch)
+        few = parts[: max(1, len(parts) // 4)]  # an exit costs the same for every image
         workloads[f"{runtime} mix"] = Workload(runs.leaving(bench.thresholds), parts)
-        workloads[f"{runtime} full"] = Workload(runs.leaving(never), parts)
+        for exit_ in range(runs.exit_count):
+            leaving = runs.leaving(leaving_at(exit_, runs.exit_count))
+            workloads[f"{runtime} leaving {exit_}"] = Workload(leaving, few)
+            workloads[f"{runtime} alone {exit_}"] = Workload(runs.alone(exit_), few)
     seconds = seconds_in_rounds(list(workloads.values()), repeats, nullcontext)
-    calls_per_image = 1000 * len(parts) / len(bench.pixels)
+    images = {name: sum(map(len, one.parts)) for name, one in workloads.items()}
     return {
-        name: (by_round(calls) * calls_per_image).tolist()
+        name: (by_round(calls) * 1000 * calls.shape[1] / images[name]).tolist()
         for name, calls in zip(workloads, seconds, strict=True)
     }
 
 
 def rows_of(bench: Bench, times: dict[str, list[float]], batch: int) -> list[dict[str, Any]]:
-    """Shares of the full network's time and MACs, one row per runtime."""
-    macs = profile_model(bench.bundle.model, bench.bundle.image_size).cumulative_macs
-    rates = exit_rates(by_torch(bench).exits.numpy(), len(macs))
-    return [
-        {
-            "runtime": runtime,
-            "batch": batch,
-            "exit_rates": list(rates),
-            "mix_ms": spread(times[f"{runtime} mix"]),
-            "full_ms": spread(times[f"{runtime} full"]),
-            "share": ratios(times[f"{runtime} mix"], times[f"{runtime} full"]),
-            "share_by_macs": float(np.dot(rates, macs)) / macs[-1],
-            "over_torch": ratios(times[f"{runtime} mix"], times["torch mix"]),
-        }
-        for runtime in RUNTIMES
-    ]
+    """Shares of the time and MACs of the static and of the full network, one row per runtime."""
+    profile = profile_model(bench.bundle.model, bench.bundle.image_size)
+    macs, exits = profile.cumulative_macs, range(len(profile.exits))
+    rates = exit_rates(by_torch(bench).exits.numpy(), len(exits))
+    rows = []
+    for runtime in RUNTIMES:
+        mix = times[f"{runtime} mix"]
+        leaving = [times[f"{runtime} leaving {exit_}"] for exit_ in exits]
+        alone = [times[f"{runtime} alone {exit_}"] for exit_ in exits]
+        ideal = np.dot(rates, alone).tolist()  # in each round
+        rows.append(
+            {
+                "runtime": runtime,
+                "batch": batch,
+                "exit_rates": list(rates),
+                "mix_ms": spread(mix),
+                "full_ms": spread(leaving[-1]),
+                "static_ms": spread(alone[-1]),
+                "share": ratios(mix, leaving[-1]),
+                "share_of_static": ratios(mix, alone[-1]),
+                "exits_over_static": [ratios(one, alone[-1]) for one in leaving],
+                "over_exits_alone": ratios(mix, ideal),
+                "share_by_macs": float(np.dot(rates, macs)) / macs[-1],
+                "static_share_by_macs": float(np.dot(rates, macs)) / profile.static_macs,
+                "over_torch": ratios(mix, times["torch mix"]),
+            }
+        )
+    return rows
 
 
 def measured(bench: Bench, repeats: int) -> list[dict[str, Any]]:
@@ -196,11 +218,15 @@ def main() -> None:
             f"1e-5 nats of a threshold ({row['near_threshold']} of all); confidences differ by up "
             f"to {row['largest_difference_of_confidence']:.1e}"
         )
-    columns = ["runtime", "batch", "at the thresholds, ms", "full network, ms", "share of time",
-               "share of MACs", "time over torch's"]  # fmt: skip
+    columns = ["runtime", "batch", "at the thresholds, ms", "static network, ms", "share of time",
+               "share of MACs", "leaving at each exit / static", "thresholds / exits alone",
+               "time over torch's"]  # fmt: skip
     rows = [
-        [NAMES[row["runtime"]], str(row["batch"]), show(row["mix_ms"], 4), show(row["full_ms"], 4),
-         show(row["share"], 3), f"{row['share_by_macs']:.3f}", show(row["over_torch"], 3)]
+        [NAMES[row["runtime"]], str(row["batch"]), show(row["mix_ms"], 4),
+         show(row["static_ms"], 4), show(row["share_of_static"], 3),
+         f"{row['static_share_by_macs']:.3f}",
+         ", ".join(f"{one['median']:.3f}" for one in row["exits_over_static"]),
+         show(row["over_exits_alone"], 3), show(row["over_torch"], 3)]
         for row in times
     ]  # fmt: skip
     title = f"Milliseconds per image, ONNX Runtime {document['onnxruntime']}"

@@ -1,9 +1,11 @@
-"""Compare routed inference with the ideal from the times of static prefix networks.
+"""Compare routed inference with static networks: each exit alone, without early heads.
 
 python -m benchmarks.routing [--repeats 7] [--json]
 
-A prefix network runs stages and heads 0 to i and stops. At a mix of exits, an ideal router takes
-the exit rates · times of the prefixes. `reached` is the ideal time over the measured time.
+At a mix of exits, an ideal router takes the exit rates · times of the exits alone: early heads and
+decisions take no time. `reached` is the ideal time over the measured time. The gain is over the
+static network, the last exit alone. A prefix network runs stages and heads 0 to i and stops; it
+shows how much of the loss is due to the heads.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +25,9 @@ from benchmarks.networks import NETWORKS, network
 from erde_cli.core.device import make_context
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.inference.routing import route
+from erde_cli.core.measurement.latency import static_network
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.models.profile import profile_model
+from erde_cli.core.models.profile import Profile, profile_model
 from erde_cli.core.thresholds.scores import ENTROPY
 
 MIXES = {"50/30/20": (0.5, 0.3, 0.2), "80/15/5": (0.8, 0.15, 0.05), "10/20/70": (0.1, 0.2, 0.7)}
@@ -80,6 +84,8 @@ def sides_for(
     """Measures of one network and batch size: prefixes, the router, earlyon."""
     parts = [part.contiguous() for part in torch.split(images, batch)]
     sides = {f"prefix {i}": timed(Prefix(model, i), parts) for i in range(model.exit_count)}
+    for i in range(model.exit_count):
+        sides[f"alone {i}"] = timed(static_network(model, i), parts)
     for mix, shares in MIXES.items():
         limits = thresholds_for(model, images, shares)
         sides[f"routed {mix}"] = timed(partial(route, model, thresholds=limits), parts)
@@ -89,21 +95,21 @@ def sides_for(
     return sides
 
 
-def row_of(times: dict[str, list[float]], mix: str, macs: Sequence[float]) -> dict[str, Any]:
-    """Speed at a mix of exits, relative to the ideal, the full network and earlyon."""
-    shares = MIXES[mix]
-    prefixes = [times[f"prefix {i}"] for i in range(len(macs))]
-    ideal = [
-        sum(share * time for share, time in zip(shares, round_, strict=True))
-        for round_ in zip(*prefixes, strict=True)
-    ]
+def row_of(times: dict[str, list[float]], mix: str, profile: Profile) -> dict[str, Any]:
+    """Speed at a mix of exits, relative to the ideal, the static and full network and earlyon."""
+    shares, exits = MIXES[mix], range(len(profile.exits))
+    prefixes, alone = ([times[f"{name} {i}"] for i in exits] for name in ("prefix", "alone"))
     routed, peer = times[f"routed {mix}"], times.get(f"earlyon {mix}")
-    expected = sum(share * cost for share, cost in zip(shares, macs, strict=True))
+    expected = float(np.dot(shares, profile.cumulative_macs))
     return {
         "mix": mix,
-        "reached": ratios(ideal, routed),
+        "reached": ratios(np.dot(shares, prefixes).tolist(), routed),
+        "reached_of_exits_alone": ratios(np.dot(shares, alone).tolist(), routed),
+        "last_over_static": ratios(prefixes[-1], alone[-1]),
         "gain": ratios(prefixes[-1], routed),
-        "gain_by_macs": macs[-1] / expected,
+        "gain_over_static": ratios(alone[-1], routed),
+        "gain_by_macs": profile.full_macs / expected,
+        "gain_over_static_by_macs": profile.static_macs / expected,
         "over_earlyon": ratios(peer, routed) if peer else None,
     }
 
@@ -118,19 +124,20 @@ def main() -> None:
     for name in NETWORKS:
         plain = network(name).eval()
         model = ready(plain, context)
-        macs = profile_model(plain, 32).cumulative_macs
+        profile = profile_model(plain, 32)
         for batch in (256, 1):
             images = everything if batch > 1 else everything[:SINGLE]
             times = interleave(sides_for(plain, model, images, batch), given.repeats)
             document += [
-                {"network": name, "batch": batch, **row_of(times, mix, macs)} for mix in MIXES
+                {"network": name, "batch": batch, **row_of(times, mix, profile)} for mix in MIXES
             ]
     rows = [
-        [row["network"], str(row["batch"]), row["mix"], show(row["reached"]), show(row["gain"]),
-         f"{row['gain_by_macs']:.2f}", show(row["over_earlyon"]) if row["over_earlyon"] else "-"]
+        [row["network"], str(row["batch"]), row["mix"], show(row["reached_of_exits_alone"]),
+         show(row["gain_over_static"]), f"{row['gain_over_static_by_macs']:.2f}",
+         show(row["over_earlyon"]) if row["over_earlyon"] else "-"]
         for row in document
     ]  # fmt: skip
-    columns = ["network", "batch", "mix, %", "reached of the ideal", "gain over the full network",
+    columns = ["network", "batch", "mix, %", "reached of the ideal", "gain over the static network",
                "gain by MACs", "gain over earlyon"]  # fmt: skip
     print_results("Routed inference, float32", columns, rows, given.json, {"routing": document})
 

@@ -51,7 +51,7 @@ def test_the_documented_keys_and_sane_figures(measured: dict[str, Any], student:
         assert one["images"] % one["batch"] == 0
         assert [exit_["exit"] for exit_ in one["exits"]] == [0, 1, 2]
         for exit_ in one["exits"]:
-            assert set(exit_) == {"exit", "static", *TIMING}
+            assert set(exit_) == {"exit", "static", "over_static", *TIMING}
             assert set(exit_["static"]) == TIMING
             assert 0 < exit_["p5_ms"] <= exit_["median_ms"] <= exit_["p95_ms"]
             assert exit_["batch_median_ms"] == pytest.approx(exit_["median_ms"] * one["batch"])
@@ -80,6 +80,17 @@ def test_the_mix_is_that_of_the_calibration_split_at_the_thresholds(
         share = np.dot(mix["exit_rates"], macs) / measured["full_macs"]
         assert mix["macs_share"] == pytest.approx(share)
         assert mix["ratio"] == pytest.approx(mix["expected_share"] / share)
+        alone = [exit_["static"]["median_ms"] for exit_ in found["exits"]]
+        assert mix["expected_alone_ms"] == pytest.approx(np.dot(mix["exit_rates"], alone))
+        assert [exit_["over_static"] for exit_ in found["exits"]] == pytest.approx(
+            [median / alone[-1] for median in medians]
+        )
+        static = mix["static"]
+        assert static["expected_share"] == pytest.approx(mix["expected_ms"] / alone[-1])
+        assert static["end_to_end_share"] == mix["over_static"][-1]
+        share = np.dot(mix["exit_rates"], macs) / measured["static_macs"]
+        assert static["macs_share"] == pytest.approx(share)
+        assert static["ratio"] == pytest.approx(static["expected_share"] / share)
     expected = measured["expected_macs"] / measured["full_macs"]
     assert one["mix"]["macs_share"] == pytest.approx(expected)
 
@@ -138,6 +149,7 @@ def test_the_tables_the_verdict_and_the_picture_are_shown(
     code, out, err = cli("profile", student, *QUICK, "--out", tmp_path / "p")
     assert code == 0, err
     for words in ("Leaving at each exit, ms per image", "1 thread", "At the thresholds", "p95",
+                  "% of the static network", "exits alone",
                   "weights: ", "better than any one exit alone? ", "picture: "):  # fmt: skip
         assert words in out
     assert "Measuring latency at batch 16" in err

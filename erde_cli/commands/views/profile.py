@@ -19,7 +19,7 @@ def latency_table(measured: MeasuredLatency) -> Table:
     """Latency of each exit in each batch size, the decisions on the way included."""
     made = table(
         f"Leaving at each exit, ms per image ({measured.where})",
-        "batch", "exit", "median", "p5", "p95", "ms per batch", "exit alone",
+        "batch", "exit", "median", "p5", "p95", "ms per batch", "exit alone", "% of static",
     )  # fmt: skip
     for one in measured.batches:
         latency = one.latency
@@ -32,6 +32,7 @@ def latency_table(measured: MeasuredLatency) -> Table:
                 milliseconds(timing.p95),
                 milliseconds(timing.median * latency.batch),
                 milliseconds(latency.static[index].median),
+                percent(latency.over_static[index], 1),
             )
         made.add_section()
     return made
@@ -40,17 +41,19 @@ def latency_table(measured: MeasuredLatency) -> Table:
 def mix_table(measured: MeasuredLatency, profile: Profile) -> Table:
     """Latency at the thresholds, expected and measured; its share in time and in MACs; memory."""
     made = table(
-        "At the thresholds: ms per image, and % of the latency of the last exit",
-        "batch", "calibrated mix", "this mix", "measured", "this mix %", "measured %", "MACs %",
-        "ratio", "peak",
+        "At the thresholds: ms per image, and % of the static network",
+        "batch", "calibrated mix", "this mix", "exits alone", "measured", "this mix %",
+        "measured %", "MACs %", "ratio", "peak",
     )  # fmt: skip
     for one in measured.batches:
-        latency, shares = one.latency, one.latency.shares(profile.cumulative_macs)
-        row, calibrated = ["-"] * 7, measured.calibrated(one)
+        latency, calibrated = one.latency, measured.calibrated(one)
+        shares = latency.static_shares(profile.cumulative_macs, profile.static_macs)
+        row, alone = ["-"] * 8, latency.expected_alone
         if shares is not None and latency.end_to_end is not None and latency.expected is not None:
             row = [
                 "-" if calibrated is None else milliseconds(calibrated),
                 milliseconds(latency.expected),
+                "-" if alone is None else milliseconds(alone),
                 milliseconds(latency.end_to_end.mean),
                 percent(shares.expected, 1),
                 percent(shares.end_to_end, 1),
@@ -71,7 +74,9 @@ def weights_line(measured: MeasuredLatency) -> str:
     return (
         f"weights: {byte_size(measured.weights_file_bytes)} in the bundle, {memory}. "
         f"{measured.repeats} rounds on calibration images; all times except those of an exit alone "
-        "include the decisions. calibrated mix: medians above, weighted by the exit rates of "
-        "calibration; this mix: by those of the measured images. ratio = this mix % / MACs %. "
+        "include the decisions. static network: the last exit alone, without early heads. "
+        "calibrated mix: medians above, weighted by the exit rates of calibration; this mix: by "
+        "those of the measured images; exits alone: medians of each exit alone, by those rates. "
+        "ratio = this mix % / MACs %. "
         f"peak: {peak}"
     )

@@ -65,7 +65,7 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class Shares:
-    """Cost at the thresholds over that of the last exit: by MACs, expected and measured latency."""
+    """Cost at the thresholds over another: by MACs, expected latency and measured latency."""
 
     macs: float
     expected: float
@@ -81,7 +81,8 @@ class Shares:
 class BatchLatency:
     """Latencies at one batch size: of each exit, of each exit alone, and end to end.
 
-    images: number routed in each round. end_to_end: None without thresholds.
+    images: number routed in each round. static: of each exit alone; the last is the static network,
+    the baseline. end_to_end: None without thresholds.
     """
 
     batch: int
@@ -104,12 +105,44 @@ class BatchLatency:
         return float(np.dot(self.end_to_end.exit_rates, medians))
 
     def shares(self, cumulative_macs: Sequence[float]) -> Shares | None:
-        """Cost of the routed images over that of the last exit; None without thresholds."""
+        """Cost of the routed images over that of leaving at the last exit, early heads included.
+
+        None without thresholds.
+        """
         if self.end_to_end is None or self.expected is None:
             return None
         last = self.exits[-1].median
         macs = float(np.dot(self.end_to_end.exit_rates, cumulative_macs)) / cumulative_macs[-1]
         return Shares(macs, self.expected / last, self.end_to_end.mean / last)
+
+    @property
+    def over_static(self) -> list[float]:
+        """Latency of leaving at each exit over that of the static network [exits]."""
+        return [timing.median / self.static[-1].median for timing in self.exits]
+
+    @property
+    def expected_alone(self) -> float | None:
+        """Exit rates · median latencies of the exits alone, ms per image; None without thresholds.
+
+        This is the latency at the thresholds if early heads and decisions took no time.
+        """
+        if self.end_to_end is None:
+            return None
+        medians = [timing.median for timing in self.static]
+        return float(np.dot(self.end_to_end.exit_rates, medians))
+
+    def static_shares(self, cumulative_macs: Sequence[float], static_macs: float) -> Shares | None:
+        """Cost of the routed images over that of the static network; None without thresholds.
+
+        Args:
+            cumulative_macs: of each exit, early heads included, [exits].
+            static_macs: of the static network: the last exit alone.
+        """
+        if self.end_to_end is None or self.expected is None:
+            return None
+        macs = float(np.dot(self.end_to_end.exit_rates, cumulative_macs)) / static_macs
+        expected = self.expected / self.static[-1].median
+        return Shares(macs, expected, self.end_to_end.over_static[-1])
 
 
 class Runs(Protocol):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _MARKS = ((STUDENT, "o"), (OTHER, "s"), (CHOSEN, "D"), ("#cc79a7", "^"), (INK, "v"))
 _WIDE = 4  # the axis is logarithmic if the largest over the smallest latency is above this
 _MANY = 5  # exits; names of more would overlap
+_ALONE = "this exit alone, static"
 _STEP = 0.16  # distance of the batch sizes of one exit, in distances of exits
 
 
@@ -30,7 +31,7 @@ class ProfilePicture:
 
     title: str
     cumulative_macs: Sequence[int]
-    static_macs: Sequence[int]
+    static_macs: Sequence[int]  # of each exit alone; the last is the static network
     expected_macs: float | None
     latencies: Sequence[BatchLatency]
 
@@ -60,18 +61,21 @@ def _draw_macs(axes: Axes, picture: ProfilePicture) -> None:
     from matplotlib.ticker import EngFormatter
 
     places = range(len(picture.cumulative_macs))
-    full = picture.cumulative_macs[-1]
+    full, static = picture.cumulative_macs[-1], picture.static_macs[-1]
     narrow = len(places) > _MANY  # the share does not fit into the bar
-    axes.bar(places, picture.cumulative_macs, 0.6, color=STUDENT, label="leaving at this exit")
+    axes.bar(
+        places, picture.cumulative_macs, 0.6, color=STUDENT,
+        label="leaving at this exit, % of static",
+    )  # fmt: skip
     for place, macs in enumerate(picture.cumulative_macs):
-        share = f"{percent(macs / full, 0)} %"
+        share = f"{percent(macs / static, 0)} %"
         axes.text(
             place, 0.01 * full + (macs if narrow else 0), share, ha="center", va="bottom",
             fontsize=7 if narrow else 9, color=INK if narrow else "white",
         )  # fmt: skip
     axes.hlines(
         picture.static_macs, [place - 0.15 for place in places], [place + 0.15 for place in places],
-        color=INK, lw=1.6, zorder=3, label="this exit alone, static",
+        color=INK, lw=1.6, zorder=3, label=_ALONE,
     )  # fmt: skip
     if picture.expected_macs is not None:
         axes.axhline(
@@ -100,7 +104,7 @@ def _draw_latencies(axes: Axes, latencies: Sequence[BatchLatency]) -> None:
         axes.axvline(count - 0.5, color=INK, lw=0.8, alpha=0.4)
     _name_exits(axes, count, more)
     axes.set_xlim(-0.5, count + len(more) - 0.5)
-    medians = [timing.median for one in latencies for timing in one.exits]
+    medians = [timing.median for one in latencies for timing in (*one.exits, *one.static)]
     if max(medians) > _WIDE * min(medians):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -109,6 +113,7 @@ def _draw_latencies(axes: Axes, latencies: Sequence[BatchLatency]) -> None:
         axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.set_ylabel("latency, ms per image (median, p5 to p95)")
+    axes.plot([], [], color=INK, lw=1.6, label=_ALONE)
     if latencies[0].end_to_end is not None:
         for label, filling in (("end to end, mean", "0.4"), ("expected by the mix", "white")):
             axes.plot([], [], "o", ms=7, mfc=filling, mec="0.4", label=label)
@@ -132,6 +137,11 @@ def _draw_batch(axes: Axes, one: BatchLatency, index: int, count: int) -> None:
         yerr=[[timing.median - timing.p5 for timing in timings],
               [timing.p95 - timing.median for timing in timings]],
         fmt=marker, ms=6, color=colour, lw=1.3, capsize=3, label=f"batch {one.batch}",
+    )  # fmt: skip
+    axes.hlines(
+        [timing.median for timing in one.static],
+        [place - 0.4 * _STEP for place in places], [place + 0.4 * _STEP for place in places],
+        color=INK, lw=1.6, zorder=3,
     )  # fmt: skip
     if one.end_to_end is None or one.expected is None:
         return

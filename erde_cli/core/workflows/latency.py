@@ -204,13 +204,15 @@ def _picture(measured: MeasuredLatency, bundle: Bundle) -> ProfilePicture:
 def _batch_to_json(one: MeasuredBatch, profile: Profile, calibrated: float | None) -> Json:
     latency = one.latency
     shares = latency.shares(profile.cumulative_macs)
+    static = latency.static_shares(profile.cumulative_macs, profile.static_macs)
     end = latency.end_to_end
     mix: Json | None = None
-    if shares is not None and end is not None:
+    if shares is not None and static is not None and end is not None:
         mix = {
             "exit_rates": list(end.exit_rates),
             "calibrated_ms": calibrated,
             "expected_ms": latency.expected,
+            "expected_alone_ms": latency.expected_alone,
             "end_to_end_ms": end.mean,
             "over_static": list(end.over_static),
             "end_to_end": _timing_to_json(end.timing, latency.batch),
@@ -218,6 +220,12 @@ def _batch_to_json(one: MeasuredBatch, profile: Profile, calibrated: float | Non
             "expected_share": shares.expected,
             "end_to_end_share": shares.end_to_end,
             "ratio": shares.ratio,
+            "static": {
+                "macs_share": static.macs,
+                "expected_share": static.expected,
+                "end_to_end_share": static.end_to_end,
+                "ratio": static.ratio,
+            },
         }
     return {
         "batch": latency.batch,
@@ -231,8 +239,12 @@ def _batch_to_json(one: MeasuredBatch, profile: Profile, calibrated: float | Non
 
 
 def _exit_to_json(exit_: int, latency: BatchLatency) -> Json:
-    static = _timing_to_json(latency.static[exit_], latency.batch)
-    return {"exit": exit_, **_timing_to_json(latency.exits[exit_], latency.batch), "static": static}
+    return {
+        "exit": exit_,
+        **_timing_to_json(latency.exits[exit_], latency.batch),
+        "static": _timing_to_json(latency.static[exit_], latency.batch),
+        "over_static": latency.over_static[exit_],
+    }
 
 
 def _timing_to_json(timing: Timing, batch: int) -> Json:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -222,6 +223,20 @@ def test_expected_latency_and_shares_by_hand() -> None:
     assert flat.ratio == pytest.approx(0.5 / 0.325)
     falling = BatchLatency(1, 8, (timing(1), timing(3), timing(2)), (timing(1),) * 3, None)
     assert not falling.increasing
+
+
+def test_the_static_network_is_the_last_exit_without_early_heads() -> None:
+    end = EndToEnd((0.5, 0.25, 0.25), 2.4, timing(2), (2.4, 1.2, 0.8))
+    exits, alone = (timing(1), timing(2), timing(4)), (timing(0.8), timing(1.6), timing(3))
+    found = BatchLatency(1, 8, exits, alone, end)
+    assert found.over_static == pytest.approx([1 / 3, 2 / 3, 4 / 3])
+    assert found.expected_alone == pytest.approx(0.5 * 0.8 + 0.25 * 1.6 + 0.25 * 3)
+    shares = found.static_shares([100, 200, 400], static_macs=320)
+    assert shares is not None
+    assert (shares.macs, shares.expected, shares.end_to_end) == pytest.approx((0.625, 2 / 3, 0.8))
+    assert shares.ratio == pytest.approx(2 / 3 / 0.625)
+    unrouted = replace(found, end_to_end=None)
+    assert (unrouted.expected_alone, unrouted.static_shares([1, 2, 4], 3)) == (None, None)
 
 
 def test_a_time_is_that_of_routing_by_the_score_at_its_temperatures(

@@ -62,6 +62,7 @@ def test_the_same_picture_is_the_same_bytes_and_every_figure_changes_it(tmp_path
         replace(FULL, expected_macs=270_000),
         replace(FULL, latencies=[slower, *WIDE[1:]]),
         replace(FULL, latencies=[shaky, *WIDE[1:]]),
+        replace(FULL, latencies=[replace(WIDE[0], static=slower.exits), *WIDE[1:]]),
         replace(FULL, latencies=[replace(WIDE[0], end_to_end=replace(end, mean=2.5)), *WIDE[1:]]),
         replace(FULL, latencies=[replace(WIDE[0], batch=2), *WIDE[1:]]),
         replace(FULL, latencies=[replace(WIDE[0], end_to_end=mix), *WIDE[1:]]),
