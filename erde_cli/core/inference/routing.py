@@ -94,7 +94,6 @@ def check_temperatures(temperatures: Sequence[float], exit_count: int) -> None:
         raise ValueError(f"temperatures must be positive and finite, got {list(temperatures)}")
 
 
-@torch.inference_mode()
 def route(
     model: EarlyExitNet,
     images: Tensor,
@@ -122,6 +121,18 @@ def route(
         check_temperatures(temperatures, model.exit_count)
     temperature_of_exits = [None] * model.exit_count if temperatures is None else temperatures
     score_at = [partial(score_of, temperature=value, score=score) for value in temperature_of_exits]
+    if torch.is_inference_mode_enabled():  # entering it again takes as long as a small layer
+        return _route(model, images, thresholds, score_at)
+    with torch.inference_mode():
+        return _route(model, images, thresholds, score_at)
+
+
+def _route(
+    model: EarlyExitNet,
+    images: Tensor,
+    thresholds: Sequence[float],
+    score_at: Sequence[Callable[[Tensor], Tensor]],  # logits of an exit → scores
+) -> Routed:
     if len(images) == 1:
         return _route_one(model, images, thresholds, score_at)
     parts = [
@@ -135,7 +146,7 @@ def _route_batch(
     model: EarlyExitNet,
     images: Tensor,
     thresholds: Sequence[float],
-    score_at: Sequence[Callable[[Tensor], Tensor]],  # logits of an exit → scores
+    score_at: Sequence[Callable[[Tensor], Tensor]],
 ) -> Routed:
     """Run the stages in turn, each on the images that have not left before it."""
     positions = torch.arange(len(images), device=images.device)  # of the images in `features`

@@ -10,6 +10,7 @@ from torch import nn
 
 from erde_cli.core.models.architecture import build_model, resolve_architecture
 from erde_cli.core.models.folding import folded
+from erde_cli.core.models.layers import Dropout
 from erde_cli.core.recipe.sections.network import Network
 
 NETWORKS: list[tuple[dict[str, Any], int]] = [  # keys, norms that cannot be folded
@@ -41,5 +42,6 @@ def test_a_folded_network_gives_the_same_answers_with_fewer_norms(
         torch.testing.assert_close(ready(images), model.eval()(images), rtol=1e-4, atol=1e-4)
     norms = [module for module in ready.modules() if isinstance(module, nn.BatchNorm2d)]
     assert len(norms) == left
+    assert not any(isinstance(module, Dropout) for module in ready.modules())  # in no head
     # the network itself is as it was, and does not share what was changed
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
