@@ -28,7 +28,10 @@ class _Preprocessing(nn.Module):
         self.register_buffer("shift", shift)
 
     def forward(self, images: Tensor) -> Tensor:
-        return (images.float() * self.scale - self.shift).permute(0, 3, 1, 2)
+        planes = (images.float() * self.scale - self.shift).permute(0, 3, 1, 2)
+        # Without it, torch sees features in channels last, and the exporter writes the mean over an
+        # image as a chain of Shape, Range and Gather, which other runtimes read wrongly or not.
+        return planes.contiguous()
 
 
 @dataclass(frozen=True)

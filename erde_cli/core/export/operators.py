@@ -1,0 +1,22 @@
+"""ONNX operators of exported graphs: those of each format, and those that portable ones leave out.
+
+A runtime must support these. Networks of torchvision, timm and other packages may add their own,
+such as HardSwish; everything around the network stays as listed. `docs/export.md` repeats them.
+"""
+
+from __future__ import annotations
+
+# A convolution, linear layer or activation of erde's own families and heads.
+NETWORK = frozenset(
+    {"Add", "AveragePool", "BatchNormalization", "Conv", "Gemm", "MaxPool", "ReduceMean", "Relu",
+     "Reshape"}
+)  # fmt: skip
+PREPROCESSING = frozenset({"Cast", "Mul", "Sub", "Transpose"})
+# Softmax and score; each exit at its temperature.
+DECISION = frozenset(
+    {"ArgMax", "Div", "Exp", "LogSoftmax", "Mul", "Neg", "ReduceSum", "Softmax"}
+)  # fmt: skip
+BRANCHES = frozenset({"Constant", "Gather", "Identity", "If", "Less"})
+
+SINGLE = NETWORK | PREPROCESSING | DECISION | BRANCHES
+STAGES = NETWORK | PREPROCESSING | DECISION
