@@ -14,7 +14,13 @@ from erde_cli.commands.options import (
     ThreadsOption,
     path_of,
 )
-from erde_cli.core.export.formats import FORMATS, FormatName, named
+from erde_cli.core.export.formats import (
+    FORMATS,
+    Combination,
+    FormatName,
+    alternatives_to,
+    named,
+)
 from erde_cli.core.figures import byte_size, theta
 
 if TYPE_CHECKING:
@@ -69,6 +75,25 @@ def export(
             "report accuracy and latency.",
         ),
     ] = False,
+    exit_: Annotated[
+        int | None,
+        typer.Option(
+            "--exit",
+            metavar="N",
+            min=1,
+            show_default=False,
+            help="A plain network up to exit N, from 1, without early heads: images in, logits "
+            "out.",
+        ),
+    ] = None,
+    portable: Annotated[
+        bool,
+        typer.Option(
+            "--portable",
+            help="For stages and --exit: float images in, logits out, for converters to LiteRT and "
+            "ncnn.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     threads: ThreadsOption = None,
@@ -80,30 +105,45 @@ def export(
 
     Example: [bold]erde export runs/digits/student --format onnx --out digits.onnx[/bold]
     """  # fmt: skip
-    _check(format_, out, data, int8)
+    flags = {
+        "--exit": exit_ is not None, "--int8": int8, "--portable": portable,
+        "--no-preprocessing": no_preprocessing,
+    }  # fmt: skip
+    _check_combination(format_, frozenset(name for name, given in flags.items() if given))
+    _check(format_, out, data)
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.workflows.export import ExportRequest, export_bundle
 
-    request = ExportRequest(format_, out, not no_preprocessing, data, int8=int8)
+    request = ExportRequest(
+        format_, out, not no_preprocessing, data, int8=int8,
+        exit=None if exit_ is None else exit_ - 1, portable=portable,
+    )  # fmt: skip
     with working(quiet, "cpu", threads) as options:
         exported = export_bundle(bundle, request, options)
     show(exported.to_json(), as_json, *_pieces(exported))
 
 
-def _check(form: FormatName, out: Path, data: Path | None, int8: bool) -> None:
+def _check_combination(form: FormatName, options: frozenset[str]) -> None:
+    """Check that the options can be used together."""
+    from erde_cli.core.errors import InputError
+
+    others = alternatives_to(form, options)
+    if others:
+        raise InputError(
+            "No export has this combination of options.",
+            got=str(Combination(form, options)),
+            expected=", or ".join(map(str, others)),
+            hint="choose one of these; docs/export.md lists all combinations",
+        )
+
+
+def _check(form: FormatName, out: Path, data: Path | None) -> None:
     """Check the options before torch is imported."""
     from erde_cli.core.errors import InputError
     from erde_cli.core.platform.extras import require_extra
     from erde_cli.core.storage.files import check_file_target
 
     row = FORMATS[form]
-    if int8 and not row.int8:
-        raise InputError(
-            "--int8 quantises the stages of a staged export only.",
-            got=f"--format {form}",
-            expected=f"--format {named(lambda row: row.int8)}",
-            hint="leave --int8 out, or export stages",
-        )
     if row.needs_suffix and out.suffix != row.suffix:
         raise InputError(
             f"A {row.kind} ends in {row.suffix}.",
@@ -145,7 +185,7 @@ def _pieces(exported: ExportedBundle) -> list[RenderableType]:
             f"{check.near:,}",
             f"{check.largest_difference:.1e}",
         )
-    about = exported.request.row.about
+    about = exported.about
     line = f"{escape(str(exported.request.out))}: {byte_size(exported.size)}, {about}"
     if exported.int8 is None:
         return [checks, line]

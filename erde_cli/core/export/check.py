@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,6 +32,14 @@ class Exported(Protocol):
         self, pixels: ImageArray, thresholds: Sequence[float] | None = None
     ) -> ExportedAnswers:
         """Route uint8 images [images, height, width, 3]; None: under its own thresholds."""
+
+
+@runtime_checkable
+class LogitsExported(Exported, Protocol):
+    """An exported network that returns logits."""
+
+    def logits(self, pixels: ImageArray) -> Float32Array:
+        """Logits of uint8 images [images, height, width, 3]."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,41 @@ def verify(
         thresholds = [0.0] * exit_ + [math.inf] * (early - exit_)
         checks.append(_compare(exported, pixels, expected, thresholds, temperatures))
     return checks
+
+
+def verify_static(
+    exported: LogitsExported,
+    pixels: ImageArray,
+    expected: Answers,
+    early: int,
+    temperatures: Sequence[float] | None,
+) -> list[Check]:
+    """Compare a static network, from which all images leave at its one exit.
+
+    Args:
+        exported: the exported network, whose record names the exit.
+        pixels: uint8 [images, height, width, 3].
+        expected: answers of the original network to the same images, with logits.
+        early: number of early exits of the original network.
+        temperatures: of every exit, [exits].
+
+    Raises:
+        ErdeError: an image has another label or other logits.
+    """
+    exit_ = exported.record.static_exit
+    if exit_ is None or expected.logits is None:
+        raise ValueError("a static network and answers with logits")
+    wanted = expected.logits[:, exit_]
+    largest = float(np.abs(exported.logits(pixels).reshape(wanted.shape) - wanted).max())
+    most = TOLERANCE * max(1.0, float(np.abs(wanted).max()))
+    if not largest <= most:
+        raise ErdeError(
+            "The export gives other logits than the bundle, so it was not kept.",
+            got=f"logits of exit {exit_ + 1} differ by up to {largest:.2g}",
+            expected=f"logits within {most:.2g}",
+        )
+    thresholds = ([0.0] * exit_ + [math.inf] * early)[:early]
+    return [_compare(exported, pixels, expected, thresholds, temperatures, default=True)]
 
 
 def _compare(

@@ -35,7 +35,6 @@ class Format:
         folder; a format with a marker is a folder.
     runtime: of `erde predict`; None: it cannot run it, and `why_not` states why.
     extra: the extra of this package that it needs. versions: packages named in its record.
-    int8: whether it can be quantised.
     """
 
     name: FormatName
@@ -51,7 +50,11 @@ class Format:
     why_not: str = ""
     extra: str | None = None
     versions: tuple[str, ...] = ()
-    int8: bool = False
+
+    @property
+    def int8(self) -> bool:
+        """Whether it can be quantised."""
+        return any(one.format == self.name and "--int8" in one.options for one in COMBINATIONS)
 
     def write(self, network: ExportNetwork, place: Path) -> None:
         """Write a network; imports the packages of the extra."""
@@ -93,7 +96,6 @@ FORMATS: dict[FormatName, Format] = {
             runtime="onnx",
             extra="onnx",
             versions=("onnx", "onnxscript"),
-            int8=True,
         ),
         Format(
             "torch-export",
@@ -108,6 +110,59 @@ FORMATS: dict[FormatName, Format] = {
         ),
     )
 }
+
+
+@dataclass(frozen=True)
+class Combination:
+    """Options that can be used together with a format."""
+
+    format: FormatName
+    options: frozenset[str]
+
+    def __str__(self) -> str:
+        written = {"--exit": "--exit N"}
+        names = [written.get(name, name) for name in OPTIONS if name in self.options]
+        return " ".join([f"--format {self.format}", *names])
+
+
+# The options that decide what is written. Every set of them that is not listed below is refused.
+OPTIONS = ("--exit", "--int8", "--portable", "--no-preprocessing")
+_RAW = "--no-preprocessing"
+_SETS: dict[FormatName, tuple[tuple[str, ...], ...]] = {
+    "onnx": (
+        (), (_RAW,), ("--int8",), ("--int8", _RAW),
+        ("--exit",), ("--exit", _RAW), ("--exit", "--portable"),
+    ),
+    "onnx-staged": ((), (_RAW,), ("--int8",), ("--int8", _RAW), ("--portable",)),
+    "torch-export": ((), (_RAW,), ("--exit",), ("--exit", _RAW)),
+}  # fmt: skip
+COMBINATIONS = tuple(
+    Combination(name, frozenset(options)) for name, sets in _SETS.items() for options in sets
+)
+
+
+def alternatives_to(form: FormatName, options: frozenset[str]) -> list[Combination]:
+    """The legal combinations nearest to one that is not; empty if it is legal.
+
+    They have as many of its options as possible, and no others but --exit.
+    """
+    if Combination(form, options) in COMBINATIONS:
+        return []
+    kept = [one for one in COMBINATIONS if one.options <= options | {"--exit"}]
+    most = max(len(one.options & options) for one in kept)
+    return [one for one in kept if len(one.options & options) == most]
+
+
+def combinations_table() -> str:
+    """The legal combinations as a table in Markdown."""
+    lines = [
+        f"| `--format` | {' | '.join(f'`{name}`' for name in OPTIONS)} |",
+        f"|---|{'---|' * len(OPTIONS)}",
+    ]
+    for one in COMBINATIONS:
+        marks = (" yes |" if name in one.options else " |" for name in OPTIONS)
+        lines.append(f"| `{one.format}` |{''.join(marks)}")
+    return "\n".join(lines)
 
 
 def format_of(path: Path) -> Format | None:

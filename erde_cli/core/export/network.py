@@ -34,11 +34,27 @@ class _Preprocessing(nn.Module):
         return planes.contiguous()
 
 
+class _PortablePreprocessing(nn.Module):
+    """The same for planes of values from 0 to 1: float32 [batch, 3, height, width]."""
+
+    def __init__(self, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.scale: Tensor
+        self.shift: Tensor
+        scale, shift = normalisation.scale_and_shift()
+        self.register_buffer("scale", (255 * scale)[:, None, None])
+        self.register_buffer("shift", shift[:, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images * self.scale - self.shift
+
+
 @dataclass(frozen=True)
 class ExportNetwork:
     """A network to export, on the CPU, and its record.
 
-    network: its first stage takes uint8 images or normalised ones (`record.preprocessing`).
+    network: its first stage takes uint8 images, values from 0 to 1 (`record.portable`), or
+        normalised ones (`record.preprocessing`).
     example: two images of that form.
     """
 
@@ -53,6 +69,11 @@ class ExportNetwork:
         for stage in self.network.stages[:-1]:
             examples.append(stage(examples[-1]))
         return examples
+
+    def static(self, exit_: int) -> nn.Module:
+        """The stages up to an exit and its head, without the early heads: images → logits."""
+        network = self.network
+        return nn.Sequential(*network.stages[: exit_ + 1], network.heads[exit_]).eval()
 
 
 class ExportStage(nn.Module):
@@ -77,7 +98,11 @@ def export_network(model: EarlyExitNet, record: ExportRecord) -> ExportNetwork:
     side = record.image_size
     example = torch.zeros(_EXAMPLES, 3, side, side)
     if record.preprocessing:
-        example = torch.zeros(_EXAMPLES, side, side, 3, dtype=torch.uint8)
-        normalise = _Preprocessing(record.measured_normalisation)
+        normalise: nn.Module
+        if record.portable:
+            normalise = _PortablePreprocessing(record.measured_normalisation)
+        else:
+            normalise = _Preprocessing(record.measured_normalisation)
+            example = torch.zeros(_EXAMPLES, side, side, 3, dtype=torch.uint8)
         network.stages[0] = nn.Sequential(normalise, network.stages[0]).eval()
     return ExportNetwork(network, record, example)

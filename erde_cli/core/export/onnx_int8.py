@@ -18,7 +18,6 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from erde_cli.core.arrays import Array
 from erde_cli.core.errors import ErdeError
 from erde_cli.core.events import Progress
-from erde_cli.core.export.onnx_graph import model_of
 from erde_cli.core.export.onnx_stages import Stages
 from erde_cli.core.export.record import Quantisation
 
@@ -66,7 +65,8 @@ def quantise_stages(
         # Computed anew for each stage: features are larger than the images.
         features = (quantised.features(batch) for batch in batches())
         graph = _quantised(model, _Feeds(model.graph.input[0].name, features), name)
-        onnx.save(model_of(graph, {}), folder / name)
+        model.graph.CopyFrom(graph)  # `stage_model` writes the metadata, once all is known
+        onnx.save(model, folder / name)
         quantised.add(folder / name)
         progress(index + 1, len(files))
 

@@ -23,6 +23,7 @@ from erde_cli.core.export.record import (
     float32_thresholds,
     read_manifest,
 )
+from erde_cli.core.export.refusals import require_runnable_stages, require_whole
 from erde_cli.core.storage.json_files import JsonError
 
 _ERRORS_ONLY = 3  # severity of ONNX Runtime's messages on stderr
@@ -106,6 +107,7 @@ class Staged(OnnxNetwork):
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         manifest = read_manifest(folder)
+        require_runnable_stages(folder, manifest.network.portable)
         self._sessions = [open_session(folder / stage.file, threads) for stage in manifest.stages]
         super().__init__(manifest.network)
 
@@ -239,6 +241,8 @@ def _record_of(session: onnxruntime.InferenceSession, path: Path) -> ExportRecor
             else "make one: erde export BUNDLE --format onnx --out FILE",
             expected="a file written by erde export",
         )  # fmt: skip
+    inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
+    require_whole(path, metadata, [one.name for one in inputs])
     try:
         return ExportRecord.from_metadata(metadata)
     except (ValidationError, JsonError) as error:

@@ -15,7 +15,7 @@ label int64 [1], exit int64 [1].
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,12 +25,19 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from erde_cli.core.export.network import ExportNetwork, ExportStage
-from erde_cli.core.export.onnx_graph import graph_of, model_of
-from erde_cli.core.export.record import float32_thresholds
+from erde_cli.core.export.onnx_graph import graph_of, model_of, rename
+from erde_cli.core.export.onnx_logits import write_static
+from erde_cli.core.export.record import (
+    PREFIX,
+    ExportRecord,
+    Quantisation,
+    float32_thresholds,
+)
 
 IMAGE, THRESHOLDS = "image", "thresholds"
 PROBABILITIES, LABEL, EXIT = "probabilities", "label", "exit"
 _LOGITS, _TEMPERATURES = "logits", "temperatures"
+_TRANSPARENT = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 
 
 class _Result(NamedTuple):
@@ -43,16 +50,71 @@ class _Result(NamedTuple):
 def write_onnx_file(exported: ExportNetwork, path: Path) -> None:
     """Write the file. Its input `thresholds` is optional; the calibrated ones are the default.
 
+    With `static_exit` in the record it is a static network up to that exit.
+
     Raises:
         ErdeError: the result is not valid ONNX.
     """
-    graph = _graph(exported)
-    onnx.save(model_of(graph, exported.record.to_metadata()), path)
+    if exported.record.static_exit is not None:
+        write_static(exported, path, exported.record.static_exit)
+        return
+    onnx.save(model_of(_graph(_stages(exported), exported.record), exported.record), path)
 
 
-def _graph(exported: ExportNetwork) -> onnx.GraphProto:
-    record, classes = exported.record, exported.network.classes
-    graphs = _stages(exported)
+def write_int8_file(
+    stages: Sequence[onnx.GraphProto], record: ExportRecord, how: Quantisation, path: Path
+) -> None:
+    """Write the file from quantised stages of a staged export.
+
+    Raises:
+        ErdeError: the result is not valid ONNX.
+    """
+    last = len(stages) - 1
+    graphs = [_from_staged(graph, index, index == last) for index, graph in enumerate(stages)]
+    about_file = {f"{PREFIX}quantisation": how.model_dump_json()}
+    onnx.save(model_of(_graph(graphs, record), record, about_file), path)
+
+
+def _from_staged(staged: onnx.GraphProto, index: int, is_last: bool) -> onnx.GraphProto:
+    """A stage of a staged export as `_stages` writes it: features, logits and score."""
+    maker = {name: node for node in staged.node for name in node.output}
+    names = {
+        staged.input[0].name: IMAGE if index == 0 else _name(index - 1, "features"),
+        maker["label"].input[0]: _name(index, "logits"),
+    }
+    held: list[onnx.NodeProto] = []
+    if not is_last:
+        names |= {"next_features": _name(index, "features"), "score": _name(index, "score")}
+        if maker["next_features"].op_type in _TRANSPARENT:
+            names["next_features"] = _name(index, "pooled")
+            held = [_held(names["next_features"], _name(index, "features"))]
+    needed, waiting = set(), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += maker[name].input if name in maker else []
+    graph = onnx.GraphProto(name=staged.name)
+    graph.input.add().CopyFrom(staged.input[0])
+    graph.input[0].name = names[staged.input[0].name]
+    graph.node.extend(node for node in staged.node if needed & set(node.output))
+    graph.initializer.extend(tensor for tensor in staged.initializer if tensor.name in needed)
+    rename(graph, _name(index, ""), names)
+    graph.node.extend(held)
+    return graph
+
+
+def _held(value: str, result: str) -> onnx.NodeProto:
+    """A copy of a value that no optimiser removes: its maximum over one input.
+
+    ONNX Runtime (1.32) moves a DequantizeLinear behind nodes that only move values, and aborts the
+    process if an `If` follows directly.
+    """
+    return helper.make_node("Max", [value], [result], name=result)
+
+
+def _graph(graphs: Sequence[onnx.GraphProto], record: ExportRecord) -> onnx.GraphProto:
+    classes = len(record.class_names)
     first = graphs[0]
     # Batch 1, not the exporter's symbolic "batch", because a branch serves one image.
     first.input[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -93,7 +155,7 @@ def _stages(exported: ExportNetwork) -> list[onnx.GraphProto]:
 
 
 def _nodes_from(
-    graphs: list[onnx.GraphProto], classes: int, index: int, result: _Result
+    graphs: Sequence[onnx.GraphProto], classes: int, index: int, result: _Result
 ) -> list[onnx.NodeProto]:
     """Nodes of one stage and all later ones; `result` names their outputs."""
     nodes = list(graphs[index].node)

@@ -20,3 +20,9 @@ BRANCHES = frozenset({"Constant", "Gather", "Identity", "If", "Less"})
 
 SINGLE = NETWORK | PREPROCESSING | DECISION | BRANCHES
 STAGES = NETWORK | PREPROCESSING | DECISION
+# Operators that converters to LiteRT (onnx2tf) and ncnn (pnnx) refuse, or read wrongly.
+NOT_PORTABLE = frozenset(
+    {"ArgMax", "Cast", "ConstantOfShape", "Expand", "Gather", "GatherElements", "GatherND", "If",
+     "Loop", "NonZero", "Range", "Scan", "Shape", "Where"}
+)  # fmt: skip
+PORTABLE = NETWORK | {"Mul", "Sub"}

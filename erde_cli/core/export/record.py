@@ -33,6 +33,7 @@ _AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
 
 FORMAT = 1
 PREFIX = "erde."  # of the keys in an ONNX file's metadata
+_OF_FILES = ("stage", "quantisation")  # entries about the file, not the network
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class ExportRecord(BaseModel):
     preprocessing: whether it normalises them itself.
     cumulative_macs: MACs of leaving at each exit.
     calibration: content of `thresholds.json`.
+    static_exit: exit of a static network without early heads, from 0; None: all exits.
+    portable: whether it takes float32 [batch, 3, height, width] from 0 to 1, and returns logits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -79,6 +82,8 @@ class ExportRecord(BaseModel):
     cumulative_macs: list[Annotated[int, Field(gt=0)]]
     calibration: ThresholdsDocument
     versions: dict[str, str]
+    static_exit: Annotated[int, Field(ge=0)] | None = None
+    portable: bool = False
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
@@ -89,6 +94,8 @@ class ExportRecord(BaseModel):
             raise ValueError(f"calibration.temperatures: {exits} expected")
         if len(self.cumulative_macs) != exits:
             raise ValueError(f"cumulative_macs: {exits} expected")
+        if self.static_exit is not None and self.static_exit >= exits:
+            raise ValueError(f"static_exit: less than {exits} expected")
         return self
 
     @property
@@ -130,8 +137,12 @@ class ExportRecord(BaseModel):
         """Inputs of the network, from uint8 images [images, height, width, 3] of its size.
 
         Returns:
-            The same images with `preprocessing`, otherwise float32 [images, 3, height, width].
+            The same images with `preprocessing`, otherwise float32 [images, 3, height, width]:
+            from 0 to 1 if it is portable, else normalised.
         """
+        if self.portable:
+            values: Float32Array = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32)
+            return values / np.float32(255)
         if self.preprocessing:
             return pixels
         # Contiguous: an exported network needs this memory layout.
@@ -156,7 +167,7 @@ class ExportRecord(BaseModel):
         content = {
             name.removeprefix(PREFIX): parse_json(text)
             for name, text in metadata.items()
-            if name.startswith(PREFIX)
+            if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in _OF_FILES
         }
         return cls.model_validate(content)
 

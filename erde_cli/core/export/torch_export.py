@@ -10,22 +10,26 @@ from pathlib import Path
 
 import torch
 
-from erde_cli.core.arrays import ImageArray
+from erde_cli.core.arrays import Float32Array, ImageArray
 from erde_cli.core.device import images_at_once
+from erde_cli.core.export.logits import answers_of_logits
 from erde_cli.core.export.network import ExportNetwork
 from erde_cli.core.export.record import ExportedAnswers, ExportRecord
-from erde_cli.core.inference.routing import all_scores, first_exit
 
 RECORD = "erde.json"
 
 
 def write_torch_export(exported: ExportNetwork, path: Path) -> None:
-    """Write the file: images → logits float32 [batch, exits, classes]."""
+    """Write the file: images → logits float32 [batch, exits, classes].
+
+    With `static_exit` in the record: the network up to that exit → [batch, classes].
+    """
+    exit_ = exported.record.static_exit
     text = json.dumps(exported.record.model_dump(mode="json"), ensure_ascii=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about its own code
         program = torch.export.export(
-            exported.network,
+            exported.network if exit_ is None else exported.static(exit_),
             (exported.example,),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
@@ -59,13 +63,14 @@ class TorchExported:
         self, pixels: ImageArray, thresholds: Sequence[float] | None = None
     ) -> ExportedAnswers:
         """Route uint8 images [images, height, width, 3]; None: under the record's thresholds."""
+        logits = torch.from_numpy(self.logits(pixels))
+        return answers_of_logits(logits, self.record, thresholds)
+
+    @torch.inference_mode()
+    def logits(self, pixels: ImageArray) -> Float32Array:
+        """Logits of uint8 images: [images, exits, classes]; static: [images, classes]."""
         inputs = torch.from_numpy(self.record.inputs(pixels))
         size = images_at_once(self.record.image_size, inputs.device)
-        logits = torch.cat([self._network(part) for part in torch.split(inputs, size)])
-        scores = all_scores(logits, self.record.temperatures, self.record.score)
-        exits = first_exit(scores, self.record.thresholds if thresholds is None else thresholds)
-        taken = logits[torch.arange(len(logits)), exits]
-        labels = taken.argmax(dim=-1)
-        if self.record.temperatures is not None:
-            taken = taken / torch.tensor(self.record.temperatures)[exits][:, None]
-        return ExportedAnswers(labels.numpy(), exits.numpy(), taken.softmax(dim=-1).numpy())
+        parts = [self._network(part) for part in torch.split(inputs, size)]
+        logits: Float32Array = torch.cat(parts).numpy()
+        return logits

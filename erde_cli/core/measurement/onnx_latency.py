@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import onnx
 import onnxruntime
 from torch import Tensor
 
 from erde_cli.core.arrays import IntArray
-from erde_cli.core.export.network import ExportNetwork
-from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.onnx_runtime import OnnxNetwork
-from erde_cli.core.measurement.latency import static_network
 
 _IMAGE, _LOGITS = "image", "logits"
-
-
-def write_exit_alone(exported: ExportNetwork, exit_: int, path: Path) -> None:
-    """Write an exit alone as one file: stages up to the exit, and its head.
-
-    Raises:
-        ErdeError: the result is not valid ONNX.
-    """
-    network = static_network(exported.network, exit_).eval()
-    graph = graph_of(network, exported.example, _IMAGE, [_LOGITS])
-    graph.name = f"exit{exit_}"
-    onnx.save(model_of(graph, {}), path)
 
 
 class OnnxRuns:

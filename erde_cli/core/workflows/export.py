@@ -6,27 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from erde_cli.core.arrays import IntArray
+from erde_cli.core.arrays import ImageArray, IntArray
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.user_folders import open_unlabelled_folder
 from erde_cli.core.errors import BundleError, InputError
-from erde_cli.core.export.check import Check, verify
+from erde_cli.core.export.check import Check, Exported, LogitsExported, verify, verify_static
 from erde_cli.core.export.formats import FORMATS, Format, FormatName
 from erde_cli.core.export.network import export_network
 from erde_cli.core.export.record import FORMAT, ExportRecord
-from erde_cli.core.inference.answers import answer_all, ready
+from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
 from erde_cli.core.storage.files import make_folder, replaced_file, replaced_folder
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.export_int8_cost import Int8Cost
-from erde_cli.core.workflows.export_int8_images import open_images
+from erde_cli.core.workflows.export_int8_images import Int8Images, open_images
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 
@@ -39,7 +40,8 @@ class ExportRequest:
 
     preprocessing: include normalisation. data: folder of images to verify on; None: the calibration
     split. instead: alternative without that split, for the hint of an error. int8: quantise the
-    stages and choose their thresholds again.
+    stages and choose their thresholds again. exit: a static network up to this exit, from 0; None:
+    all exits. portable: float images in, logits out.
     """
 
     format: FormatName
@@ -48,6 +50,8 @@ class ExportRequest:
     data: Path | None = None
     instead: str = "verify on others: --data FOLDER"
     int8: bool = False
+    exit: int | None = None
+    portable: bool = False
 
     @property
     def row(self) -> Format:
@@ -68,6 +72,16 @@ class ExportedBundle:
     int8: Int8Cost | None = None
 
     @property
+    def about(self) -> str:
+        """What the export is for, to show after its path."""
+        if self.request.exit is not None:
+            exits = self.record.exit_count
+            return f"the network up to exit {self.request.exit + 1} of {exits}; logits of a batch"
+        if self.request.portable:
+            return "a file per stage; logits of its exit; manifest.json describes them"
+        return self.request.row.about
+
+    @property
     def largest_difference(self) -> float:
         """Largest difference of a probability over all checks."""
         return max(check.largest_difference for check in self.checks)
@@ -81,6 +95,8 @@ class ExportedBundle:
             "out": str(self.request.out),
             "bytes": self.size,
             "preprocessing": self.request.preprocessing,
+            "exit": self.request.exit,
+            "portable": self.request.portable,
             "thresholds": [write_threshold(value) for value in self.record.thresholds],
             "temperatures": self.record.temperatures,
             "verified": {
@@ -109,6 +125,7 @@ def export_bundle(path: Path, request: ExportRequest, options: Options) -> Expor
 
 def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> ExportedBundle:
     """As `export_bundle`, for a loaded bundle."""
+    _check_exit(bundle, request)
     record = record_of(bundle, request)
     images = open_images(bundle, request.data, options) if request.int8 else None
     store = images.store if images else _images(bundle, request, options)
@@ -121,17 +138,62 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
     options.observer.phase("Exporting")
     with _replacing(request) as place:
         request.row.write(export_network(bundle.model, record), place)
-        exported = request.row.open(place, options.threads)
         options.observer.phase(f"Verifying on {len(store)} images")
         pixels = store.part(0, len(store)).numpy()
-        checks = verify(exported, pixels, expected, record.thresholds, record.temperatures)
+        checks = _verified(place, request, record, (pixels, expected), options)
         cost = None
         if images is not None:
-            from erde_cli.core.workflows.export_int8 import export_int8  # an extra
-
-            record, cost = export_int8(place, bundle, record, images, options)
+            record, cost = _quantised(place, bundle, record, images, options)
     size = _bytes(request.out)
     return ExportedBundle(bundle, request, record, size, len(store), checks, cost)
+
+
+def _quantised(
+    place: Path, bundle: Bundle, record: ExportRecord, images: Int8Images, options: Options
+) -> tuple[ExportRecord, Int8Cost]:
+    """Replace a verified export by an int8 one: its stages, or the file made of them."""
+    from erde_cli.core.workflows.export_int8 import export_int8  # an extra
+
+    if place.is_dir():
+        return export_int8(place, bundle, record, images, options)
+    with TemporaryDirectory() as aside:
+        stages = Path(aside)
+        FORMATS["onnx-staged"].write(export_network(bundle.model, record), stages)
+        return export_int8(stages, bundle, record, images, options, single=place)
+
+
+def _check_exit(bundle: Bundle, request: ExportRequest) -> None:
+    """Check that the exit of a static network exists."""
+    exits = bundle.model.exit_count
+    if request.exit is not None and request.exit >= exits:
+        raise InputError(
+            f"{bundle.path} has no exit {request.exit + 1}.",
+            got=f"--exit {request.exit + 1}",
+            expected=f"a number from 1 to {exits}" if exits > 1 else "1, its only exit",
+            hint="choose another number with --exit",
+        )
+
+
+def _verified(
+    place: Path,
+    request: ExportRequest,
+    record: ExportRecord,
+    images: tuple[ImageArray, Answers],
+    options: Options,
+) -> list[Check]:
+    """Compare the written export with the answers of the bundle to the same images."""
+    exported: Exported
+    pixels, expected = images
+    if request.row.runtime == "onnx" and (request.exit is not None or request.portable):
+        from erde_cli.core.export.onnx_logits import open_logits  # an extra
+
+        exported = open_logits(place, options.threads)
+    else:
+        exported = request.row.open(place, options.threads)
+    if isinstance(exported, LogitsExported) and record.static_exit is not None:
+        early = record.exit_count - 1
+        return verify_static(exported, pixels, expected, early, record.temperatures)
+    return verify(exported, pixels, expected, record.thresholds, record.temperatures)
 
 
 def verified_images(count: int) -> IntArray:
@@ -159,6 +221,8 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
         "image_size": bundle.image_size,
         "pixels": bundle.document.rules.to_json(),
         "preprocessing": request.preprocessing,
+        "static_exit": request.exit,
+        "portable": request.portable,
         "normalisation": bundle.normalisation.to_json(),
         "weights_digest": bundle.document.weights_digest,
         "cumulative_macs": bundle.profile.cumulative_macs,

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -21,8 +22,15 @@ from erde_cli.core.errors import ErdeError
 from erde_cli.core.export.check import Check, verify
 from erde_cli.core.export.onnx_int8 import quantisation, quantise_stages
 from erde_cli.core.export.onnx_runtime import OnnxNetwork, open_exported
+from erde_cli.core.export.onnx_single import write_int8_file
+from erde_cli.core.export.onnx_staged import describe_stages
 from erde_cli.core.export.onnx_stages import Stages
-from erde_cli.core.export.record import ExportRecord, read_manifest, write_manifest
+from erde_cli.core.export.record import (
+    ExportRecord,
+    Quantisation,
+    read_manifest,
+    write_manifest,
+)
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.measurement.side_by_side import BatchPairs, leaving_ms, measure_pairs
@@ -47,32 +55,56 @@ _PIXELS = _TIMED * 64**2  # ... and fewer if they are large
 
 @dataclass(frozen=True)
 class _Quantised:
-    """A folder of quantised stages; sizes and answers are of float32 and int8."""
+    """A folder of quantised stages; answers are of float32 and int8.
+
+    single: the one file made of them; None: the folder itself is the export.
+    """
 
     folder: Path
+    single: Path | None
     record: ExportRecord
     float_network: OnnxNetwork
     files: list[str]
-    sizes: tuple[int, int]
+    float_size: int
     answers: tuple[Answers, Answers]
+
+    @property
+    def place(self) -> Path:
+        """The export."""
+        return self.single or self.folder
+
+    def describe(self, record: ExportRecord, how: Quantisation) -> None:
+        """Write the metadata of the stages and the manifest, and the single file."""
+        describe_stages(self.folder, self.files, record, how)
+        write_manifest(self.folder, self.files, record, how)
+        if self.single is not None:
+            graphs = [onnx.load(self.folder / name).graph for name in self.files]
+            write_int8_file(graphs, record, how, self.single)
 
 
 def export_int8(
-    folder: Path, bundle: Bundle, record: ExportRecord, images: Int8Images, options: Options
+    folder: Path,
+    bundle: Bundle,
+    record: ExportRecord,
+    images: Int8Images,
+    options: Options,
+    single: Path | None = None,
 ) -> tuple[ExportRecord, Int8Cost]:
     """Replace the float stages in a folder by int8 stages, and choose thresholds for these.
 
     Args:
-        folder: verified float stages and their manifest.
+        folder: float stages and their manifest.
         bundle: the exported bundle.
         record: metadata in the manifest.
         images: images for ranges and thresholds.
         options: threads, observer.
+        single: a file that stops early, of the same network in float; replaced by one that is made
+            of the int8 stages. None: the stages are the export.
 
     Raises:
         ErdeError: the stages cannot be quantised, or their answers do not follow from their scores.
     """
-    done = _quantise(folder, record, images, options)
+    done = _quantise((folder, single), record, images, options)
     options.observer.phase("Choosing thresholds for the quantised scores")
     before = record.calibration
     macs = np.array(bundle.profile.cumulative_macs, dtype=float)
@@ -88,29 +120,32 @@ def export_int8(
         )
     versions = {**record.versions, **versions_of("onnxruntime")}
     record = record.model_copy(update={"calibration": after, "versions": versions})
-    write_manifest(folder, done.files, record, quantisation(len(images.ranges)))
-    checks = _verified(folder, done.answers[1], record, images, options)
+    done.describe(record, quantisation(len(images.ranges)))
+    checks = _verified(done.place, done.answers[1], record, images, options)
     return record, _cost(done, images, after, observations, checks, options)
 
 
 def _quantise(
-    folder: Path, record: ExportRecord, images: Int8Images, options: Options
+    places: tuple[Path, Path | None], record: ExportRecord, images: Int8Images, options: Options
 ) -> _Quantised:
+    folder, single = places
     files = [stage.file for stage in read_manifest(folder).stages]
-    float_network = open_exported(folder, 1)  # holds the float stages in memory
+    float_network = open_exported(single or folder, 1)  # holds the float network in memory
     float_answers = _answers(folder, files, record, images, options)
-    float_size = _size(folder, files)
+    float_size = _size(folder, files, single)
     ranges = images.store.only(images.ranges)
     options.observer.phase(f"Quantising on {len(ranges)} images")
     quantise_stages(
         folder, files, partial(_batches, ranges, record), options.threads,
         partial(options.observer.progress, "Quantising stages"),
     )  # fmt: skip
-    # With the old record for now: callers pass their own thresholds.
-    write_manifest(folder, files, record, quantisation(len(ranges)))
     answers = _answers(folder, files, record, images, options)
-    sizes = (float_size, _size(folder, files))
-    return _Quantised(folder, record, float_network, files, sizes, (float_answers, answers))
+    done = _Quantised(
+        folder, single, record, float_network, files, float_size, (float_answers, answers)
+    )
+    # With the old record for now: callers pass their own thresholds.
+    done.describe(record, quantisation(len(ranges)))
+    return done
 
 
 def recalibrated(
@@ -156,17 +191,17 @@ def _cost(
         drop=None if images.labels is None else drop_of(done.answers, exits),
         differing=differing_of(done.answers, exits, np.arange(len(images.store))),
         differing_half_b=differing_of(done.answers, exits, images.half_b),
-        sizes=done.sizes,
+        sizes=(done.float_size, _size(done.folder, done.files, done.single)),
         latency=_measured(done, images, after, options),
         checks=tuple(checks),
     )  # fmt: skip
 
 
 def _verified(
-    folder: Path, expected: Answers, record: ExportRecord, images: Int8Images, options: Options
+    place: Path, expected: Answers, record: ExportRecord, images: Int8Images, options: Options
 ) -> list[Check]:
-    """Run the int8 stages at the manifest's thresholds, and compare with `expected`."""
-    options.observer.phase("Verifying the int8 stages")
+    """Run the int8 export at its own thresholds, and compare with `expected`."""
+    options.observer.phase("Verifying the int8 export")
     places = verified_images(len(images.store))
     few = Answers(
         expected.correct[places], expected.scores[places], expected.predictions[places],
@@ -175,7 +210,7 @@ def _verified(
     store = images.store.only(places)
     try:
         return verify(
-            open_exported(folder, options.threads), store.part(0, len(store)).numpy(), few,
+            open_exported(place, options.threads), store.part(0, len(store)).numpy(), few,
             record.thresholds, record.temperatures,
         )  # fmt: skip
     except ErdeError as error:
@@ -190,10 +225,10 @@ def _measured(
     done: _Quantised, images: Int8Images, after: ThresholdsDocument, options: Options
 ) -> tuple[BatchPairs, ...]:
     """Latencies of both networks at every exit and under their thresholds, on one thread."""
-    networks = (done.float_network, open_exported(done.folder, 1))
+    networks = (done.float_network, open_exported(done.place, 1))
     thresholds = (done.record.thresholds, after.values)
     batches = []
-    for batch in _BATCHES:
+    for batch in _BATCHES if done.single is None else _BATCHES[:1]:
         options.observer.phase(f"Measuring latency at batch {batch}")
         report = partial(options.observer.progress, f"Rounds at batch {batch}")
         pixels = _timed(images.store, batch)
@@ -202,7 +237,7 @@ def _measured(
 
 
 def _latencies(done: _Quantised, images: Int8Images) -> NDArray[np.float64]:
-    network = open_exported(done.folder, 1)
+    network = open_exported(done.place, 1)
     return np.array(leaving_ms(network, _timed(images.store, 1), done.record.exit_count))
 
 
@@ -229,5 +264,8 @@ def _batches(store: ImageStore, record: ExportRecord) -> Iterator[NDArray[np.gen
         yield record.inputs(store.part(start, size).numpy())
 
 
-def _size(folder: Path, files: list[str]) -> int:
-    return sum((folder / name).stat().st_size for name in files)
+def _size(folder: Path, files: list[str], single: Path | None) -> int:
+    """Bytes of the stages, or of the single file."""
+    return sum(
+        path.stat().st_size for path in ([single] if single else map(folder.joinpath, files))
+    )

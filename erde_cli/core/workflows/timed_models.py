@@ -110,13 +110,13 @@ class _OnnxModel:
     @cached_property
     def _alone(self) -> list[Any]:
         from erde_cli.core.export.network import export_network
+        from erde_cli.core.export.onnx_logits import write_static
         from erde_cli.core.export.onnx_runtime import open_session
-        from erde_cli.core.measurement.onnx_latency import write_exit_alone
 
         exported, networks = export_network(self._bundle.model, self._record), []
         for exit_ in range(exported.network.exit_count):
             path = self._folder / f"exit{exit_}.onnx"
-            write_exit_alone(exported, exit_, path)
+            write_static(exported, path, exit_)
             networks.append(open_session(path, self.context.threads))
         return networks
 
