@@ -395,6 +395,8 @@ PLACES = [
               prepare=comparison_of_texts),
     elsewhere("images of a folder that was not calibrated on", "export run/student "
               "--format onnx-staged --out run", "run", "manifest.json"),
+    elsewhere("an exit too many", "export run/student --format onnx --exit 9 --out x.onnx",
+              "has no exit 9", "--exit 9", "from 1 to"),
 ]  # fmt: skip
 
 

@@ -284,6 +284,7 @@ def test_json_has_the_documented_keys(student: Path, tmp_path: Path, json_of: Js
     keys = {*found, *found["verified"], *checks[0]}
     listed = re.sub(r"\(.*?\)", "", documented.split("|")[2])
     assert keys == set(re.findall(r"\b[a-z_]+\b", listed))
+    assert (found["exit"], found["portable"]) == (None, False)
     assert found["bytes"] == out.stat().st_size
     assert found["temperatures"] == TEMPERATURES
     assert [check["thresholds"] for check in checks] == [
@@ -294,6 +295,27 @@ def test_json_has_the_documented_keys(student: Path, tmp_path: Path, json_of: Js
     assert sum(check["near_threshold"] for check in checks) == 0
     assert 0 < found["verified"]["largest_difference"] < 1e-5
     assert found["verified"]["images"] == 144
+
+
+def test_a_network_up_to_an_exit_takes_batches_and_says_so(
+    student: Path, tmp_path: Path, json_of: JsonOf, cli: Cli, pixels: NDArray[np.uint8]
+) -> None:
+    out = tmp_path / "exit2.onnx"
+    found = json_of("export", student, "--format", "onnx", "--exit", 2, "--portable", "--out", out)
+    assert (found["exit"], found["portable"]) == (1, True)
+    (check,) = found["verified"]["checks"]
+    assert (check["thresholds"], check["exits"]) == (["never", "always"], [0, 144, 0])
+    session = onnxruntime.InferenceSession(out)
+    planes = (pixels.transpose(0, 3, 1, 2) / 255).astype(np.float32)
+    (logits,) = session.run(None, {"image": planes})
+    expected = load_bundle(student).predict(pixels, thresholds=["never", "always"])
+    assert logits.argmax(axis=1).tolist() == [one.label for one in expected]
+    Image.fromarray(pixels[0]).save(tmp_path / "a.png")
+    code, shown, err = cli("predict", out, tmp_path / "a.png")
+    assert (code, shown) == (2, "")
+    assert "is a static network for other runtimes" in " ".join(err.split())
+    code, _, err = cli("export", student, "--format", "onnx", "--exit", 4, "--out", out)
+    assert (code, "a number from 1 to 3" in err) == (2, True)
 
 
 BREAKS: dict[str, tuple[Any, str, Any, str]] = {

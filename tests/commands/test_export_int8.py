@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +30,9 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.export import onnx_int8
+from erde_cli.core.export.onnx_graph import operators
 from erde_cli.core.export.onnx_runtime import open_exported
+from erde_cli.core.export.onnx_single import write_int8_file
 from erde_cli.core.export.record import read_manifest
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
@@ -41,7 +45,7 @@ from erde_cli.core.workflows.calibration_images import observations_of
 from erde_cli.core.workflows.export_int8_cost import Int8Cost, UnderThresholds
 from erde_cli.core.workflows.export_int8_images import Int8Images
 
-from ..conftest import Cli
+from ..conftest import Cli, JsonOf
 
 FIGURES = {
     "thresholds", "exit_accuracy", "exit_agreement", "accuracy", "balanced_accuracy", "agreement",
@@ -322,6 +326,63 @@ def test_latency_stands_side_by_side(exported: Exported) -> None:
                 assert 0 < times["p5_ms"] <= times["median_ms"] <= times["p95_ms"]
         calls = one["under_thresholds"]["int8"]["calls"]
         assert calls == one["repeats"] * one["images"] / one["batch"]
+
+
+def test_the_single_file_is_made_of_the_same_stages(
+    exported: Exported, store: ImageStore, tmp_path: Path, json_of: JsonOf
+) -> None:
+    """Answers of the stages, thresholds chosen again, int8 weights inside the branches."""
+    out = tmp_path / "int8.onnx"
+    found = json_of("export", exported.student, "--format", "onnx", "--int8", "--out", out)
+    quantised, staged = found["quantised"], exported.json["quantised"]
+    assert found["thresholds"] == exported.json["thresholds"]
+    same = ("target", "met", "differing_labels", "accuracy_drop", "range_images")
+    assert {name: quantised[name] for name in same} == {name: staged[name] for name in same}
+    for name in ("thresholds", "exits", "near_threshold"):
+        checks = [[check[name] for check in one["checks"]] for one in (quantised, staged)]
+        assert checks[0] == checks[1]
+    assert quantised["int8"]["bytes"] == out.stat().st_size
+    assert [one["batch"] for one in quantised["latency"]["batches"]] == [1]
+    pixels = store.part(0, len(store)).numpy()
+    one, stages = open_exported(out), open_exported(exported.folder)
+    for thresholds in (None, [np.inf, 0.0], [0.0, np.inf], [0.0, 0.0]):
+        answers, expected = one.answer(pixels, thresholds), stages.answer(pixels, thresholds)
+        assert answers.exits.tolist() == expected.exits.tolist()
+        assert answers.labels.tolist() == expected.labels.tolist()
+        assert answers.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+    model = onnx.load(out)
+    held = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert held["erde.quantisation"]["weights"] == "int8"
+    stage = onnx.load(exported.folder / "stage1.onnx")
+    told = {entry.key: json.loads(entry.value) for entry in stage.metadata_props}
+    assert {**held, "erde.stage": 1} == told
+    assert told["erde.calibration"]["thresholds"] == exported.json["thresholds"]
+    assert "If" in [node.op_type for node in model.graph.node]
+    assert "Conv" in set(operators(model.graph))
+    wide = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 2]
+    assert {tensor.data_type for tensor in wide} == {TensorProto.INT8}
+
+
+def test_pooled_features_do_not_reach_a_branch_directly(exported: Exported, tmp_path: Path) -> None:
+    """ONNX Runtime 1.32 aborts the process if a pooled int8 value does."""
+    graphs = [onnx.GraphProto() for _ in exported.graphs]
+    for graph, stage in zip(graphs, exported.graphs, strict=True):
+        graph.CopyFrom(stage)
+    maker = {name: node for node in graphs[0].node for name in node.output}
+    node = maker["next_features"]
+    if node.op_type != "MaxPool":  # a pool over one pixel changes no value
+        node.output[0] = "unpooled"
+        window = {"kernel_shape": [1, 1], "strides": [1, 1]}
+        pool = onnx.helper.make_node("MaxPool", ["unpooled"], ["next_features"], **window)
+        graphs[0].node.insert(list(graphs[0].node).index(node) + 1, pool)
+    manifest = read_manifest(exported.folder)
+    assert manifest.quantisation is not None
+    write_int8_file(graphs, manifest.network, manifest.quantisation, tmp_path / "one.onnx")
+    code = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1])"
+    line = [sys.executable, "-c", code, str(tmp_path / "one.onnx")]
+    subprocess.run(line, check=True, capture_output=True)
+    held = [node for node in onnx.load(tmp_path / "one.onnx").graph.node if node.op_type == "Max"]
+    assert [list(node.output) for node in held] == [["stage0/features"]]
 
 
 def test_promises_and_labels_end_where_they_do_not_reach(

@@ -1,6 +1,5 @@
 """The operators of exported graphs are those of the lists, so a stray one is noticed."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -9,6 +8,7 @@ import torch
 from torch import nn
 
 from erde_cli.core.export.network import ExportNetwork, export_network
+from erde_cli.core.export.onnx_graph import operators
 from erde_cli.core.export.onnx_single import write_onnx_file
 from erde_cli.core.export.onnx_staged import write_stages
 from erde_cli.core.export.operators import BRANCHES, DECISION, NETWORK, PREPROCESSING
@@ -20,15 +20,6 @@ from ..models.library.small import head_input, make
 from .test_export import record_of, trained_like
 
 MOBILENET = {"Clip"}  # ReLU6
-
-
-def operators(graph: onnx.GraphProto) -> Iterator[str]:
-    """Names of the operators of a graph and of all graphs inside it."""
-    for node in graph.node:
-        yield node.op_type
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                yield from operators(attribute.g)
 
 
 def operators_of(path: Path) -> set[str]:

@@ -1,0 +1,202 @@
+"""Run every form of export in other runtimes, each in a venv of its own, and compare answers.
+
+python -m benchmarks.runtimes BUNDLE [--images 500] [--only NAME ...] [--forms NAME ...]
+
+The answers of float forms are compared with the bundle in torch, those of int8 forms with erde's
+own runner. The exit code is 1 if an answer differs, or with --only a form fails. Venvs are kept in
+the cache folder (ERDE_CACHE, or ~/.cache/erde) and made with pip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.export.formats import FormatName
+from erde_cli.core.export.onnx_runtime import open_exported
+from erde_cli.core.storage.cache import cache_folder, temporary_folder
+from erde_cli.core.workflows.export import ExportRequest, export_bundle
+from erde_cli.core.workflows.images import dataset_of, load_split
+from erde_cli.core.workflows.options import Options
+
+CLIENTS = Path(__file__).with_name("runtime_clients.py")
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A row of the table: the packages of its venv, the client, and what is shown of it.
+
+    without_dependencies: the packages need none of theirs to run the files.
+    """
+
+    name: str
+    client: str
+    packages: tuple[str, ...]
+    shown: tuple[str, ...]
+    portable: bool = False
+    without_dependencies: bool = False
+
+
+RUNTIMES = {
+    row.name: row
+    for row in (
+        Runtime("onnxruntime-oldest", "onnxruntime", ("onnxruntime==1.20.0", "numpy<3"),
+                ("onnxruntime",)),
+        Runtime("onnxruntime-newest", "onnxruntime", ("onnxruntime", "numpy"), ("onnxruntime",)),
+        Runtime("openvino-oldest", "openvino", ("openvino==2025.0.0",), ("openvino",)),
+        Runtime("openvino-newest", "openvino", ("openvino",), ("openvino",)),
+        Runtime("litert", "litert", ("onnx2tf", "ai-edge-litert"), ("ai-edge-litert", "onnx2tf"),
+                portable=True),
+        Runtime("ncnn", "ncnn", ("ncnn", "pnnx", "numpy"), ("ncnn", "pnnx"), portable=True,
+                without_dependencies=True),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Form:
+    """A column of the table: what is exported."""
+
+    name: str
+    format: FormatName
+    int8: bool = False
+    static: bool = False
+    portable: bool = False
+
+
+FORMS = {
+    form.name: form
+    for form in (
+        Form("single", "onnx"),
+        Form("single, int8", "onnx", int8=True),
+        Form("stages", "onnx-staged"),
+        Form("stages, int8", "onnx-staged", int8=True),
+        Form("static", "onnx", static=True),
+        Form("stages, portable", "onnx-staged", portable=True),
+        Form("static, portable", "onnx", static=True, portable=True),
+    )
+}
+
+
+def exported(bundle: Path, form: Form, folder: Path) -> tuple[dict[str, Any], Path]:
+    """Export a form; return its entry for the client, and its path."""
+    place = folder / form.name.replace(", ", "-")
+    place = place.with_suffix(".onnx") if form.format == "onnx" else place
+    last = load_bundle(bundle).model.exit_count - 1
+    exit_ = last if form.static else None
+    request = ExportRequest(form.format, place, int8=form.int8, portable=form.portable, exit=exit_)
+    record = export_bundle(bundle, request, Options("cpu", 1)).record
+    files = [place] if place.is_file() else sorted(place.glob("*.onnx"))
+    for file in files:
+        (takes,) = [value for value in onnx.load(file).graph.input if value.name != "thresholds"]
+        shape = [one.dim_value or 1 for one in takes.type.tensor_type.shape.dim]
+        file.with_suffix(".json").write_text(json.dumps(shape))
+    entry = {
+        "name": form.name,
+        "files": list(map(str, files)),
+        "kind": "single" if form.format == "onnx" and not form.static else "chain",
+        "portable": form.portable,
+        "thresholds": record.thresholds,
+        "temperatures": [one or 1.0 for one in record.temperature_of_exits],
+    }
+    return entry, place
+
+
+def expected(bundle: Path, form: Form, place: Path, pixels: np.ndarray[Any, Any]) -> Any:
+    """Labels and exits that a form must give."""
+    if form.int8:
+        answers = open_exported(place, 1).answer(pixels)
+        return {"labels": answers.labels.tolist(), "exits": answers.exits.tolist()}
+    never = ["never"] * (load_bundle(bundle).model.exit_count - 1)
+    rows = load_bundle(bundle).predict(pixels, thresholds=never if form.static else None)
+    # A static network is one file, whose only exit is the first of the chain.
+    exits = [0 if form.static else row.exit for row in rows]
+    return {"labels": [row.label for row in rows], "exits": exits}
+
+
+def venv_of(runtime: Runtime) -> Path:
+    """Python of the runtime's venv, which is made if it is not there."""
+    root = (cache_folder("runtimes") or temporary_folder()) / runtime.name
+    python, done = root / "bin/python", root / "installed.json"
+    if done.is_file() and json.loads(done.read_text()) == list(runtime.packages):
+        return python
+    subprocess.run([sys.executable, "-m", "venv", "--clear", root], check=True)
+    line = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    line += ["--no-deps"] if runtime.without_dependencies else []
+    subprocess.run([*line, *runtime.packages], check=True)
+    done.write_text(json.dumps(runtime.packages))
+    return python
+
+
+def versions_in(python: Path, packages: tuple[str, ...]) -> str:
+    """Names and versions of packages in a venv."""
+    code = "import sys; from importlib.metadata import version as v\n"
+    code += "print(', '.join(f'{one} {v(one)}' for one in sys.argv[1:]))"
+    return subprocess.check_output([python, "-c", code, *packages], text=True).strip()
+
+
+def cell(found: dict[str, Any], right: dict[str, Any]) -> tuple[str, bool]:
+    """Answers that differ and whether the form stops early; and whether all is right."""
+    if "error" in found:
+        return f"fails: {found['error']}", False
+    pairs = zip(found["labels"], found["exits"], right["labels"], right["exits"], strict=True)
+    differ = sum((label, exit_) != (l_, e_) for label, exit_, l_, e_ in pairs)
+    share = found["share"]
+    stops = "" if share is None else f" (first exit {share:.2f} of the last's time)"
+    return f"{differ}{stops}", differ == 0
+
+
+def main() -> None:
+    """Export, run, and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--only", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
+    parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
+    given = parser.parse_args()
+    options = Options("cpu", 1)
+    store = load_split(dataset_of(load_bundle(given.bundle), options), "test", options)
+    pixels = store.part(0, min(given.images, len(store))).numpy()
+    forms, wrong = [FORMS[name] for name in given.forms], 0
+    with tempfile.TemporaryDirectory() as aside:
+        folder = Path(aside)
+        np.save(folder / "pixels.npy", pixels)
+        entries, right = [], {}
+        for form in forms:
+            entry, place = exported(given.bundle, form, folder)
+            entries.append(entry)
+            right[form.name] = expected(given.bundle, form, place, pixels)
+        print(f"Answers (label and exit) of {len(pixels)} images that differ:\n")
+        print(f"| runtime | {' | '.join(form.name for form in forms)} |")
+        print(f"|---|{'---|' * len(forms)}")
+        for runtime in (RUNTIMES[name] for name in given.only):
+            ours = [one for one in entries if one["portable"] or not runtime.portable]
+            (folder / "forms.json").write_text(json.dumps(ours))
+            python = venv_of(runtime)
+            line = [python, CLIENTS, runtime.client, folder]
+            clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, env=clean)
+            found = json.loads(done.stdout.splitlines()[-1])
+            cells = [
+                cell(found[form.name], right[form.name]) if form.name in found else ("–", True)
+                for form in forms
+            ]
+            wrong += sum(not good for _, good in cells)
+            shown = versions_in(python, runtime.shown)
+            print(f"| {shown} | {' | '.join(text for text, _ in cells)} |", flush=True)
+    sys.exit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()
