@@ -15,7 +15,7 @@ NUMERIC = $(shell grep -lrE --include='test_*.py' '^(import|from) torch' tests/c
   tests/commands/test_run.py tests/commands/test_export.py
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) $(CONSTRAINTS)
 
-.PHONY: demo test test-slow test-avx2 coverage lint types contract check audit docs clean
+.PHONY: demo test test-slow test-avx2 test-openvino coverage lint types contract check audit docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/erde run digits
@@ -37,6 +37,10 @@ test-avx2: $(VENV)/.installed-dev
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/python -m pytest \
 	  -n auto --maxprocesses 8 --dist worksteal $(NUMERIC)
 
+# Float and int8 stages in the newest OpenVINO, which gets a venv of its own.
+test-openvino: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.runtimes --only openvino-newest --forms stages "stages, int8"
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -47,7 +51,7 @@ types: $(VENV)/.installed-dev
 contract: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-check: test test-slow test-avx2 lint types contract
+check: test test-slow test-avx2 test-openvino lint types contract
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -10,7 +10,6 @@ A runtime is a function that loads a file; the result maps its input to its outp
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -54,23 +53,23 @@ def openvino_network(path: Path) -> Network:
 
 
 def litert_network(path: Path) -> Network:
-    """A file in LiteRT, converted by onnx2tf; LiteRT takes channels last."""
+    """A file in LiteRT, converted by onnx2tf; images and features become channels last."""
     from ai_edge_litert.interpreter import Interpreter
 
+    # onnx2tf compares itself on these, and downloads them if they are not there.
+    samples = path.parent / "calibration_image_sample_data_20x128x128x3_float32.npy"
+    np.save(samples, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
     folder = path.parent / f"{path.stem}-litert"
-    _converted([_script("onnx2tf"), "-i", path, "-o", folder, "-b", "1", "-n"])
-    interpreter = Interpreter(str(folder / f"{path.stem}_float32.tflite"), num_threads=1)
-    runner = interpreter.get_signature_runner()
-    ((name, details),) = runner.get_input_details().items()
-    channels_last = details["shape"][1] != 3 and details["shape"][-1] != details["shape"][-2]
+    line = [sys.executable, "-m", "onnx2tf", "-i", path, "-o", folder, "-b", "1", "-n"]
+    _converted(line, path.parent)
+    (file,) = folder.glob("*_float32.tflite")
+    runner = Interpreter(str(file), num_threads=1).get_signature_runner()
+    (name,) = runner.get_input_details()
 
     def run(value: Array) -> dict[str, Array]:
-        shape = tuple(details["shape"])
-        given = value if value.shape == shape else value.transpose(0, 2, 3, 1)
-        found = runner(**{name: given.astype(np.float32)})
+        found = runner(**{name: value.transpose(0, 2, 3, 1).astype(np.float32)})
         return {
-            key: one.transpose(0, 3, 1, 2) if one.ndim == 4 and channels_last else one
-            for key, one in found.items()
+            key: one.transpose(0, 3, 1, 2) if one.ndim == 4 else one for key, one in found.items()
         }
 
     return run
@@ -81,8 +80,8 @@ def ncnn_network(path: Path) -> Network:
     import ncnn
 
     shape = ",".join(map(str, _shape(path)))
-    pnnx = shutil.which("pnnx", path=_site("pnnx/bin")) or _script("pnnx")
-    _converted([pnnx, path, f"inputshape=[{shape}]", "fp16=0", "optlevel=2"])
+    pnnx = _site("pnnx/pnnx")  # its Python package needs torch, the program does not
+    _converted([pnnx, path, f"inputshape=[{shape}]", "fp16=0"], path.parent)
     net = ncnn.Net()
     net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_fp16_packed = False
     net.opt.use_bf16_storage = False
@@ -92,9 +91,9 @@ def ncnn_network(path: Path) -> Network:
     names = ["logits", "next_features"][: len(net.output_names())]
 
     def run(value: Array) -> dict[str, Array]:
-        with net.create_extractor() as extractor:
-            extractor.input("in0", ncnn.Mat(np.ascontiguousarray(value[0], np.float32)).clone())
-            found = [np.array(extractor.extract(f"out{at}")[1]) for at in range(len(names))]
+        extractor = net.create_extractor()
+        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(value[0], np.float32)).clone())
+        found = [np.array(extractor.extract(f"out{at}")[1]) for at in range(len(names))]
         return {name: one[None] for name, one in zip(names, found, strict=True)}
 
     return run
@@ -118,12 +117,10 @@ def _site(folder: str) -> str:
     return str(Path(sysconfig.get_paths()["purelib"]) / folder)
 
 
-def _script(name: str) -> str:
-    return str(Path(sys.executable).parent / name)
-
-
-def _converted(line: list[Any]) -> None:
-    done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=False)
+def _converted(line: list[Any], folder: Path) -> None:
+    """Run a converter in a folder; its last line is the error."""
+    line = list(map(str, line))
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr or done.stdout).strip().splitlines()[-1][:200])
 

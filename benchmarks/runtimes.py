@@ -1,10 +1,11 @@
 """Run every form of export in other runtimes, each in a venv of its own, and compare answers.
 
-python -m benchmarks.runtimes BUNDLE [--images 500] [--only NAME ...] [--forms NAME ...]
+python -m benchmarks.runtimes [BUNDLE] [--images 500] [--only NAME ...] [--forms NAME ...]
 
 The answers of float forms are compared with the bundle in torch, those of int8 forms with erde's
-own runner. The exit code is 1 if an answer differs, or with --only a form fails. Venvs are kept in
-the cache folder (ERDE_CACHE, or ~/.cache/erde) and made with pip.
+own runner. The exit code is 1 if a form fails, if an answer of a float form differs, or if more
+than 2 % of those of an int8 form do, which other runtimes round differently. Without BUNDLE a small
+network is trained first. Venvs are kept in the cache folder (ERDE_CACHE, or ~/.cache/erde).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from erde_cli.app import main as erde
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.export.formats import FormatName
 from erde_cli.core.export.onnx_runtime import open_exported
@@ -29,6 +31,13 @@ from erde_cli.core.storage.cache import cache_folder, temporary_folder
 from erde_cli.core.workflows.export import ExportRequest, export_bundle
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
+
+_INT8_MAY_DIFFER = 0.02  # share of images; a bias that a runtime drops changed 17 %
+# Ends in a mean over the image and in a mix of exits, in a few seconds.
+_SMALL = {
+    "teacher.depth": 8, "teacher.width": 8, "teacher.exits": "[1, 2]", "teacher.head": "gap",
+    "training.teacher.epochs": 6,
+}  # fmt: skip
 
 CLIENTS = Path(__file__).with_name("runtime_clients.py")
 
@@ -146,7 +155,16 @@ def versions_in(python: Path, packages: tuple[str, ...]) -> str:
     return subprocess.check_output([python, "-c", code, *packages], text=True).strip()
 
 
-def cell(found: dict[str, Any], right: dict[str, Any]) -> tuple[str, bool]:
+def trained(folder: Path) -> Path:
+    """A bundle of a small network, trained on the digits."""
+    bundle = folder / "bundle"
+    sets = [part for key, value in _SMALL.items() for part in ("--set", f"{key}={value}")]
+    assert erde(["train-teacher", "digits", "--out", str(bundle), "--quiet", *sets]) == 0
+    assert erde(["calibrate", str(bundle), "--max-macs", "0.7", "--quiet"]) == 0
+    return bundle
+
+
+def cell(found: dict[str, Any], right: dict[str, Any], int8: bool) -> tuple[str, bool]:
     """Answers that differ and whether the form stops early; and whether all is right."""
     if "error" in found:
         return f"fails: {found['error']}", False
@@ -154,29 +172,30 @@ def cell(found: dict[str, Any], right: dict[str, Any]) -> tuple[str, bool]:
     differ = sum((label, exit_) != (l_, e_) for label, exit_, l_, e_ in pairs)
     share = found["share"]
     stops = "" if share is None else f" (first exit {share:.2f} of the last's time)"
-    return f"{differ}{stops}", differ == 0
+    return f"{differ}{stops}", differ <= (_INT8_MAY_DIFFER * len(right["exits"]) if int8 else 0)
 
 
 def main() -> None:
     """Export, run, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, nargs="?")
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--only", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     given = parser.parse_args()
     options = Options("cpu", 1)
-    store = load_split(dataset_of(load_bundle(given.bundle), options), "test", options)
-    pixels = store.part(0, min(given.images, len(store))).numpy()
     forms, wrong = [FORMS[name] for name in given.forms], 0
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)
+        bundle = given.bundle or trained(folder)
+        store = load_split(dataset_of(load_bundle(bundle), options), "test", options)
+        pixels = store.part(0, min(given.images, len(store))).numpy()
         np.save(folder / "pixels.npy", pixels)
         entries, right = [], {}
         for form in forms:
-            entry, place = exported(given.bundle, form, folder)
+            entry, place = exported(bundle, form, folder)
             entries.append(entry)
-            right[form.name] = expected(given.bundle, form, place, pixels)
+            right[form.name] = expected(bundle, form, place, pixels)
         print(f"Answers (label and exit) of {len(pixels)} images that differ:\n")
         print(f"| runtime | {' | '.join(form.name for form in forms)} |")
         print(f"|---|{'---|' * len(forms)}")
@@ -189,7 +208,9 @@ def main() -> None:
             done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True, env=clean)
             found = json.loads(done.stdout.splitlines()[-1])
             cells = [
-                cell(found[form.name], right[form.name]) if form.name in found else ("–", True)
+                cell(found[form.name], right[form.name], form.int8)
+                if form.name in found
+                else ("–", True)
                 for form in forms
             ]
             wrong += sum(not good for _, good in cells)

@@ -541,7 +541,7 @@ def test_the_examples_of_the_page_run(
     photo.save(tmp_path / "photos/a.png", exif=held)
     monkeypatch.chdir(tmp_path)
     lines = re.findall(r"^\$ erde (export [^#|\n]*)", page, re.MULTILINE)
-    assert len(lines) == 3
+    assert len(lines) == 5
     for line in lines:
         code, out, err = cli(*shlex.split(line))
         assert (code, bool(out)) == (0, True), (line, err)
