@@ -23,6 +23,7 @@ from erde_cli.core.comparison.students import student_specs
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.report.document import Fact, ReportDocument
 from erde_cli.core.workflows import compare as module
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.report_sources import of_bundle, of_comparison
@@ -337,6 +338,32 @@ def test_a_comparison_is_reported_with_all_methods_and_bands(
         assert all("| " + " | ".join(row) + " |" in text for row in table.rows), table.title
     assert [one.role for one in found.training][:2] == ["cross_entropy, seed-3", "erde, seed-3"]
     assert (finished / "report.html").is_file()
+
+
+def test_the_report_of_a_comparison_on_a_folder_names_only_its_last_part(copy: Path) -> None:
+    data: dict[str, Any] = {"dataset": "imagefolder", "image_size": 8}
+    for path in copy.glob("seed-*/*/student/bundle.json"):
+        recipe = json.loads(path.read_text())["recipe"]
+        update_json(path, recipe={**recipe, "data": {**data, "root": "/home/of/pictures"}})
+    document = json.loads((copy / "results.json").read_text())
+    document["settings"] = {"kd": {"student": {"weights": "/home/of/weights.pth"}}}
+    (copy / "results.json").write_text(json.dumps(document))
+    claimed = json.loads((copy / "compare.json").read_text())
+    claimed["recipe"]["data"] = data  # it does not say where images lie
+    (copy / "compare.json").write_text(json.dumps(claimed))
+    whole = of_comparison(copy)
+    assert Fact("only for kd", "student.weights=weights.pth") in whole.reproduce
+    for found in (whole, _without_results(copy)):
+        assert yaml.safe_load(found.recipe)["data"]["root"] == "pictures"
+        assert "/home/of" not in repr(found)
+
+
+def _without_results(run: Path) -> ReportDocument:
+    (run / "results.json").unlink()
+    found = of_comparison(run)
+    assert found.missing[0].startswith("Results: the comparison is not finished")
+    assert found.training
+    return found
 
 
 def test_the_report_of_a_student_uses_the_answers_of_the_comparison(

@@ -34,7 +34,7 @@ def trade_off(network: Network, teacher: Network | None) -> TradeOffSection | No
     if document is None:
         return None
     frontier = document.frontier
-    known = [one for one in frontier if one.by_metric is not None]
+    known = [one for one in frontier if one.accuracy is not None]
     name = "thresholds on the frontier, on calibration images"
     curves = [_curve(name, known, [one.thresholds for one in known])] if known else []
     return TradeOffSection(
@@ -119,7 +119,7 @@ def _curve(
 ) -> TradeCurve:
     macs = np.array([one.expected_macs for one in points])
     order = np.argsort(macs, kind="stable")
-    accuracy = np.array([one.by_metric for one in points])
+    accuracy = np.array([one.accuracy for one in points])
     return TradeCurve(
         name, macs[order], accuracy[order], tuple(written(thresholds[i]) for i in order)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from erde_cli.core.bundle.document import DOCUMENT, BundleDocument, read_bundle_
 from erde_cli.core.comparison.document import Results
 from erde_cli.core.comparison.files import JSON
 from erde_cli.core.comparison.plan import read_claim
+from erde_cli.core.comparison.report import in_words
 from erde_cli.core.comparison.stored import read_results
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import BundleError, InputError, RunError, first_reason
@@ -73,6 +75,8 @@ def of_comparison(run: Path, found: Results | None = None) -> ReportDocument:
     """The report of a comparison, from its results or those in its folder."""
     if found is None and (run / JSON).is_file():
         found = read_results(run / JSON)
+    if found is not None:
+        found = replace(found, settings=_without_folders(found.settings))
     seeds = sorted(run.glob("seed-*"), key=lambda one: (len(one.name), one.name))
     logs: dict[str, Path] = {}
     documents: dict[str, BundleDocument] = {}
@@ -83,17 +87,35 @@ def of_comparison(run: Path, found: Results | None = None) -> ReportDocument:
             names = sorted(seed.glob("*/logs/student"))
             logs |= {f"{one.parents[1].name}, {seed.name}": one for one in names}
             logs |= {f"teacher, {seed.name}": one for one in seed.glob("logs/teacher")}
-    first = next(iter(documents.values()), None)
-    claimed = read_claim(run)["recipe"]
-    made_by = {} if first is None else first.recipe
-    recipe = _recipe({"name": run.resolve().name, **made_by, **claimed}, run)
+    recipe = _recipe_of_comparison(run, next(iter(documents.values()), None))
     student = _word(run, "seed-0/METHOD/student")
     if found is not None and found.students:
         one = found.students[0]
         student = _word(run, f"seed-{one.seed}/{one.label}/student")
     count = len(found.seeds) if found is not None else len(seeds)
-    facts = reproduce(documents, recipe, f"erde compare {{recipe}} --seeds {count}")
+    facts = [*reproduce(documents, recipe, f"erde compare {{recipe}} --seeds {count}")]
+    settings = {} if found is None else found.settings
+    facts += [Fact(f"only for {name}", in_words(one)) for name, one in settings.items()]
     return collect_comparison(found, recipe, facts, logs, student)
+
+
+def _recipe_of_comparison(run: Path, student: BundleDocument | None) -> Recipe:
+    """The recipe that all students share, with name, seed and images from one of them."""
+    shared, made_by = read_claim(run)["recipe"], {} if student is None else student.recipe
+    data = dict(shared.get("data", {}))  # does not say where the images lie
+    data["root"] = made_by.get("data", {}).get("root")
+    if student is None and data.get("dataset") == "imagefolder":
+        data["root"] = "images"
+    return _recipe({"name": run.resolve().name, **made_by, **shared, "data": data}, run)
+
+
+def _without_folders(value: Any) -> Any:
+    """Settings of students, with only the last part of absolute paths, such as of weights."""
+    if isinstance(value, dict):
+        return {name: _without_folders(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(one) for one in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _recipe_of(bundle: Bundle) -> Recipe | None:
