@@ -44,6 +44,16 @@ def test_a_log_of_odd_values_becomes_few_curves_of_numbers(tmp_path: Path) -> No
     assert np.isnan(curves["text"].values).all()
 
 
+def test_a_long_log_is_thinned_evenly(tmp_path: Path) -> None:
+    rows = [{"epoch": epoch, "loss": [1.0] * 10} for epoch in range(1, 1001)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for values, points in ((8_000, 200), (1_100, 100), (100, 20)):
+        found, _ = training(tmp_path, "student", values)
+        assert found is not None
+        assert {len(one.values) for one in found.curves} == {points}
+        assert len(set(np.diff(found.curves[0].epochs))) == 1
+
+
 def test_answers_of_another_network_under_a_digest_of_their_own_are_not_used(
     run_copy: Path,
 ) -> None:

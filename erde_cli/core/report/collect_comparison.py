@@ -14,7 +14,7 @@ from erde_cli.core.figures import counted
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.comparison import REFERENCES
 from erde_cli.core.report.collect_reproduce import recipe_text
-from erde_cli.core.report.collect_training import training
+from erde_cli.core.report.collect_training import MOST_VALUES, training
 from erde_cli.core.report.document import (
     Fact,
     ReportDocument,
@@ -79,7 +79,8 @@ def collect_comparison(
 def _trainings(logs: dict[str, Path]) -> tuple[tuple[TrainingSection, ...], list[str]]:
     sections, missing = [], []
     for name, folder in list(logs.items())[:_TRAININGS]:
-        section, notes = training(folder, name)
+        values = MOST_VALUES // min(len(logs), _TRAININGS)
+        section, notes = training(folder, name, values)
         missing += notes
         if section is not None:
             sections.append(section)

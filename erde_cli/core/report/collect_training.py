@@ -14,7 +14,9 @@ from erde_cli.core.report.document import TrainingCurve, TrainingSection
 from erde_cli.core.storage.json_files import LARGEST, JsonError, parse_json
 
 METRICS, TIMINGS = "metrics.jsonl", "timings.jsonl"
+MOST_VALUES = 16_000  # of all trainings of a report; more make the file too large
 _POINTS = 200  # of a curve; more epochs are thinned
+_LEAST_POINTS = 20
 _CURVES = 200  # of a log
 _LONGEST = 100  # characters of a column's name
 _GROUPS = {
@@ -25,22 +27,30 @@ _GROUPS = {
 _LEFT_OUT = ("epoch", "collapsed", "seconds", "images")
 
 
-def training(logs: Path, role: str) -> tuple[TrainingSection | None, list[str]]:
-    """Curves of the log files in a folder, and sentences about what cannot be read."""
+def training(
+    logs: Path, role: str, values: int = MOST_VALUES // 2
+) -> tuple[TrainingSection | None, list[str]]:
+    """Curves of the log files in a folder, and sentences about what cannot be read.
+
+    Args:
+        logs: the folder.
+        role: name of the training.
+        values: points of all curves together, at most; epochs are left out evenly.
+    """
     curves: list[TrainingCurve] = []
     missing = []
     for name in (METRICS, TIMINGS):
         if (logs / name).is_file():
             try:
-                curves += islice(_curves(_rows(logs / name)), _CURVES)
+                curves += islice(_curves(_rows(logs / name, values)), _CURVES)
             except (OSError, ValueError):
                 missing.append(f"Training of the {role}: {name} cannot be read.")
     found = TrainingSection(role, tuple(curves)) if curves else None
     return found, missing
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a log, in their order.
+def _rows(path: Path, values: int) -> list[dict[str, Any]]:
+    """Rows of a log in their order, so many that they hold about so many values.
 
     Raises:
         ValueError: a line is not an object with an epoch, or the file is too large.
@@ -52,7 +62,11 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     rows = [parse_json(line) for line in content.decode().splitlines()]
     if not all(isinstance(row, dict) and _number(row.get("epoch")) for row in rows):
         raise JsonError("a line without an epoch")
-    return rows[:: max(1, -(-len(rows) // _POINTS))]
+    widest = (
+        sum(len(one) if isinstance(one, list) else 1 for one in rows[0].values()) if rows else 1
+    )
+    points = max(_LEAST_POINTS, min(_POINTS, values // min(widest, _CURVES)))
+    return rows[:: max(1, -(-len(rows) // points))]
 
 
 def _curves(rows: list[dict[str, Any]]) -> Iterator[TrainingCurve]:

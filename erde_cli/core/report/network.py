@@ -17,7 +17,7 @@ from erde_cli.core.inference.observations import Observations
 from erde_cli.core.randomness import permutation
 
 MOST_IMAGES = 20_000  # calibration images that a report embeds the scores of
-_MOST_SCORES = 240_000  # of all exits together; more make the file too large
+_MOST_SCORES = 120_000  # of all exits together; more make the file too large
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Network:
 
     @property
     def most(self) -> int:
-        """Number of images whose scores fit into a report: 20,000, fewer from 13 exits on."""
+        """Number of images whose scores fit into a report: 20,000, fewer from 7 exits on."""
         return min(MOST_IMAGES, max(1, _MOST_SCORES // self.exits))
 
     @cached_property
