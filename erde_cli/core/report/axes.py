@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_STEPS = (1.0, 2.0, 5.0, 10.0)
+_STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _LEAST_HEIGHT = 4.0  # points of accuracy; a smaller range would magnify noise
 _MARGIN = 0.12  # of the range, on both sides
 _ALL = 100.0  # per cent
@@ -17,13 +17,17 @@ _SCALES = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from `low` to `high`, drawn from pixel `start` to pixel `end`."""
+    """An axis from `low` to `high`, drawn from pixel `start` to pixel `end`.
+
+    whole: whether its values are whole numbers, so that no tick is between two of them.
+    """
 
     low: float
     high: float
     start: float
     end: float
     logarithmic: bool = False
+    whole: bool = False
 
     def at(self, value: float) -> float:
         """Pixel of a value; values outside the axis are drawn at its ends."""
@@ -39,13 +43,14 @@ class Axis:
             found = _decades(self.low, self.high, most)
             if len(found) > 1:
                 return found
-        return _linear(self.low, self.high, most)
+        return _linear(self.low, self.high, most, least=1.0 if self.whole else 0.0)
 
 
-def _linear(low: float, high: float, most: int) -> list[float]:
-    rough = (high - low) / most
+def _linear(low: float, high: float, most: int, least: float = 0.0) -> list[float]:
+    rough = max((high - low) / most, least)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(one * power for one in _STEPS if one * power >= rough * (1 - 1e-9))
+    steps = (one * power for one in _STEPS if not least or (one * power).is_integer())
+    step = next(one for one in steps if one >= rough * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [one * step for one in range(first, last + 1)]
 

@@ -71,7 +71,7 @@ class Size:
 
 
 WIDE, NARROW, SMALL = Size(1016, 420, "wide"), Size(344, 330, "narrow"), Size(344, 210, "small")
-_LEFT, _RIGHT, _BOTTOM = 46, 14, 40
+_LEFT, _RIGHT, _BOTTOM = 50, 14, 40
 _TOPS = 14, 28  # without and with a name of the y axis
 _MOST = 10  # ticks of x
 _TICK, _LETTER = 26, 7.0  # pixels between ticks of x, at least, and of a letter of their texts
@@ -154,7 +154,8 @@ def _drawn(series: Series, across: Axis, up: Axis) -> Markup:
     colour = f"c{series.style % STYLES}"
     if series.kind == "line":
         path = "M" + "L".join(f"{x},{y}" for x, y in at) + ("h0" if len(at) == 1 else "")
-        return tag("path", d=path, class_=f"line {colour} {_dash(series.style)}".strip(), **rows)
+        kind = "dot" if len(at) == 1 else _dash(series.style)
+        return tag("path", d=path, class_=f"line {colour} {kind}", **rows)
     shape = {"star": STAR, "ring": RING}.get(series.kind, _MARKS[series.style % len(_MARKS)])
     path = "".join(f"M{x},{y}{shape}" for x, y in at)
     texts = [

@@ -30,9 +30,12 @@ def _of_exit(one: ExitImages, count: int) -> Markup:
         ("wrong, surest first", one.surest_wrong),
         (_PASSED_ON, one.passed_on),
     )
+    head = tag("h3", f"Exit {one.exit + 1} of {count}")
+    if not any(images for _, images in rows):
+        return tag("section", head, tag("p", "no images", class_="note"), class_="exit-images")
     return tag(
         "section",
-        tag("h3", f"Exit {one.exit + 1} of {count}"),
+        head,
         [
             tag("div", tag("h4", name), _row(images))
             for name, images in rows

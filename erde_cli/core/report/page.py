@@ -17,7 +17,8 @@ from erde_cli.core.report.table_parts import facts, table
 from erde_cli.core.report.trade_off_part import trade_off_part
 from erde_cli.core.report.training_part import training_part
 
-_FIGURE = re.compile(r"[-+−]?\d[\d.,]*(?: ?(?:%|[kMG]\b|ms\b|points?\b|times\b))?(?![\w.])\s*")
+_FIGURE = re.compile(r"[-+−]?\d[\d.,]*(?: ?(?:%|[kMG]\b|ms\b))?(?![\w.])\s*")
+_SENTENCE = 45  # letters that take a line of their own
 _NO_IMAGES = "Images were left out."
 
 Section = tuple[str, str, Markup]  # id, heading, content
@@ -110,8 +111,8 @@ def _head(document: ReportDocument) -> Markup:
 def _large_figure(value: str) -> Markup:
     """A value whose leading figure is large, and the rest small; words alone are in between."""
     found = _FIGURE.match(value)
-    if found is None:
-        return tag("span", value, class_="words")
+    if found is None or value[found.end() :][:1].isdigit():  # a sentence, or several figures
+        return tag("span", value, class_="words sentence" if len(value) > _SENTENCE else "words")
     return join(tag("b", found[0].strip()), tag("span", value[found.end() :]))
 
 
@@ -121,15 +122,17 @@ def _sections(document: ReportDocument, images: bool) -> list[Section]:
         explorer = None  # nothing to slide
     exits = max([1 if classes is None else len(classes.confusion), *_numbers(document.images)])
     shown = images_part(document.images, exits) if images else tag("p", _NO_IMAGES, class_="note")
-    empty = Markup("")
+    empty, tables = Markup(""), document.tables
+    if document.kind != "comparison":
+        tables = tables[:1]  # that of the exits; the others say what the run was made from
     return [
         ("trade-off", "Trade-off", trade_off_part(trade_off) if trade_off else empty),
-        ("figures", "Figures", join(_table(one) for one in document.tables)),
+        ("figures", "Figures", join(_table(one) for one in tables)),
         ("sliders", "Thresholds", explorer_part(explorer) if explorer else empty),
         ("images", "Images", shown if document.images else empty),
         ("classes", "Classes", classes_part(classes) if classes else empty),
         ("training", "Training", training_part(document.training)),
-        ("again", "How to make it again", _again(document)),
+        ("again", "How to make it again", _again(document, document.tables[len(tables) :])),
     ]
 
 
@@ -145,7 +148,7 @@ def _table(one: Table) -> Markup:
     )
 
 
-def _again(document: ReportDocument) -> Markup:
+def _again(document: ReportDocument, tables: Sequence[Table]) -> Markup:
     """What the network is, how to use it, and how to make it again."""
     parts = [
         ("The network", document.about),
@@ -157,6 +160,7 @@ def _again(document: ReportDocument) -> Markup:
         for heading, found in parts
         if found
     ]
+    drawn += map(_table, tables)
     if document.usage:
         drawn.append(join(tag("h3", "Commands"), _code("\n".join(document.usage), "Commands")))
     if document.license:

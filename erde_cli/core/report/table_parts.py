@@ -31,7 +31,7 @@ def table(
         name: id of the table.
         sortable: whether heads are buttons that sort.
     """
-    kinds = [_kind([row[place] for row in rows]) for place in range(len(columns))]
+    kinds = [_kind([row[place] for row in rows], place) for place in range(len(columns))]
     heads = [
         tag(
             "th",
@@ -56,9 +56,9 @@ def _is_number(cell: str) -> bool:
     return not isinstance(cell, Markup) and _NUMBER.fullmatch(cell.strip()) is not None
 
 
-def _kind(cells: Sequence[str]) -> str | None:
+def _kind(cells: Sequence[str], place: int) -> str | None:
     """Class of a column: none for numbers, of which there are most; long texts may break."""
-    if cells and all(map(_is_number, cells)):
+    if place > 0 and cells and all(map(_is_number, cells)):
         return None
     longest = max((len(cell) for cell in cells if not isinstance(cell, Markup)), default=0)
     return "t long" if longest > _LONG else "t"

@@ -12,6 +12,8 @@ from erde_cli.core.report.charts import SMALL, Chart, Series, figure
 from erde_cli.core.report.document import TrainingCurve, TrainingSection
 from erde_cli.core.report.markup import Markup, join, tag
 
+_ROLES = ("teacher", "student")
+_OPEN = 2  # trainings that are all shown at once
 _POINTS = 240  # of a curve
 _NAMES = {
     "loss": "Loss, all terms",
@@ -33,12 +35,18 @@ def training_part(sections: Sequence[TrainingSection]) -> Markup:
     """Charts of every training; a quantity that stays 0 is a sentence."""
     return join(
         tag(
-            "section",
-            tag("h3", f"Training of the {section.role}"),
+            "details",
+            tag("summary", tag("h3", _heading(section.role))),
             _charts(section, f"training-{place}"),
+            open=len(sections) <= _OPEN or place == 0,
         )
         for place, section in enumerate(sections)
     )
+
+
+def _heading(role: str) -> str:
+    """Of a training: "the student" of a run, or a name in a comparison."""
+    return f"Training of the {role}" if role in _ROLES else f"Training of {role}"
 
 
 def _charts(section: TrainingSection, name: str) -> Markup:
@@ -103,4 +111,6 @@ def _shown(value: float | None, scale: float) -> str:
 
 def _epochs(values: Sequence[float], start: float, end: float) -> Axis:
     low, high = min(values), max(values)
-    return Axis(low, high if high > low else low + 1, start, end)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    return Axis(low, high, start, end, whole=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from erde_cli.core.figures import macs, percent
-from erde_cli.core.report.document import ReportDocument, Thumbnail
+from erde_cli.core.report.document import Fact, ReportDocument, Table, Thumbnail
 from erde_cli.core.report.explorer_figures import figures_under
 from erde_cli.core.report.images_part import images_part
 from erde_cli.core.report.page import html
@@ -218,3 +218,39 @@ def test_the_script_is_short_and_loads_nothing() -> None:
     ):
         assert word not in script
     assert "url(" not in (PACKAGE / "page.css").read_text()
+
+
+def test_the_headline_is_first_and_a_table_of_the_data_last() -> None:
+    document = documents.run_document()
+    facts = (Fact("MACs", "622.41 k (67 % fewer)"), Fact("thresholds", "0.5 0.25"))
+    long = Fact("difference", "erde - kd: +0.43 points of mean accuracy, no difference shown")
+    data = Table("Data by class", ("class", "train"), (("zero", "107"),))
+    document = replace(document, headline=(*facts, long), tables=(*document.tables, data))
+    text = html(document, images=True)
+    assert "<b>622.41 k</b><span>(67 % fewer)</span>" in text
+    assert '<span class="words">0.5 0.25</span>' in text
+    assert f'<span class="words sentence">{long.value}</span>' in text
+    order = ["622.41 k", 'id="trade-off"', "Exits, on 359", 'id="sliders"', 'id="images"',
+             'id="classes"', 'id="training"', 'id="again"', "Data by class"]  # fmt: skip
+    places = [text.index(one) for one in order]
+    assert places == sorted(places)
+    compared = html(replace(document, kind="comparison"), images=True)
+    assert compared.index("Data by class") < compared.index('id="sliders"')
+
+
+def test_only_the_first_of_many_trainings_is_unfolded() -> None:
+    document = documents.run_document()
+    many = replace(document, training=tuple(documents.training(role, 2) for role in "abc"))
+    for given, opened in ((document, 2), (many, 1)):
+        text = html(given, images=True).partition('id="training"')[2]
+        assert text.count("<details open><summary><h3>Training of") == opened
+
+
+def test_classes_that_are_many_become_a_map_and_pairs() -> None:
+    few, many = (documents.classes([f"n{i}" for i in range(n)]) for n in (20, 21))
+    document = documents.bare_document()
+    assert html(replace(document, classes=few), images=True).count('class="matrix"') == 4
+    page = Page(html(replace(document, classes=many), images=True))
+    maps = [found for found, _ in page.all("svg") if found.get("class") == "map"]
+    assert len(maps) == 4
+    assert sum(text == "% of the class" for _, text in page.all("th")) == 4
