@@ -84,7 +84,7 @@ def tracked(recipe: Path) -> Path:
     """A run with all trackers that was stopped after the student's first epoch, and went on."""
     run = recipe.parent / "tracked"
     (recipe.parent / "stopper_of_tracking.py").write_text(STOPPER)
-    line = ["run", str(recipe), "--out", str(run), "--quiet", *ALL]
+    line = ["run", str(recipe), "--out", str(run), *ALL]  # not quiet: W&B could take the output
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(recipe.parent)
         patch.setenv("ERDE_LISTENERS", "stopper_of_tracking:Stopper")
@@ -234,7 +234,14 @@ def test_wandb_is_given_settings_that_it_knows() -> None:
 
     settings = wandb.Settings(**PRIVATE)
     assert {name: getattr(settings, name) for name in PRIVATE} == PRIVATE
-    assert settings.console == "off"
+    on = {name for name, value in PRIVATE.items() if value is True}
+    assert on == {
+        "disable_code", "disable_git", "disable_job_creation", "x_disable_machine_info",
+        "x_disable_meta", "x_disable_stats",
+    }  # fmt: skip
+    assert (settings.console, settings.save_code, settings.x_save_requirements) == (
+        "off", False, False,
+    )  # fmt: skip
 
 
 def test_a_training_that_starts_again_shows_no_epoch_twice(recipe: Path, tracked: Path) -> None:
@@ -250,6 +257,13 @@ def test_a_training_that_starts_again_shows_no_epoch_twice(recipe: Path, tracked
         history = found.get_metric_history(run.info.run_id, "teacher/loss")
         assert [one.step for one in history] == [1, 2]
     assert len({path.name for path in wandb_files(tracked)}) == 2
+    for run in runs:
+        found.delete_run(run.info.run_id)
+    line = ["distill", str(recipe), "--out", str(tracked), "--quiet", "--track", "mlflow"]
+    assert main(line) == 0
+    [run] = found.search_runs([experiment.experiment_id])
+    assert run.data.params["student.width"] == "1"
+    assert "student/loss" in run.data.metrics
 
 
 def test_no_images_are_sent_unless_asked_for(

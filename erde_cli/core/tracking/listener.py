@@ -125,7 +125,7 @@ class TrackerListener(Observer, ABC):
         """Send figures of results and pictures of curves."""
 
         def send() -> None:
-            if kind in _FIGURES:
+            if kind in _FIGURES and path.suffix == ".json":
                 self._opened()
                 self.send_figures(_FIGURES[kind](read_json(path)))
             if kind == "thresholds":

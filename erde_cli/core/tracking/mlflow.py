@@ -49,8 +49,8 @@ class MLflow(TrackerListener):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         address = self._address()
         self._client = MlflowClient(tracking_uri=address)
-        if earlier is not None:
-            self._run = self._client.get_run(earlier).info.run_id
+        if earlier is not None and self._has(earlier):
+            self._run = earlier
             self._client.update_run(self._run, status="RUNNING")
             return self._run
         run = self._client.create_run(self._experiment(on.project, address), run_name=on.label)
@@ -88,6 +88,17 @@ class MLflow(TrackerListener):
     def end(self, status: Status) -> None:
         """Set the status of the run."""
         self._client.set_terminated(self._run, _STATUS[status])
+
+    def _has(self, run: str) -> bool:
+        """Whether a run is there; the user can have deleted it or the database."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return bool(self._client.get_run(run).info.lifecycle_stage == "active")
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
 
     def _log(self, figures: Mapping[str, float], step: int) -> None:
         from mlflow.entities import Metric
