@@ -1,12 +1,15 @@
 """Trackers: a run that is stopped and goes on, read back by the trackers' own readers."""
 
+import base64
 import json
 import os
 import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -329,6 +332,35 @@ def test_a_tracker_that_fails_is_one_warning_and_no_credential_stays(
     assert kept["wandb"]["where"] == "https://wandb.invalid"
 
 
+def test_a_server_receives_the_credentials_and_nobody_else(
+    recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+    seen = []
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(f"{self.path} is not for me:{SECRET}".encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = f"mlflow:http://me:{SECRET}@127.0.0.1:{server.server_port}"
+        line = ("train-teacher", recipe, "--out", tmp_path / "run", "--track", store)
+        code, out, err = cli(*line)
+        server.shutdown()
+    assert code == 0, err
+    assert set(seen) == {"Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()}
+    assert err.count("Warning: MLflow receives nothing more") == 1
+    assert "403" in err
+    assert SECRET not in out + err
+
+
 def test_a_database_that_cannot_be_opened_shows_no_password(
     recipe: Path, tmp_path: Path, cli: Cli
 ) -> None:
@@ -337,6 +369,26 @@ def test_a_database_that_cannot_be_opened_shows_no_password(
     assert code == 0, err
     assert "MLflow receives nothing more" in err
     assert SECRET not in out + err
+
+
+def test_a_full_disk_is_one_warning(
+    recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "write", fail)
+    hook = threading.excepthook
+    code, _, err = cli(
+        "train-teacher", recipe, "--out", tmp_path / "run", "--track", "tensorboard"
+    )  # fmt: skip
+    assert code == 0, err
+    assert err.count("Warning: TensorBoard receives nothing more") == 1
+    assert "No space left" in err
+    assert "Traceback" not in err
+    assert threading.excepthook is hook
 
 
 def test_a_package_that_cannot_be_imported_is_one_warning(

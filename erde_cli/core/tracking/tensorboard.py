@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,13 @@ class TensorBoard(TrackerListener):
     _folder = Path()
     _parameters: Mapping[str, Parameter]
     _writers: dict[str, SummaryWriter]
+    _hook = staticmethod(threading.excepthook)
 
     def begin(self, on: WorkedOn, earlier: str | None) -> str:
         """Choose the folder: in the command's run folder, or one of that name in another."""
         self._writers, self._parameters = {}, on.parameters
+        self._hook = threading.excepthook
+        threading.excepthook = self._without_traceback
         name = re.sub(r"[^\w.-]", "-", on.label).lstrip(".-")[-100:] or "run"
         if not self.destination.full:
             below = on.label.split("/")[1:]
@@ -75,9 +79,17 @@ class TensorBoard(TrackerListener):
 
     def end(self, status: Status) -> None:
         """Close the event files."""
-        for writer in self._writers.values():
-            writer.close()
-        self._writers = {}
+        try:
+            for writer in self._writers.values():
+                writer.close()
+        finally:
+            self._writers = {}
+            threading.excepthook = self._hook
+
+    def _without_traceback(self, error: threading.ExceptHookArgs) -> None:
+        """Ignore an error of a thread that writes: the next call raises it again."""
+        if type(error.thread).__name__ != "_AsyncWriterThread":
+            self._hook(error)
 
     def _write(self, folder: str, figures: Mapping[str, float], step: int) -> None:
         writer = self._writer(folder)
