@@ -18,6 +18,7 @@ from erde_cli.core.report.trade_off_part import trade_off_part
 from erde_cli.core.report.training_part import training_part
 
 _FIGURE = re.compile(r"[-+−]?\d[\d.,]*(?: ?(?:%|[kMG]\b|ms\b))?(?![\w.])\s*")
+_ANOTHER = re.compile(r"\d|never|always")
 _SENTENCE = 45  # letters that take a line of their own
 _NO_IMAGES = "Images were left out."
 
@@ -111,7 +112,7 @@ def _head(document: ReportDocument) -> Markup:
 def _large_figure(value: str) -> Markup:
     """A value whose leading figure is large, and the rest small; words alone are in between."""
     found = _FIGURE.match(value)
-    if found is None or value[found.end() :][:1].isdigit():  # a sentence, or several figures
+    if found is None or _ANOTHER.match(value, found.end()):  # a sentence, or several figures
         return tag("span", value, class_="words sentence" if len(value) > _SENTENCE else "words")
     return join(tag("b", found[0].strip()), tag("span", value[found.end() :]))
 

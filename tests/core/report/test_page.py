@@ -222,13 +222,13 @@ def test_the_script_is_short_and_loads_nothing() -> None:
 
 def test_the_headline_is_first_and_a_table_of_the_data_last() -> None:
     document = documents.run_document()
-    facts = (Fact("MACs", "622.41 k (67 % fewer)"), Fact("thresholds", "0.5 0.25"))
+    facts = (Fact("MACs", "622.41 k (67 % fewer)"), Fact("thresholds", "0.5 never"))
     long = Fact("difference", "erde - kd: +0.43 points of mean accuracy, no difference shown")
     data = Table("Data by class", ("class", "train"), (("zero", "107"),))
     document = replace(document, headline=(*facts, long), tables=(*document.tables, data))
     text = html(document, images=True)
     assert "<b>622.41 k</b><span>(67 % fewer)</span>" in text
-    assert '<span class="words">0.5 0.25</span>' in text
+    assert '<span class="words">0.5 never</span>' in text
     assert f'<span class="words sentence">{long.value}</span>' in text
     order = ["622.41 k", 'id="trade-off"', "Exits, on 359", 'id="sliders"', 'id="images"',
              'id="classes"', 'id="training"', 'id="again"', "Data by class"]  # fmt: skip
