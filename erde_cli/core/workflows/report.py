@@ -32,7 +32,7 @@ _SUFFIXES = (".html", ".md")
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: its file, its kind, its size, and what it could not show."""
+    """A written report: its file, and what it shows."""
 
     path: Path
     document: ReportDocument
@@ -64,7 +64,7 @@ def report(
     """
     kind = _kind_of(source)
     path = out or source / HTML_REPORT
-    check_report_target(path)
+    _check_target(path)
     options.observer.phase("Collecting the report")
     if kind == "comparison":
         document = of_comparison(source)
@@ -90,7 +90,7 @@ def _at_the_end(
 ) -> Path | None:
     path = folder / HTML_REPORT
     try:
-        check_report_target(path)
+        _check_target(path)
         return _write(collected(), path, images=True).path
     except StoppedError:
         raise
@@ -135,7 +135,7 @@ def _kind_of(source: Path) -> Kind:
     )
 
 
-def check_report_target(path: Path) -> None:
+def _check_target(path: Path) -> None:
     """Check that a report can be written to a path: it replaces nothing but a report.
 
     Raises:
