@@ -12,6 +12,7 @@ import pytest
 import torch
 import typer
 from PIL import Image
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
@@ -60,6 +61,18 @@ def _one_command_line() -> Iterator[None]:
     """The command line is made once, not for every call, of which it would be four fifths."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_registry() -> Iterator[None]:
+    """torch's ONNX exporter parses the source of its operators once, not for every graph.
+
+    That would be half of the time of an export, and an export has a graph for each stage.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        once = staticmethod(cache(ONNXRegistry.from_torchlib))
+        patch.setattr(ONNXRegistry, "from_torchlib", once)
         yield
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,19 +35,7 @@ def test_a_network_as_a_chain(case: Case, check: Callable[[Case], None]) -> None
     check(case)
 
 
-@pytest.fixture(scope="module")
-def _one_registry() -> Iterator[None]:
-    """torch's exporter parses the source of all its operators once, not in every export."""
-    from torch.onnx._internal.exporter._registration import ONNXRegistry
-
-    with pytest.MonkeyPatch.context() as patch:
-        once = staticmethod(cache(ONNXRegistry.from_torchlib))
-        patch.setattr(ONNXRegistry, "from_torchlib", once)
-        yield
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("_one_registry")
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.small)
 def test_an_exported_file_answers_as_the_chain(family: Family, tmp_path: Path) -> None:
     checks.answers_as_its_onnx_file(checks.shortened(make(family.small)), tmp_path / "m.onnx")
