@@ -20,6 +20,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PI
 demo: $(VENV)/.installed
 	$(BIN)/erde run digits
 
+# numpy multiplies matrices in one thread: the processes of the tests already use every core.
+test coverage test-slow test-avx2: export OPENBLAS_NUM_THREADS := 1
+
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
