@@ -189,6 +189,16 @@ def test_a_batch_of_one_is_routed_to_every_exit(thresholds: list[float], exit_: 
     assert counts == [int(index == exit_) for index in range(3)]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_gradient_is_recorded_whether_or_not_the_caller_forbids_it(count: int) -> None:
+    model, images = make_model(), make_images(count)
+    outside = route(model, images, [0.0, 0.0])
+    with torch.inference_mode():
+        inside = route(model, images, [0.0, 0.0])
+    assert outside.logits.is_inference()
+    assert torch.equal(outside.logits, inside.logits)
+
+
 def test_an_empty_batch_is_routed_to_nothing() -> None:
     routed = route(make_model(), make_images(0), [0.5, 0.5])
     assert [tuple(value.shape) for value in (routed.logits, routed.exit, routed.score)] == [
