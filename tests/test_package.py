@@ -161,7 +161,7 @@ def test_the_wheel_holds_the_recipes_and_the_parts_of_the_page(tmp_path: Path) -
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     for name in ("page.css", "page.js"):
-        file = Path("erde_cli/core/report", name)
+        file = Path("erde_cli/core/report/page", name)
         assert (installed / file).read_bytes() == (ROOT / file).read_bytes()
     shipped = {path.name for path in (ROOT / "recipes").glob("*.yaml")}
     assert {path.name for path in (installed / "erde_cli/recipes").glob("*.yaml")} == shipped

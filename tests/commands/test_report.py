@@ -18,9 +18,9 @@ from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.calibration.halves import halves
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.splits import Split
-from erde_cli.core.report import network as network_module
 from erde_cli.core.report.card import markdown
-from erde_cli.core.report.collect_images import _encoded
+from erde_cli.core.report.collect import network as network_module
+from erde_cli.core.report.collect.images import _encoded
 from erde_cli.core.report.document import Explorer, ReportDocument
 from erde_cli.core.workflows.images import dataset_of
 from erde_cli.core.workflows.options import Options

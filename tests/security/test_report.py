@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from erde_cli.core.report.collect_training import training
+from erde_cli.core.report.collect.training import training
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.report_sources import of_run
 

@@ -14,8 +14,9 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import InputError, StoppedError, brief
 from erde_cli.core.recipe.schema import ROLES
 from erde_cli.core.report.card import MARKER, markdown
-from erde_cli.core.report.collect_training import METRICS
+from erde_cli.core.report.collect.training import METRICS
 from erde_cli.core.report.document import ReportDocument
+from erde_cli.core.report.page.page import html
 from erde_cli.core.storage.files import check_file_target, write_text
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import RUN_FILE
@@ -106,8 +107,6 @@ def _write(document: ReportDocument, path: Path, *, images: bool) -> Report:
     if path.suffix == ".md":
         write_text(path, markdown(document))
     else:
-        from erde_cli.core.report.page import html
-
         write_text(path, html(document, images=images))
     return Report(path, document)
 

@@ -14,7 +14,7 @@ from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, DataError, ErdeError
 from erde_cli.core.inference.answers_file import DamagedAnswersError, SplitAnswers
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.report.network import Network
+from erde_cli.core.report.collect.network import Network
 from erde_cli.core.workflows.calibrate import target_of
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.kept_answers import Scoring, answer_calibration, read_split

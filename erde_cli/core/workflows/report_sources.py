@@ -20,9 +20,9 @@ from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import BundleError, InputError, RunError, first_reason
 from erde_cli.core.inference.answers_file import digest_in
 from erde_cli.core.recipe.schema import ROLES, Recipe
-from erde_cli.core.report.collect import Source, collect, unfinished
-from erde_cli.core.report.collect_comparison import collect_comparison
-from erde_cli.core.report.collect_reproduce import data_table, reproduce
+from erde_cli.core.report.collect.comparison import collect_comparison
+from erde_cli.core.report.collect.reproduce import data_table, reproduce
+from erde_cli.core.report.collect.run import Source, collect, unfinished
 from erde_cli.core.report.document import Fact, ReportDocument, Table
 from erde_cli.core.storage.json_files import Json, read_json
 from erde_cli.core.workflows.journal import REPORT, RunDocument, read_run

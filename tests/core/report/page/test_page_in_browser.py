@@ -12,10 +12,10 @@ import pytest
 
 from erde_cli.core.figures import macs, milliseconds, percent
 from erde_cli.core.report.document import Explorer, ReportDocument
-from erde_cli.core.report.explorer_figures import figures_under, theta_shown
-from erde_cli.core.report.page import html
+from erde_cli.core.report.page.explorer_figures import figures_under, theta_shown
+from erde_cli.core.report.page.page import html
 
-from ...browser import MODES, NARROW, Opened, opened, skip_without, started_browser
+from ....browser import MODES, NARROW, Opened, opened, skip_without, started_browser
 from . import documents
 
 CENTRE = """(selector) => {

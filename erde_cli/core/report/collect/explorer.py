@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from erde_cli.core.calibration.statement import guarantee_in_short
+from erde_cli.core.report.collect.network import Network
 from erde_cli.core.report.document import Explorer
-from erde_cli.core.report.network import Network
 
 
 def explorer(network: Network, bundle: str) -> Explorer | None:

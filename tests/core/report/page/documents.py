@@ -25,7 +25,7 @@ from erde_cli.core.report.document import (
     TrainingCurve,
     TrainingSection,
 )
-from erde_cli.core.report.explorer_figures import figures_under
+from erde_cli.core.report.page.explorer_figures import figures_under
 
 EVIL = "</script><img onerror=alert(1) src=x>"
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

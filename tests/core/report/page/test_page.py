@@ -13,9 +13,9 @@ import pytest
 
 from erde_cli.core.figures import macs, percent
 from erde_cli.core.report.document import Fact, ReportDocument, Table, Thumbnail
-from erde_cli.core.report.explorer_figures import figures_under
-from erde_cli.core.report.images_part import images_part
-from erde_cli.core.report.page import html
+from erde_cli.core.report.page.explorer_figures import figures_under
+from erde_cli.core.report.page.images_part import images_part
+from erde_cli.core.report.page.page import html
 
 from . import documents
 

@@ -7,8 +7,8 @@ import numpy as np
 from erde_cli.core.arrays import FloatArray, IntArray
 from erde_cli.core.figures import percent
 from erde_cli.core.inference.by_class import by_class
+from erde_cli.core.report.collect.network import Network, exit_name
 from erde_cli.core.report.document import ClassesSection, Table
-from erde_cli.core.report.network import Network, exit_name
 
 
 def classes(network: Network) -> ClassesSection | None:

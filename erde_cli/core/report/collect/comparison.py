@@ -13,8 +13,9 @@ from erde_cli.core.comparison.report import result_tables, spread, statement
 from erde_cli.core.figures import counted
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.recipe.sections.comparison import REFERENCES
-from erde_cli.core.report.collect_reproduce import recipe_text
-from erde_cli.core.report.collect_training import MOST_VALUES, training
+from erde_cli.core.report.collect.network import exit_name
+from erde_cli.core.report.collect.reproduce import recipe_text
+from erde_cli.core.report.collect.training import MOST_VALUES, training
 from erde_cli.core.report.document import (
     Fact,
     ReportDocument,
@@ -24,7 +25,6 @@ from erde_cli.core.report.document import (
     TradePoint,
     TrainingSection,
 )
-from erde_cli.core.report.network import exit_name
 
 _TRAININGS = 12  # curves of more networks make the file too large
 

@@ -10,8 +10,8 @@ import numpy as np
 from erde_cli.core.calibration.document import FiguresDocument
 from erde_cli.core.figures import theta
 from erde_cli.core.inference.answers_file import SplitAnswers
+from erde_cli.core.report.collect.network import Network, exit_name
 from erde_cli.core.report.document import TradeCurve, TradeOffSection, TradePoint
-from erde_cli.core.report.network import Network, exit_name
 
 _STEPS = 100  # of one θ for all exits, from 0 to the largest score
 

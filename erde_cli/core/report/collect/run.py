@@ -12,14 +12,14 @@ from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.device import Context
 from erde_cli.core.figures import counted, macs, percent, signed, signed_interval
 from erde_cli.core.recipe.schema import Recipe
-from erde_cli.core.report.collect_classes import classes, exits_table
-from erde_cli.core.report.collect_explorer import explorer, explorer_notes
-from erde_cli.core.report.collect_images import exit_images
-from erde_cli.core.report.collect_reproduce import recipe_text, reproduce
-from erde_cli.core.report.collect_trade_off import trade_off, written
-from erde_cli.core.report.collect_training import training
+from erde_cli.core.report.collect.classes import classes, exits_table
+from erde_cli.core.report.collect.explorer import explorer, explorer_notes
+from erde_cli.core.report.collect.images import exit_images
+from erde_cli.core.report.collect.network import Network
+from erde_cli.core.report.collect.reproduce import recipe_text, reproduce
+from erde_cli.core.report.collect.trade_off import trade_off, written
+from erde_cli.core.report.collect.training import training
 from erde_cli.core.report.document import Fact, ReportDocument, Table, TrainingSection
-from erde_cli.core.report.network import Network
 
 
 @dataclass(frozen=True)

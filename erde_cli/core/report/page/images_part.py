@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from erde_cli.core.figures import percent
 from erde_cli.core.report.document import ExitImages, Thumbnail
-from erde_cli.core.report.markup import Markup, tag
+from erde_cli.core.report.page.markup import Markup, tag
 
 _MEDIA = frozenset({"image/png", "image/jpeg", "image/webp"})
 

@@ -15,8 +15,8 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
 from erde_cli.core.inference.answers import answer_all, ready
 from erde_cli.core.inference.answers_file import SplitAnswers
+from erde_cli.core.report.collect.network import Network
 from erde_cli.core.report.document import ExitImages, Thumbnail
-from erde_cli.core.report.network import Network
 
 SIDE, MOST = 64, 96  # pixels, images
 _EACH = 8  # images of a kind at an exit, at most

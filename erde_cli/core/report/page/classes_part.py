@@ -9,9 +9,9 @@ import numpy as np
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.figures import percent
 from erde_cli.core.report.document import ClassesSection
-from erde_cli.core.report.explorer_part import exit_shade, share_rects
-from erde_cli.core.report.markup import Markup, join, tag
-from erde_cli.core.report.table_parts import table
+from erde_cli.core.report.page.explorer_part import exit_shade, share_rects
+from erde_cli.core.report.page.markup import Markup, join, tag
+from erde_cli.core.report.page.table_parts import table
 
 _CELLS = 20  # most classes whose counts are readable in a matrix
 _MAP = 200  # most classes with a map of shares

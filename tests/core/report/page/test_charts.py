@@ -6,12 +6,24 @@ import re
 import numpy as np
 import pytest
 
-from erde_cli.core.report.axes import Axis, macs_axis, macs_tick, plain_tick, share_axis, value_axis
 from erde_cli.core.report.document import TradeCurve, TradeOffSection, TradePoint
-from erde_cli.core.report.explorer_figures import position_of, theta_at, theta_shown, theta_word
-from erde_cli.core.report.markup import Markup, join, tag
-from erde_cli.core.report.table_parts import table
-from erde_cli.core.report.trade_off_part import trade_off_part
+from erde_cli.core.report.page.axes import (
+    Axis,
+    macs_axis,
+    macs_tick,
+    plain_tick,
+    share_axis,
+    value_axis,
+)
+from erde_cli.core.report.page.explorer_figures import (
+    position_of,
+    theta_at,
+    theta_shown,
+    theta_word,
+)
+from erde_cli.core.report.page.markup import Markup, join, tag
+from erde_cli.core.report.page.table_parts import table
+from erde_cli.core.report.page.trade_off_part import trade_off_part
 
 
 @pytest.mark.parametrize(

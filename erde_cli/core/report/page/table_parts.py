@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from erde_cli.core.report.markup import Markup, join, tag
+from erde_cli.core.report.page.markup import Markup, join, tag
 
 _NUMBER = re.compile(
     r"[-+−]?[\d.,]+( ?(%|k|M|G|ms|to [-+−]?[\d.,]+|± ?[\d.,]+))*|[-–—]|never|always|"

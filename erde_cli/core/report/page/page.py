@@ -8,14 +8,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from erde_cli.core.report.classes_part import classes_part
 from erde_cli.core.report.document import ExitImages, ReportDocument, Table
-from erde_cli.core.report.explorer_part import explorer_part
-from erde_cli.core.report.images_part import images_part
-from erde_cli.core.report.markup import Markup, join, tag
-from erde_cli.core.report.table_parts import facts, table
-from erde_cli.core.report.trade_off_part import trade_off_part
-from erde_cli.core.report.training_part import training_part
+from erde_cli.core.report.page.classes_part import classes_part
+from erde_cli.core.report.page.explorer_part import explorer_part
+from erde_cli.core.report.page.images_part import images_part
+from erde_cli.core.report.page.markup import Markup, join, tag
+from erde_cli.core.report.page.table_parts import facts, table
+from erde_cli.core.report.page.trade_off_part import trade_off_part
+from erde_cli.core.report.page.training_part import training_part
 
 _FIGURE = re.compile(r"[-+−]?\d[\d.,]*(?: ?(?:%|[kMG]\b|ms\b))?(?![\w.])\s*")
 _ANOTHER = re.compile(r"\d|never|always")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from erde_cli.core.report.axes import Axis, plain_tick, share_axis, value_axis
-from erde_cli.core.report.charts import SMALL, Chart, Series, figure
 from erde_cli.core.report.document import TrainingCurve, TrainingSection
-from erde_cli.core.report.markup import Markup, join, tag
+from erde_cli.core.report.page.axes import Axis, plain_tick, share_axis, value_axis
+from erde_cli.core.report.page.charts import SMALL, Chart, Series, figure
+from erde_cli.core.report.page.markup import Markup, join, tag
 
 _ROLES = ("teacher", "student")
 _OPEN = 2  # trainings that are all shown at once

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from erde_cli.core.figures import macs, milliseconds, percent
-from erde_cli.core.report.axes import macs_axis, macs_tick, plain_tick, share_axis
-from erde_cli.core.report.charts import SMALL, STAR, Chart, Series, svg
 from erde_cli.core.report.document import Explorer
-from erde_cli.core.report.explorer_figures import (
+from erde_cli.core.report.page.axes import macs_axis, macs_tick, plain_tick, share_axis
+from erde_cli.core.report.page.charts import SMALL, STAR, Chart, Series, svg
+from erde_cli.core.report.page.explorer_figures import (
     POSITIONS,
     ExplorerFigures,
     figures_under,
@@ -21,8 +21,8 @@ from erde_cli.core.report.explorer_figures import (
     theta_shown,
     theta_word,
 )
-from erde_cli.core.report.markup import Markup, join, tag
-from erde_cli.core.report.table_parts import folded_table
+from erde_cli.core.report.page.markup import Markup, join, tag
+from erde_cli.core.report.page.table_parts import folded_table
 
 _FIGURES = (("accuracy", "accuracy"), ("macs", "expected MACs"), ("saved", "MACs saved"))
 _CURVE = 50  # points of the curve of one θ for all exits

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from erde_cli.core.figures import macs, percent
-from erde_cli.core.report.axes import macs_axis, macs_tick, plain_tick, share_axis
-from erde_cli.core.report.charts import NARROW, WIDE, Chart, Series, figure, swatch
 from erde_cli.core.report.document import TradeCurve, TradeOffSection, TradePoint
-from erde_cli.core.report.markup import Markup, join, tag
+from erde_cli.core.report.page.axes import macs_axis, macs_tick, plain_tick, share_axis
+from erde_cli.core.report.page.charts import NARROW, WIDE, Chart, Series, figure, swatch
+from erde_cli.core.report.page.markup import Markup, join, tag
 
 _POINTS = 120  # of a curve
 _SAME = 0.1  # relative difference of MACs below which one label is enough

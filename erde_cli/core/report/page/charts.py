@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from erde_cli.core.report.axes import Axis
-from erde_cli.core.report.markup import Markup, join, number, tag
-from erde_cli.core.report.table_parts import folded_table
+from erde_cli.core.report.page.axes import Axis
+from erde_cli.core.report.page.markup import Markup, join, number, tag
+from erde_cli.core.report.page.table_parts import folded_table
 
 STYLES = 7  # colours; styles past them repeat with another line
 
