@@ -104,7 +104,7 @@ def _pieces(result: RunResult) -> list[RenderableType]:
         *saves_nothing(report["student"], result.run / "student"),
         *picture_line(result.picture),
         f"report:  {escape(str(result.run / 'report.json'))}",
-        *([] if result.page is None else [f"to look at: {escape(str(result.page))}"]),
+        *([] if result.page is None else [f"page:    {escape(str(result.page))}"]),
     ]
 
 

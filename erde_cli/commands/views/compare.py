@@ -54,7 +54,7 @@ def comparison_pieces(compared: Compared) -> list[RenderableType]:
         first, *others, "Everything else is descriptive.", *failed,
         *picture_line(picture if picture.is_file() else None),
         f"report:  {escape(str(compared.run / JSON))}",
-        *([] if compared.page is None else [f"to look at: {escape(str(compared.page))}"]),
+        *([] if compared.page is None else [f"page:    {escape(str(compared.page))}"]),
     ]  # fmt: skip
 
 
