@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from erde_cli.commands.completion import bundle_paths
+from erde_cli.commands.export_check import check_existing_export
 from erde_cli.commands.options import (
-    BundleArgument,
     JsonOption,
     QuietOption,
     ThreadsOption,
@@ -33,24 +34,33 @@ _FORMATS_HELP = f"{', '.join(_SUMMARIES[:-1])}, or {_SUMMARIES[-1]}."
 
 
 def export(
-    bundle: BundleArgument,
+    bundle: Annotated[
+        Path,
+        typer.Argument(
+            metavar="BUNDLE",
+            show_default=False,
+            parser=path_of,
+            autocompletion=bundle_paths,
+            help="Folder of a trained model; with --check, an export.",
+        ),
+    ],
     format_: Annotated[
-        FormatName,
+        FormatName | None,
         typer.Option(
             "--format",
             show_default=False,
             help=_FORMATS_HELP[0].upper() + _FORMATS_HELP[1:],
         ),
-    ],
+    ] = None,
     out: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="PATH",
             show_default=False,
             parser=path_of,
             help=f"File to write; for {named(lambda row: row.marker)}, a folder.",
         ),
-    ],
+    ] = None,
     no_preprocessing: Annotated[
         bool,
         typer.Option(
@@ -94,6 +104,24 @@ def export(
             "ncnn.",
         ),
     ] = False,
+    input_: Annotated[
+        Literal["any"] | None,
+        typer.Option(
+            "--input",
+            metavar="any",
+            show_default=False,
+            help="For onnx: the file takes images of any size and resizes them itself. Only ONNX "
+            "Runtime runs it.",
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Run an existing export on the check vector in it; exit code 1 if an answer "
+            "differs.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     threads: ThreadsOption = None,
@@ -107,8 +135,14 @@ def export(
     """  # fmt: skip
     flags = {
         "--exit": exit_ is not None, "--int8": int8, "--portable": portable,
-        "--no-preprocessing": no_preprocessing,
+        "--input any": input_ is not None, "--no-preprocessing": no_preprocessing,
     }  # fmt: skip
+    if check:
+        options_given = {"--format": format_, "--out": out, "--data": data, **flags}
+        others = [name for name, given in options_given.items() if given]
+        check_existing_export(bundle, others, as_json, threads)
+        return
+    format_, out = _required(format_, out)
     _check_combination(format_, frozenset(name for name, given in flags.items() if given))
     _check(format_, out, data)
     from erde_cli.commands.views.terminal import show, working
@@ -117,10 +151,30 @@ def export(
     request = ExportRequest(
         format_, out, not no_preprocessing, data, int8=int8,
         exit=None if exit_ is None else exit_ - 1, portable=portable,
+        resized_by="client" if input_ is None else "graph",
     )  # fmt: skip
     with working(quiet, "cpu", threads) as options:
         exported = export_bundle(bundle, request, options)
     show(exported.to_json(), as_json, *_pieces(exported))
+
+
+def _required(form: FormatName | None, out: Path | None) -> tuple[FormatName, Path]:
+    """Format and path, which only --check does without."""
+    from erde_cli.core.errors import InputError
+
+    if form is None:
+        raise InputError(
+            "Missing option --format.",
+            expected=f"--format {named(lambda row: True)}",
+            hint="add --format, or --check to run an existing export",
+        )
+    if out is None:
+        raise InputError(
+            "Missing option --out.",
+            expected="--out PATH, which names the file or folder to write",
+            hint="add --out, or --check to run an existing export",
+        )
+    return form, out
 
 
 def _check_combination(form: FormatName, options: frozenset[str]) -> None:

@@ -194,6 +194,45 @@ CHOICES = [
     given("export run/student --format onnx --exit 0 --out x.onnx", "--exit", "x>=1"),
     given("export run/student --format onnx --exit last --out x.onnx", "--exit", "last"),
     given("export run/student --format onnx --out x.onnx --data nowhere", "nowhere"),
+    given("export run/student --format onnx --out x.onnx --input some", "--input", "some", "any"),
+    given(
+        "export run/student --format onnx-staged --out x --input any",
+        "combination",
+        "got --format onnx-staged --input any",
+        "expected --format onnx --input any",
+    ),
+    given(
+        "export run/student --format torch-export --out x.pt2 --input any",
+        "combination",
+        "got --format torch-export --input any",
+        "expected --format onnx --input any",
+    ),
+    given(
+        "export run/student --format onnx --out x.onnx --input any --no-preprocessing",
+        "combination",
+        "--format onnx --no-preprocessing, or --format onnx --input any",
+    ),
+    given(
+        "export run/student --format onnx --out x.onnx --input any --int8",
+        "--format onnx --int8, or --format onnx --input any",
+    ),
+    given(
+        "export run/student --format onnx --out x.onnx --input any --exit 1",
+        "--format onnx --exit N, or --format onnx --input any",
+    ),
+    given(
+        "export x.onnx --check --format onnx --out y.onnx",
+        "--check",
+        "got --format, --out",
+        "leave --format and --out out",
+    ),
+    given("export x.onnx --check --int8", "--check", "got --int8"),
+    given(
+        "export x.onnx --check --exit 1 --portable --input any",
+        "--check",
+        "got --exit, --portable, --input any",
+    ),
+    given("export x.pt2 --check", "x.pt2", "can run code", "manifest.json"),
     given("export run/student --format onnx --out ''", "--out", "got nothing"),
     given("predict run/student a.png --threshold often", "'often'"),
     given("predict run/student a.png --threshold nan", "'nan'"),
@@ -266,6 +305,7 @@ REFUSED_BY_THE_RECIPE = [  # before torch is imported
 ]
 
 REFUSED_LATER = [
+    given("export x.onnx --check", "There is no file x.onnx"),
     *(
         given(f"data fetch {name}", f"'{name}'", f"did you mean {meant}?")
         for name, meant in (("cifar", "cifar10"), ("CIFAR-100", "cifar100"), ("digit", "digits"))

@@ -24,7 +24,7 @@ def commands_for(path: Path, made: Path, recipe: Path, images: Path) -> list[lis
     student = str(run / "student")
     if parts[0] == "exported":
         model = str(made / "exported" / parts[1])
-        return [["predict", model, str(images)]]
+        return [["predict", model, str(images)], ["export", model, "--check"]]
     if parts[0] == "cache" or "checkpoints" in parts:
         return [["distill", str(recipe), "--out", str(run), "--resume", *CACHED, "-q"]]
     commands = [["run", str(recipe), "--out", str(run), "-q"]]

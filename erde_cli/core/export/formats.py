@@ -126,12 +126,12 @@ class Combination:
 
 
 # The options that decide what is written. Every set of them that is not listed below is refused.
-OPTIONS = ("--exit", "--int8", "--portable", "--no-preprocessing")
+OPTIONS = ("--exit", "--int8", "--portable", "--input any", "--no-preprocessing")
 _RAW = "--no-preprocessing"
 _SETS: dict[FormatName, tuple[tuple[str, ...], ...]] = {
     "onnx": (
         (), (_RAW,), ("--int8",), ("--int8", _RAW),
-        ("--exit",), ("--exit", _RAW), ("--exit", "--portable"),
+        ("--exit",), ("--exit", _RAW), ("--exit", "--portable"), ("--input any",),
     ),
     "onnx-staged": ((), (_RAW,), ("--int8",), ("--int8", _RAW), ("--portable",)),
     "torch-export": ((), (_RAW,), ("--exit",), ("--exit", _RAW)),
@@ -144,13 +144,18 @@ COMBINATIONS = tuple(
 def alternatives_to(form: FormatName, options: frozenset[str]) -> list[Combination]:
     """The legal combinations nearest to one that is not; empty if it is legal.
 
-    They have as many of its options as possible, and no others but --exit.
+    They have as many of its options as possible, and no others but --exit where it is needed.
     """
     if Combination(form, options) in COMBINATIONS:
         return []
     kept = [one for one in COMBINATIONS if one.options <= options | {"--exit"}]
     most = max(len(one.options & options) for one in kept)
-    return [one for one in kept if len(one.options & options) == most]
+    nearest = [one for one in kept if len(one.options & options) == most]
+    return [
+        one
+        for one in nearest
+        if not any(o.format == one.format and o.options < one.options for o in nearest)
+    ]
 
 
 def combinations_table() -> str:

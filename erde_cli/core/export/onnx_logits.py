@@ -17,13 +17,15 @@ from torch import Tensor
 
 from erde_cli.core.arrays import Float32Array, ImageArray
 from erde_cli.core.device import images_at_once
-from erde_cli.core.errors import ErdeError
+from erde_cli.core.errors import BundleError, ErdeError, brief
+from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.export.logits import answers_of_logits
 from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of, operators
-from erde_cli.core.export.onnx_runtime import open_session
+from erde_cli.core.export.onnx_runtime import AGAIN, open_session, read_record
 from erde_cli.core.export.operators import NOT_PORTABLE
 from erde_cli.core.export.record import ExportedAnswers, ExportRecord, read_manifest
+from erde_cli.core.export.refusals import is_static
 
 LOGITS = "logits"
 
@@ -81,10 +83,26 @@ class LogitsExported:
         self._sessions = sessions
 
     def logits(self, pixels: ImageArray) -> Float32Array:
-        """Logits of uint8 images: [images, exits, classes]; of a static network one exit."""
+        """Logits of uint8 images: [images, exits, classes]; of a static network one exit.
+
+        Raises:
+            BundleError: a file fails, or returns something else.
+        """
         size = images_at_once(self.record.image_size, torch.device("cpu"))
-        parts = [self._batch(pixels[at : at + size]) for at in range(0, len(pixels), size)]
-        return np.concatenate(parts)
+        expected = (len(pixels), len(self.record.answering_exits), len(self.record.class_names))
+        try:
+            parts = [self._batch(pixels[at : at + size]) for at in range(0, len(pixels), size)]
+            found = np.concatenate(parts)
+            if found.shape != expected:
+                raise ValueError(f"logits {list(expected)} expected")
+        except Exception as error:
+            raise BundleError(
+                "The exported network does not give the logits of an export of erde: "
+                f"{brief(str(error))}",
+                expected="a file or a folder written by erde export",
+                hint=AGAIN,
+            ) from error
+        return found
 
     def answer(
         self, pixels: ImageArray, thresholds: Sequence[float] | None = None
@@ -105,6 +123,19 @@ class LogitsExported:
         return stacked
 
 
+def returns_logits(path: Path) -> bool:
+    """Whether an export is a static network or portable stages; false if it is missing.
+
+    Raises:
+        BundleError: it is damaged.
+    """
+    if path.is_dir():
+        return (path / MANIFEST).is_file() and read_manifest(path).network.portable
+    if not path.is_file():
+        return False
+    return is_static(open_session(path, 1).get_modelmeta().custom_metadata_map)
+
+
 def open_logits(path: Path, threads: int | None = None) -> LogitsExported:
     """Open a static network (a file) or portable stages (a folder).
 
@@ -116,5 +147,4 @@ def open_logits(path: Path, threads: int | None = None) -> LogitsExported:
         files = [path / stage.file for stage in manifest.stages]
         return LogitsExported([open_session(file, threads) for file in files], manifest.network)
     session = open_session(path, threads)
-    record = ExportRecord.from_metadata(session.get_modelmeta().custom_metadata_map)
-    return LogitsExported([session], record)
+    return LogitsExported([session], read_record(session, path))

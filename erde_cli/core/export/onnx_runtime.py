@@ -16,6 +16,7 @@ from erde_cli.core.arrays import Array, ImageArray
 from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
 from erde_cli.core.export.formats import MANIFEST
+from erde_cli.core.export.input_record import whole_images
 from erde_cli.core.export.record import (
     PREFIX,
     ExportedAnswers,
@@ -27,7 +28,7 @@ from erde_cli.core.export.refusals import require_runnable_stages, require_whole
 from erde_cli.core.storage.json_files import JsonError
 
 _ERRORS_ONLY = 3  # severity of ONNX Runtime's messages on stderr
-_AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
+AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
 
 
 Run = Callable[[Array], ExportedAnswers]
@@ -68,7 +69,7 @@ class OnnxNetwork(ABC):
             raise BundleError(
                 f"The exported network does not give the answers of an export of erde: {error}",
                 expected="a file or a folder written by erde export",
-                hint=_AGAIN,
+                hint=AGAIN,
             ) from error
 
     @abstractmethod
@@ -89,12 +90,15 @@ class OneFile(OnnxNetwork):
         if thresholds is not None and len(thresholds):
             given = {"thresholds": float32_thresholds(thresholds)}
         names = ["label", "exit", "probabilities"]
+        described = self.record.described_input
+        resizes = described.resized_by == "graph"
+
+        def row(image: Array) -> Any:
+            whole = whole_images(image, described) if resizes else image
+            return self._session.run(names, {"image": whole, **given})
 
         def run(inputs: Array) -> ExportedAnswers:
-            rows = [
-                self._session.run(names, {"image": inputs[at : at + 1], **given})
-                for at in range(len(inputs))
-            ]
+            rows = [row(inputs[at : at + 1]) for at in range(len(inputs))]
             if len(rows) == 1:
                 return ExportedAnswers(*rows[0])
             return ExportedAnswers(*map(np.concatenate, zip(*rows, strict=True)))
@@ -164,7 +168,7 @@ def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
         return Staged(path, threads)
     if not path.is_file():
         raise BundleError(
-            f"There is no file {path}.", hint=_AGAIN, expected="a file written by erde export"
+            f"There is no file {path}.", hint=AGAIN, expected="a file written by erde export"
         )
     return OneFile(path, threads)
 
@@ -188,7 +192,7 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise BundleError(
-            f"{path} cannot be run: {error}", expected="a file written by erde export", hint=_AGAIN
+            f"{path} cannot be run: {error}", expected="a file written by erde export", hint=AGAIN
         ) from error
 
 
@@ -243,12 +247,21 @@ def _record_of(session: onnxruntime.InferenceSession, path: Path) -> ExportRecor
         )  # fmt: skip
     inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
     require_whole(path, metadata, [one.name for one in inputs])
+    return read_record(session, path)
+
+
+def read_record(session: onnxruntime.InferenceSession, path: Path) -> ExportRecord:
+    """Metadata of an opened file.
+
+    Raises:
+        BundleError: they are not what erde writes.
+    """
     try:
-        return ExportRecord.from_metadata(metadata)
+        return ExportRecord.from_metadata(session.get_modelmeta().custom_metadata_map)
     except (ValidationError, JsonError) as error:
         raise BundleError(
             f"The metadata in {path} is not what erde export writes.",
             got=first_reason(error) if isinstance(error, ValidationError) else brief(str(error)),
-            hint=_AGAIN,
+            hint=AGAIN,
             expected="a file written by erde export",
         ) from error

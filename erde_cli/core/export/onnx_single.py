@@ -27,6 +27,7 @@ from torch import nn
 from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of, rename
 from erde_cli.core.export.onnx_logits import write_static
+from erde_cli.core.export.onnx_resize import prepend_resize
 from erde_cli.core.export.record import (
     PREFIX,
     ExportRecord,
@@ -55,10 +56,14 @@ def write_onnx_file(exported: ExportNetwork, path: Path) -> None:
     Raises:
         ErdeError: the result is not valid ONNX.
     """
-    if exported.record.static_exit is not None:
-        write_static(exported, path, exported.record.static_exit)
+    record = exported.record
+    if record.static_exit is not None:
+        write_static(exported, path, record.static_exit)
         return
-    onnx.save(model_of(_graph(_stages(exported), exported.record), exported.record), path)
+    graph = _graph(_stages(exported), record)
+    if record.described_input.resized_by == "graph":
+        prepend_resize(graph, record.described_input)
+    onnx.save(model_of(graph, record), path)
 
 
 def write_int8_file(

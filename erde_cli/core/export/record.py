@@ -22,7 +22,9 @@ from erde_cli.core.calibration.document import ThresholdsDocument
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import Context
 from erde_cli.core.errors import BundleError, InputError, first_reason
+from erde_cli.core.export.check_vector import CheckVector
 from erde_cli.core.export.formats import MANIFEST
+from erde_cli.core.export.input_record import InputRecord, Resizer
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.storage.files import digest_of_file
@@ -31,7 +33,7 @@ from erde_cli.core.thresholds.scores import Score
 
 _AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
 
-FORMAT = 1
+FORMAT = 2  # 1: without `input` and `test`
 PREFIX = "erde."  # of the keys in an ONNX file's metadata
 _OF_FILES = ("stage", "quantisation")  # entries about the file, not the network
 
@@ -68,11 +70,13 @@ class ExportRecord(BaseModel):
     calibration: content of `thresholds.json`.
     static_exit: exit of a static network without early heads, from 0; None: all exits.
     portable: whether it takes float32 [batch, 3, height, width] from 0 to 1, and returns logits.
+    input: the same facts about pixels for clients, in one place; None in format 1.
+    test: an image and its answers; None: the export was made without it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    format: Literal[1]
+    format: Literal[1, 2]
     class_names: ClassNames
     image_size: int = Field(ge=8, le=1024)
     pixels: PixelsDocument
@@ -84,6 +88,26 @@ class ExportRecord(BaseModel):
     versions: dict[str, str]
     static_exit: Annotated[int, Field(ge=0)] | None = None
     portable: bool = False
+    input: InputRecord | None = None
+    test: CheckVector | None = None
+
+    @model_validator(mode="after")
+    def _input_agrees(self) -> Self:
+        if (self.input is None) != (self.format == 1):
+            raise ValueError("input: required in format 2, unknown in format 1")
+        if self.input is not None and self.input != self.derived_input(self.input.resized_by):
+            raise ValueError("input: differs from image_size, pixels or normalisation")
+        answers_pixels = self.preprocessing and not self.returns_logits
+        if self.input is not None and self.input.only_runtime and not answers_pixels:
+            raise ValueError("input: a graph that resizes has preprocessing and returns no logits")
+        return self
+
+    @model_validator(mode="after")
+    def _test_fits(self) -> Self:
+        for one in () if self.test is None else self.test.exits:
+            if one.exit not in self.answering_exits or one.label >= len(self.class_names):
+                raise ValueError("test: an exit or a label that the network does not have")
+        return self
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
@@ -98,10 +122,32 @@ class ExportRecord(BaseModel):
             raise ValueError(f"static_exit: less than {exits} expected")
         return self
 
+    def derived_input(self, resized_by: Resizer = "client") -> InputRecord:
+        """Description of the input, from the other fields."""
+        normalisation = None if self.preprocessing else self.measured_normalisation
+        if self.portable:  # the client divides by 255, and the graph does the rest
+            normalisation = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+        return InputRecord.of(self.image_size, self.pixels, normalisation, resized_by)
+
+    @property
+    def described_input(self) -> InputRecord:
+        """Description of the input, in every format."""
+        return self.input or self.derived_input()
+
     @property
     def exit_count(self) -> int:
         """Number of exits, the last included."""
         return len(self.calibration.exit_rates)
+
+    @property
+    def answering_exits(self) -> Sequence[int]:
+        """Exits that the graph contains, from 0."""
+        return range(self.exit_count) if self.static_exit is None else [self.static_exit]
+
+    @property
+    def returns_logits(self) -> bool:
+        """Whether it returns logits, which converters take and erde only verifies."""
+        return self.portable or self.static_exit is not None
 
     @property
     def rules(self) -> PixelRules:

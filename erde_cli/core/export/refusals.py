@@ -14,6 +14,11 @@ _CALIBRATION = "erde.calibration"
 _AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
 
 
+def is_static(metadata: Mapping[str, str]) -> bool:
+    """Whether the metadata of a file are those of a static network."""
+    return _STAGE not in metadata and metadata.get(_STATIC, "null") != "null"
+
+
 def require_whole(path: Path, metadata: Mapping[str, str], inputs: Collection[str]) -> None:
     """Check that an ONNX file with metadata of erde is one file that stops early, as exported.
 
@@ -34,7 +39,7 @@ def require_whole(path: Path, metadata: Mapping[str, str], inputs: Collection[st
             else "give the folder of all stages",
             expected="a folder of stages, or one file that stops early",
         )
-    if metadata.get(_STATIC, "null") != "null":
+    if is_static(metadata):
         raise BundleError(
             f"{path} is a static network for other runtimes. It returns logits and never leaves "
             "early.",

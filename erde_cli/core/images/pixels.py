@@ -38,6 +38,10 @@ class PixelRules(NamedTuple):
         """How an image becomes square."""
         return "squash" if self.crop_share is None else "crop"
 
+    def short_side(self, size: int) -> int | None:
+        """Short side in pixels before a crop to `size` x `size`; None: no crop."""
+        return None if self.crop_share is None else round(size / self.crop_share)
+
     def decisive(self) -> list[Any]:
         """The settings that affect pixels, for the key of the cache."""
         settings = [self.transparent, self.bit_depth or 16, self.frames == "refuse"]
@@ -134,9 +138,9 @@ def _square(image: Image.Image, size: int, rules: PixelRules) -> Image.Image:
 
     Source: Resize and CenterCrop of torchvision.transforms.
     """
-    if rules.crop_share is None:
+    short, shortest = rules.short_side(size), min(image.size)
+    if short is None:
         return _resized(image, (size, size), rules)
-    short, shortest = round(size / rules.crop_share), min(image.size)
     width, height = (int(short * side / shortest) for side in image.size)
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > limit:

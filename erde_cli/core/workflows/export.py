@@ -18,8 +18,10 @@ from erde_cli.core.data.user_folders import open_unlabelled_folder
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.export.check import Check, Exported, LogitsExported, verify, verify_static
 from erde_cli.core.export.formats import FORMATS, Format, FormatName
+from erde_cli.core.export.input_record import InputRecord, Resizer
 from erde_cli.core.export.network import export_network
 from erde_cli.core.export.record import FORMAT, ExportRecord
+from erde_cli.core.export.self_check import check_vector, expected_vector, require_right
 from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
@@ -41,7 +43,7 @@ class ExportRequest:
     preprocessing: include normalisation. data: folder of images to verify on; None: the calibration
     split. instead: alternative without that split, for the hint of an error. int8: quantise the
     stages and choose their thresholds again. exit: a static network up to this exit, from 0; None:
-    all exits. portable: float images in, logits out.
+    all exits. portable: float images in, logits out. resized_by: "graph" for images of any size.
     """
 
     format: FormatName
@@ -52,6 +54,7 @@ class ExportRequest:
     int8: bool = False
     exit: int | None = None
     portable: bool = False
+    resized_by: Resizer = "client"
 
     @property
     def row(self) -> Format:
@@ -135,12 +138,20 @@ def export_loaded(bundle: Bundle, request: ExportRequest, options: Options) -> E
         ready(bundle.model, context), store, bundle.normalisation, context,
         record.temperatures, keep_logits=True, score=record.score,
     ).require_finite()  # fmt: skip
+    vector = expected_vector(bundle.model, record)
+    record = record.model_copy(update={"test": vector})
     options.observer.phase("Exporting")
     with _replacing(request) as place:
         request.row.write(export_network(bundle.model, record), place)
         options.observer.phase(f"Verifying on {len(store)} images")
         pixels = store.part(0, len(store)).numpy()
-        checks = _verified(place, request, record, (pixels, expected), options)
+        exported = _opened(place, request.row, record, options.threads)
+        checks = _verified(exported, pixels, expected)
+        require_right(check_vector(exported, vector))
+        if request.resized_by == "graph":
+            from erde_cli.core.export.onnx_resize import require_pillows_pixels  # an extra
+
+            require_pillows_pixels(place, record.described_input, record.rules)
         cost = None
         if images is not None:
             record, cost = _quantised(place, bundle, record, images, options)
@@ -174,22 +185,18 @@ def _check_exit(bundle: Bundle, request: ExportRequest) -> None:
         )
 
 
-def _verified(
-    place: Path,
-    request: ExportRequest,
-    record: ExportRecord,
-    images: tuple[ImageArray, Answers],
-    options: Options,
-) -> list[Check]:
-    """Compare the written export with the answers of the bundle to the same images."""
-    exported: Exported
-    pixels, expected = images
-    if request.row.runtime == "onnx" and (request.exit is not None or request.portable):
+def _opened(place: Path, row: Format, record: ExportRecord, threads: int | None) -> Exported:
+    """The written export, ready to be verified."""
+    if row.runtime == "onnx" and record.returns_logits:
         from erde_cli.core.export.onnx_logits import open_logits  # an extra
 
-        exported = open_logits(place, options.threads)
-    else:
-        exported = request.row.open(place, options.threads)
+        return open_logits(place, threads)
+    return row.open(place, threads)
+
+
+def _verified(exported: Exported, pixels: ImageArray, expected: Answers) -> list[Check]:
+    """Compare the written export with the answers of the bundle to the same images."""
+    record = exported.record
     if isinstance(exported, LogitsExported) and record.static_exit is not None:
         early = record.exit_count - 1
         return verify_static(exported, pixels, expected, early, record.temperatures)
@@ -206,6 +213,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
 
     Raises:
         BundleError: the bundle is not calibrated, or not calibrated in float32.
+        InputError: the graph shall resize, with a filter in which it differs from Pillow.
     """
     thresholds = bundle.require_thresholds()
     if thresholds.precision != "float32":
@@ -215,8 +223,21 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
             hint=f"choose them again with: erde calibrate {bundle.path} --max-drop 1",
             expected="thresholds in float32",
         )
+    if request.resized_by == "graph" and bundle.document.rules.interpolation != "bilinear":
+        raise InputError(
+            "--input any resizes bilinearly only: ONNX Runtime's other filters differ from Pillow.",
+            got=f"interpolation: {bundle.document.rules.interpolation} in the bundle",
+            expected="a bundle with interpolation: bilinear",
+            hint="leave --input any out, and resize as docs/preprocessing.md shows",
+        )
     content = {
         "format": FORMAT,
+        "input": InputRecord.of(
+            bundle.image_size,
+            bundle.document.input.pixels,
+            None if request.preprocessing else bundle.normalisation,
+            request.resized_by,
+        ),
         "class_names": list(bundle.class_names),
         "image_size": bundle.image_size,
         "pixels": bundle.document.rules.to_json(),

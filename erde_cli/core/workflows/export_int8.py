@@ -31,11 +31,13 @@ from erde_cli.core.export.record import (
     read_manifest,
     write_manifest,
 )
+from erde_cli.core.export.self_check import observed_vector
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.measurement.side_by_side import BatchPairs, leaving_ms, measure_pairs
 from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
+from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.calibration_images import observations_of
 from erde_cli.core.workflows.export import verified_images
 from erde_cli.core.workflows.export_int8_cost import (
@@ -119,7 +121,11 @@ def export_int8(
             "thresholds are an estimate."
         )
     versions = {**record.versions, **versions_of("onnxruntime")}
-    record = record.model_copy(update={"calibration": after, "versions": versions})
+    changed: Json = {"calibration": after, "versions": versions}
+    if record.test is not None:
+        network = open_exported(done.place, options.threads)
+        changed["test"] = observed_vector(network, record.test.n)
+    record = record.model_copy(update=changed)
     done.describe(record, quantisation(len(images.ranges)))
     checks = _verified(done.place, done.answers[1], record, images, options)
     return record, _cost(done, images, after, observations, checks, options)
