@@ -142,8 +142,13 @@ int main(int count, char** given) {
   input.bicubic = std::string(given[3]) == "bicubic";
   input.gray_bits = std::stoi(given[4]);
   input.background = std::stoi(given[5]);
-  auto pixels = erde::pixels_of(given[6], input);
-  std::cout.write(reinterpret_cast<char*>(pixels.data()), pixels.size());
+  try {
+    auto pixels = erde::pixels_of(given[6], input);
+    std::cout.write(reinterpret_cast<char*>(pixels.data()), pixels.size());
+  } catch (const std::exception& error) {
+    std::cerr << error.what();
+    return 1;
+  }
   return count == 7 ? 0 : 1;
 }
 """

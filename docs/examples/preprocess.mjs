@@ -54,21 +54,28 @@ function pass(data, lines, rows, step, next, out, outStep, outNext) {
   }
 }
 
-// Pillow's resize of RGBA pixels: columns, then rows, each rounded to 8 bits.
-function resized({ data, width, height }, wantedWidth, wantedHeight, interpolation) {
-  if (width !== wantedWidth) {
-    const out = new Uint8Array(4 * wantedWidth * height);
-    const rows = weights(width, wantedWidth, interpolation);
-    pass(data, height, rows, 4, 4 * width, out, 4, 4 * wantedWidth);
-    [data, width] = [out, wantedWidth];
-  }
-  if (height !== wantedHeight) {
-    const out = new Uint8Array(4 * width * wantedHeight);
-    const rows = weights(height, wantedHeight, interpolation);
-    pass(data, width, rows, 4 * width, 4, out, 4 * width, 4);
-    [data, height] = [out, wantedHeight];
-  }
-  return { data, width, height };
+function wider(image, wanted, interpolation) {
+  const { data, width, height } = image;
+  if (width === wanted) return image;
+  const out = new Uint8Array(4 * wanted * height);
+  pass(data, height, weights(width, wanted, interpolation), 4, 4 * width, out, 4, 4 * wanted);
+  return { data: out, width: wanted, height };
+}
+
+function higher(image, wanted, interpolation) {
+  const { data, width, height } = image;
+  if (height === wanted) return image;
+  const out = new Uint8Array(4 * width * wanted);
+  pass(data, width, weights(height, wanted, interpolation), 4 * width, 4, out, 4 * width, 4);
+  return { data: out, width, height: wanted };
+}
+
+// Pillow's resize of RGBA pixels in two passes, each rounded to 8 bits; alpha is lost.
+export function resized(image, width, height, interpolation) {
+  const lessHigh = image.height - height, lessWide = image.width - width;
+  if (lessHigh > 0 && lessHigh > 2 * lessWide)  // since Pillow 13
+    return wider(higher(image, height, interpolation), width, interpolation);
+  return higher(wider(image, width, interpolation), height, interpolation);
 }
 
 const halfToEven = (value) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));

@@ -50,8 +50,12 @@ def weights(length, wanted, interpolation):
 
 
 def resized(image, height, width, interpolation):
-    """Pillow's resize: columns, then rows, each rounded to 8 bits. Sums are exact in float64."""
-    for axis, wanted in ((1, width), (0, height)):
+    """Pillow's resize in two passes, each rounded to 8 bits. Sums are exact in float64."""
+    less_high, less_wide = image.shape[0] - height, image.shape[1] - width
+    passes = [(1, width), (0, height)]
+    if less_high > 0 and less_high > 2 * less_wide:  # since Pillow 13
+        passes.reverse()
+    for axis, wanted in passes:
         if image.shape[axis] != wanted:
             table = weights(image.shape[axis], wanted, interpolation)
             sums = np.tensordot(table, image.astype(np.float64), axes=(1, axis))

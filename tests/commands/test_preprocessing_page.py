@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
+from PIL import __version__ as pillow_version
 
 from benchmarks.odd_photos import write_photos
 from erde_cli.core.bundle.document import PixelsDocument
@@ -89,19 +91,63 @@ def test_the_listing_scales_grey_refuses_frames_and_normalises(photos: list[Path
     np.testing.assert_allclose(planes[0], by_hand.transpose(2, 0, 1), atol=1e-5)
 
 
-def test_the_resize_of_the_other_listings_is_pillows() -> None:
-    """Of the file for OpenCV, whose resize needs no OpenCV."""
+def sizes() -> list[tuple[int, int]]:
+    """Heights and widths of images; high ones only where Pillow has the order of its passes."""
+    sides = [(90, 70), (7, 300), (24, 25), (1, 1), (31, 24)]
+    since_13 = int(pillow_version.split(".")[0]) >= 13
+    return [*sides, (300, 30), (28, 25), (90, 20)] if since_13 else sides
+
+
+def noise(height: int, width: int) -> np.ndarray[Any, Any]:
+    generator = np.random.default_rng(1000 * height + width)
+    return generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def by_pillow(image: np.ndarray[Any, Any], name: str) -> np.ndarray[Any, Any]:
+    filter_ = Image.Resampling[name.upper()]
+    return np.asarray(Image.fromarray(image).resize((SIZE, SIZE), filter_))
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_the_resize_of_the_listing_for_opencv_is_pillows(name: str) -> None:
+    """It needs no OpenCV."""
     code = (EXAMPLES / "preprocess_opencv.py").read_text().replace("import cv2\n", "")
     names: dict[str, Any] = {}
     exec(compile(code, "preprocess_opencv.py", "exec"), names)  # noqa: S102
-    noise = np.random.default_rng(0)
-    for height, width in ((90, 70), (7, 300), (24, 25), (1, 1), (31, 24)):
-        image = noise.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        for name in ("bilinear", "bicubic"):
-            filter_ = Image.Resampling[name.upper()]
-            expected = Image.fromarray(image).resize((SIZE, SIZE), filter_)
-            found = names["resized"](image, SIZE, SIZE, name)
-            np.testing.assert_array_equal(found, np.asarray(expected), f"{name} {height} {width}")
+    for sides in sizes():
+        image = noise(*sides)
+        found = names["resized"](image, SIZE, SIZE, name)
+        np.testing.assert_array_equal(found, by_pillow(image, name), str(sides))
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bicubic"])
+def test_the_resize_of_the_listing_for_browsers_is_pillows(tmp_path: Path, name: str) -> None:
+    """It needs no browser."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    listing = json.dumps((EXAMPLES / "preprocess.mjs").as_uri())
+    script = (
+        f"import {{ resized }} from {listing};"
+        "import { readFileSync, writeFileSync } from 'node:fs';"
+        "const [file, side, name, ...sides] = process.argv.slice(2);"
+        "const all = readFileSync(file), out = [];"
+        "for (let at = 0; sides.length;) {"
+        "  const height = +sides.shift(), width = +sides.shift(), end = at + 4 * height * width;"
+        "  const image = { data: all.subarray(at, end), width, height };"
+        "  out.push(resized(image, +side, +side, name).data); at = end; }"
+        "writeFileSync(file, Buffer.concat(out));"
+    )
+    (tmp_path / "resize.mjs").write_text(script)
+    images = [noise(*sides) for sides in sizes()]
+    clear = [np.dstack([image, np.full(image.shape[:2], 255, np.uint8)]) for image in images]
+    (tmp_path / "pixels").write_bytes(b"".join(image.tobytes() for image in clear))
+    numbers = [str(side) for sides in sizes() for side in sides]
+    line = [node, tmp_path / "resize.mjs", tmp_path / "pixels", str(SIZE), name, *numbers]
+    subprocess.run(line, check=True)
+    found = np.frombuffer((tmp_path / "pixels").read_bytes(), np.uint8).reshape(-1, SIZE, SIZE, 4)
+    for image, pixels in zip(images, found, strict=True):
+        np.testing.assert_array_equal(pixels[..., :3], by_pillow(image, name), str(image.shape))
 
 
 def test_the_examples_of_the_page_run(

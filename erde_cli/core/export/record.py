@@ -129,6 +129,11 @@ class ExportRecord(BaseModel):
             normalisation = Normalisation((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
         return InputRecord.of(self.image_size, self.pixels, normalisation, resized_by)
 
+    def with_input(self, resized_by: Resizer = "client") -> ExportRecord:
+        """The same record in the newest format, with the description of the input."""
+        changed = {"format": FORMAT, "input": self.derived_input(resized_by)}
+        return self.model_copy(update=changed)
+
     @property
     def described_input(self) -> InputRecord:
         """Description of the input, in every format."""

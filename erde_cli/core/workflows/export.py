@@ -18,9 +18,9 @@ from erde_cli.core.data.user_folders import open_unlabelled_folder
 from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.export.check import Check, Exported, LogitsExported, verify, verify_static
 from erde_cli.core.export.formats import FORMATS, Format, FormatName
-from erde_cli.core.export.input_record import InputRecord, Resizer
+from erde_cli.core.export.input_record import Resizer
 from erde_cli.core.export.network import export_network
-from erde_cli.core.export.record import FORMAT, ExportRecord
+from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.export.self_check import check_vector, expected_vector, require_right
 from erde_cli.core.inference.answers import Answers, answer_all, ready
 from erde_cli.core.provenance import versions_of
@@ -231,13 +231,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
             hint="leave --input any out, and resize as docs/preprocessing.md shows",
         )
     content = {
-        "format": FORMAT,
-        "input": InputRecord.of(
-            bundle.image_size,
-            bundle.document.input.pixels,
-            None if request.preprocessing else bundle.normalisation,
-            request.resized_by,
-        ),
+        "format": 1,
         "class_names": list(bundle.class_names),
         "image_size": bundle.image_size,
         "pixels": bundle.document.rules.to_json(),
@@ -250,7 +244,7 @@ def record_of(bundle: Bundle, request: ExportRequest) -> ExportRecord:
         "calibration": thresholds.model_dump(),
         "versions": versions_of("erde-cli", "torch", *request.row.versions),
     }
-    return ExportRecord.model_validate(content)
+    return ExportRecord.model_validate(content).with_input(request.resized_by)
 
 
 def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageStore:

@@ -16,8 +16,7 @@ RULES = PixelRules("black", 12, "refuse", 0.875, "bicubic")
 
 def second(rules: PixelRules = RULES, **changed: Any) -> ExportRecord:
     """A record of format 2."""
-    described = record_of([0.5], pixels=rules.to_json(), **changed).derived_input()
-    return record_of([0.5], pixels=rules.to_json(), format=2, input=described, **changed)
+    return record_of([0.5], pixels=rules.to_json(), **changed).with_input()
 
 
 def test_it_says_what_predict_does() -> None:

@@ -25,9 +25,7 @@ SIDES = [(16, 16), (1, 1), (18, 17), (17, 18), (33, 31), (9, 640), (300, 7), (53
 
 
 def any_record(rules: PixelRules) -> ExportRecord:
-    base = record_of([0.5], pixels=rules.to_json())
-    described = base.derived_input("graph").model_dump()
-    return record_of([0.5], pixels=rules.to_json(), format=2, input=described)
+    return record_of([0.5], pixels=rules.to_json()).with_input("graph")
 
 
 @pytest.fixture(scope="module")
