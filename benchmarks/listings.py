@@ -131,7 +131,7 @@ DRAW_IMAGE = """window.pixelsOf = async (blob, { size, short_side: short }) => {
   context.drawImage(bitmap, (size - width) / 2, (size - height) / 2, width, height);
   const { data } = context.getImageData(0, 0, size, size);
   return data.filter((_, at) => at % 4 < 3);
-}"""
+}; null"""
 
 MAIN = """#include "preprocess.hpp"
 #include <iostream>
@@ -221,10 +221,10 @@ def compared(network: OnnxNetwork, paths: list[Path], pixels_of: PixelsOf) -> Di
     return Difference(refused, changed, max(differences), others)
 
 
-def compare(bundle: Path, data: Path | None, chromium: str, folder: Path) -> None:
+def compare(given: argparse.Namespace, folder: Path) -> None:
     """Print a row for every listing."""
-    model = folder / "model.onnx"
-    export_bundle(bundle, ExportRequest("onnx", model, data=data), Options("cpu", 1))
+    model, chromium = folder / "model.onnx", given.chromium
+    export_bundle(given.bundle, ExportRequest("onnx", model, data=given.data), Options("cpu", 1))
     network = open_exported(model, threads=1)
     described = json.loads(network.record.to_metadata()["erde.input"])
     paths = write_photos(folder / "photos")
@@ -238,6 +238,8 @@ def compare(bundle: Path, data: Path | None, chromium: str, folder: Path) -> Non
         "not a listing: drawImage": browser(described, chromium, DRAW_IMAGE),
     }
     for name, side in sides.items():
+        if given.only not in name:
+            continue
         try:
             with side as pixels_of:
                 found = compared(network, paths, pixels_of)
@@ -256,10 +258,11 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--chromium", default="/usr/bin/chromium")
+    parser.add_argument("--only", default="", help="a part of the names of the rows")
     parser.add_argument("--verbose", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        compare(given.bundle, given.data, given.chromium, Path(folder))
+        compare(given, Path(folder))
 
 
 if __name__ == "__main__":

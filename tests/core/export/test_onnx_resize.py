@@ -96,7 +96,7 @@ def test_the_metadata_name_the_runtime(written: tuple[Path, PixelRules]) -> None
     assert (described.resized_by, described.only_runtime) == ("graph", "onnxruntime")
 
 
-@pytest.mark.parametrize(("size", "share"), [(16, 0.875), (17, 0.9), (224, 0.875), (8, 0.1)])
+@pytest.mark.parametrize(("size", "share"), [(32, 0.875), (18, 0.875), (224, 0.875), (8, 0.1)])
 def test_a_frame_has_the_short_side_and_the_pixels_in_the_middle(size: int, share: float) -> None:
     rules = PixelRules(crop_share=share)
     pixels = record_of([0.5], pixels=rules.to_json()).pixels
