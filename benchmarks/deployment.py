@@ -34,7 +34,6 @@ from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.export.check import near_threshold
 from erde_cli.core.export.formats import FormatName
 from erde_cli.core.export.onnx_runtime import open_exported
-from erde_cli.core.export.record import ExportedAnswers
 from erde_cli.core.export.runtimes import NAMES, Runtime
 from erde_cli.core.images.named_paths import named_images
 from erde_cli.core.inference.observations import exit_rates
@@ -44,6 +43,7 @@ from erde_cli.core.measurement.latency import by_round, leaving_at
 from erde_cli.core.measurement.rounds import Workload, seconds_in_rounds
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.platform.allocator import keep_freed_memory
+from erde_cli.core.runner.answers import ExportedAnswers
 from erde_cli.core.workflows.export import ExportRequest, export_loaded
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.timed_models import TimedModel, open_timed

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from erde_cli.core.export.onnx_runtime import open_exported
-from erde_cli.core.export.record import float32_thresholds
+from erde_cli.core.runner.answers import float32_thresholds
 from erde_cli.core.workflows.export import ExportRequest, export_bundle
 from erde_cli.core.workflows.options import Options
 

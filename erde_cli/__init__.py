@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from erde_cli.core.bundle.bundle import Bundle
     from erde_cli.core.bundle.bundle import load_bundle as load
     from erde_cli.core.errors import ErdeError
-    from erde_cli.core.inference.prediction import Prediction
+    from erde_cli.core.inference.rows import Prediction
 
 # From 1.29 on, ONNX Runtime reports every process that imports it to Microsoft, and stores an
 # identifier of the machine in the user's cache. Users of erde have not agreed to that.
@@ -24,7 +24,7 @@ __all__ = ["Bundle", "ErdeError", "Prediction", "__version__", "load"]
 _HOMES = {
     "Bundle": "erde_cli.core.bundle.bundle:Bundle",
     "ErdeError": "erde_cli.core.errors:ErdeError",
-    "Prediction": "erde_cli.core.inference.prediction:Prediction",
+    "Prediction": "erde_cli.core.inference.rows:Prediction",
     "load": "erde_cli.core.bundle.bundle:load_bundle",
 }
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from erde_cli.core.errors import InputError
+from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.platform.narrow import guard_narrow
 from erde_cli.core.platform.pointwise import guard_pointwise
 
@@ -25,8 +26,6 @@ Auto = Literal["auto"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
-_PIXELS_AT_ONCE = 64 * 32**2
-_PHOTOS_AT_ONCE, _PHOTO = 4, 256  # images of up to 256 pixels
 _IMAGES_AT_ONCE, _LARGE = 512, 128  # on an accelerator: images of up to 128 pixels
 
 
@@ -189,15 +188,10 @@ def unsupported_reason(
 def images_at_once(side: int, device: torch.device) -> int:
     """Batch size in inference, for images of `side` pixels.
 
-    On a CPU, the features of a small network should fit in the cache: batches of 64 images of
-    32x32 pixels took 0.6 to 0.9 of the time of batches of 256. Of photos, 4 at a time take less
-    time than one, and the weights are read once for all. Milliseconds of one core per image of
-    224x224 pixels, in batches of 1, 4, 8, 16 and 32: EfficientNet-Lite0 18, 17, 20, 25, 33;
-    ResNet-18 46, 36, 34, 34, 36. Accelerators need large batches, but have to hold their features.
+    Accelerators need large batches, but have to hold their features.
     """
     if device.type == "cpu":
-        photos = min(_PHOTOS_AT_ONCE, _PHOTOS_AT_ONCE * _PHOTO**2 // side**2)
-        return max(1, photos, _PIXELS_AT_ONCE // side**2)
+        return images_at_once_on_cpu(side)
     return max(1, min(_IMAGES_AT_ONCE, _IMAGES_AT_ONCE * _LARGE**2 // side**2))
 
 

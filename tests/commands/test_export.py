@@ -476,7 +476,7 @@ def test_other_files_are_refused(exported: Path, tmp_path: Path) -> None:
         ({}, "an ONNX file from elsewhere"),
         ({"author": "someone"}, "an ONNX file from elsewhere"),
         ({"erde.format": "no JSON"}, "Expecting value"),
-        ({"erde.format": "3"}, "format: Input should be 1 or 2"),
+        ({"erde.format": "3"}, "format: 1 or 2 expected"),
         ({"erde.format": "[" * 10_000}, "recursion"),
         ({"erde.format": "1", "erde.more": "1"}, "class_names: Field required"),
     ],

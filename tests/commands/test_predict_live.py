@@ -22,7 +22,7 @@ from erde_cli.commands.views import terminal
 from erde_cli.commands.views.predict import CsvRows
 from erde_cli.core.images import decoders
 from erde_cli.core.images.named_paths import WAITING, Named, as_they_come, named_images
-from erde_cli.core.inference.prediction import Prediction
+from erde_cli.core.inference.rows import Prediction
 from erde_cli.core.workflows import predict as workflow
 from erde_cli.core.workflows.options import Options
 

@@ -17,7 +17,7 @@ from erde_cli.commands.views.json_stream import JsonStream
 from erde_cli.commands.views.printable import printable
 from erde_cli.commands.views.tables import exit_name, table
 from erde_cli.core.figures import macs, percent, theta
-from erde_cli.core.inference.prediction import Prediction
+from erde_cli.core.inference.rows import Prediction
 from erde_cli.core.storage.files import replaced_file, reporting_write_errors
 from erde_cli.core.workflows.predict import Rows
 

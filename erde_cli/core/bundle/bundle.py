@@ -32,8 +32,9 @@ from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.user_folders import Reading
 from erde_cli.core.device import Context, make_context
 from erde_cli.core.errors import BundleError, InputError, brief, first_reason
-from erde_cli.core.inference.prediction import Images, Prediction, Predictor, Prepared
+from erde_cli.core.inference.prediction import Images, Predictor, Prepared
 from erde_cli.core.inference.routing import Routed, route
+from erde_cli.core.inference.rows import Prediction
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import Profile, profile_model

@@ -12,9 +12,10 @@ import torch
 
 from erde_cli.core.arrays import BoolArray, Float32Array, FloatArray, ImageArray, IntArray
 from erde_cli.core.errors import ErdeError
-from erde_cli.core.export.record import ExportedAnswers, ExportRecord
+from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.routing import first_exit
+from erde_cli.core.runner.answers import ExportedAnswers
 from erde_cli.core.thresholds.written import WrittenThreshold, write_threshold
 
 NEAR = 1e-5  # scores closer to a threshold than this can fall on either side by rounding

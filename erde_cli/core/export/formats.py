@@ -12,14 +12,14 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal
 
+from erde_cli.core.runner.manifest import MANIFEST
+
 if TYPE_CHECKING:
     from erde_cli.core.export.check import Exported
     from erde_cli.core.export.network import ExportNetwork
     from erde_cli.core.export.runtimes import Runtime
 
 FormatName = Literal["onnx", "onnx-staged", "torch-export"]
-
-MANIFEST = "manifest.json"  # in a folder of stages
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from erde_cli.core.arrays import ImageArray
 from erde_cli.core.bundle.document import PixelsDocument
 from erde_cli.core.data.normalisation import Normalisation
 
@@ -94,22 +92,3 @@ class InputRecord(BaseModel):
             cmyk="multiply",
             colour_profile="ignored",
         )
-
-
-def whole_images(pixels: ImageArray, described: InputRecord) -> ImageArray:
-    """Images that a graph's own resize and crop turn into exactly these pixels.
-
-    Args:
-        pixels: uint8 [images, size, size, 3], already resized.
-        described: of a network whose graph resizes.
-
-    Returns:
-        The pixels; for a crop, on a black square of the short side, which needs no resize.
-    """
-    if described.short_side is None:
-        return pixels
-    size, whole = described.size, described.short_side
-    start = round((whole - size) / 2)
-    framed = np.zeros((len(pixels), whole, whole, 3), np.uint8)
-    framed[:, start : start + size, start : start + size] = pixels
-    return framed

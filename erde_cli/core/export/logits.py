@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from erde_cli.core.export.record import ExportedAnswers, ExportRecord
+from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.inference.routing import all_scores, first_exit
+from erde_cli.core.runner.answers import ExportedAnswers
 
 
 def answers_of_logits(

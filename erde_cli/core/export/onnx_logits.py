@@ -16,16 +16,21 @@ import torch
 from torch import Tensor
 
 from erde_cli.core.arrays import Float32Array, ImageArray
-from erde_cli.core.device import images_at_once
 from erde_cli.core.errors import BundleError, ErdeError, brief
-from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.export.logits import answers_of_logits
 from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of, operators
-from erde_cli.core.export.onnx_runtime import AGAIN, open_session, read_record
+from erde_cli.core.export.onnx_runtime import read_record
 from erde_cli.core.export.operators import NOT_PORTABLE
-from erde_cli.core.export.record import ExportedAnswers, ExportRecord, read_manifest
+from erde_cli.core.export.record import ExportRecord, manifest_of, read_manifest
 from erde_cli.core.export.refusals import is_static
+from erde_cli.core.platform.batch_size import images_at_once_on_cpu
+from erde_cli.core.runner.answers import ExportedAnswers
+from erde_cli.core.runner.manifest import MANIFEST, read_stages
+from erde_cli.core.runner.metadata import parse_entries
+from erde_cli.core.runner.model import not_written_by_erde
+from erde_cli.core.runner.session import EXPORT_AGAIN, open_session
+from erde_cli.core.storage.json_files import JsonError
 
 LOGITS = "logits"
 
@@ -88,7 +93,7 @@ class LogitsExported:
         Raises:
             BundleError: a file fails, or returns something else.
         """
-        size = images_at_once(self.record.image_size, torch.device("cpu"))
+        size = images_at_once_on_cpu(self.record.image_size)
         expected = (len(pixels), len(self.record.answering_exits), len(self.record.class_names))
         try:
             parts = [self._batch(pixels[at : at + size]) for at in range(0, len(pixels), size)]
@@ -100,7 +105,7 @@ class LogitsExported:
                 "The exported network does not give the logits of an export of erde: "
                 f"{brief(str(error))}",
                 expected="a file or a folder written by erde export",
-                hint=AGAIN,
+                hint=EXPORT_AGAIN,
             ) from error
         return found
 
@@ -143,8 +148,12 @@ def open_logits(path: Path, threads: int | None = None) -> LogitsExported:
         BundleError: it is damaged, or was not written by erde.
     """
     if path.is_dir():
-        manifest = read_manifest(path)
-        files = [path / stage.file for stage in manifest.stages]
-        return LogitsExported([open_session(file, threads) for file in files], manifest.network)
+        files, document = read_stages(path)
+        record = manifest_of(document, path / MANIFEST).network
+        return LogitsExported([open_session(file, threads) for file in files], record)
     session = open_session(path, threads)
-    return LogitsExported([session], read_record(session, path))
+    try:
+        entries = parse_entries(session.get_modelmeta().custom_metadata_map)
+    except JsonError as error:
+        raise not_written_by_erde(path, str(error)) from error
+    return LogitsExported([session], read_record(entries, path))

@@ -28,12 +28,9 @@ from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of, rename
 from erde_cli.core.export.onnx_logits import write_static
 from erde_cli.core.export.onnx_resize import prepend_resize
-from erde_cli.core.export.record import (
-    PREFIX,
-    ExportRecord,
-    Quantisation,
-    float32_thresholds,
-)
+from erde_cli.core.export.record import ExportRecord, Quantisation
+from erde_cli.core.runner.answers import float32_thresholds
+from erde_cli.core.runner.metadata import PREFIX
 
 IMAGE, THRESHOLDS = "image", "thresholds"
 PROBABILITIES, LABEL, EXIT = "probabilities", "label", "exit"

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of
 from erde_cli.core.export.onnx_logits import LOGITS, PortableStage, require_portable
-from erde_cli.core.export.record import PREFIX, ExportRecord, Quantisation, write_manifest
+from erde_cli.core.export.record import ExportRecord, Quantisation, write_manifest
 from erde_cli.core.inference.routing import score_of
+from erde_cli.core.runner.metadata import PREFIX
 
 _OUTPUTS = ("probabilities", "label", "score", "next_features")
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 
 from erde_cli.core.arrays import Array, IntArray
-from erde_cli.core.export.onnx_runtime import open_session
 from erde_cli.core.inference.answers import Answers
+from erde_cli.core.runner.session import open_session
 
 
 class Stages:

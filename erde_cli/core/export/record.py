@@ -1,4 +1,4 @@
-"""Metadata of an exported network, and the form of its answers.
+"""Metadata of an exported network.
 
 The record is stored in the metadata of an ONNX file (one entry per field, as JSON), in the manifest
 of a folder of stages, and in `erde.json` inside a `.pt2` file.
@@ -8,48 +8,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from erde_cli.core.arrays import Array, Float32Array, ImageArray, IntArray
+from erde_cli.core.arrays import Array, Float32Array, ImageArray
 from erde_cli.core.bundle.document import PixelsDocument
 from erde_cli.core.calibration.document import ThresholdsDocument
-from erde_cli.core.data.normalisation import Normalisation, Normaliser
-from erde_cli.core.device import Context
+from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.export.check_vector import CheckVector
-from erde_cli.core.export.formats import MANIFEST
 from erde_cli.core.export.input_record import InputRecord, Resizer
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import PixelRules
+from erde_cli.core.runner.manifest import DIGEST, FILE, MANIFEST, STAGES_AGAIN
+from erde_cli.core.runner.metadata import PREFIX, normalised, parse_entries
 from erde_cli.core.storage.files import digest_of_file
-from erde_cli.core.storage.json_files import parse_json, read_json, write_json
+from erde_cli.core.storage.json_files import read_json, write_json
 from erde_cli.core.thresholds.scores import Score
 
-_AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
-
 FORMAT = 2  # 1: without `input` and `test`
-PREFIX = "erde."  # of the keys in an ONNX file's metadata
-_OF_FILES = ("stage", "quantisation")  # entries about the file, not the network
-
-
-@dataclass(frozen=True)
-class ExportedAnswers:
-    """labels, exits: int64 [images]. probabilities: float32 [images, classes].
-
-    Probabilities and scores (float32 [images]; None: the export returns none) are those of the exit
-    taken, at its temperature.
-    """
-
-    labels: IntArray
-    exits: IntArray
-    probabilities: Float32Array
-    scores: Float32Array | None = None
 
 
 class NormalisationRecord(BaseModel):
@@ -196,11 +176,8 @@ class ExportRecord(BaseModel):
             return values / np.float32(255)
         if self.preprocessing:
             return pixels
-        # Contiguous: an exported network needs this memory layout.
-        context = Context(torch.device("cpu"), "float32", torch.get_num_threads())
-        normalise = Normaliser(self.measured_normalisation, self.image_size, context)
-        planes: Float32Array = normalise(torch.from_numpy(pixels)).numpy()
-        return planes
+        norms = self.measured_normalisation
+        return normalised(pixels, norms.mean, norms.std)
 
     def to_metadata(self) -> dict[str, str]:
         """The record as `erde.<field>` → JSON."""
@@ -215,22 +192,7 @@ class ExportRecord(BaseModel):
             ValidationError: it is not what erde writes.
             JsonError: an `erde.` entry is not JSON.
         """
-        content = {
-            name.removeprefix(PREFIX): parse_json(text)
-            for name, text in metadata.items()
-            if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in _OF_FILES
-        }
-        return cls.model_validate(content)
-
-
-def float32_thresholds(values: Sequence[float]) -> Float32Array:
-    """Thresholds that give the same decisions on float32 scores, float32 [exits - 1].
-
-    They are rounded up: a float32 score is below θ if and only if it is below the result.
-    """
-    exact = np.array(values, dtype=np.float64)
-    rounded = exact.astype(np.float32)
-    return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)
+        return cls.model_validate(parse_entries(metadata))
 
 
 class StageRecord(BaseModel):
@@ -238,9 +200,8 @@ class StageRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # A name, not a path: no file outside the folder is ever opened.
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+\.onnx$")]
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    file: Annotated[str, Field(pattern=FILE)]
+    digest: Annotated[str, Field(pattern=DIGEST)]
 
 
 class Quantisation(BaseModel):
@@ -283,34 +244,36 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest, and check its files.
+    """Read the manifest; the runner checks the files when it opens them.
 
     Raises:
-        BundleError: a file is missing or damaged, or the manifest is not what erde writes.
+        BundleError: the manifest is not what erde writes.
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.model_validate(read_json(path))
-    except (ValidationError, InputError) as error:
-        raise BundleError(
-            f"{path} is not what erde writes.",
-            got=first_reason(error) if isinstance(error, ValidationError) else error.message,
-            hint=_AGAIN,
-            expected="a manifest written by erde export",
-        ) from error
-    for stage in manifest.stages:
-        file = folder / stage.file
-        if not file.is_file():
-            raise BundleError(
-                f"{folder} has no {stage.file}.",
-                hint=_AGAIN,
-                expected="all files named in its manifest",
-            )
-        if (digest := digest_of_file(file)) != stage.digest:
-            raise BundleError(
-                f"{file} is damaged, or was changed after it was exported.",
-                got=f"digest {digest[:12]}",
-                expected=f"digest {stage.digest[:12]}",
-                hint=_AGAIN,
-            )
-    return manifest
+        return manifest_of(read_json(path), path)
+    except InputError as error:
+        if isinstance(error, BundleError):
+            raise
+        raise _not_a_manifest(path, error.message) from error
+
+
+def manifest_of(document: object, path: Path) -> Manifest:
+    """The manifest with this content, read from `path`.
+
+    Raises:
+        BundleError: the manifest is not what erde writes.
+    """
+    try:
+        return Manifest.model_validate(document)
+    except ValidationError as error:
+        raise _not_a_manifest(path, first_reason(error)) from error
+
+
+def _not_a_manifest(path: Path, reason: str) -> BundleError:
+    return BundleError(
+        f"{path} is not what erde writes.",
+        got=reason,
+        hint=STAGES_AGAIN,
+        expected="a manifest written by erde export",
+    )

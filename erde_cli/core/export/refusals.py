@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from erde_cli.core.errors import BundleError
-from erde_cli.core.export.formats import MANIFEST
+from erde_cli.core.runner.manifest import MANIFEST
 
 _STAGE, _STATIC = "erde.stage", "erde.static_exit"
 _CALIBRATION = "erde.calibration"

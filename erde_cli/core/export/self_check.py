@@ -22,9 +22,10 @@ from erde_cli.core.export.check_vector import (
     ExitAnswer,
     vector_pixels,
 )
-from erde_cli.core.export.record import ExportedAnswers, ExportRecord
+from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.inference.routing import score_of
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.runner.answers import ExportedAnswers
 from erde_cli.core.storage.json_files import Json
 
 _DIGITS, _INT8_DIGITS = 6, 4  # so that another number of threads gives the same bytes

@@ -14,7 +14,8 @@ from erde_cli.core.arrays import Float32Array, ImageArray
 from erde_cli.core.device import images_at_once
 from erde_cli.core.export.logits import answers_of_logits
 from erde_cli.core.export.network import ExportNetwork
-from erde_cli.core.export.record import ExportedAnswers, ExportRecord
+from erde_cli.core.export.record import ExportRecord
+from erde_cli.core.runner.answers import ExportedAnswers
 
 RECORD = "erde.json"
 

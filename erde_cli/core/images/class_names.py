@@ -1,4 +1,4 @@
-"""Valid class names. They are shown on terminals and name folders of images."""
+"""Class names in documents, and their form for comparisons."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-_LONGEST = 255  # characters; no file system allows longer folder names
-
-
-def is_class_name(name: str) -> bool:
-    """Whether a name is a single visible folder name of printable characters."""
-    shown = name.isprintable() and len(name) <= _LONGEST
-    return shown and bool(name) and "/" not in name and not name.startswith(".")
+from erde_cli.core.images.valid_names import is_class_name
 
 
 def normal_form(name: str) -> str:

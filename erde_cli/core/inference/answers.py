@@ -14,8 +14,8 @@ from erde_cli.core.data.batches import evaluation_batches
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.store import ImageStore
 from erde_cli.core.device import Context
-from erde_cli.core.errors import BundleError
 from erde_cli.core.inference.routing import all_scores, route
+from erde_cli.core.inference.rows import require_finite
 from erde_cli.core.models.early_exit import EarlyExitNet, evaluation_mode
 from erde_cli.core.models.folding import folded
 from erde_cli.core.thresholds.scores import ENTROPY, Score
@@ -62,22 +62,6 @@ class RoutedAnswers:
 
     exits: IntArray
     predictions: IntArray
-
-
-def require_finite(scores: NDArray[np.floating]) -> None:
-    """Check that all scores of a network, of any shape, are finite.
-
-    Raises:
-        BundleError: one is not.
-    """
-    bad = int(np.count_nonzero(~np.isfinite(scores)))
-    if bad:
-        raise BundleError(
-            "The network's scores are not finite numbers.",
-            got=f"{bad:,} of {scores.size:,} scores are infinite or NaN",
-            expected="unchanged weights, normalisation and temperatures",
-            hint="copy the model again, or train or export it again",
-        )
 
 
 def ready(model: EarlyExitNet, context: Context) -> EarlyExitNet:

@@ -1,8 +1,4 @@
-"""Predictions of images: class, confidence, entropy and exit.
-
-The label is the largest of the logits. Confidence and entropy are those of the exit taken, at its
-temperature if it has one. If entropy is the score, it is the value that the exit rule tested.
-"""
+"""Predict images with a network in torch."""
 
 from __future__ import annotations
 
@@ -17,37 +13,17 @@ from torch import Tensor
 from erde_cli.core.data.given_images import GivenImage, pixels_of
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import Context, images_at_once
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.images.given_images import require_batch
 from erde_cli.core.images.pixels import PixelRules
-from erde_cli.core.inference.answers import ready, require_finite
+from erde_cli.core.inference.answers import ready
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.routing import Routed, route
+from erde_cli.core.inference.rows import Columns, Prediction, prediction_rows
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 from erde_cli.core.thresholds.scores import ENTROPY
 
 Images = GivenImage | Iterable[GivenImage]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Prediction of one image.
-
-    Attributes:
-        label: number of the class, from 0.
-        class_name: its name.
-        confidence: softmax probability of that class at the exit taken, from 0 to 1.
-        entropy: of the softmax at the exit taken, in nats, for any score.
-        exit: where the image left, from 0.
-        macs: multiply-adds spent on the image: every stage and every head on the way.
-    """
-
-    label: int
-    class_name: str
-    confidence: float
-    entropy: float
-    exit: int
-    macs: int
 
 
 @dataclass(frozen=True)
@@ -81,26 +57,11 @@ def rows_of(answering: Answering, predicted: Predicted) -> list[Prediction]:
     Raises:
         BundleError: a number is not finite, or the network has no such label or exit.
     """
-    names, macs = answering.class_names, answering.cumulative_macs
-    require_finite(torch.stack([predicted.confidences, predicted.entropies]).numpy())
-    _require_below(predicted.labels, len(names), "label")
-    _require_below(predicted.exits, len(macs), "exit")
-    columns = (predicted.labels, predicted.confidences, predicted.entropies, predicted.exits)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [
-        Prediction(label, names[label], confidence, entropy, exit_, macs[exit_])
-        for label, confidence, entropy, exit_ in rows
-    ]
-
-
-def _require_below(numbers: Tensor, count: int, kind: str) -> None:
-    """Check labels and exits: a foreign file can return any number."""
-    if bool(((numbers < 0) | (numbers >= count)).any()):
-        raise BundleError(
-            f"The network returns a {kind} that does not exist.",
-            expected=f"numbers from 0 to {count - 1}",
-            hint="export it again: erde export BUNDLE --format onnx --out FILE",
-        )
+    columns = Columns(
+        predicted.labels.numpy(), predicted.confidences.numpy(),
+        predicted.entropies.numpy(), predicted.exits.numpy(),
+    )  # fmt: skip
+    return prediction_rows(columns, answering.class_names, answering.cumulative_macs)
 
 
 @dataclass(frozen=True)
@@ -130,13 +91,7 @@ class Predictor:
             DataError: an object is not an image, or cannot be read.
             InputError: the batch size is below 1.
         """
-        if batch is not None and batch < 1:
-            raise InputError(
-                "A batch holds one image or more.",
-                got=str(batch),
-                expected="1 or more",
-                hint="give a number from 1",
-            )
+        require_batch(batch)
         predictions: list[Prediction] = []
         for pixels in pixels_of(images, self.image_size, self.batch_size(batch), self.rules):
             predictions += rows_of(self, self.answer(pixels, rule, batch))

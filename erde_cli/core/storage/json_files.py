@@ -6,12 +6,13 @@ import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from erde_cli.core.errors import BundleError, InputError, first_reason
 from erde_cli.core.storage.files import write_text
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 Json = dict[str, Any]
 

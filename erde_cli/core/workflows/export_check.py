@@ -8,9 +8,10 @@ from pathlib import Path
 from erde_cli.core.errors import InputError
 from erde_cli.core.export.check import Exported
 from erde_cli.core.export.check_vector import CheckVector
-from erde_cli.core.export.formats import FORMATS, MANIFEST, format_of
+from erde_cli.core.export.formats import FORMATS, format_of
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.export.self_check import CheckedExit, check_vector
+from erde_cli.core.runner.manifest import MANIFEST
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.options import Options
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, check_document
 from erde_cli.core.errors import BundleError
-from erde_cli.core.export.check import Exported
 from erde_cli.core.export.formats import format_of
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.export.runtimes import Runtime
@@ -60,7 +59,7 @@ def open_model(path: Path, runtime: Runtime, options: Options) -> OpenModel:
     threads = options.context("float32").threads
     exported = format_of(path)
     if exported is not None and exported.runtime == runtime:
-        return _open_export(path, exported.open(path, threads), runtime)
+        return _open_export(path, threads)
     bundle = load_bundle(path)
     calibration = bundle.thresholds()
     if runtime == "onnx":
@@ -73,13 +72,15 @@ def open_model(path: Path, runtime: Runtime, options: Options) -> OpenModel:
     return OpenModel(path, predictor, calibration, runtime, context.device.type)
 
 
-def _open_export(path: Path, network: Exported, runtime: Runtime) -> OpenModel:
+def _open_export(path: Path, threads: int) -> OpenModel:
     from erde_cli.core.export.onnx_prediction import OnnxPredictor
+    from erde_cli.core.export.onnx_runtime import open_exported
 
+    network = open_exported(path, threads)
     record = network.record
     hint = "export it again: erde export BUNDLE --format onnx --out FILE"
     check_document(record.calibration, path, record.exit_count, hint)
-    return OpenModel(Path("BUNDLE"), OnnxPredictor(network), record.calibration, runtime, "cpu")
+    return OpenModel(Path("BUNDLE"), OnnxPredictor(network), record.calibration, "onnx", "cpu")
 
 
 def _cached_stages(bundle: Bundle, options: Options, threads: int) -> OnnxNetwork:

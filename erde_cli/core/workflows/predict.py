@@ -21,7 +21,8 @@ from erde_cli.core.images.named_paths import Named
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import Traits, pixel_warnings
 from erde_cli.core.inference.exit_rule import ExitRule
-from erde_cli.core.inference.prediction import Answering, Prediction, rows_of
+from erde_cli.core.inference.prediction import Answering, rows_of
+from erde_cli.core.inference.rows import Prediction
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.written import write_threshold

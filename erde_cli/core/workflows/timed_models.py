@@ -111,7 +111,7 @@ class _OnnxModel:
     def _alone(self) -> list[Any]:
         from erde_cli.core.export.network import export_network
         from erde_cli.core.export.onnx_logits import write_static
-        from erde_cli.core.export.onnx_runtime import open_session
+        from erde_cli.core.runner.session import open_session
 
         exported, networks = export_network(self._bundle.model, self._record), []
         for exit_ in range(exported.network.exit_count):

@@ -25,13 +25,14 @@ from erde_cli.core.export.onnx_prediction import OnnxPredictor
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.export.onnx_single import write_onnx_file
 from erde_cli.core.export.onnx_staged import write_stages
-from erde_cli.core.export.record import ExportRecord, float32_thresholds
+from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.export.torch_export import TorchExported, write_torch_export
 from erde_cli.core.images.pixels import PixelRules
 from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.routing import all_scores, first_exit, route
 from erde_cli.core.models.architecture import Architecture, build_model
 from erde_cli.core.models.early_exit import EarlyExitNet
+from erde_cli.core.runner.answers import float32_thresholds
 from erde_cli.core.thresholds.scores import ENTROPY, Score
 
 from ...other_scores import OTHERS, name_of, shipped

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from erde_cli.core.errors import ErdeError
-from erde_cli.core.export.input_record import InputRecord, whole_images
 from erde_cli.core.export.network import export_network
 from erde_cli.core.export.onnx_resize import prepend_resize, require_pillows_pixels
 from erde_cli.core.export.onnx_runtime import open_exported
@@ -17,6 +16,7 @@ from erde_cli.core.export.onnx_single import write_onnx_file
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.images.pixels import PixelRules, to_rgb
 from erde_cli.core.models.architecture import Architecture
+from erde_cli.core.runner.metadata import read_metadata
 
 from .test_export import PIXELS, record_of, trained_like
 
@@ -99,10 +99,11 @@ def test_the_metadata_name_the_runtime(written: tuple[Path, PixelRules]) -> None
 @pytest.mark.parametrize(("size", "share"), [(32, 0.875), (18, 0.875), (224, 0.875), (8, 0.1)])
 def test_a_frame_has_the_short_side_and_the_pixels_in_the_middle(size: int, share: float) -> None:
     rules = PixelRules(crop_share=share)
-    pixels = record_of([0.5], pixels=rules.to_json()).pixels
-    described = InputRecord.of(size, pixels, None, "graph")
+    record = record_of([0.5], pixels=rules.to_json(), image_size=size).with_input("graph")
+    short = record.described_input.short_side
     image = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    for whole, one in zip(whole_images(image, described), image, strict=True):
-        assert whole.shape == (described.short_side, described.short_side, 3)
+    metadata = read_metadata(record.model_dump(mode="json"))
+    for whole, one in zip(metadata.inputs(image), image, strict=True):
+        assert whole.shape == (short, short, 3)
         back = np.asarray(to_rgb(Image.fromarray(whole), size, rules)[0])
         np.testing.assert_array_equal(back, one)

@@ -22,8 +22,9 @@ from erde_cli.core.errors import BundleError, DataError, InputError
 from erde_cli.core.images.pixels import DEFAULT_RULES
 from erde_cli.core.inference.answers import ready, route_all
 from erde_cli.core.inference.exit_rule import ExitRule
-from erde_cli.core.inference.prediction import Prediction, Predictor
+from erde_cli.core.inference.prediction import Predictor
 from erde_cli.core.inference.routing import all_scores
+from erde_cli.core.inference.rows import Prediction
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.profile import profile_model
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from erde_cli.core.export.record import ExportedAnswers
 from erde_cli.core.measurement.side_by_side import leaving_ms, measure_pairs
+from erde_cli.core.runner.answers import ExportedAnswers
 
 
 class Slow:

@@ -18,10 +18,9 @@ import torch
 from PIL import Image
 
 from erde_cli import Bundle, ErdeError, load
-from erde_cli.core.data import given_images
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.errors import DataError
-from erde_cli.core.images import decoding
+from erde_cli.core.images import decoding, given_images
 from erde_cli.core.images.pixels import PixelRules
 
 SIZE = 8
@@ -335,7 +334,7 @@ def test_what_a_generator_raises_is_its_own(bundle: Bundle) -> None:
 def test_what_libraries_raise_does_not_get_out(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    for home, name in ((decoding, "to_rgb"), (given_images, "to_array")):
+    for home, name in ((decoding, "to_rgb"), (given_images, "to_rgb")):
         monkeypatch.setattr(home, name, raises(error))
     for image in (PNG, io.BytesIO(PNG), opened(PNG), np.zeros((9, 9), np.uint8)):
         with pytest.raises(DataError, match=type(error).__name__):

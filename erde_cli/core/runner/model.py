@@ -1,0 +1,287 @@
+"""An exported network, ready to answer: one file that stops early, or a folder of stages."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from erde_cli.core.arrays import Array, ImageArray
+from erde_cli.core.errors import BundleError, InputError, brief
+from erde_cli.core.images.given_images import pixel_batches, require_batch
+from erde_cli.core.inference.rows import Columns, Prediction, prediction_rows
+from erde_cli.core.platform.batch_size import images_at_once_on_cpu
+from erde_cli.core.runner.answers import ExportedAnswers, float32_thresholds
+from erde_cli.core.runner.manifest import MANIFEST, read_stages
+from erde_cli.core.runner.metadata import Document, Metadata, parse_entries, read_metadata
+from erde_cli.core.runner.session import EXPECTED, EXPORT_AGAIN, open_session
+from erde_cli.core.thresholds.scores import ENTROPY
+from erde_cli.core.thresholds.written import Thresholds, for_each_exit, read_thresholds
+
+Run = Callable[[Array], ExportedAnswers]
+
+
+class Model(ABC):
+    """An exported network, ready to answer; several threads can share it.
+
+    Attributes:
+        metadata: its classes, its exits, and how files become its pixels.
+        document: its metadata as JSON: the entries of the file, or the whole manifest.
+    """
+
+    def __init__(self, metadata: Metadata, document: Document) -> None:
+        self.metadata = metadata
+        self.document = document
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, [classes]."""
+        return self.metadata.class_names
+
+    @property
+    def image_size(self) -> int:
+        """Side of the network's images in pixels."""
+        return self.metadata.image_size
+
+    @property
+    def exit_count(self) -> int:
+        """Number of exits, the last included."""
+        return self.metadata.exit_count
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Calibrated θ of the early exits in the score's unit, [exits - 1]; 0 never, inf always."""
+        return self.metadata.thresholds
+
+    @property
+    def cumulative_macs(self) -> tuple[int, ...]:
+        """Multiply-adds of an image that leaves at each exit, [exits]."""
+        return self.metadata.cumulative_macs
+
+    def predict(
+        self, images: object, *, thresholds: Thresholds | None = None, batch: int | None = None
+    ) -> list[Prediction]:
+        """Classify images, each at the exit it leaves at; predictions in their order.
+
+        Args:
+            images: one image or several: paths, bytes of image files, binary file objects, PIL
+                images, uint8 arrays [height, width, 3] (RGB) or [height, width], of any size.
+                Only one batch of them is in memory at a time.
+            thresholds: θ in the score's unit (nats), "always" or "never": one for all early exits,
+                or one for each; None: the calibrated ones.
+            batch: images that are decoded, and pass a stage, together; None: chosen by their size.
+
+        Raises:
+            DataError: an input cannot be read as an image.
+            InputError: the thresholds or the batch are invalid.
+            BundleError: the file fails, or its answers are not those of an export of erde.
+        """
+        require_batch(batch)
+        size = batch or images_at_once_on_cpu(self.image_size)
+        rows: list[Prediction] = []
+        for pixels in pixel_batches(images, self.image_size, size, self.metadata.rules):
+            columns = self.columns(pixels, thresholds)
+            rows += prediction_rows(columns, self.class_names, self.cumulative_macs)
+        return rows
+
+    def columns(self, pixels: ImageArray, thresholds: Thresholds | None = None) -> Columns:
+        """Predictions of pixels; arguments and errors are those of `answer`."""
+        answers = self.answer(pixels, thresholds)
+        confidences = answers.probabilities[np.arange(len(answers.labels)), answers.labels]
+        is_entropy = self.metadata.score == ENTROPY.name
+        entropies = answers.scores if is_entropy else None
+        if entropies is None:
+            entropies = answers.entropies()
+        return Columns(answers.labels, confidences, entropies, answers.exits)
+
+    def answer(self, pixels: ImageArray, thresholds: Thresholds | None = None) -> ExportedAnswers:
+        """Route images.
+
+        Args:
+            pixels: uint8 [images, height, width, 3] of the network's size, at least one.
+            thresholds: θ of the early exits; None: those in the file.
+
+        Raises:
+            InputError: pixels or thresholds do not fit the network.
+            BundleError: the file fails, or its answers are not those of an export of erde.
+        """
+        self._require_fitting(pixels)
+        values = None
+        if thresholds is not None:
+            values = for_each_exit(read_thresholds(thresholds), self.exit_count - 1)
+        try:
+            answers = self.under(values)(self.metadata.inputs(pixels))
+            _require_valid(answers, len(pixels), self.metadata)
+            return answers
+        except Exception as error:
+            raise BundleError(
+                "The exported network does not give the answers of an export of erde: "
+                f"{brief(str(error))}",
+                expected="a file or a folder written by erde export",
+                hint=EXPORT_AGAIN,
+            ) from error
+
+    @abstractmethod
+    def under(self, thresholds: Sequence[float] | None) -> Run:
+        """Function that routes preprocessed images under thresholds; None: those in the file."""
+
+    def _require_fitting(self, pixels: ImageArray) -> None:
+        side, array = self.image_size, np.asarray(pixels)
+        if array.dtype != np.uint8 or array.shape[1:] != (side, side, 3) or not len(array):
+            raise InputError(
+                "The pixels do not fit the network.",
+                got=f"{array.dtype} {list(array.shape)}",
+                expected=f"uint8 [images, {side}, {side}, 3], at least one image",
+                hint="pass images of other sizes to predict()",
+            )
+
+
+class OneFile(Model):
+    """One file that stops early, for one image at a time."""
+
+    def __init__(self, path: Path, threads: int | None) -> None:
+        self._session = open_session(path, threads)
+        document = _entries_of(self._session, path)
+        super().__init__(_metadata_of(document, path), document)
+
+    def under(self, thresholds: Sequence[float] | None) -> Run:
+        """Function that routes preprocessed images one by one; its answers have no scores."""
+        given = {}
+        if thresholds is not None and len(thresholds):
+            given = {"thresholds": float32_thresholds(thresholds)}
+        names = ["label", "exit", "probabilities"]
+
+        def run(inputs: Array) -> ExportedAnswers:
+            rows = [
+                self._session.run(names, {"image": inputs[at : at + 1], **given})
+                for at in range(len(inputs))
+            ]
+            if len(rows) == 1:
+                return ExportedAnswers(*rows[0])
+            return ExportedAnswers(*map(np.concatenate, zip(*rows, strict=True)))
+
+        return run
+
+
+class Staged(Model):
+    """One file per stage, for batches that shrink from stage to stage."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        files, document = read_stages(folder)
+        metadata = _metadata_of(document["network"], folder / MANIFEST)
+        if len(files) != metadata.exit_count:
+            raise not_written_by_erde(
+                folder / MANIFEST, f"stages: {metadata.exit_count} stages expected"
+            )
+        super().__init__(metadata, document)
+        self._sessions = [open_session(file, threads) for file in files]
+
+    def under(self, thresholds: Sequence[float] | None) -> Run:
+        """Function that routes preprocessed images, in batches that suit a CPU."""
+        limits = self.thresholds if thresholds is None else thresholds
+        size = images_at_once_on_cpu(self.image_size)
+
+        def run(inputs: Array) -> ExportedAnswers:
+            starts = range(0, len(inputs), size)
+            parts = [self._batch(inputs[at : at + size], limits) for at in starts]
+            return ExportedAnswers(*map(np.concatenate, zip(*parts, strict=True)))
+
+        return run
+
+    def _batch(self, inputs: Array, thresholds: Sequence[float]) -> tuple[Array, ...]:
+        count, classes = len(inputs), len(self.class_names)
+        exits, labels = np.empty(count, np.int64), np.empty(count, np.int64)
+        outputs, taken = np.empty((count, classes), np.float32), np.empty(count, np.float32)
+        waiting, features = np.arange(count), inputs
+        for index, session in enumerate(self._sessions):
+            name = session.get_inputs()[0].name
+            probabilities, label, scores, *passed_on = session.run(None, {name: features})
+            leaves = np.ones(len(waiting), dtype=bool)
+            if passed_on:
+                leaves = scores.astype(np.float64) < thresholds[index]
+            leaving = waiting[leaves]
+            exits[leaving], labels[leaving] = index, label[leaves]
+            outputs[leaving], taken[leaving] = probabilities[leaves], scores[leaves]
+            waiting = waiting[~leaves]
+            if not len(waiting):
+                break
+            features = passed_on[0][~leaves] if len(leaving) else passed_on[0]
+        return labels, exits, outputs, taken
+
+
+def open_model(path: str | os.PathLike[str], *, threads: int | None = None) -> Model:
+    """Open an export: an ONNX file that stops early, or a folder of stages with its manifest.
+
+    Args:
+        path: the file or the folder.
+        threads: of ONNX Runtime; None: one for each core.
+
+    Raises:
+        BundleError: it is missing, damaged, or was not written by erde.
+        InputError: the number of threads is invalid.
+    """
+    place = Path(path)
+    if threads is not None and threads < 1:
+        raise InputError(
+            "The number of threads is not valid.",
+            got=str(threads),
+            expected="1 or more",
+            hint="leave it out for one thread on each core",
+        )
+    if place.is_dir():
+        return Staged(place, threads)
+    if not place.is_file():
+        raise BundleError(f"There is no file {place}.", hint=EXPORT_AGAIN, expected=EXPECTED)
+    return OneFile(place, threads)
+
+
+def _require_valid(answers: ExportedAnswers, images: int, metadata: Metadata) -> None:
+    """Check shapes and ranges of answers: an untrusted file can return anything."""
+    classes = len(metadata.class_names)
+    for numbers, count in ((answers.labels, classes), (answers.exits, metadata.exit_count)):
+        if numbers.shape != (images,) or not np.isin(numbers, np.arange(count)).all():
+            raise ValueError(f"numbers from 0 to {count - 1} expected, one for each image")
+    if answers.probabilities.shape != (images, classes):
+        raise ValueError("a probability for each class expected")
+
+
+def _entries_of(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
+    """Metadata of a file that stops early, as JSON."""
+    try:
+        document = parse_entries(session.get_modelmeta().custom_metadata_map)
+    except ValueError as error:
+        raise not_written_by_erde(path, str(error)) from error
+    names = {value.name for value in session.get_outputs()}
+    is_stage = "score" in names and "exit" not in names
+    if document and not is_stage:
+        return document
+    stage = is_stage and (path.parent / MANIFEST).is_file()
+    raise BundleError(
+        f"{path} has no metadata of erde about its classes and exits.",
+        got="one stage of several" if stage else "an ONNX file from elsewhere",
+        hint=f"give the folder of all stages: {path.parent}" if stage
+        else "make one: erde export BUNDLE --format onnx --out FILE",
+        expected=EXPECTED,
+    )  # fmt: skip
+
+
+def _metadata_of(document: object, path: Path) -> Metadata:
+    try:
+        return read_metadata(document)
+    except ValueError as error:
+        raise not_written_by_erde(path, str(error)) from error
+
+
+def not_written_by_erde(path: Path, reason: str) -> BundleError:
+    """Error of an export whose metadata are wrong."""
+    return BundleError(
+        f"The metadata in {path} is not what erde export writes.",
+        got=brief(reason),
+        hint=EXPORT_AGAIN,
+        expected=EXPECTED,
+    )

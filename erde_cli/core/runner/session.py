@@ -1,0 +1,46 @@
+"""Open ONNX files in ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+
+from erde_cli.core.errors import BundleError, brief
+from erde_cli.core.runner.external_data import refuse_external_data
+
+EXPORT_AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
+EXPECTED = "a file written by erde export"
+_ERRORS_ONLY = 3  # severity of ONNX Runtime's messages on stderr
+_LARGEST = 2**31 - 1  # bytes; protocol buffers have no larger messages
+
+
+def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    """Open an ONNX file on the CPU. It cannot refer to other files, which could be anywhere.
+
+    Args:
+        path: of the file; it is read at once.
+        threads: of ONNX Runtime; None: one for each core.
+
+    Raises:
+        BundleError: it is damaged, too large, not an ONNX file, or refers to another file.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _ERRORS_ONLY
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    # Never ONNX Runtime's own format, which is not checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        refuse_external_data(_content(path))
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise BundleError(
+            f"{path} cannot be run: {brief(str(error))}", expected=EXPECTED, hint=EXPORT_AGAIN
+        ) from error
+
+
+def _content(path: Path) -> bytes:
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"it is larger than {_LARGEST:,} bytes")
+    return path.read_bytes()
