@@ -31,9 +31,9 @@ coverage: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal \
 	  --cov --cov-report=term-missing:skip-covered
 
-# The tests marked slow, which `make test` leaves out.
+# The tests marked slow, which `make test` leaves out. One needs a package index.
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow tests/core/models
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow tests/core/models tests/test_runtime.py
 
 # What computes, once more as on an x86 processor without AVX512 (ONNX Runtime is not emulated).
 test-avx2: $(VENV)/.installed-dev

@@ -21,9 +21,12 @@ def main() -> int:
         from erde_cli.core.platform.stop import note_interrupts
 
         note_interrupts()
-        from erde_cli.app import main as run
-
-        code = run()
+        try:
+            from erde_cli.app import main as run
+        except ModuleNotFoundError as error:
+            code = _fail_without_packages(error)
+        else:
+            code = run()
     except KeyboardInterrupt:
         from erde_cli.commands.failures import stopped
 
@@ -34,6 +37,17 @@ def main() -> int:
 
         gc.freeze()  # Python would search torch for garbage before it ends, a third of a second
     return code if written else code or 1
+
+
+def _fail_without_packages(error: ModuleNotFoundError) -> int:
+    """Report the packages that are missing; return the exit code. Any other error is raised."""
+    from erde_cli.commands.failures import fail
+    from erde_cli.core.platform.extras import missing_packages_error
+
+    lacking = missing_packages_error(error)
+    if lacking is None:
+        raise error
+    return fail(sys.argv[1:], lacking.to_json(), str(lacking))
 
 
 def _leave_out_current_folder() -> None:

@@ -31,6 +31,7 @@ from erde_cli.commands.train_teacher import train_teacher
 from erde_cli.commands.tune import tune
 from erde_cli.commands.views.printable import printable
 from erde_cli.core.errors import ErdeError, InputError, error_object
+from erde_cli.core.platform.extras import missing_packages_error
 from erde_cli.core.platform.stop import interrupted
 from erde_cli.core.platform.waiting import spin_briefly
 
@@ -146,7 +147,9 @@ def _as_erde_error(error: OSError) -> ErdeError:
 
 
 def _fail_unexpected(given: list[str], error: Exception) -> int:
-    """Report a usage error with its message, or a bug with its traceback."""
+    """Report a usage error with its message, missing packages, or a bug with its traceback."""
+    if isinstance(error, ModuleNotFoundError) and (lacking := missing_packages_error(error)):
+        return fail(given, lacking.to_json(), str(lacking))
     describe = getattr(error, "format_message", None)
     if describe is not None and not describe():
         return 2  # without arguments, the help has been shown
