@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from benchmarks import cpp
 from erde_cli.runtime import open_model
 
 from .core.runner.exports import PIXELS, write_exports
@@ -33,6 +34,7 @@ sys.meta_path.insert(0, Blocker())
 PREDICT = """
 import json, sys
 from dataclasses import asdict
+from benchmarks import cpp
 from erde_cli.runtime import open_model
 for path in sys.argv[1:3]:
     rows = open_model(path, threads=1).predict(sys.argv[3:])
@@ -105,6 +107,16 @@ def test_the_example_of_the_page_runs(
         exec(compile(block, "docs/runtime.md", "exec"), names)  # noqa: S102
     assert blocks
     assert len(names["rows"]) == 2
+
+
+def test_the_cpp_listing_is_found_and_skipped_without_headers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "session.Run" in cpp.listing()
+    for more, reason in ((), "no --ort"), (("--ort", str(tmp_path)), "has no onnxruntime_cxx"):
+        monkeypatch.setattr(sys, "argv", ["cpp", "BUNDLE", *more])
+        cpp.main()
+        assert re.match(f"Skipped: .*{reason}", capsys.readouterr().out)
 
 
 @pytest.mark.slow
