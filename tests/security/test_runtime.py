@@ -35,7 +35,7 @@ def write_model(path: Path, answers: dict[str, Any] = RIGHT, **metadata: str) ->
     )  # fmt: skip
     opset = helper.make_opsetid("", 18)
     model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
-    helper.set_model_props(model, record_of([0.5], image_size=SIDE).to_metadata() | metadata)
+    helper.set_model_props(model, record_of([], image_size=SIDE).to_metadata() | metadata)
     onnx.save(model, path)
     return model
 
@@ -87,7 +87,8 @@ def test_a_tensor_that_claims_to_be_huge_is_refused(dims: list[int], model: Path
         {"erde.image_size": "100000"}, {"erde.image_size": "1" * 5000}, {"erde.image_size": "NaN"},
         {"erde.class_names": '["a", "\\u001b[2J"]'}, {"erde.class_names": "[" * 10_000},
         {"erde.class_names": '["a", "../b"]'}, {"erde.cumulative_macs": "[0, 1e999]"},
-        {"erde.calibration": '{"thresholds": [1' + "0" * 400 + "]}"}, {"erde.pixels": "7"},
+        {"erde.calibration": '{"thresholds": [], "criterion": 1' + "0" * 400 + "}"},
+        {"erde.pixels": "7"},
         {"erde.normalisation": '{"mean": [0, 0, 0], "mean": [0, 0, 0], "std": [1, 1, 1]}'},
         {"erde.class_names": '["a", "' + "b" * 17_000_000 + '"]'}, {"erde.format": "0"},
     ],
@@ -120,7 +121,7 @@ def test_what_is_no_file_of_erde_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"label": [5]}, {"label": [-1]}, {"exit": [2]}, {"label": [0, 0]}, {"label": 0},
+        {"label": [5]}, {"label": [-1]}, {"exit": [1]}, {"label": [0, 0]}, {"label": 0},
         {"probabilities": [[1.0]]}, {"probabilities": [[float("nan")] * CLASSES]},
     ],
 )  # fmt: skip

@@ -23,12 +23,12 @@ from erde_cli.core.export.onnx_graph import graph_of, model_of, operators
 from erde_cli.core.export.onnx_runtime import read_record
 from erde_cli.core.export.operators import NOT_PORTABLE
 from erde_cli.core.export.record import ExportRecord, manifest_of, read_manifest
-from erde_cli.core.export.refusals import is_static
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.runner.answers import ExportedAnswers
+from erde_cli.core.runner.entries import not_written_by_erde
 from erde_cli.core.runner.manifest import MANIFEST, read_stages
 from erde_cli.core.runner.metadata import parse_entries
-from erde_cli.core.runner.model import not_written_by_erde
+from erde_cli.core.runner.refusals import is_static
 from erde_cli.core.runner.session import EXPORT_AGAIN, open_session
 from erde_cli.core.storage.json_files import JsonError
 

@@ -12,9 +12,10 @@ from erde_cli.core.arrays import ImageArray
 from erde_cli.core.errors import first_reason
 from erde_cli.core.export.record import ExportRecord, manifest_of
 from erde_cli.core.runner.answers import ExportedAnswers
+from erde_cli.core.runner.entries import not_written_by_erde
 from erde_cli.core.runner.manifest import MANIFEST
 from erde_cli.core.runner.metadata import Document
-from erde_cli.core.runner.model import Model, OneFile, Run, not_written_by_erde, open_model
+from erde_cli.core.runner.model import Model, OneFile, Run, open_model
 
 
 @dataclass(frozen=True)

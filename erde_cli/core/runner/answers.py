@@ -38,3 +38,16 @@ def float32_thresholds(values: Sequence[float]) -> Float32Array:
     exact = np.array(values, dtype=np.float64)
     rounded = exact.astype(np.float32)
     return np.where(rounded < exact, np.nextafter(rounded, np.float32(np.inf)), rounded)
+
+
+def require_valid(answers: ExportedAnswers, images: int, classes: int, exits: int) -> None:
+    """Check shapes and ranges of answers: an untrusted file can return anything.
+
+    Raises:
+        ValueError: they are not those of an export of erde.
+    """
+    for numbers, count in ((answers.labels, classes), (answers.exits, exits)):
+        if numbers.shape != (images,) or not np.isin(numbers, np.arange(count)).all():
+            raise ValueError(f"numbers from 0 to {count - 1} expected, one for each image")
+    if answers.probabilities.shape != (images, classes):
+        raise ValueError("a probability for each class expected")

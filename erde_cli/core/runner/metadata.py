@@ -20,6 +20,7 @@ from erde_cli.core.thresholds.scores import SCORES
 from erde_cli.core.thresholds.written import for_each_exit, read_thresholds
 
 PREFIX = "erde."  # of the keys in an ONNX file's metadata
+_OF_FILES = ("stage", "quantisation")  # entries about the file, not the network
 _FORMATS = (1, 2)
 _MOST_BITS = 16
 
@@ -57,11 +58,16 @@ class Metadata:
         """Inputs of the network, from uint8 images [images, height, width, 3] of its size.
 
         Returns:
-            With preprocessing, the same images, on a black margin if the network itself crops
-            them; otherwise float32 [images, 3, height, width].
+            With preprocessing, the same images; otherwise float32 [images, 3, height, width].
         """
-        if not self.preprocessing:
-            return normalised(pixels, self.mean, self.std)
+        return pixels if self.preprocessing else normalised(pixels, self.mean, self.std)
+
+    def framed(self, pixels: Array) -> Array:
+        """Inputs for a network that itself resizes and crops, such that nothing is lost.
+
+        Returns:
+            The same images, on a black margin if the network crops them. One image can take 315 MB.
+        """
         short = self.rules.short_side(self.image_size)
         if not self.resizes or short is None:
             return pixels
@@ -92,15 +98,19 @@ def normalised(pixels: ImageArray, mean: tuple[float, ...], std: tuple[float, ..
 
 
 def parse_entries(entries: Mapping[str, str]) -> Document:
-    """Content of the `erde.` entries of an ONNX file's metadata; others are ignored.
+    """Content of the `erde.` entries about the network in an ONNX file; others are ignored.
 
     Raises:
         JsonError: an entry is not JSON, or they are too large.
     """
-    own = {name: text for name, text in entries.items() if name.startswith(PREFIX)}
+    own = {
+        name.removeprefix(PREFIX): text
+        for name, text in entries.items()
+        if name.startswith(PREFIX) and name.removeprefix(PREFIX) not in _OF_FILES
+    }
     if sum(map(len, own.values())) > LARGEST:
         raise JsonError(f"they are larger than {LARGEST:,} bytes")
-    return {name.removeprefix(PREFIX): parse_json(text) for name, text in own.items()}
+    return {name: parse_json(text) for name, text in own.items()}
 
 
 def read_metadata(document: object) -> Metadata:

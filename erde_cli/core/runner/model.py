@@ -6,19 +6,19 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from erde_cli.core.arrays import Array, ImageArray
 from erde_cli.core.errors import BundleError, InputError, brief
 from erde_cli.core.images.given_images import pixel_batches, require_batch
 from erde_cli.core.inference.rows import Columns, Prediction, prediction_rows
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
-from erde_cli.core.runner.answers import ExportedAnswers, float32_thresholds
+from erde_cli.core.runner.answers import ExportedAnswers, float32_thresholds, require_valid
+from erde_cli.core.runner.entries import entries_of, not_written_by_erde
 from erde_cli.core.runner.manifest import MANIFEST, read_stages
-from erde_cli.core.runner.metadata import Document, Metadata, parse_entries, read_metadata
+from erde_cli.core.runner.metadata import Document, Metadata, read_metadata
+from erde_cli.core.runner.refusals import require_runnable_stages
 from erde_cli.core.runner.session import EXPECTED, EXPORT_AGAIN, open_session
 from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.thresholds.written import Thresholds, for_each_exit, read_thresholds
@@ -116,7 +116,7 @@ class Model(ABC):
             values = for_each_exit(read_thresholds(thresholds), self.exit_count - 1)
         try:
             answers = self.under(values)(self.metadata.inputs(pixels))
-            _require_valid(answers, len(pixels), self.metadata)
+            require_valid(answers, len(pixels), len(self.class_names), self.exit_count)
             return answers
         except Exception as error:
             raise BundleError(
@@ -146,7 +146,7 @@ class OneFile(Model):
 
     def __init__(self, path: Path, threads: int | None) -> None:
         self._session = open_session(path, threads)
-        document = _entries_of(self._session, path)
+        document = entries_of(self._session, path)
         super().__init__(_metadata_of(document, path), document)
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
@@ -155,10 +155,11 @@ class OneFile(Model):
         if thresholds is not None and len(thresholds):
             given = {"thresholds": float32_thresholds(thresholds)}
         names = ["label", "exit", "probabilities"]
+        framed = self.metadata.framed
 
         def run(inputs: Array) -> ExportedAnswers:
             rows = [
-                self._session.run(names, {"image": inputs[at : at + 1], **given})
+                self._session.run(names, {"image": framed(inputs[at : at + 1]), **given})
                 for at in range(len(inputs))
             ]
             if len(rows) == 1:
@@ -173,6 +174,7 @@ class Staged(Model):
 
     def __init__(self, folder: Path, threads: int | None) -> None:
         files, document = read_stages(folder)
+        require_runnable_stages(folder, document["network"].get("portable") is True)
         metadata = _metadata_of(document["network"], folder / MANIFEST)
         if len(files) != metadata.exit_count:
             raise not_written_by_erde(
@@ -240,48 +242,8 @@ def open_model(path: str | os.PathLike[str], *, threads: int | None = None) -> M
     return OneFile(place, threads)
 
 
-def _require_valid(answers: ExportedAnswers, images: int, metadata: Metadata) -> None:
-    """Check shapes and ranges of answers: an untrusted file can return anything."""
-    classes = len(metadata.class_names)
-    for numbers, count in ((answers.labels, classes), (answers.exits, metadata.exit_count)):
-        if numbers.shape != (images,) or not np.isin(numbers, np.arange(count)).all():
-            raise ValueError(f"numbers from 0 to {count - 1} expected, one for each image")
-    if answers.probabilities.shape != (images, classes):
-        raise ValueError("a probability for each class expected")
-
-
-def _entries_of(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
-    """Metadata of a file that stops early, as JSON."""
-    try:
-        document = parse_entries(session.get_modelmeta().custom_metadata_map)
-    except ValueError as error:
-        raise not_written_by_erde(path, str(error)) from error
-    names = {value.name for value in session.get_outputs()}
-    is_stage = "score" in names and "exit" not in names
-    if document and not is_stage:
-        return document
-    stage = is_stage and (path.parent / MANIFEST).is_file()
-    raise BundleError(
-        f"{path} has no metadata of erde about its classes and exits.",
-        got="one stage of several" if stage else "an ONNX file from elsewhere",
-        hint=f"give the folder of all stages: {path.parent}" if stage
-        else "make one: erde export BUNDLE --format onnx --out FILE",
-        expected=EXPECTED,
-    )  # fmt: skip
-
-
 def _metadata_of(document: object, path: Path) -> Metadata:
     try:
         return read_metadata(document)
     except ValueError as error:
         raise not_written_by_erde(path, str(error)) from error
-
-
-def not_written_by_erde(path: Path, reason: str) -> BundleError:
-    """Error of an export whose metadata are wrong."""
-    return BundleError(
-        f"The metadata in {path} is not what erde export writes.",
-        got=brief(reason),
-        hint=EXPORT_AGAIN,
-        expected=EXPECTED,
-    )

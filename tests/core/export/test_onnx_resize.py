@@ -103,7 +103,7 @@ def test_a_frame_has_the_short_side_and_the_pixels_in_the_middle(size: int, shar
     short = record.described_input.short_side
     image = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     metadata = read_metadata(record.model_dump(mode="json"))
-    for whole, one in zip(metadata.inputs(image), image, strict=True):
+    for whole, one in zip(metadata.framed(image), image, strict=True):
         assert whole.shape == (short, short, 3)
         back = np.asarray(to_rgb(Image.fromarray(whole), size, rules)[0])
         np.testing.assert_array_equal(back, one)

@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import ExifTags, Image
@@ -16,7 +18,7 @@ from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import make_context
 from erde_cli.core.images.pixels import PixelRules
-from erde_cli.core.runner.metadata import Metadata, normalised, read_metadata
+from erde_cli.core.runner.metadata import Metadata, normalised, parse_entries, read_metadata
 from erde_cli.runtime import BundleError, DataError, InputError, Model, Prediction, open_model
 
 from ..export.test_export import record_of
@@ -107,13 +109,13 @@ def metadata_of(**changed: Any) -> Metadata:
 def test_a_network_that_crops_gets_the_pixels_inside_a_frame() -> None:
     pixels = PixelRules(crop_share=0.9).to_json()
     for by, shape in (("client", PIXELS.shape), ("graph", (9, 18, 18, 3))):
-        inputs = metadata_of(input={"resized_by": by}, pixels=pixels).inputs(PIXELS)
+        inputs = metadata_of(input={"resized_by": by}, pixels=pixels).framed(PIXELS)
         assert inputs.shape == shape
     assert np.array_equal(inputs[:, 1:17, 1:17], PIXELS)
     assert not inputs[:, [0, -1]].any()
     assert not inputs[:, :, [0, -1]].any()
     squashed = metadata_of(input={"resized_by": "graph"})
-    assert squashed.inputs(PIXELS) is PIXELS
+    assert squashed.framed(PIXELS) is PIXELS
 
 
 @pytest.mark.parametrize(
@@ -155,6 +157,43 @@ def test_wrong_arguments_are_input_errors(model: Model, exports: Path) -> None:
         model.predict(b"no image")
     with pytest.raises(BundleError, match="There is no file"):
         open_model(exports / "none.onnx")
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (("erde.stage", "1"), "got:      stage 2"), (("erde.static_exit", "0"), "static network"),
+        (None, "no input `thresholds`"),
+    ],
+)  # fmt: skip
+def test_a_file_that_does_not_stop_early_is_refused(
+    entry: tuple[str, str] | None, told: str, exports: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(exports / "one.onnx")
+    if entry is None:  # what onnxsim does
+        kept = [value for value in model.graph.input if value.name != "thresholds"]
+        del model.graph.input[:]
+        model.graph.input.extend(kept)
+    else:
+        model.metadata_props.add(key=entry[0], value=entry[1])
+    onnx.save(model, tmp_path / "other.onnx")
+    with pytest.raises(BundleError, match=told):
+        open_model(tmp_path / "other.onnx")
+
+
+def test_entries_about_the_file_are_not_of_the_network() -> None:
+    entries = {"erde.format": "2", "erde.quantisation": "{", "author": "{"}
+    assert parse_entries(entries) == {"format": 2}
+
+
+def test_portable_stages_are_refused(exports: Path, tmp_path: Path) -> None:
+    shutil.copytree(exports / "stages", tmp_path / "stages")
+    path = tmp_path / "stages/manifest.json"
+    document = json.loads(path.read_text())
+    document["network"]["portable"] = True
+    path.write_text(json.dumps(document))
+    with pytest.raises(BundleError, match="portable stages"):
+        open_model(tmp_path / "stages")
 
 
 def test_threads_share_a_model(model: Model) -> None:

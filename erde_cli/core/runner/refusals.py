@@ -1,4 +1,4 @@
-"""Files that erde exported but does not run, recognised by their metadata. Light: no torch."""
+"""Files that erde exported but does not run, recognised by their metadata."""
 
 from __future__ import annotations
 
