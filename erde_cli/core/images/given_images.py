@@ -38,6 +38,7 @@ class BinaryFile(Protocol):
 
 Encoded = bytes | bytearray | memoryview
 GivenImage = str | os.PathLike[str] | Encoded | BinaryFile | Image.Image | np.ndarray[Any, Any]
+Images = GivenImage | Iterable[GivenImage]
 
 _EXPECTED = (
     "a path, the bytes of an image file, a file object in binary mode, a PIL image, or a uint8 "

@@ -11,7 +11,7 @@ import numpy as np
 
 from erde_cli.core.arrays import Array, ImageArray
 from erde_cli.core.errors import BundleError, InputError, brief
-from erde_cli.core.images.given_images import pixel_batches, require_batch
+from erde_cli.core.images.given_images import Images, pixel_batches, require_batch
 from erde_cli.core.inference.rows import Columns, Prediction, prediction_rows
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.runner.answers import ExportedAnswers, float32_thresholds, require_valid
@@ -64,7 +64,7 @@ class Model(ABC):
         return self.metadata.cumulative_macs
 
     def predict(
-        self, images: object, *, thresholds: Thresholds | None = None, batch: int | None = None
+        self, images: Images, *, thresholds: Thresholds | None = None, batch: int | None = None
     ) -> list[Prediction]:
         """Classify images, each at the exit it leaves at; predictions in their order.
 
