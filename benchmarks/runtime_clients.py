@@ -86,13 +86,15 @@ def ncnn_network(path: Path) -> Network:
     net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = net.opt.use_fp16_packed = False
     net.opt.use_bf16_storage = False
     net.opt.num_threads = 1
-    assert net.load_param(str(path.with_suffix(".ncnn.param"))) == 0
-    assert net.load_model(str(path.with_suffix(".ncnn.bin"))) == 0
+    stem = path.with_name(path.stem.replace("-", "_"))  # as pnnx writes it
+    assert net.load_param(f"{stem}.ncnn.param") == 0
+    assert net.load_model(f"{stem}.ncnn.bin") == 0
     names = ["logits", "next_features"][: len(net.output_names())]
 
     def run(value: Array) -> dict[str, Array]:
         extractor = net.create_extractor()
-        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(value[0], np.float32)).clone())
+        planes = np.ascontiguousarray(value[0], np.float32)  # stays alive: Mat does not own it
+        extractor.input("in0", ncnn.Mat(planes).clone())
         found = [np.array(extractor.extract(f"out{at}")[1]) for at in range(len(names))]
         return {name: one[None] for name, one in zip(names, found, strict=True)}
 

@@ -171,7 +171,7 @@ def cell(found: dict[str, Any], right: dict[str, Any], int8: bool) -> tuple[str,
     pairs = zip(found["labels"], found["exits"], right["labels"], right["exits"], strict=True)
     differ = sum((label, exit_) != (l_, e_) for label, exit_, l_, e_ in pairs)
     share = found["share"]
-    stops = "" if share is None else f" (first exit {share:.2f} of the last's time)"
+    stops = "" if share is None else f" ({share:.2f})"
     return f"{differ}{stops}", differ <= (_INT8_MAY_DIFFER * len(right["exits"]) if int8 else 0)
 
 
@@ -196,7 +196,11 @@ def main() -> None:
             entry, place = exported(bundle, form, folder)
             entries.append(entry)
             right[form.name] = expected(bundle, form, place, pixels)
-        print(f"Answers (label and exit) of {len(pixels)} images that differ:\n")
+        print(
+            f"Answers (label and exit) of {len(pixels)} images that differ. In brackets: median "
+            "time of an image that leaves at the first exit, as a share of one that reaches the "
+            "last.\n"
+        )
         print(f"| runtime | {' | '.join(form.name for form in forms)} |")
         print(f"|---|{'---|' * len(forms)}")
         for runtime in (RUNTIMES[name] for name in given.only):
