@@ -29,22 +29,48 @@ def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         ("stages", "onnx-staged"),
         ("int8", "onnx-staged", "--int8"),
         ("any.onnx", "onnx", "--input", "any"),
+        ("exit2.onnx", "onnx", "--exit", "2"),
+        ("portable", "onnx-staged", "--portable"),
     ):
         line = ["export", student, "--out", str(here / name), "-q", "--format", *flags]
         assert main(line) == 0
     return here
 
 
-@pytest.mark.parametrize("name", ["m.onnx", "stages", "int8", "any.onnx"])
+@pytest.mark.parametrize("name", ["m.onnx", "stages", "int8", "any.onnx", "exit2.onnx", "portable"])
 def test_an_export_answers_its_vector(exported: Path, json_of: JsonOf, name: str) -> None:
     found = json_of("export", exported / name, "--check")
     assert list(found) == ["export", "right", "tolerance", "exits"]
     assert found["right"] is True
-    assert [one["found"]["exit"] for one in found["exits"]] == [0, 1, 2]
+    exits = [1] if name == "exit2.onnx" else [0, 1, 2]
+    assert [one["found"]["exit"] for one in found["exits"]] == exits
     assert found["tolerance"] == (0.05 if name == "int8" else 5e-4)
     for one in found["exits"]:
         assert list(one) == ["expected", "found", "difference", "right"]
         assert one["difference"] < 1e-4
+
+
+def test_damaged_files_that_return_logits_are_refused(
+    exported: Path, tmp_path: Path, cli: Cli
+) -> None:
+    model = onnx.load(exported / "exit2.onnx")
+    for key, value, told in (
+        ("erde.format", "7", "format"), ("erde.image_size", "9", "differs from image_size"),
+        ("erde.static_exit", "0", "test"), ("erde.test", "null", "no check vector"),
+        ("erde.portable", "true", "differs from image_size"),
+        ("erde.class_names", '["a", "b"]', "logits"), ("erde.score", "{", "JSON"),
+    ):  # fmt: skip
+        texts = {one.key: one.value for one in model.metadata_props}
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        onnx.helper.set_model_props(changed, {**texts, key: value})
+        onnx.save(changed, tmp_path / "m.onnx")
+        code, _, err = cli("export", tmp_path / "m.onnx", "--check")
+        assert (code, told in err, "Traceback" in err) == (2, True, False), (key, err)
+    shutil.copytree(exported / "portable", tmp_path / "portable")
+    (tmp_path / "portable/stage1.onnx").write_bytes(b"x")
+    code, _, err = cli("export", tmp_path / "portable", "--check")
+    assert (code, "is damaged" in err) == (2, True), err
 
 
 def test_a_manifest_stands_for_its_folder(exported: Path, json_of: JsonOf) -> None:

@@ -355,7 +355,12 @@ def test_the_single_file_is_made_of_the_same_stages(
     assert held["erde.quantisation"]["weights"] == "int8"
     stage = onnx.load(exported.folder / "stage1.onnx")
     told = {entry.key: json.loads(entry.value) for entry in stage.metadata_props}
+    vectors = [about.pop("erde.test") for about in (held, told)]  # of the file's own answers
     assert {**held, "erde.stage": 1} == told
+    for vector in vectors:
+        assert (vector["tolerance"], [e["exit"] for e in vector["exits"]]) == (0.05, [0, 1, 2])
+    checked = json_of("export", out, "--check")
+    assert max(row["difference"] for row in checked["exits"]) < 1e-4
     assert told["erde.calibration"]["thresholds"] == exported.json["thresholds"]
     assert "If" in [node.op_type for node in model.graph.node]
     assert "Conv" in set(operators(model.graph))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erde_cli.core.errors import ErdeError
+from erde_cli.core.errors import BundleError, ErdeError
 from erde_cli.core.export.check import Exported
 from erde_cli.core.export.check_vector import (
     CANDIDATES,
@@ -141,11 +141,19 @@ def _found(exported: Exported, n: int, exit_: int) -> ExitAnswer:
     thresholds = [0.0] * exit_ + [math.inf] * (early - exit_)
     answers = exported.answer(vector_pixels(record.image_size, n)[None], thresholds)
     label = int(answers.labels[0])
+    probability, score = float(answers.probabilities[0, label]), _score(answers, record)
+    if not math.isfinite(probability) or not math.isfinite(score):
+        raise BundleError(
+            "The answer of the export to its check vector is not a number.",
+            got=f"probability {probability}, score {score} at exit {exit_ + 1}",
+            expected="finite numbers",
+            hint="export it again: erde export BUNDLE --format onnx --out FILE",
+        )
     return ExitAnswer(
         exit=int(answers.exits[0]),
         label=label,
-        probability=min(1.0, max(0.0, float(answers.probabilities[0, label]))),
-        score=_score(answers, record),
+        probability=min(1.0, max(0.0, probability)),
+        score=score,
     )
 
 

@@ -92,7 +92,17 @@ def test_each_format_has_its_keys() -> None:
         second().model_validate({**second().model_dump(), "format": 3})
 
 
+def test_a_portable_network_takes_planes_from_0_to_1() -> None:
+    described = record_of([0.5], portable=True).with_input().described_input
+    assert (described.layout, described.dtype) == ("NCHW", "float32")
+    assert (described.scale, described.mean, described.std) == (1 / 255, [0] * 3, [1] * 3)
+
+
 def test_a_graph_that_resizes_has_preprocessing() -> None:
+    for changed in ({"portable": True}, {"static_exit": 0}):
+        graph = record_of([0.5], **changed).with_input("graph")
+        with pytest.raises(ValidationError, match="returns no logits"):
+            ExportRecord.model_validate(graph.model_dump())
     record = record_of([0.5], preprocessing=False)
     with pytest.raises(ValidationError, match="has preprocessing"):
         record_of([0.5], format=2, preprocessing=False, input=record.derived_input("graph"))

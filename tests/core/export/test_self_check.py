@@ -10,9 +10,10 @@ import torch
 from onnx import numpy_helper
 from pydantic import ValidationError
 
-from erde_cli.core.errors import ErdeError
+from erde_cli.core.errors import BundleError, ErdeError
 from erde_cli.core.export.check_vector import TOLERANCE, CheckVector, vector_pixels
 from erde_cli.core.export.network import export_network
+from erde_cli.core.export.onnx_logits import open_logits, returns_logits
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.export.onnx_single import write_onnx_file
 from erde_cli.core.export.onnx_staged import write_stages
@@ -109,6 +110,34 @@ def test_every_format_answers_its_vector(
             require_right(rows)
 
 
+def test_files_that_return_logits_answer_their_vector(model: EarlyExitNet, tmp_path: Path) -> None:
+    bare = record_of([9.0], TEMPERATURES)
+    for number, changed in enumerate(
+        ({"static_exit": 1}, {"static_exit": 0, "portable": True}, {"portable": True})
+    ):
+        described = bare.model_copy(update=changed).with_input()
+        network = export_network(
+            model, described.model_copy(update={"test": expected_vector(model, described)})
+        )
+        place = tmp_path / f"{number}.onnx"
+        if described.static_exit is None:
+            place.mkdir()
+            write_stages(network, place)
+        else:
+            write_onnx_file(network, place)
+        assert returns_logits(place)
+        exported = open_logits(place)
+        assert ExportRecord.model_validate(exported.record.model_dump()) == network.record
+        rows = check_vector(exported, vector_of(exported.record))
+        assert [one.found.exit for one in rows] == list(described.answering_exits)
+        assert max(one.difference for one in rows) < 1e-4
+        require_right(rows)
+        other = exported.record.model_dump()
+        other["test"]["exits"][0]["exit"] = {0: 1, 1: 0, None: 2}[described.static_exit]
+        with pytest.raises(ValidationError, match="an exit"):
+            ExportRecord.model_validate(other)
+
+
 def test_a_changed_weight_is_noticed(one_file: Path, tmp_path: Path) -> None:
     network = onnx.load(one_file)
     scale = next(one for one in network.graph.initializer if one.dims == [3])
@@ -121,6 +150,11 @@ def test_a_changed_weight_is_noticed(one_file: Path, tmp_path: Path) -> None:
     assert not all(one.is_right for one in rows)
     with pytest.raises(ErdeError, match="was not kept"):
         require_right(rows)
+    scale.CopyFrom(numpy_helper.from_array(changed * np.float32(np.nan), scale.name))
+    onnx.save(network, tmp_path / "nan.onnx")
+    exported = open_exported(tmp_path / "nan.onnx")
+    with pytest.raises(BundleError, match="not a number"):
+        check_vector(exported, vector_of(exported.record))
 
 
 def test_another_label_or_exit_is_wrong_within_the_tolerance_too(one_file: Path) -> None:
