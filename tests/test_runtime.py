@@ -34,7 +34,6 @@ sys.meta_path.insert(0, Blocker())
 PREDICT = """
 import json, sys
 from dataclasses import asdict
-from benchmarks import cpp
 from erde_cli.runtime import open_model
 for path in sys.argv[1:3]:
     rows = open_model(path, threads=1).predict(sys.argv[3:])
