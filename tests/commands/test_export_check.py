@@ -58,7 +58,7 @@ def test_damaged_files_that_return_logits_are_refused(
         ("erde.format", "7", "format"), ("erde.image_size", "9", "differs from image_size"),
         ("erde.static_exit", "0", "test"), ("erde.test", "null", "no check vector"),
         ("erde.portable", "true", "differs from image_size"),
-        ("erde.class_names", '["a", "b"]', "logits"), ("erde.score", "{", "JSON"),
+        ("erde.class_names", '["a", "b"]', "logits"), ("erde.score", "{", "Expecting"),
     ):  # fmt: skip
         texts = {one.key: one.value for one in model.metadata_props}
         changed = onnx.ModelProto()

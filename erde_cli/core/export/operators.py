@@ -12,6 +12,10 @@ NETWORK = frozenset(
      "Reshape"}
 )  # fmt: skip
 PREPROCESSING = frozenset({"Cast", "Mul", "Sub", "Transpose"})
+# Before it with `--input any`; without a crop only Resize.
+RESIZING = frozenset(
+    {"Add", "Cast", "Div", "Mul", "ReduceMin", "Resize", "Round", "Shape", "Slice", "Sub"}
+)
 # Softmax and score; each exit at its temperature.
 DECISION = frozenset(
     {"ArgMax", "Div", "Exp", "LogSoftmax", "Mul", "Neg", "ReduceSum", "Softmax"}

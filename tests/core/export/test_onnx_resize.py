@@ -13,6 +13,7 @@ from erde_cli.core.export.network import export_network
 from erde_cli.core.export.onnx_resize import prepend_resize, require_pillows_pixels
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.export.onnx_single import write_onnx_file
+from erde_cli.core.export.operators import RESIZING
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.images.pixels import PixelRules, to_rgb
 from erde_cli.core.models.architecture import Architecture
@@ -88,6 +89,12 @@ def test_a_file_that_resizes_otherwise_is_refused(
     onnx.save(model, tmp_path / "other.onnx")
     with pytest.raises(ErdeError, match="does not resize as Pillow does"):
         require_pillows_pixels(tmp_path / "other.onnx", described, rules)
+
+
+def test_it_consists_of_the_listed_operators(written: tuple[Path, PixelRules]) -> None:
+    nodes = onnx.load(written[0]).graph.node
+    kinds = {node.op_type for node in nodes if node.name.startswith("resize/")}
+    assert kinds == (RESIZING if written[1].resize == "crop" else {"Resize"})
 
 
 def test_the_metadata_name_the_runtime(written: tuple[Path, PixelRules]) -> None:
