@@ -379,6 +379,18 @@ def test_a_run_writes_its_report_and_json_names_it(run_copy: Path, json_of: Json
     assert written["missing"] == [*of_run(run_copy, OPTIONS, images=True).missing]
 
 
+def test_a_page_without_images_stays_so_at_the_end_of_the_next_run(
+    run_copy: Path, tiny_recipe: Path, cli: Cli, run_again: None
+) -> None:
+    page, drawn = run_copy / "report.html", "data:image/"
+    for options, images in ((("--no-images",), False), ((), True)):
+        assert cli("report", run_copy, *options)[0] == 0
+        assert (drawn in page.read_text()) is images
+        code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+        assert code == 0, err
+        assert (drawn in page.read_text()) is images
+
+
 def test_open_starts_the_browser_with_the_file(
     run_copy: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

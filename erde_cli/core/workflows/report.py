@@ -16,7 +16,7 @@ from erde_cli.core.recipe.schema import ROLES
 from erde_cli.core.report.card import MARKER, markdown
 from erde_cli.core.report.collect.training import METRICS
 from erde_cli.core.report.document import ReportDocument
-from erde_cli.core.report.page.page import html
+from erde_cli.core.report.page.page import NO_IMAGES, html
 from erde_cli.core.storage.files import check_file_target, write_text
 from erde_cli.core.storage.json_files import Json
 from erde_cli.core.workflows.journal import RUN_FILE
@@ -77,22 +77,26 @@ def report(
 
 
 def report_of_run(run: Path, options: Options, dataset: Dataset) -> Path | None:
-    """Write `report.html` at the end of a run; None, after a warning, if that fails."""
-    return _at_the_end(run, options, lambda: of_run(run, options, dataset, images=True))
+    """Write `report.html` at the end of a run; None, after a warning, if that fails.
+
+    A page that was written without images stays without them.
+    """
+    images = not _begins_with(run / HTML_REPORT, (NO_IMAGES,))
+    return _at_the_end(run, options, lambda: of_run(run, options, dataset, images=images), images)
 
 
 def report_of_comparison(run: Path, found: Results, options: Options) -> Path | None:
     """Write `report.html` at the end of a comparison; None, after a warning, if that fails."""
-    return _at_the_end(run, options, lambda: of_comparison(run, found))
+    return _at_the_end(run, options, lambda: of_comparison(run, found), images=True)
 
 
 def _at_the_end(
-    folder: Path, options: Options, collected: Callable[[], ReportDocument]
+    folder: Path, options: Options, collected: Callable[[], ReportDocument], images: bool
 ) -> Path | None:
     path = folder / HTML_REPORT
     try:
         _check_target(path)
-        return _write(collected(), path, images=True).path
+        return _write(collected(), path, images=images).path
     except StoppedError:
         raise
     except Exception as error:  # noqa: BLE001 (the results do not depend on it)
@@ -158,9 +162,14 @@ def _check_target(path: Path) -> None:
 
 
 def _is_report(path: Path) -> bool:
+    return path.stat().st_size == 0 or _begins_with(path, _MARKERS)
+
+
+def _begins_with(path: Path, markers: tuple[str, ...]) -> bool:
+    """Whether one of these texts is among the first characters of a file."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             beginning = file.read(_BEGINNING)
     except OSError:
         return False
-    return not beginning or any(marker in beginning for marker in _MARKERS)
+    return any(marker in beginning for marker in markers)

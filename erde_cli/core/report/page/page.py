@@ -22,6 +22,7 @@ _ANOTHER = re.compile(r"\d|never|always")
 _SENTENCE = 45  # letters that take a line of their own
 _NO_IMAGES = "Images were left out."
 
+NO_IMAGES = '<meta name="erde-images" content="none">'  # in a page that leaves the images out
 Section = tuple[str, str, Markup]  # id, heading, content
 
 
@@ -41,6 +42,7 @@ def html(document: ReportDocument, *, images: bool) -> str:
             tag("meta", charset="utf-8"),
             tag("meta", http_equiv="Content-Security-Policy", content=_policy(style, script)),
             tag("meta", name_="generator", content="erde report"),
+            Markup("" if images else NO_IMAGES),
             tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
             tag("meta", name_="color-scheme", content="light dark"),
             tag("meta", name_="referrer", content="no-referrer"),
