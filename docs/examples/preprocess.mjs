@@ -3,15 +3,17 @@
 
 // The whole image, upright and on its background: { data: RGBA, width, height }.
 async function upright(blob, described) {
+  const { gray_bits: bits, transparent, frame } = described;
+  if (bits !== 16 || transparent === 'ignore' || frame === 'only') {
+    throw new Error(`no canvas does this: ${bits} bits of grey, ${transparent}, frame ${frame}`);
+  }
   const bitmap = await createImageBitmap(blob, {
     imageOrientation: 'from-image', colorSpaceConversion: 'none', premultiplyAlpha: 'premultiply',
   });
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const context = canvas.getContext('2d', { willReadFrequently: true });
-  if (described.transparent !== 'ignore') {  // a canvas has no colour under transparent pixels
-    context.fillStyle = described.transparent;
-    context.fillRect(0, 0, canvas.width, canvas.height);
-  }
+  context.fillStyle = transparent;
+  context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0);
   return context.getImageData(0, 0, canvas.width, canvas.height);
 }

@@ -9,6 +9,8 @@ import numpy as np
 
 def upright(path, described):
     """The whole image, uint8 [height, width, 3], RGB, turned by EXIF where OpenCV does it."""
+    if described["frame"] == "only":
+        raise ValueError("OpenCV does not tell whether a file contains several images")
     image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"OpenCV cannot read {path}")

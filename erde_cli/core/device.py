@@ -54,7 +54,7 @@ class Context:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False
             torch.use_deterministic_algorithms(True, warn_only=True)
-            # Filling memory that is written anyway was 28 % of a step (EfficientNet-Lite2, CPU time).
+            # Filling memory that is written anyway was 28 % of the CPU time of a small step.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return self
 

@@ -33,6 +33,7 @@ from erde_cli.core.export import onnx_int8
 from erde_cli.core.export.onnx_graph import operators
 from erde_cli.core.export.onnx_runtime import open_exported
 from erde_cli.core.export.onnx_single import write_int8_file
+from erde_cli.core.export.operators import BRANCHES, DECISION, INT8, NETWORK, PREPROCESSING
 from erde_cli.core.export.record import read_manifest
 from erde_cli.core.inference.answers import Answers
 from erde_cli.core.inference.observations import Observations
@@ -363,6 +364,9 @@ def test_the_single_file_is_made_of_the_same_stages(
     assert max(row["difference"] for row in checked["exits"]) < 1e-4
     assert told["erde.calibration"]["thresholds"] == exported.json["thresholds"]
     assert "If" in [node.op_type for node in model.graph.node]
+    own = NETWORK | PREPROCESSING | DECISION
+    assert set(operators(stage.graph)) <= own | INT8 - {"Max"}
+    assert INT8 <= set(operators(model.graph)) <= own | INT8 | BRANCHES
     assert "Conv" in set(operators(model.graph))
     wide = [tensor for tensor in model.graph.initializer if len(tensor.dims) > 2]
     assert {tensor.data_type for tensor in wide} == {TensorProto.INT8}

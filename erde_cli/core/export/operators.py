@@ -22,8 +22,7 @@ DECISION = frozenset(
 )  # fmt: skip
 BRANCHES = frozenset({"Constant", "Gather", "Identity", "If", "Less"})
 
-SINGLE = NETWORK | PREPROCESSING | DECISION | BRANCHES
-STAGES = NETWORK | PREPROCESSING | DECISION
+INT8 = frozenset({"DequantizeLinear", "Max", "QuantizeLinear"})  # Max only in the single file
 # Operators that converters to LiteRT (onnx2tf) and ncnn (pnnx) refuse, or read wrongly.
 NOT_PORTABLE = frozenset(
     {"ArgMax", "Cast", "ConstantOfShape", "Expand", "Gather", "GatherElements", "GatherND", "If",

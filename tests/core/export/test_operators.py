@@ -11,7 +11,14 @@ from erde_cli.core.export.network import ExportNetwork, export_network
 from erde_cli.core.export.onnx_graph import operators
 from erde_cli.core.export.onnx_single import write_onnx_file
 from erde_cli.core.export.onnx_staged import write_stages
-from erde_cli.core.export.operators import BRANCHES, DECISION, NETWORK, PREPROCESSING
+from erde_cli.core.export.operators import (
+    BRANCHES,
+    DECISION,
+    INT8,
+    NETWORK,
+    PREPROCESSING,
+    RESIZING,
+)
 from erde_cli.core.models.architecture import Architecture
 from erde_cli.core.models.early_exit import EarlyExitNet
 from erde_cli.core.models.heads import gap_head
@@ -19,6 +26,7 @@ from erde_cli.core.models.heads import gap_head
 from ..models.library.small import head_input, make
 from .test_export import record_of, trained_like
 
+ROOT = Path(__file__).parents[3]
 MOBILENET = {"Clip"}  # ReLU6
 
 
@@ -70,3 +78,18 @@ def test_graphs_contain_the_listed_operators_only(
     if name == "resnet":
         write_onnx_file(exported, tmp_path / "one.onnx")
         assert operators_of(tmp_path / "one.onnx") == first | second | BRANCHES
+
+
+def test_the_page_lists_the_same_operators() -> None:
+    page = " ".join((ROOT / "docs/export.md").read_text().split())
+    for start, names in (
+        ("The network:", NETWORK),
+        ("Preprocessing:", PREPROCESSING),
+        ("label and score:", DECISION),
+        ("The branches of the single file:", BRANCHES),
+    ):
+        assert f"{start} {', '.join(sorted(names))}" in page
+    assert "int8 adds QuantizeLinear and DequantizeLinear, and Max in the single file." in page
+    assert {"QuantizeLinear", "DequantizeLinear", "Max"} == INT8
+    more = page[page.index("with `--input any` also") :].split(". ")[0]
+    assert all(name in more for name in RESIZING - PREPROCESSING)
