@@ -270,6 +270,7 @@ CHOICES = [
             ("mlflow:", "mlflow does not take", "a tracking server", "mlflow:https://"),
             ("wandb:team/project", "got:      team/project", "address of a server"),
             ("tensorboard:https://me:secret@host", "got:      https://host\n", "a folder"),
+            ("wandb:api:secret@host", "got:      *** (it may", "with its https://"),
         )
     ),
     given("run digits --track tensorboard --track tensorboard:x", "more than once", "2 times"),

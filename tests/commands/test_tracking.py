@@ -332,6 +332,20 @@ def test_a_tracker_that_fails_is_one_warning_and_no_credential_stays(
     assert kept["wandb"]["where"] == "https://wandb.invalid"
 
 
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow", "wandb"])
+def test_an_address_that_can_hide_a_credential_is_refused_before_any_work(
+    name: str, recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for address in (f"api:{SECRET}@host", f"user:{SECRET}", f"https:/u:{SECRET}@h"):
+        code, out, err = cli("run", recipe, "--out", "run", "--track", f"{name}:{address}")
+        assert (code, out) == (2, ""), address
+        assert "got:      ***" in err
+        assert f"for example: --track {name}:" in err
+        assert SECRET not in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_server_receives_the_credentials_and_nobody_else(
     recipe: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

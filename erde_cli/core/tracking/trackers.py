@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from erde_cli.core.errors import InputError, brief
 from erde_cli.core.platform.extras import require_extra
-from erde_cli.core.tracking.destination import Destination
+from erde_cli.core.tracking.destination import HIDDEN, Destination
 
 if TYPE_CHECKING:
     from erde_cli.core.events import Observer
@@ -53,7 +53,7 @@ TRACKERS = {
             "tensorboard",
             "TensorBoard",
             "tensorboard:TensorBoard",
-            takes="a folder",
+            takes="a folder whose name contains no @ and no colon",
             example="tensorboard:runs/tensorboard",
             schemes=(),
         ),
@@ -61,7 +61,7 @@ TRACKERS = {
             "mlflow",
             "MLflow",
             "mlflow:MLflow",
-            takes="an address of a tracking server or a database",
+            takes="an address of a tracking server or a database, with its ://",
             example="mlflow:https://mlflow.example.com",
             schemes=None,
         ),
@@ -69,7 +69,7 @@ TRACKERS = {
             "wandb",
             "Weights & Biases",
             "wandb:WandB",
-            takes="the address of a server",
+            takes="the address of a server, with its https://",
             example="wandb:https://wandb.example.com",
             schemes=("https", "http"),
         ),
@@ -149,7 +149,7 @@ def _read(text: str) -> tuple[Tracker, Destination]:
         near = get_close_matches(name.lower(), TRACKERS, n=1)
         raise InputError(
             "--track does not name a tracker.",
-            got=brief(repr(name)),
+            got=HIDDEN if "@" in name else brief(repr(name)),
             expected=", ".join(TRACKERS),
             hint=f"did you mean {near[0]}?" if near else "for example: --track tensorboard",
         )
@@ -158,10 +158,11 @@ def _read(text: str) -> tuple[Tracker, Destination]:
     except ValueError:
         destination = None
     shown = destination.shown if destination else ""
+    hidden = f"{HIDDEN} (it may contain a password)" if address.strip() else "nothing"
     if destination is None or (colon and not shown) or not tracker.accepts(shown):
         raise InputError(
             f"--track {name} does not take this address.",
-            got=brief(shown) or "nothing that can be read",
+            got=brief(shown) or hidden,
             expected=tracker.takes,
             hint=f"for example: --track {tracker.example}",
         )

@@ -15,7 +15,12 @@ from erde_cli.core.tracking.trackers import TRACKERS, read_tracks
         ("https://me:s%2Fcret@host:8080/path", "https://host:8080/path", "me", "s/cret"),
         ("https://token@host", "https://host", "token", ""),
         ("postgresql://me:p@ss@host/db?password=other#x", "postgresql://host/db", "me", "p@ss"),
-        ("runs/boards@home", "runs/boards@home", "", ""),
+        ("databricks://scope:prefix", "databricks://scope:prefix", "", ""),
+        ("sqlite:////home/me@work/a.db", "sqlite:////home/me@work/a.db", "", ""),
+        ("runs/boards", "runs/boards", "", ""),
+        ("runs/12:30", "runs/12:30", "", ""),
+        ("C:\\runs", "C:\\runs", "", ""),
+        ("c:/runs", "c:/runs", "", ""),
         ("sqlite:////data/a.db", "sqlite:////data/a.db", "", ""),
         ("", "", "", ""),
     ],
@@ -31,6 +36,12 @@ def test_an_address_is_shown_without_its_credentials(
         if secret in address:
             assert secret not in found.hide(f"{secret} and {address}/x and {secret}")
             assert secret not in repr(found)
+
+
+def test_no_value_of_a_query_or_fragment_is_shown() -> None:
+    found = Destination.read("https://host?bare&key=a%2Fb&ssl=other#z=part")
+    assert found.shown == "https://host"
+    assert found.hide("bare a%2Fb a/b other part") == "*** *** *** *** ***"
 
 
 def test_every_tracker_is_read_with_and_without_an_address() -> None:
@@ -51,11 +62,24 @@ def test_every_tracker_is_read_with_and_without_an_address() -> None:
         ("wandb:ftp://me:secret@host", "ftp://host"),
         ("wandb:team/project", "team/project"),
         ("mlflow:", "nothing"),
-        ("mlflow:https://me:secret@[host", "nothing"),
+        ("mlflow: ", "nothing"),
+        ("mlflow:https://me:secret@[host", "***"),
         ("https://me:secret@host", "'https'"),
         ("mlflow-skinny:https://me:secret@host", "'mlflow-skinny'"),
+        ("secret@host", "***"),
+        *(
+            (f"{name}:{address}", "***")
+            for name in TRACKERS
+            for address in (
+                "api:secret@host", "api:secret", ":secret", "secret@host", "u:secret/team",
+                "https:/u:secret@h", "https:secret@h", "me:secret@https://host",
+                "https:///u:secret@h", "https://me:se/secret@h", "https://me:12?secret@h",
+                "https://me:12#secret@h", "https://api:secret", "https://u:x@h/secret@host",
+                "a/u:secret://host",
+            )
+        ),
     ],
-)
+)  # fmt: skip
 def test_no_message_repeats_a_credential(text: str, got: str) -> None:
     with pytest.raises(InputError) as caught:
         read_tracks([text])
