@@ -269,6 +269,29 @@ def test_a_training_that_starts_again_shows_no_epoch_twice(recipe: Path, tracked
     assert "student/loss" in run.data.metrics
 
 
+def test_a_resumed_training_sends_the_epochs_that_a_tracker_lacks(
+    recipe: Path, tracked: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    line = ["run", str(recipe), "--out", str(run), "--quiet", "--track", "tensorboard"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(recipe.parent)
+        patch.setenv("ERDE_LISTENERS", "stopper_of_tracking:Stopper")
+        assert main(line) == 130
+    path = run / "logs/trackers.json"
+    document = json.loads(path.read_text())
+    assert document["runs"]["tensorboard"]["epochs"].pop("student") == 1
+    path.write_text(json.dumps(document))  # as if killed before that was stored
+    assert main([*line, "--track", "mlflow"]) == 0
+    scalars = board(run / "logs/tensorboard/student").Scalars("loss")
+    assert [one.step for one in scalars] == [1, 2]
+    found = client(run)
+    [one_run] = found.search_runs([found.get_experiment_by_name("colours").experiment_id])
+    history = found.get_metric_history(one_run.info.run_id, "student/loss")
+    assert [one.step for one in history] == [1, 2]
+    assert_same_figures({one.step: one.value for one in history}, rows(run, "student"), "loss")
+
+
 def test_no_images_are_sent_unless_asked_for(
     recipe: Path, plain: Path, tmp_path: Path, cli: Cli
 ) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from erde_cli.core.storage.json_files import parse_json
+
 Parameter = str | int | float | bool
 _OF_NETWORK = (
     "accuracy", "balanced_accuracy", "full_accuracy", "agreement", "expected_macs", "full_macs",
@@ -29,6 +31,17 @@ def parameters(recipe: Mapping[str, Any]) -> dict[str, Parameter]:
         elif value is not None:
             found[key] = _without_folders(key, value) if isinstance(value, str) else value
     return found
+
+
+def logged(logs: Path, after: int, last: int) -> list[dict[str, Any]]:
+    """Rows of `metrics.jsonl` after the epoch `after` up to the epoch `last`.
+
+    The training has just written the file, from the state that it resumes.
+    """
+    if after >= last:
+        return []
+    lines = (logs / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [row for row in map(parse_json, lines) if after < row["epoch"] <= last]
 
 
 def of_epoch(row: Mapping[str, Any]) -> dict[str, float]:

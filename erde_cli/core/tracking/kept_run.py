@@ -19,8 +19,8 @@ _FORMAT = 1
 class KeptRun(BaseModel):
     """A run in a tracker.
 
-    id: of the tracker. where: the address without credentials. recipe: its digest. epochs: those
-    that the tracker has received, by role.
+    id: of the tracker. where: the address without credentials. recipe: its digest. epochs: the
+    last one that the tracker has received, by role.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -19,6 +19,7 @@ from erde_cli.core.provenance import source_commit, versions
 from erde_cli.core.storage.json_files import digest_of, read_json
 from erde_cli.core.tracking.contents import (
     Parameter,
+    logged,
     of_comparison,
     of_epoch,
     of_report,
@@ -74,7 +75,10 @@ class TrackerListener(Observer, ABC):
 
     @abstractmethod
     def begin_role(self, role: Role, epoch: int, setting: Mapping[str, Parameter]) -> None:
-        """A training begins after `epoch` epochs, on a machine and with packages (`setting`)."""
+        """A training begins, on a machine and with packages (`setting`).
+
+        Epochs after `epoch` are sent, or sent again.
+        """
 
     @abstractmethod
     def send_epoch(self, role: Role, epoch: int, figures: Mapping[str, float]) -> None:
@@ -100,26 +104,24 @@ class TrackerListener(Observer, ABC):
         self._on = self._worked_on(folder, recipe)
 
     def training_started(self, role: Role, epoch: int) -> None:
-        """Begin or continue a tracker run."""
+        """Begin or continue a tracker run; send the earlier epochs that it lacks.
+
+        It lacks one if erde was killed after the epoch was saved and before it was sent.
+        """
 
         def send() -> None:
             on = self._opened(role, epoch)
-            self.begin_role(role, epoch, _setting(on.folder, role))
+            sent = min(self._received(role), epoch)
+            self.begin_role(role, sent, _setting(on.folder, role))
+            self._keep(on, role, sent)
+            for row in logged(on.folder / "logs" / role, sent, epoch):
+                self._send_row(on, role, row)
 
         self._try(send)
 
     def metrics(self, role: Role, row: Mapping[str, Any]) -> None:
         """Send the figures of an epoch."""
-
-        def send() -> None:
-            on, epoch = self._opened(), int(row["epoch"])
-            self.send_epoch(role, epoch, of_epoch(row))
-            assert self._kept is not None  # noqa: S101
-            epochs = {**self._kept.epochs, role: epoch}
-            self._kept = self._kept.model_copy(update={"epochs": epochs})
-            keep(on.folder, self.tracker.name, self._kept)
-
-        self._try(send)
+        self._try(lambda: self._send_row(self._opened(), role, row))
 
     def artifact(self, path: Path, kind: Artifact) -> None:
         """Send figures of results and pictures of curves."""
@@ -193,6 +195,22 @@ class TrackerListener(Observer, ABC):
             )
             keep(on.folder, self.tracker.name, self._kept)
         return on
+
+    def _send_row(self, on: WorkedOn, role: Role, row: Mapping[str, Any]) -> None:
+        epoch = int(row["epoch"])
+        self.send_epoch(role, epoch, of_epoch(row))
+        self._keep(on, role, epoch)
+
+    def _received(self, role: Role) -> int:
+        """The last epoch of a training that the tracker has received; 0: none."""
+        return 0 if self._kept is None else self._kept.epochs.get(role, 0)
+
+    def _keep(self, on: WorkedOn, role: Role, epoch: int) -> None:
+        """Store the last epoch that the tracker has received."""
+        assert self._kept is not None  # noqa: S101
+        epochs = {**self._kept.epochs, role: epoch}
+        self._kept = self._kept.model_copy(update={"epochs": epochs})
+        keep(on.folder, self.tracker.name, self._kept)
 
     def _try(self, send: Callable[[], None]) -> None:
         """Send something; what fails ends the tracking, and no training."""
