@@ -23,6 +23,8 @@ from erde_cli.core.comparison.students import student_specs
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import TrainingError
 from erde_cli.core.recipe.loading import load_recipe
+from erde_cli.core.recipe.schema import Recipe
+from erde_cli.core.report.collect.reproduce import recipe_text
 from erde_cli.core.report.document import Fact, ReportDocument
 from erde_cli.core.workflows import compare as module
 from erde_cli.core.workflows.options import Options
@@ -346,16 +348,44 @@ def test_the_report_of_a_comparison_on_a_folder_names_only_its_last_part(copy: P
         recipe = json.loads(path.read_text())["recipe"]
         update_json(path, recipe={**recipe, "data": {**data, "root": "/of/a/home/pictures"}})
     document = json.loads((copy / "results.json").read_text())
-    document["settings"] = {"kd": {"student": {"weights": "/of/a/home/weights.pth"}}}
+    telling = {"training": {"student": {"weights": "/of/a/home/weights.pth"}}}
+    document["settings"] = {"kd": telling}
     (copy / "results.json").write_text(json.dumps(document))
     claimed = json.loads((copy / "compare.json").read_text())
     claimed["recipe"]["data"] = data  # it does not say where images lie
     (copy / "compare.json").write_text(json.dumps(claimed))
     whole = of_comparison(copy)
-    assert Fact("only for kd", "student.weights=weights.pth") in whole.reproduce
+    assert Fact("only for kd", "training.student.weights=weights.pth") in whole.reproduce
     for found in (whole, _without_results(copy)):
         assert yaml.safe_load(found.recipe)["data"]["root"] == "pictures"
         assert "of/a/home" not in repr(found)
+
+
+def _facts(found: ReportDocument) -> dict[str, str]:
+    return {one.name: one.value for one in found.reproduce}
+
+
+def _read_again(found: ReportDocument, path: Path) -> Recipe:
+    """The recipe that the report shows, read as one that somebody copied."""
+    path.write_text(found.recipe)
+    return load_recipe(str(path))
+
+
+def test_a_report_shows_all_students_of_a_recipe(tmp_path: Path) -> None:
+    recipe = load_recipe("cifar10-evidence")
+    (tmp_path / "cifar10-evidence.yaml").write_text(recipe_text(recipe))
+    again = load_recipe(str(tmp_path / "cifar10-evidence.yaml"))
+    assert len(again.comparison.students) == 7
+    root = {"data": recipe.data.model_copy(update={"root": again.data.root})}
+    assert again == recipe.model_copy(update=root)
+
+
+def test_the_report_of_default_students_names_the_whole_command(
+    finished: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    found = of_comparison(finished)
+    assert _facts(found)["command"] == "erde compare tiny.yaml --seeds 2"
+    assert _read_again(found, tmp_path / "tiny.yaml") == load_recipe(str(tiny_recipe), FEW[1::2])
 
 
 def _without_results(run: Path) -> ReportDocument:
@@ -496,11 +526,19 @@ def test_one_teacher_can_serve_all_seeds(
     assert found["primary"]["conditional_on_teacher"] is True
     assert {one["bundle"] for one in found["teachers"]} == {str(teacher)}
     assert not (tmp_path / "run/seed-3/teacher").exists()
+    facts = _facts(of_comparison(tmp_path / "run"))
+    again = "erde compare tiny.yaml --methods kd,erde --seeds 2 --teacher teacher"
+    assert facts["command"] == again
+    weights = json.loads((teacher / "bundle.json").read_text())["weights_digest"]
+    assert facts["digest of the weights, shared teacher"] == weights
+    unfinished = _facts(_without_results(tmp_path / "run"))
+    assert unfinished["command"] == "erde compare tiny.yaml --seeds 2 --teacher BUNDLE"
+    assert "once the comparison is done" in unfinished["students"]
     assert {p: p.stat().st_mtime_ns for p in finished_run.rglob("*")} == before
 
 
 def test_a_student_that_joins_trains_alone_and_is_compared_with_every_method(
-    copy: Path, tiny_recipe: Path, cli: Cli
+    copy: Path, tiny_recipe: Path, tmp_path: Path, cli: Cli
 ) -> None:
     shutil.rmtree(copy / "seed-4")
     recipe = tiny_recipe.with_name("more.yaml")
@@ -521,6 +559,27 @@ def test_a_student_that_joins_trains_alone_and_is_compared_with_every_method(
     said = "Differing from the recipe: masked: distillation.weights.entropy=0."
     assert said in (copy / "results.md").read_text()
     assert "<!-- masked -->" in (copy / "results.svg").read_text()
+    shown = of_comparison(copy)
+    assert _facts(shown)["command"] == "erde compare more.yaml --seeds 1"
+    again = _read_again(shown, tmp_path / "more.yaml")
+    assert again == load_recipe(str(recipe), FEW[1::2])
+
+
+def test_a_students_own_method_is_in_the_recipe_of_the_report(copy: Path, tmp_path: Path) -> None:
+    """A student that is not named after a method has that of the recipe."""
+    document = json.loads((copy / "results.json").read_text())
+    text = json.dumps(document).replace('"cross_entropy"', '"colder"')
+    settings = {"colder": {"distillation": {"temperature": 2}}}
+    (copy / "results.json").write_text(json.dumps({**json.loads(text), "settings": settings}))
+    for path in copy.glob("seed-*/cross_entropy"):
+        path.rename(path.with_name("colder"))
+        bundle = path.with_name("colder") / "student/bundle.json"
+        recipe = json.loads(bundle.read_text())["recipe"]
+        update_json(bundle, recipe={**recipe, "distillation": {"method": "kd"}})
+    again = _read_again(of_comparison(copy), tmp_path / "own.yaml")
+    assert again.distillation.method == "kd"
+    assert [one.name for one in again.comparison.students] == ["erde", "kd", "colder"]
+    assert again.comparison.students[2].distillation == {"temperature": 2}
 
 
 def test_another_recipe_is_refused_and_the_differences_are_named(
@@ -587,6 +646,8 @@ def rivalled(
     arguments = ["--methods", "erde,kd,static", "--seeds", "2", "--out", str(run), "-q", *FEW]
     assert main(["compare", str(tiny_recipe), *arguments]) == 0
     found: dict[str, Any] = json.loads((run / "results.json").read_text())
+    command = _facts(of_comparison(run))["command"]
+    assert command == "erde compare tiny.yaml --methods erde,kd,static --seeds 2"
     return found
 
 

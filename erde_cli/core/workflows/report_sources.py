@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -16,12 +16,14 @@ from erde_cli.core.comparison.files import JSON
 from erde_cli.core.comparison.plan import read_claim
 from erde_cli.core.comparison.report import in_words
 from erde_cli.core.comparison.stored import read_results
+from erde_cli.core.comparison.students import differing_settings
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.errors import BundleError, InputError, RunError, first_reason
 from erde_cli.core.inference.answers_file import digest_in
 from erde_cli.core.recipe.schema import ROLES, Recipe
+from erde_cli.core.recipe.sections.comparison import REFERENCES, STATIC, Comparison
 from erde_cli.core.report.collect.comparison import collect_comparison
-from erde_cli.core.report.collect.reproduce import data_table, reproduce
+from erde_cli.core.report.collect.reproduce import data_table, reproduce, without_folders
 from erde_cli.core.report.collect.run import Source, collect, unfinished
 from erde_cli.core.report.document import Fact, ReportDocument, Table
 from erde_cli.core.storage.json_files import Json, read_json
@@ -76,7 +78,7 @@ def of_comparison(run: Path, found: Results | None = None) -> ReportDocument:
     if found is None and (run / JSON).is_file():
         found = read_results(run / JSON)
     if found is not None:
-        found = replace(found, settings=_without_folders(found.settings))
+        found = replace(found, settings=without_folders(found.settings))
     seeds = sorted(run.glob("seed-*"), key=lambda one: (len(one.name), one.name))
     logs: dict[str, Path] = {}
     documents: dict[str, BundleDocument] = {}
@@ -87,35 +89,89 @@ def of_comparison(run: Path, found: Results | None = None) -> ReportDocument:
             names = sorted(seed.glob("*/logs/student"))
             logs |= {f"{one.parents[1].name}, {seed.name}": one for one in names}
             logs |= {f"teacher, {seed.name}": one for one in seed.glob("logs/teacher")}
-    recipe = _recipe_of_comparison(run, next(iter(documents.values()), None))
+    claimed = read_claim(run)
+    recipe = _recipe_of_comparison(run, claimed["recipe"], found, documents)
     student = _word(run, "seed-0/METHOD/student")
     if found is not None and found.students:
         one = found.students[0]
         student = _word(run, f"seed-{one.seed}/{one.label}/student")
     count = len(found.seeds) if found is not None else len(seeds)
-    facts = [*reproduce(documents, recipe, f"erde compare {{recipe}} --seeds {count}")]
-    settings = {} if found is None else found.settings
-    facts += [Fact(f"only for {name}", in_words(one)) for name, one in settings.items()]
+    command = " ".join(["erde compare {recipe}", *_methods(recipe), f"--seeds {count}"])
+    command += "" if claimed["teacher"] is None else f" --teacher {_last_part(found)}"
+    facts = (*reproduce(documents, recipe, command), *_of_students(found, claimed["teacher"]))
     return collect_comparison(found, recipe, facts, logs, student)
 
 
-def _recipe_of_comparison(run: Path, student: BundleDocument | None) -> Recipe:
-    """The recipe that all students share, with name, seed and images from one of them."""
-    shared, made_by = read_claim(run)["recipe"], {} if student is None else student.recipe
-    data = dict(shared.get("data", {}))  # does not say where the images lie
+def _of_students(found: Results | None, teacher: str | None) -> list[Fact]:
+    """Digest of the shared teacher's weights, and what differs between the students."""
+    facts = []
+    if teacher is not None:
+        facts.append(Fact("digest of the weights, shared teacher", teacher))
+    if found is None:
+        facts.append(Fact("students", "the recipe below lists them once the comparison is done"))
+        return facts
+    return facts + [Fact(f"only for {n}", in_words(one)) for n, one in found.settings.items()]
+
+
+def _methods(recipe: Recipe) -> list[str]:
+    """The option that names the students, if they are methods without changes of their own."""
+    names, default = (
+        [one.name for one in section.students] for section in (recipe.comparison, Comparison())
+    )
+    if names == default or differing_settings(recipe):
+        return []
+    return [f"--methods {','.join(names)}"]
+
+
+def _last_part(found: Results | None) -> str:
+    """Name of the folder of the shared teacher, as a word of a shell command to be formatted."""
+    if found is None or not found.teachers:
+        return "BUNDLE"
+    word = shlex.quote(Path(found.teachers[0].bundle).name)
+    return word.replace("{", "{{").replace("}", "}}")
+
+
+def _recipe_of_comparison(
+    run: Path, shared: Json, found: Results | None, documents: Mapping[str, BundleDocument]
+) -> Recipe:
+    """The recipe of a comparison.
+
+    Args:
+        run: its folder.
+        shared: what all students share, from `compare.json`; it does not say where images lie.
+        found: its results, which name the students; None if it is not finished.
+        documents: of the students; name, seed and images are from the first of them.
+    """
+    made_by = next((one.recipe for one in documents.values()), {})
+    data = dict(shared.get("data", {}))
     data["root"] = made_by.get("data", {}).get("root")
-    if student is None and data.get("dataset") == "imagefolder":
+    if not documents and data.get("dataset") == "imagefolder":
         data["root"] = "images"
-    return _recipe({"name": run.resolve().name, **made_by, **shared, "data": data}, run)
+    whole = {"name": run.resolve().name, **made_by, **shared, "data": data}
+    if found is not None:
+        whole |= {"name": found.recipe, "seed": found.seeds[0]}
+        whole["comparison"] = {"students": _students(found)}
+        whole["distillation"] = {**_method(found, documents), **whole.get("distillation", {})}
+    return _recipe(whole, run)
 
 
-def _without_folders(value: Any) -> Any:
-    """Settings of students, with only the last part of absolute paths, such as of weights."""
-    if isinstance(value, dict):
-        return {name: _without_folders(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(one) for one in value]
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+def _students(found: Results) -> list[Json]:
+    """The students as a recipe lists them; static networks are the last."""
+    listed: list[Json] = [{"name": name, **found.settings.get(name, {})} for name in found.labels]
+    failed = any(one.label.startswith(f"{STATIC}-") for one in found.failed)
+    return [*listed, {"name": STATIC}] if found.static_rivals or failed else listed
+
+
+def _method(found: Results, documents: Mapping[str, BundleDocument]) -> Json:
+    """The recipe's own method, which a student that is not named after one inherits."""
+    for key, document in documents.items():
+        name = key.rpartition(", ")[0]
+        if name not in REFERENCES and name in found.labels:
+            own = found.settings.get(name, {}).get("distillation", {})
+            made_by = document.recipe.get("distillation", {})
+            if "method" in made_by and "method" not in own:
+                return {"method": made_by["method"]}
+    return {}
 
 
 def _recipe_of(bundle: Bundle) -> Recipe | None:

@@ -8,10 +8,8 @@ from typing import Any
 
 import yaml
 
-from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.document import BundleDocument
 from erde_cli.core.data.splits import SPLITS
-from erde_cli.core.errors import BundleError
 from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.report.document import Fact, Table
 from erde_cli.core.storage.json_files import Json
@@ -19,20 +17,25 @@ from erde_cli.core.storage.json_files import Json
 
 def recipe_text(recipe: Recipe) -> str:
     """The recipe as YAML: the keys that are not at their defaults, and of paths the last part."""
-    document = recipe.model_dump(exclude_defaults=True, exclude={"comparison"})
+    document = recipe.model_dump(exclude_defaults=True)
     for section, key in (("data", "root"), *((role, "weights") for role in ROLES)):
         value = document.get(section, {}).get(key)
         if value is not None:
             document[section][key] = Path(value).name
+    if "comparison" in document:
+        listed = without_folders(document["comparison"]["students"])
+        students = [one["name"] if len(one) == 1 else one for one in listed]
+        document["comparison"]["students"] = students
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
-def recipe_of(bundle: Bundle) -> Recipe | None:
-    """The recipe of a bundle; None if this version of erde cannot read it."""
-    try:
-        return bundle.recipe
-    except BundleError:
-        return None
+def without_folders(value: Any) -> Any:
+    """Settings of students, with only the last part of absolute paths, such as of weights."""
+    if isinstance(value, dict):
+        return {name: without_folders(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [without_folders(one) for one in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def reproduce(
