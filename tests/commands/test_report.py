@@ -21,7 +21,10 @@ from erde_cli.core.data.splits import Split
 from erde_cli.core.report.card import markdown
 from erde_cli.core.report.collect import network as network_module
 from erde_cli.core.report.collect.images import _encoded
+from erde_cli.core.report.collect.typed import Typed
 from erde_cli.core.report.document import Explorer, ReportDocument
+from erde_cli.core.report.page.page import html
+from erde_cli.core.workflows import report_networks
 from erde_cli.core.workflows.images import dataset_of
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.report_sources import of_bundle, of_run
@@ -213,7 +216,10 @@ def test_answers_that_are_damaged_or_of_other_temperatures_are_named_not_used(
     content[-1] ^= 1
     path.write_bytes(content)
     damaged = of_run(run_copy, OPTIONS, images=False)
-    assert any("test images: the file is damaged (erde evaluate" in one for one in damaged.missing)
+    assert any(
+        "test images: the file is damaged (to make them: erde evaluate" in one
+        for one in damaged.missing
+    )
     assert damaged.classes is None
     assert damaged.trade_off is not None
     assert damaged.trade_off.split == "calibration"
@@ -221,12 +227,30 @@ def test_answers_that_are_damaged_or_of_other_temperatures_are_named_not_used(
     target = ("--max-drop", "2", "--temperature", "--quiet")
     assert cli("calibrate", student, *target)[0] == 0
     other = of_run(run_copy, OPTIONS, images=False)
-    assert any("none are kept for these weights" in one for one in other.missing)
+    none = "none are kept for these weights, temperatures, score and precision"
+    assert any(none in one for one in other.missing)
     explorer = explorer_of(other)  # answered again: the calibration images are here
     assert explorer.scores.tolist() != explorer_of(shown).scores.tolist()
     assert explorer.thresholds is not None
     document = json.loads((student / "thresholds.json").read_text())
     assert under(explorer, explorer.thresholds)[0] == document["accuracy"]
+
+
+def test_hints_name_the_bundle(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for split in ("test", "calibration"):
+        path = run_copy / f"student/evaluation/{split}/answers.safetensors"
+        path.write_bytes(path.read_bytes()[:-1])
+    monkeypatch.setattr(report_networks, "_calibration_images", lambda *_: (None, []))
+    monkeypatch.chdir(run_copy.parent)
+    student = f"{run_copy.name}/student"
+    shown = of_run(Path(run_copy.name), OPTIONS, images=False).missing
+    assert any(f"damaged (to make them: erde evaluate {student})." in one for one in shown)
+    calibration = f"(to make them: erde evaluate {student} --split calibration)."
+    assert any(one.endswith(calibration) for one in shown)
+    (run_copy / "student/thresholds.json").unlink()
+    shown = of_run(run_copy, OPTIONS, images=False).missing
+    place = f"{student}, in the folder that contains {run_copy.name}"
+    assert any(f"not calibrated (erde calibrate {place})" in one for one in shown)
 
 
 def test_evaluate_keeps_the_answers_anew(run_copy: Path, cli: Cli, run_again: None) -> None:
@@ -315,6 +339,30 @@ def test_no_path_of_this_machine_is_in_a_report(folder_run: Path, cli: Cli) -> N
         assert TELLING not in text
         assert str(Path.home()) not in text
         assert "pictures" in text  # the last part of data.root
+
+
+def test_a_command_says_where_it_works_if_the_path_was_absolute(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "in the folder that contains tiny"
+    shown = of_run(finished_run, OPTIONS, images=False)
+    timed = f"(erde calibrate tiny/student --max-latency MS, {where})."
+    assert any(one.startswith("Milliseconds:") and one.endswith(timed) for one in shown.missing)
+    page = html(shown, images=False)
+    assert f"The command that uses these thresholds, {where}:" in page
+    assert f"Type them {where}." in page
+    assert f"Type this {where}:\n\n```sh\nerde predict tiny/student" in markdown(shown)
+    monkeypatch.chdir(finished_run.parent)
+    beside = of_run(Path("tiny"), OPTIONS, images=False)
+    assert beside.usage == shown.usage
+    assert "in the folder that contains" not in html(beside, images=False) + markdown(beside)
+    monkeypatch.chdir(finished_run / "logs")
+    assert of_run(Path("../../tiny"), OPTIONS, images=False).where == where
+
+
+@pytest.mark.parametrize("typed", [Path("-d1"), Path("/abs/-d1")])
+def test_a_folder_whose_name_begins_with_a_hyphen_is_no_option(typed: Path) -> None:
+    assert Typed.of(typed, "student").word == "./-d1/student"
 
 
 def test_the_card_opens_with_a_header_and_escapes_what_strangers_wrote(

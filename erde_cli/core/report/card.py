@@ -31,7 +31,7 @@ def markdown(document: ReportDocument) -> str:
         sentences = [_plain(one) for one in document.guarantee] or [_NO_GUARANTEE]
         parts += _section("Guarantee", "\n\n".join(sentences))
     parts += _section("Preprocessing", _facts(document.preprocessing))
-    parts += _section("How to run it", _code("\n".join(document.usage), "sh"))
+    parts += _section("How to run it", _usage(document))
     parts += _section("How to make it again", _facts(document.reproduce))
     parts += [_code(document.recipe, "yaml")] if document.recipe else []
     parts += _section("Not shown", "\n".join(f"- {_plain(one)}" for one in document.missing))
@@ -54,6 +54,11 @@ def _section(title: str, content: str) -> list[str]:
 
 def _facts(facts: Sequence[Fact]) -> str:
     return "\n".join(f"- {_plain(one.name)}: {_plain(one.value)}" for one in facts)
+
+
+def _usage(document: ReportDocument) -> str:
+    code = _code("\n".join(document.usage), "sh")
+    return f"Type this {_plain(document.where)}:\n\n{code}" if code and document.where else code
 
 
 def _table_of(table: Table) -> str:

@@ -148,7 +148,8 @@ class ReportDocument:
     kind: run, comparison or bundle. headline: the figures one looks for first. guarantee: its
     sentences. missing: sentences that name what could not be shown, and why. reproduce: how to
     make it again. recipe: its YAML text. about: what the network is. preprocessing: how an image
-    becomes its input. usage: shell commands. license: of the weights; "" if the recipe names none.
+    becomes its input. usage: shell commands. where: in which folder to type them, or "" where they
+    work as they are. license: of the weights; "" if the recipe names none.
     """
 
     kind: str
@@ -167,4 +168,5 @@ class ReportDocument:
     about: tuple[Fact, ...] = ()
     preprocessing: tuple[Fact, ...] = ()
     usage: tuple[str, ...] = ()
+    where: str = ""
     license: str = ""

@@ -15,6 +15,7 @@ from erde_cli.core.errors import BundleError, DataError, ErdeError
 from erde_cli.core.inference.answers_file import DamagedAnswersError, SplitAnswers
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.report.collect.network import Network
+from erde_cli.core.report.collect.typed import Typed
 from erde_cli.core.workflows.calibrate import target_of
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.kept_answers import Scoring, answer_calibration, read_split
@@ -34,6 +35,7 @@ def open_network(
     bundle: Bundle,
     recipe: Recipe | None,
     options: Options,
+    typed: Typed,
     dataset: Dataset | None = None,
     *,
     images: bool,
@@ -44,15 +46,16 @@ def open_network(
         bundle: the network.
         recipe: its recipe; None: unknown.
         options: device, threads, observer.
+        typed: the bundle as commands name it.
         dataset: its data set, if it is already open.
         images: whether calibration images will be shown.
     """
     document, missing = bundle.thresholds(), []
     scoring = Scoring.of(document)
     context = options.inference_context(scoring.precision)
-    test, note = _kept(bundle, "test", [scoring])
+    test, note = _kept(bundle, "test", [scoring], typed)
     missing += note
-    calibration, note = _kept(bundle, "calibration", [scoring])
+    calibration, note = _kept(bundle, "calibration", [scoring], typed)
     store = None
     if images or calibration is None:
         store, why = _calibration_images(bundle, options, dataset)
@@ -63,28 +66,29 @@ def open_network(
         missing += note
     elif store is not None and len(store) != len(calibration):
         store = None
-        missing.append("Images: fewer or more of them can be read than when they were answered.")
+        missing.append("Images: their number has changed since they were answered.")
     guarantees = recipe is not None and target_of(recipe.calibration).guarantees
     network = Network(
-        bundle, document, test, calibration, store if images else None, guarantees=guarantees
-    )
+        bundle, document, typed, test, calibration, store if images else None,
+        guarantees=guarantees,
+    )  # fmt: skip
     return Opened(network, context, tuple(missing))
 
 
-def open_teacher(bundle: Bundle) -> Network:
+def open_teacher(bundle: Bundle, typed: Typed) -> Network:
     """The teacher of a run, with its answers to test images at any temperatures."""
     scorings = [Scoring.of(bundle.thresholds()), Scoring()]
-    test, _ = _kept(bundle, "test", scorings)
-    return Network(bundle, None, test)
+    test, _ = _kept(bundle, "test", scorings, typed)
+    return Network(bundle, None, typed, test)
 
 
 def _kept(
-    bundle: Bundle, split: Split, scorings: Sequence[Scoring]
+    bundle: Bundle, split: Split, scorings: Sequence[Scoring], typed: Typed
 ) -> tuple[SplitAnswers | None, list[str]]:
     """Kept answers, or a sentence about why there are none."""
     role = bundle.document.role
     option = "" if split == "test" else " --split calibration"
-    again = f"erde evaluate{option} makes them"
+    again = f"to make them: {typed.hint('evaluate {}' + option)}"
     try:
         found = read_split(bundle, split, scorings)
         if found is None and Scoring() in scorings:
@@ -92,7 +96,7 @@ def _kept(
     except DamagedAnswersError:
         return None, [f"Answers of the {role} to {split} images: the file is damaged ({again})."]
     if found is None:
-        what = "none are kept for these weights and temperatures"
+        what = "none are kept for these weights, temperatures, score and precision"
         return None, [f"Answers of the {role} to {split} images: {what} ({again})."]
     return found, []
 

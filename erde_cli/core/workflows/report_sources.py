@@ -25,6 +25,7 @@ from erde_cli.core.recipe.sections.comparison import REFERENCES, STATIC, Compari
 from erde_cli.core.report.collect.comparison import collect_comparison
 from erde_cli.core.report.collect.reproduce import data_table, reproduce, without_folders
 from erde_cli.core.report.collect.run import Source, collect, unfinished
+from erde_cli.core.report.collect.typed import Typed
 from erde_cli.core.report.document import Fact, ReportDocument, Table
 from erde_cli.core.storage.json_files import Json, read_json
 from erde_cli.core.workflows.journal import REPORT, RunDocument, read_run
@@ -39,9 +40,9 @@ def of_bundle(path: Path, options: Options, *, images: bool) -> ReportDocument:
     recipe = _recipe_of(bundle)
     missing = (*_without_recipe(recipe), "Training: it is in the report of the run.")
     name = str(bundle.document.recipe.get("name", path.name))
-    source = Source("bundle", name, _word(path), recipe, missing=missing)
-    opened = open_network(bundle, recipe, options, images=images)
-    source = replace(source, missing=(*missing, *opened.missing))
+    typed = Typed.of(path)
+    opened = open_network(bundle, recipe, options, typed, images=images)
+    source = Source("bundle", name, typed, recipe, missing=(*missing, *opened.missing))
     return collect(source, opened.network, None, opened.context if images else None)
 
 
@@ -61,13 +62,17 @@ def of_run(
     name = run.resolve().name if recipe is None else recipe.name
     role: str = next((one for one in reversed(ROLES) if one in bundles), "student")
     source = Source(
-        "run", name, _word(run, role), recipe, logs, data, _digests(stored),
+        "run", name, Typed.of(run, role), recipe, logs, data, _digests(stored),
         (*_without_recipe(recipe), *missing, *_changed(run, stored)),
     )  # fmt: skip
     if not bundles:
         return unfinished(source)
-    opened = open_network(bundles[role], recipe, options, dataset, images=images)
-    teacher = open_teacher(bundles["teacher"]) if {*bundles} == {*ROLES} else None
+    opened = open_network(bundles[role], recipe, options, source.typed, dataset, images=images)
+    teacher = (
+        open_teacher(bundles["teacher"], Typed.of(run, "teacher"))
+        if {*bundles} == {*ROLES}
+        else None
+    )
     absent = [f"The {one}: it is not trained yet." for one in ROLES if one not in bundles]
     source = replace(source, missing=(*source.missing, *absent, *opened.missing))
     return collect(source, opened.network, teacher, opened.context if images else None)
@@ -91,10 +96,10 @@ def of_comparison(run: Path, found: Results | None = None) -> ReportDocument:
             logs |= {f"teacher, {seed.name}": one for one in seed.glob("logs/teacher")}
     claimed = read_claim(run)
     recipe = _recipe_of_comparison(run, claimed["recipe"], found, documents)
-    student = _word(run, "seed-0/METHOD/student")
+    student = Typed.of(run, "seed-0/METHOD/student")
     if found is not None and found.students:
         one = found.students[0]
-        student = _word(run, f"seed-{one.seed}/{one.label}/student")
+        student = Typed.of(run, f"seed-{one.seed}/{one.label}/student")
     count = len(found.seeds) if found is not None else len(seeds)
     command = " ".join(["erde compare {recipe}", *_methods(recipe), f"--seeds {count}"])
     command += "" if claimed["teacher"] is None else f" --teacher {_last_part(found)}"
@@ -225,13 +230,3 @@ def _changed(run: Path, stored: RunDocument | None) -> list[str]:
         for name, digest in answers.items()
         if digest_in(run / name) not in (None, digest)
     ]
-
-
-def _word(path: Path, inside: str = "") -> str:
-    """A path as a word of a shell command: as it was typed, or only its last part.
-
-    Absolute paths, and those that leave the current folder, name folders of this machine.
-    """
-    if path.is_absolute() or ".." in path.parts:
-        path = Path(path.resolve().name)
-    return shlex.quote(str(path / inside))

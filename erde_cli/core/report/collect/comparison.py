@@ -16,6 +16,7 @@ from erde_cli.core.recipe.sections.comparison import REFERENCES
 from erde_cli.core.report.collect.network import exit_name
 from erde_cli.core.report.collect.reproduce import recipe_text
 from erde_cli.core.report.collect.training import MOST_VALUES, training
+from erde_cli.core.report.collect.typed import Typed
 from erde_cli.core.report.document import (
     Fact,
     ReportDocument,
@@ -34,7 +35,7 @@ def collect_comparison(
     recipe: Recipe,
     facts: Sequence[Fact],
     logs: dict[str, Path],
-    student: str,
+    student: Typed,
 ) -> ReportDocument:
     """The report of a comparison.
 
@@ -43,12 +44,12 @@ def collect_comparison(
         recipe: of all students.
         facts: how to make it again.
         logs: folder of log files by name of a training.
-        student: path of one student's bundle, as a word of a shell command.
+        student: one student's bundle as commands name it.
     """
     sections, missing = _trainings(logs)
     missing.append(
         "Sliders, images, classes: they are in the report of each student, such as "
-        f"erde report {student}"
+        f"{student.hint('report {}')}"
     )
     if found is None:
         missing.insert(0, "Results: the comparison is not finished (erde compare resumes it).")

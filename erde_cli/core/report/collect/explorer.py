@@ -9,13 +9,8 @@ from erde_cli.core.report.collect.network import Network
 from erde_cli.core.report.document import Explorer
 
 
-def explorer(network: Network, bundle: str) -> Explorer | None:
-    """The sliders of a network; None without answers to calibration images, or with one exit.
-
-    Args:
-        network: the network.
-        bundle: its path as a word of a shell command.
-    """
+def explorer(network: Network) -> Explorer | None:
+    """The sliders of a network; None without answers to calibration images, or with one exit."""
     if network.calibration is None or network.exits == 1:
         return None
     answers, document = network.calibration.only(network.shown), network.thresholds
@@ -34,7 +29,7 @@ def explorer(network: Network, bundle: str) -> Explorer | None:
         score=score.name,
         unit=score.unit,
         limit=score.largest(network.bundle.model.classes),
-        command=f"erde calibrate {bundle} --threshold {{thresholds}}",
+        command=f"erde calibrate {network.typed.word} --threshold {{thresholds}}",
     )
 
 
@@ -47,7 +42,7 @@ def explorer_notes(network: Network) -> list[str]:
     if document is not None and document.latency is None:
         notes.append(
             "Milliseconds: they are measured for thresholds within a latency only "
-            "(erde calibrate --max-latency)."
+            f"({network.typed.hint('calibrate {} --max-latency MS')})."
         )
     part, count = len(network.shown), len(network.choosing)
     if part < count:

@@ -15,6 +15,7 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.inference.answers_file import SplitAnswers
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.randomness import permutation
+from erde_cli.core.report.collect.typed import Typed
 
 MOST_IMAGES = 20_000  # calibration images that a report embeds the scores of
 _MOST_SCORES = 120_000  # of all exits together; more make the file too large
@@ -24,12 +25,14 @@ _MOST_SCORES = 120_000  # of all exits together; more make the file too large
 class Network:
     """A bundle, its thresholds, and its answers to test and calibration images, where known.
 
-    store: the calibration images, in the order of the answers; None if they are gone.
+    typed: the bundle as commands name it. store: the calibration images, in the order of the
+    answers; None if they are gone.
     guarantees: whether the recipe's target is a guarantee.
     """
 
     bundle: Bundle
     thresholds: ThresholdsDocument | None
+    typed: Typed
     test: SplitAnswers | None = None
     calibration: SplitAnswers | None = None
     store: ImageStore | None = None

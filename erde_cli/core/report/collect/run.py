@@ -19,6 +19,7 @@ from erde_cli.core.report.collect.network import Network
 from erde_cli.core.report.collect.reproduce import recipe_text, reproduce
 from erde_cli.core.report.collect.trade_off import trade_off, written
 from erde_cli.core.report.collect.training import training
+from erde_cli.core.report.collect.typed import Typed
 from erde_cli.core.report.document import Fact, ReportDocument, Table, TrainingSection
 
 
@@ -26,14 +27,14 @@ from erde_cli.core.report.document import Fact, ReportDocument, Table, TrainingS
 class Source:
     """What a report is made from.
 
-    kind: run or bundle. bundle: path of the network's bundle, as a word of a shell command.
-    recipe: None if it cannot be read. logs: folder of log files by role. data: images by class and
-    split. digests: of files besides the bundles. missing: sentences about what could not be read.
+    kind: run or bundle. typed: the network's bundle as commands name it. recipe: None if it cannot
+    be read. logs: folder of log files by role. data: images by class and split. digests: of files
+    besides the bundles. missing: sentences about what could not be read.
     """
 
     kind: str
     name: str
-    bundle: str
+    typed: Typed
     recipe: Recipe | None
     logs: Mapping[str, Path] = field(default_factory=dict)
     data: Table | None = None
@@ -79,7 +80,7 @@ def collect(
         headline=tuple(_headline(network, teacher)),
         guarantee=() if certificate is None else (certificate.statement,),
         trade_off=trade_off(network, teacher),
-        explorer=explorer(network, source.bundle),
+        explorer=explorer(network),
         images=() if context is None else exit_images(network, context),
         classes=classes(network),
         training=curves,
@@ -89,7 +90,8 @@ def collect(
         missing=(*source.missing, *_missing(network), *explorer_notes(network), *notes),
         about=tuple(_about(network, recipe)),
         preprocessing=tuple(_preprocessing(network)),
-        usage=_usage(source.bundle),
+        usage=_usage(source.typed.word),
+        where=source.typed.where,
         license=(recipe.license if recipe is not None else None) or "",
     )
 
@@ -172,7 +174,8 @@ def _trainings(logs: Mapping[str, Path]) -> tuple[tuple[TrainingSection, ...], l
 def _missing(network: Network) -> list[str]:
     """What the bundle itself lacks."""
     if network.thresholds is None and network.exits > 1:
-        return ["Thresholds: the bundle is not calibrated (erde calibrate), so none is shown."]
+        hint = network.typed.hint("calibrate {}")
+        return [f"Thresholds: the bundle is not calibrated ({hint}), so none is shown."]
     return []
 
 

@@ -29,8 +29,13 @@ _CURVE = 50  # points of the curve of one θ for all exits
 UNCERTIFIED = "Uncertified: chosen by eye on these images. Other images can give other figures."
 
 
-def explorer_part(explorer: Explorer) -> Markup:
-    """Controls and figures, as they are at the calibrated thresholds."""
+def explorer_part(explorer: Explorer, where: str = "") -> Markup:
+    """Controls and figures, as they are at the calibrated thresholds.
+
+    Args:
+        explorer: what they need.
+        where: in which folder the command works, or "".
+    """
     start = explorer.thresholds or (0.0,) * (len(explorer.costs) - 1)
     found = figures_under(explorer, start)
     return join(
@@ -38,7 +43,7 @@ def explorer_part(explorer: Explorer) -> Markup:
         tag("noscript", tag("p", "The sliders need JavaScript.", class_="notice")),
         tag(
             "div",
-            tag("div", _controls(explorer, start, found), _command(explorer, start)),
+            tag("div", _controls(explorer, start, found), _command(explorer, start, where)),
             tag("div", _figures(explorer, found), _chart(explorer, found), class_="results"),
             class_="explorer",
         ),
@@ -210,12 +215,13 @@ def _chart(explorer: Explorer, found: ExplorerFigures) -> Markup:
     )
 
 
-def _command(explorer: Explorer, start: Sequence[float]) -> Markup:
+def _command(explorer: Explorer, start: Sequence[float], where: str) -> Markup:
     text = explorer.command.replace("{thresholds}", ",".join(map(theta_word, start)))
+    place = f", {where}" if where else ""
     back = "Back to the calibrated thresholds" if explorer.thresholds else "Back to never"
     return tag(
         "div",
-        tag("p", "The command that uses these thresholds:", class_="note"),
+        tag("p", f"The command that uses these thresholds{place}:", class_="note"),
         tag("pre", tag("code", text, id="command"), tabindex=0, role="group", aria_label="Command"),
         tag("button", "Copy the command", type="button", id="copy"),
         tag("button", back, type="button", id="reset"),

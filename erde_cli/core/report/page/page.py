@@ -131,7 +131,7 @@ def _sections(document: ReportDocument, images: bool) -> list[Section]:
     return [
         ("trade-off", "Trade-off", trade_off_part(trade_off) if trade_off else empty),
         ("figures", "Figures", join(_table(one) for one in tables)),
-        ("sliders", "Thresholds", explorer_part(explorer) if explorer else empty),
+        ("sliders", "Thresholds", explorer_part(explorer, document.where) if explorer else empty),
         ("images", "Images", shown if document.images else empty),
         ("classes", "Classes", classes_part(classes) if classes else empty),
         ("training", "Training", training_part(document.training)),
@@ -165,7 +165,9 @@ def _again(document: ReportDocument, tables: Sequence[Table]) -> Markup:
     ]
     drawn += map(_table, tables)
     if document.usage:
-        drawn.append(join(tag("h3", "Commands"), _code("\n".join(document.usage), "Commands")))
+        where = tag("p", f"Type them {document.where}.", class_="note") if document.where else ""
+        code = _code("\n".join(document.usage), "Commands")
+        drawn.append(join(tag("h3", "Commands"), where, code))
     if document.license:
         drawn.append(tag("p", f"License of the weights: {document.license}"))
     if document.recipe:
