@@ -193,6 +193,65 @@ def test_a_certificate_shows_the_tuning_half_alone(student: Path, cli: Cli) -> N
             assert {(each.image, each.media_type) for each in kind} <= tuning
     assert shown.guarantee == (document.certificate and document.certificate.statement,)
     assert bool(explorer.certified) == document.certified
+    said = (
+        "thresholds.json has the figures of the test half; the sliders show those of the tuning "
+        "half."
+    )
+    assert explorer.thresholds is not None
+    assert under(explorer, explorer.thresholds)[2] != document.exit_rates  # so it must be said
+    page = html(shown, images=False)
+    assert re.search(rf'id="state"[^>]*>Calibrated thresholds\. [^<]* {said}</p>', page)
+    assert shown.trade_off is not None
+    assert shown.trade_off.note == said
+    assert page.count(said) == 3  # by the chart, by the sliders, and for the script
+    assert chosen_for(shown) == "disagreement of at most 0.5, confidence 0.9"
+
+
+def test_a_guarantee_that_only_the_recipe_asks_for_hides_the_test_half_and_says_so(
+    run_copy: Path, shown: ReportDocument
+) -> None:
+    stored = json.loads((run_copy / "run.json").read_text())
+    recipe = {**stored["recipe"], "calibration": {"max_risk": 0.2}}
+    update_json(run_copy / "run.json", recipe=recipe)
+    found = explorer_of(of_run(run_copy, OPTIONS, images=False))
+    assert len(found.scores) < len(explorer_of(shown).scores)
+    assert found.note.startswith("thresholds.json has the figures of all calibration images; the")
+    assert explorer_of(shown).note == ""
+
+
+def chosen_for(shown: ReportDocument) -> str:
+    facts = {one.name: one.value for one in shown.headline}
+    return facts["chosen for"]
+
+
+def test_what_the_thresholds_were_chosen_for_is_said(
+    student: Path, shown: ReportDocument, json_of: JsonOf
+) -> None:
+    assert chosen_for(shown) == "at most 2.0 points below the last exit"
+    assert "chosen for: at most 2.0 points" in markdown(shown)
+    by = ("--metric", "balanced_accuracy", "--quiet")
+    json_of("calibrate", student, "--max-drop", 1, *by)
+    balanced = of_bundle(student, OPTIONS, images=False)
+    assert chosen_for(balanced) == "at most 1.0 points below the last exit, by balanced accuracy"
+    assert balanced.classes is not None
+    assert balanced.classes.adaptive is not None
+    recalls = [
+        float((one.diagonal() / one.sum(axis=1)).mean())
+        for one in (balanced.classes.adaptive, balanced.classes.confusion[-1])
+    ]
+    lines = [f"balanced accuracy: {100 * recalls[0]:.2f} %",
+             f"balanced accuracy of the last exit: {100 * recalls[1]:.2f} %"]  # fmt: skip
+    assert all(f"- {line}\n" in markdown(balanced) for line in lines)
+    assert "balanced accuracy of the last exit" in html(balanced, images=False)
+    (student / "evaluation/test/answers.safetensors").unlink()
+    held_out = json.loads((student / "thresholds.json").read_text())["held_out"]
+    facts = {one.name: one.value for one in of_bundle(student, OPTIONS, images=False).headline}
+    assert facts["balanced accuracy"] == f"{100 * held_out['balanced_accuracy']:.2f} %"
+    json_of("calibrate", student, "--min-accuracy", 0.5, *by)
+    found = of_bundle(student, OPTIONS, images=False)
+    assert chosen_for(found) == "balanced accuracy of 0.5 or more"
+    json_of("calibrate", student, "--threshold", "0.3,0.2", "--quiet")
+    assert chosen_for(of_bundle(student, OPTIONS, images=False)) == "no target: they were given"
 
 
 def test_beyond_the_limit_a_fixed_part_is_shown(

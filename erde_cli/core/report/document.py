@@ -44,12 +44,16 @@ class TradeCurve:
 
 @dataclass(frozen=True)
 class TradeOffSection:
-    """The curves of one split, and points in them: exits as static networks, teacher, chosen."""
+    """The curves of one split, and points in them: exits as static networks, teacher, chosen.
+
+    note: a sentence about the images of the chosen point, or "".
+    """
 
     split: str
     images: int
     curves: tuple[TradeCurve, ...]
     points: tuple[TradePoint, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class Explorer:
     calibrated ones, one per exit but the last (inf: always), or None. certified: one sentence about
     the guarantee of the calibrated ones, or "". images_of: such as 'the tuning half'.
     all_images: their number before a fixed part was taken. limit: the score's largest value.
-    command: words of the shell command, with '{thresholds}' where they go.
+    command: words of the shell command, with '{thresholds}' where they go. note: a sentence about
+    the figures that were stored with the calibrated thresholds, or "".
     """
 
     scores: FloatArray
@@ -76,6 +81,7 @@ class Explorer:
     unit: str
     limit: float
     command: str
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ def explorer(network: Network) -> Explorer | None:
         score=score.name,
         unit=score.unit,
         limit=score.largest(network.bundle.model.classes),
+        note=network.other_half,
         command=f"erde calibrate {network.typed.word} --threshold {{thresholds}}",
     )
 

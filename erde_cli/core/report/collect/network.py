@@ -68,6 +68,19 @@ class Network:
             self.thresholds is not None and self.thresholds.certificate is not None
         )
 
+    @property
+    def other_half(self) -> str:
+        """A sentence, if the sliders show other images than the figures of `thresholds.json`."""
+        document = self.thresholds
+        hidden = self.tuning_half_alone and self.exits > 1 and self.calibration is not None
+        if not hidden or document is None or document.source != "calibration split":
+            return ""
+        whole = "all calibration images" if document.certificate is None else "the test half"
+        return (
+            f"thresholds.json has the figures of {whole}; the sliders show those of the tuning "
+            "half."
+        )
+
     @cached_property
     def choosing(self) -> IntArray:
         """Ascending positions of the calibration images that may choose thresholds, int64."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from erde_cli.core.calibration.document import FiguresDocument, ThresholdsDocument
 from erde_cli.core.comparison.paired import paired_drop_interval
 from erde_cli.core.device import Context
 from erde_cli.core.figures import counted, macs, percent, signed, signed_interval
+from erde_cli.core.inference.observations import Figures
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.report.collect.classes import classes, exits_table
 from erde_cli.core.report.collect.explorer import explorer, explorer_notes
@@ -104,12 +106,14 @@ def _headline(network: Network, teacher: Network | None) -> list[Fact]:
         adaptive = _right(network)
         split = f"on {len(test):,} test images"
         facts.append(Fact("accuracy", f"{percent(adaptive.mean())} % {split}"))
+        facts += _balanced(network)
         if document is not None:
             last = percent(test.correct[:, -1].mean())
             facts.append(Fact("accuracy of the last exit", f"{last} %"))
     elif document is not None and document.held_out.accuracy is not None:
         share = percent(document.held_out.accuracy)
         facts.append(Fact("accuracy", f"{share} % on calibration images, held out"))
+        facts += _balanced(network)
     expected = _expected_macs(network)
     if expected is not None:
         share = percent(expected / profile.static_macs, 0)
@@ -119,8 +123,33 @@ def _headline(network: Network, teacher: Network | None) -> list[Fact]:
         facts += _against(network, teacher, expected)
     if document is not None:
         facts.append(Fact(f"thresholds, {document.unit}", written(document.thresholds)))
+        facts.append(Fact("chosen for", _target(document)))
         facts.append(Fact("certified", "yes" if document.certified else "no"))
     return facts
+
+
+def _target(document: ThresholdsDocument) -> str:
+    """What the thresholds were chosen for, as `erde calibrate` says it."""
+    target, metric = document.target.read(), document.metric.replace("_", " ")
+    if target.fixed_thresholds(len(document.thresholds)) is not None:
+        return "no target: they were given"
+    words = target.in_words
+    return words if document.metric == "accuracy" or metric in words else f"{words}, by {metric}"
+
+
+def _balanced(network: Network) -> list[Fact]:
+    """Balanced accuracy next to the accuracy, if the thresholds were chosen by it."""
+    document, test = network.thresholds, network.test
+    if document is None or document.metric != "balanced_accuracy":
+        return []
+    found: FiguresDocument | Figures = document.held_out
+    if test is not None:
+        observed = replace(network.observed(test), classes=test.labels)
+        found = observed.figures(observed.exits(document.values))
+    return [
+        Fact("balanced accuracy", f"{percent(found.by_metric or 0)} %"),
+        Fact("balanced accuracy of the last exit", f"{percent(found.full_by_metric or 0)} %"),
+    ]
 
 
 def _against(network: Network, teacher: Network, expected: float | None) -> list[Fact]:

@@ -29,7 +29,8 @@ def trade_off(network: Network, teacher: Network | None) -> TradeOffSection | No
     if network.test is not None:
         of_teacher = [] if teacher is None else _exits_alone(teacher)
         points = (*of_teacher, *_exits_alone(network), *_calibrated(network, network.test))
-        return TradeOffSection("test", len(network.test), _curves(network, network.test), points)
+        images, note = len(network.test), network.other_half
+        return TradeOffSection("test", images, _curves(network, network.test), points, note)
     document = network.thresholds
     if document is None:
         return None
@@ -38,8 +39,9 @@ def trade_off(network: Network, teacher: Network | None) -> TradeOffSection | No
     name = "thresholds on the frontier, on calibration images"
     curves = [_curve(name, known, [one.thresholds for one in known])] if known else []
     return TradeOffSection(
-        "calibration", document.images, tuple(curves), _calibrated(network, None)
-    )
+        "calibration", document.images, tuple(curves), _calibrated(network, None),
+        network.other_half,
+    )  # fmt: skip
 
 
 def written(thresholds: Iterable[float | str]) -> str:

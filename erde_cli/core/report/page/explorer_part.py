@@ -136,7 +136,8 @@ def exit_shade(place: int, exits: int) -> int:
 def _state(explorer: Explorer) -> str:
     if explorer.thresholds is None:
         return "No calibrated thresholds: the sliders start at never, the last exit for all images."
-    return f"Calibrated thresholds. {explorer.certified or 'No guarantee covers them.'}"
+    covered = explorer.certified or "No guarantee covers them."
+    return f"Calibrated thresholds. {covered} {explorer.note}".rstrip()
 
 
 def _figures(explorer: Explorer, found: ExplorerFigures) -> Markup:

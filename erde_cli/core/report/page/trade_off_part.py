@@ -32,7 +32,8 @@ def trade_off_part(section: TradeOffSection) -> Markup:
         "trade-off", title, "expected MACs per image", "accuracy, %", drawn.series, macs_axis,
         share_axis, macs_tick, plain_tick, drawn.columns, drawn.rows, drawn.legend,
     )  # fmt: skip
-    return join(figure(chart, (WIDE, NARROW)), tag("p", drawn.hint, class_="note"))
+    hint = f"{drawn.hint} {section.note}".rstrip()
+    return join(figure(chart, (WIDE, NARROW)), tag("p", hint, class_="note"))
 
 
 class _Drawn:
