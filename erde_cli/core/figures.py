@@ -24,12 +24,17 @@ def signed_interval(low: float, high: float, digits: int = 2) -> str:
 
 
 def theta(value: float | str | None) -> str:
-    """A threshold: "never" for 0, "always" for infinity, "-" for an exit without one."""
+    """A threshold: "never" for 0, "always" for infinity, "-" for an exit without one.
+
+    Others have four digits after the point or, below 0.001, three digits.
+    """
     if value is None:
         return "-"
     if isinstance(value, str):
         return value
-    return {0.0: "never", math.inf: "always"}.get(value, f"{value:.4f}")
+    words = {0.0: "never", math.inf: "always"}
+    digits = f"{value:.4f}" if value >= 0.001 else f"{value:.2e}".replace("e-0", "e-")
+    return words.get(value, digits)
 
 
 def macs(count: float) -> str:

@@ -44,6 +44,7 @@ def test_figures_are_rounded_and_signed() -> None:
     [
         (percent(0.98765), "98.77"), (percent(0.98765, 1), "98.8"), (percent(-1e-9), "0.00"),
         (theta(0.0), "never"), (theta(math.inf), "always"), (theta(0.44034), "0.4403"),
+        (theta(0.001), "0.0010"), (theta(0.00099996), "1.00e-3"), (theta(3e-12), "3.00e-12"),
         (theta("never"), "never"), (theta(None), "-"),
         (macs(999), "999"), (macs(113_152), "113.15 k"), (macs(1.59e6), "1.59 M"),
         (macs(2e9), "2.00 G"),

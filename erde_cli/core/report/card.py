@@ -6,11 +6,9 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from erde_cli.core.arrays import FloatArray
 from erde_cli.core.figures import percent
-from erde_cli.core.report.document import ClassesSection, Fact, ReportDocument, Table, TradePoint
+from erde_cli.core.report.class_table import class_table
+from erde_cli.core.report.document import Fact, ReportDocument, Table, TradePoint
 
 MARKER = "<!-- erde report -->"
 _TAGS = ("image-classification", "early-exit", "erde")
@@ -26,7 +24,7 @@ def markdown(document: ReportDocument) -> str:
     for table in document.tables:
         parts += _section(table.title, _table_of(table))
     parts += _section("Trade-off", _points(document))
-    parts += _section("Classes", _classes(document.classes))
+    parts += _section("Classes", _table(*class_table(document.classes)) if document.classes else "")
     if document.kind != "comparison":
         sentences = [_plain(one) for one in document.guarantee] or [_NO_GUARANTEE]
         parts += _section("Guarantee", "\n\n".join(sentences))
@@ -79,34 +77,6 @@ def _points(document: ReportDocument) -> str:
 
 def _held_out(point: TradePoint) -> str:
     return "-" if point.held_out is None else percent(point.held_out[0])
-
-
-def _classes(section: ClassesSection | None) -> str:
-    """Recall of each class at every exit and under the thresholds, and where it leaves."""
-    if section is None:
-        return ""
-    exits = range(len(section.confusion))
-    columns = ["class", "images", *(f"exit {i + 1}, right %" for i in exits)]
-    recalls = [_recall(section.confusion[i]) for i in exits]
-    if section.adaptive is not None:
-        columns.append("under the thresholds, right %")
-        recalls.append(_recall(section.adaptive))
-    if section.left is not None:
-        columns += [f"leave at exit {i + 1}, %" for i in exits]
-    counts = section.confusion[0].sum(axis=1)
-    rows = []
-    for place, name in enumerate(section.names):
-        shares = [one[place] for one in recalls]
-        shares += [] if section.left is None else section.left[place].tolist()
-        cells = [percent(share, 1) if counts[place] else "-" for share in shares]
-        rows.append([name, f"{counts[place]:.0f}", *cells])
-    return _table(columns, rows)
-
-
-def _recall(confusion: FloatArray) -> FloatArray:
-    """Share of each class's images that are right, [classes]; 0 without images."""
-    shares: FloatArray = confusion.diagonal() / np.maximum(confusion.sum(axis=1), 1)
-    return shares
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.figures import percent
+from erde_cli.core.report.class_table import class_table
 from erde_cli.core.report.document import ClassesSection
 from erde_cli.core.report.page.explorer_part import exit_shade, share_rects
 from erde_cli.core.report.page.markup import Markup, join, tag
@@ -41,33 +42,13 @@ def classes_part(section: ClassesSection) -> Markup:
 
 
 def _class_table(section: ClassesSection) -> Markup:
-    exits, left = len(section.confusion), section.left
-    images = section.confusion[0].sum(axis=1)
-    columns = ["class", "images", *(f"exit {i + 1}: right %" for i in range(exits))]
-    shares = [_right(counts) for counts in section.confusion]
-    if section.adaptive is not None:
-        columns.append("with θ: right %")
-        shares.append(_right(section.adaptive))
-    bars = left is not None and len(section.names) <= _BARS
-    if left is not None:
-        columns += [f"leave at {i + 1} %" for i in range(exits)]
-        columns += ["where they leave"] if bars else []
-    rows = []
-    for place, name in enumerate(section.names):
-        row = [name, f"{images[place]:,.0f}"]
-        row += [percent(float(one[place]), 1) if images[place] else "-" for one in shares]
-        if left is not None:
-            row += [percent(float(share), 1) for share in left[place]]
-            row += [_bar(left[place])] if bars else []
-        rows.append(row)
-    legend = _exit_legend(exits) if bars else Markup("")
-    return join(legend, table("Classes", columns, rows, name="classes-table", sortable=True))
-
-
-def _right(counts: FloatArray) -> FloatArray:
-    """Share of each class's images that are right, [classes]."""
-    shares: FloatArray = np.diag(counts) / np.maximum(counts.sum(axis=1), 1)
-    return shares
+    columns, rows = class_table(section)
+    left, name = section.left, "classes-table"
+    if left is None or len(rows) > _BARS:
+        return table("Classes", columns, rows, name=name, sortable=True)
+    with_bars = [[*row, _bar(shares)] for row, shares in zip(rows, left, strict=True)]
+    drawn = table("Classes", [*columns, "where they leave"], with_bars, name=name, sortable=True)
+    return join(_exit_legend(len(section.confusion)), drawn)
 
 
 def _bar(shares: FloatArray) -> Markup:

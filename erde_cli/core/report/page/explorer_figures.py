@@ -75,10 +75,3 @@ def position_of(theta: float, limit: float) -> int:
 def theta_word(theta: float) -> str:
     """θ for a command line: "never", "always", or the shortest digits that give the same number."""
     return {0.0: "never", math.inf: "always"}.get(theta, repr(float(theta)))
-
-
-def theta_shown(theta: float) -> str:
-    """θ for people, with four digits after the point or, if small, three digits."""
-    if theta in (0.0, math.inf):
-        return theta_word(theta)
-    return f"{theta:.4f}" if theta >= 0.001 else f"{theta:.2e}".replace("e-0", "e-")

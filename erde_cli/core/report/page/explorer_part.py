@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from erde_cli.core.figures import macs, milliseconds, percent
+from erde_cli.core.figures import macs, milliseconds, percent, theta
 from erde_cli.core.report.document import Explorer
 from erde_cli.core.report.page.axes import macs_axis, macs_tick, plain_tick, share_axis
 from erde_cli.core.report.page.charts import SMALL, STAR, Chart, Series, svg
@@ -18,7 +18,6 @@ from erde_cli.core.report.page.explorer_figures import (
     figures_under,
     position_of,
     theta_at,
-    theta_shown,
     theta_word,
 )
 from erde_cli.core.report.page.markup import Markup, join, tag
@@ -92,7 +91,7 @@ def _rates(found: ExplorerFigures) -> list[str]:
 
 
 def _slider(name: str, label: str, start: Sequence[float], explorer: Explorer, rate: str) -> Markup:
-    shown = theta_shown(start[0]) if len(set(start)) == 1 else "differ"
+    shown = theta(start[0]) if len(set(start)) == 1 else "differ"
     drawn = tag(
         "input", type="range", id=f"theta-{name}", min=0, max=POSITIONS, step=1,
         value=position_of(start[0], explorer.limit), aria_valuetext=shown,
@@ -192,8 +191,8 @@ def _chart(explorer: Explorer, found: ExplorerFigures) -> Markup:
         for i in exits
     ]
     rows += [
-        ("one θ for all exits", macs(one.macs), percent(one.accuracy), theta_shown(theta))
-        for one, theta in zip(curve, sweep, strict=True)
+        ("one θ for all exits", macs(one.macs), percent(one.accuracy), theta(limit))
+        for one, limit in zip(curve, sweep, strict=True)
     ]
     series = (
         Series("one θ", [(one.macs, 100 * one.accuracy) for one in curve], 0, len(points)),

@@ -9,7 +9,7 @@ from erde_cli.core.figures import percent
 from erde_cli.core.report.document import ExitImages, Thumbnail
 from erde_cli.core.report.page.markup import Markup, tag
 
-_MEDIA = frozenset({"image/png", "image/jpeg", "image/webp"})
+_MEDIA = frozenset({"image/png", "image/jpeg"})
 
 _PASSED_ON = "passed on, least sure first"
 
@@ -55,7 +55,7 @@ def _thumbnail(image: Thumbnail) -> Markup:
     """The image and the answer; the true class as well if the answer is wrong.
 
     Raises:
-        ValueError: the bytes are called something else than a PNG, JPEG or WebP image.
+        ValueError: the bytes are called something else than a PNG or JPEG image.
     """
     if image.media_type not in _MEDIA:
         raise ValueError(f"not an image for a page: {image.media_type}")

@@ -325,10 +325,10 @@ def comparison_document() -> ReportDocument:
     )  # fmt: skip
 
 
-def large_document() -> ReportDocument:
-    """20,000 images, 4 exits, 100 classes and 96 thumbnails of 64 pixels."""
-    names = tuple(f"class number {i}" for i in range(100))
-    found = replace(explorer(20_000, 4, 100), all_images=50_000, milliseconds=None)
+def large_document(count: int = 100) -> ReportDocument:
+    """20,000 images, 4 exits, many classes and 96 thumbnails of 64 pixels."""
+    names = tuple(f"class number {i}" for i in range(count))
+    found = replace(explorer(20_000, 4, count), all_images=50_000, milliseconds=None)
     return replace(
         run_document(),
         title="A large run",

@@ -18,7 +18,6 @@ from erde_cli.core.report.page.axes import (
 from erde_cli.core.report.page.explorer_figures import (
     position_of,
     theta_at,
-    theta_shown,
     theta_word,
 )
 from erde_cli.core.report.page.markup import Markup, join, tag
@@ -84,9 +83,6 @@ def test_slider_positions_cover_never_to_always() -> None:
     assert values == sorted(set(values))
     assert [position_of(value, limit) for value in values] == list(range(1001))
     assert float(theta_word(1 / 3)) == 1 / 3
-    assert [theta_shown(one) for one in (0.0, math.inf, 0.25, 3e-5)] == [
-        "never", "always", "0.2500", "3.00e-5",
-    ]  # fmt: skip
 
 
 def test_points_and_bands_are_drawn_where_their_figures_are() -> None:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from erde_cli.core.figures import macs, percent
-from erde_cli.core.report.document import Fact, ReportDocument, Table, Thumbnail
+from erde_cli.core.report.card import markdown
+from erde_cli.core.report.collect.trade_off import written
+from erde_cli.core.report.document import ClassesSection, Fact, ReportDocument, Table, Thumbnail
 from erde_cli.core.report.page.explorer_figures import figures_under
 from erde_cli.core.report.page.images_part import images_part
 from erde_cli.core.report.page.page import html
@@ -181,10 +183,44 @@ def test_images_can_be_left_out() -> None:
 
 
 def test_only_pictures_become_data_of_an_image() -> None:
-    odd = Thumbnail(b"<svg/>", "image/svg+xml", "a", "b", 0.5)
-    one = replace(documents.thumbnails("ab")[0], surest_wrong=(odd,))
-    with pytest.raises(ValueError, match=re.escape("image/svg+xml")):
-        images_part((one,), 3)
+    for kind in ("image/svg+xml", "image/webp"):
+        odd = Thumbnail(b"<svg/>", kind, "a", "b", 0.5)
+        one = replace(documents.thumbnails("ab")[0], surest_wrong=(odd,))
+        with pytest.raises(ValueError, match=re.escape(kind)):
+            images_part((one,), 3)
+
+
+def test_a_threshold_is_shown_in_one_way() -> None:
+    """Sliders, trade-off and headline round alike; the command has all digits."""
+    chosen = (3.1234567e-5, 0.25)
+    given = replace(documents.explorer(), thresholds=chosen)
+    text = "3.12e-5 0.2500"
+    assert written(chosen) == text
+    page = Page(html(replace(documents.run_document(), explorer=given), images=False))
+    assert " ".join(page.by_id(f"shown-{i}") for i in range(2)) == text
+    assert page.by_id("command").endswith("--threshold 3.1234567e-05,0.25")
+
+
+def test_page_and_card_show_the_same_table_of_classes() -> None:
+    names, counts = ("a", "b", "none"), [[700.0, 300.0, 0], [100, 900, 0], [0, 0, 0]]
+    shares = np.array([[0.25, 0.75], [1, 0], [0, 0]])
+    confusion = np.array([np.eye(3) * [1000, 1000, 0], counts])
+    section = ClassesSection(names, confusion, np.array(counts), shares)
+    document = replace(documents.bare_document(), classes=section)
+    expected = [
+        ["class", "images", "exit 1: right %", "exit 2: right %", "with θ: right %", "leave at 1 %",
+         "leave at 2 %"],
+        ["a", "1,000", "100.0", "70.0", "70.0", "25.0", "75.0"],
+        ["b", "1,000", "100.0", "90.0", "90.0", "100.0", "0.0"],
+        ["none", "0", *"-----"],
+    ]  # fmt: skip
+    card = markdown(document)
+    for cells in expected:
+        assert f"| {' | '.join(cells)} |" in card
+    drawn = html(document, images=False).partition('id="classes-table"')[2].partition("</table>")[0]
+    body = re.sub("<[^>]+>", "|", drawn.partition("<tbody>")[2])
+    found = [one for one in body.split("|") if one]
+    assert found == [cell for cells in expected[1:] for cell in cells]
 
 
 def test_what_is_missing_leaves_no_empty_section() -> None:
@@ -196,7 +232,12 @@ def test_what_is_missing_leaves_no_empty_section() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "limit"), [(documents.run_document, 700_000), (documents.large_document, 2_000_000)]
+    ("make", "limit"),
+    [
+        (documents.run_document, 700_000),
+        (documents.large_document, 2_000_000),
+        (lambda: documents.large_document(1_000), 2_000_000),
+    ],
 )
 def test_the_file_is_small(make: object, limit: int) -> None:
     assert callable(make)

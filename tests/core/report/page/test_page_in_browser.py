@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from erde_cli.core.figures import macs, milliseconds, percent
+from erde_cli.core.figures import macs, milliseconds, percent, theta
 from erde_cli.core.report.document import Explorer, ReportDocument
-from erde_cli.core.report.page.explorer_figures import figures_under, theta_shown
+from erde_cli.core.report.page.explorer_figures import figures_under
 from erde_cli.core.report.page.page import html
 
 from ....browser import MODES, NARROW, Opened, opened, skip_without, started_browser
@@ -74,7 +74,7 @@ def assert_figures(shown: Opened, found: Explorer = EXPLORER) -> None:
         assert shown.text("#now-time") == milliseconds(expected.milliseconds)
     rates = [shown.text(f"#rate-{i}") for i in range(exits)]
     assert rates == [f"{percent(rate, 1)} %" for rate in expected.rates]
-    assert [shown.text(f"#shown-{i}") for i in range(exits - 1)] == list(map(theta_shown, chosen))
+    assert [shown.text(f"#shown-{i}") for i in range(exits - 1)] == list(map(theta, chosen))
     widths = shown.page.eval_on_selector_all(
         "#rate-bar rect", "all => all.map(r => +r.getAttribute('width'))"
     )
