@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import load_file
 
 from erde_cli.app import main
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.calibration.halves import halves
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.splits import Split
+from erde_cli.core.inference.answers_file import write_arrays
 from erde_cli.core.report.card import markdown
 from erde_cli.core.report.collect import network as network_module
 from erde_cli.core.report.collect.images import _encoded
@@ -293,6 +296,21 @@ def test_answers_that_are_damaged_or_of_other_temperatures_are_named_not_used(
     assert explorer.thresholds is not None
     document = json.loads((student / "thresholds.json").read_text())
     assert under(explorer, explorer.thresholds)[0] == document["accuracy"]
+
+
+def test_answers_that_give_other_figures_than_the_calibration_are_named(run_copy: Path) -> None:
+    """As those of another device or another version of a library do."""
+    path = run_copy / "student/evaluation/calibration/answers.safetensors"
+    with safe_open(path, "np") as file:
+        inputs = file.metadata()["digest"].partition(" ")[0]
+    arrays = load_file(path)
+    arrays["calibration.scores"] = arrays["calibration.scores"][::-1].copy()
+    write_arrays(path, arrays, inputs)
+    said = (
+        "Sliders: their figures differ from thresholds.json, because the answers come from another "
+        "device or another version of a library."
+    )
+    assert said in of_run(run_copy, OPTIONS, images=False).missing
 
 
 def test_hints_name_the_bundle(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
