@@ -156,8 +156,7 @@ def _recipe_of_comparison(
     if found is not None:
         whole |= {"name": found.recipe, "seed": found.seeds[0]}
         whole["comparison"] = {"students": _students(found)}
-        whole["distillation"] = {**_method(found, documents), **whole.get("distillation", {})}
-    return _recipe(whole, run)
+    return _with_method(_recipe(whole, run), documents, run)
 
 
 def _students(found: Results) -> list[Json]:
@@ -167,16 +166,16 @@ def _students(found: Results) -> list[Json]:
     return [*listed, {"name": STATIC}] if found.static_rivals or failed else listed
 
 
-def _method(found: Results, documents: Mapping[str, BundleDocument]) -> Json:
-    """The recipe's own method, which a student that is not named after one inherits."""
-    for key, document in documents.items():
-        name = key.rpartition(", ")[0]
-        if name not in REFERENCES and name in found.labels:
-            own = found.settings.get(name, {}).get("distillation", {})
-            made_by = document.recipe.get("distillation", {})
-            if "method" in made_by and "method" not in own:
-                return {"method": made_by["method"]}
-    return {}
+def _with_method(recipe: Recipe, documents: Mapping[str, BundleDocument], run: Path) -> Recipe:
+    """The recipe with its own method, as a student without a method of its own has it."""
+    listed = [one for one in recipe.comparison.students if one.name not in (*REFERENCES, STATIC)]
+    without = {one.name for one in listed if "method" not in one.distillation}
+    for name, document in documents.items():
+        if name.rpartition(", ")[0] in without:
+            method = _recipe(document.recipe, run).distillation.method
+            distillation = recipe.distillation.model_copy(update={"method": method})
+            return recipe.model_copy(update={"distillation": distillation})
+    return recipe
 
 
 def _recipe_of(bundle: Bundle) -> Recipe | None:
