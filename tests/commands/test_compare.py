@@ -385,6 +385,8 @@ def test_the_report_of_default_students_names_the_whole_command(
 ) -> None:
     found = of_comparison(finished)
     assert _facts(found)["command"] == "erde compare tiny.yaml --seeds 2"
+    place = ", in the folder that contains run"
+    assert any("erde report run/seed-3/" in one and one.endswith(place) for one in found.missing)
     assert _read_again(found, tmp_path / "tiny.yaml") == load_recipe(str(tiny_recipe), FEW[1::2])
 
 
