@@ -74,9 +74,11 @@ def _finite(digits: str) -> float:
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     document = dict(pairs)
     if len(document) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise JsonError(f"it repeats the key {repeated[:60]!r}")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise JsonError(f"it repeats the key {name[:60]!r}")
+            seen.add(name)
     return document
 
 
