@@ -21,8 +21,10 @@ INSIDE = {
 _NAME, _EXTERNAL_DATA, _DATA_LOCATION = 8, 13, 14  # fields of a tensor
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5  # forms of a field's value
 _LONGEST_VARINT = 10  # bytes
+_DEEPEST = 100  # messages inside each other; parsers of protocol buffers refuse more
 
 Field = tuple[int, int, int, int]  # number, form, start and end of the value
+Message = tuple[int, int, int]  # kind, start and end
 
 
 def refuse_external_data(content: bytes) -> None:
@@ -36,19 +38,26 @@ def refuse_external_data(content: bytes) -> None:
     """
     if b"location" not in content:
         return
-    waiting = [(_MODEL, 0, len(content))]
-    while waiting:
-        kind, start, end = waiting.pop()
-        fields = _fields(content, start, end)
-        if kind == _TENSOR:
-            _refuse_external(content, fields)
-            continue
-        inside = INSIDE[kind]
-        waiting += [
-            (inside[number], first, last)
-            for number, form, first, last in fields
-            if form == _BYTES and number in inside
-        ]
+    # Depth first: a list of all messages would take 70 times the memory of the file.
+    levels = [_inside(content, (_MODEL, 0, len(content)))]
+    while levels:
+        message = next(levels[-1], None)
+        if message is None:
+            levels.pop()
+        elif message[0] == _TENSOR:
+            _refuse_external(content, _fields(content, *message[1:]))
+        elif len(levels) > _DEEPEST:
+            raise ValueError(f"its messages are nested more than {_DEEPEST} levels deep")
+        else:
+            levels.append(_inside(content, message))
+
+
+def _inside(content: bytes, message: Message) -> Iterator[Message]:
+    """Messages directly inside a message that can lead to a tensor."""
+    inside = INSIDE[message[0]]
+    for number, form, start, end in _fields(content, *message[1:]):
+        if form == _BYTES and number in inside:
+            yield inside[number], start, end
 
 
 def _refuse_external(content: bytes, fields: Iterator[Field]) -> None:

@@ -1,5 +1,6 @@
 """Tensors in other files are found from the bytes alone, wherever onnx would find them."""
 
+import tracemalloc
 from typing import Any
 
 import onnx
@@ -89,6 +90,33 @@ def test_every_place_is_searched(inner: onnx.TensorProto) -> None:
             refuse_external_data(model.SerializeToString())
     for model in models(tensor()).values():
         refuse_external_data(model.SerializeToString())
+
+
+def delimited(field: int, content: bytes) -> bytes:
+    """A field of a message that contains another message, or a text."""
+    size, left = b"", len(content)
+    while left > 127:
+        size, left = size + bytes([left & 127 | 128]), left >> 7
+    return bytes([field << 3 | 2]) + size + bytes([left]) + content
+
+
+def test_many_messages_take_little_memory() -> None:
+    nodes = delimited(1, b"") * 100_000
+    content = delimited(7, nodes) + delimited(6, b"location")
+    assert len(onnx.ModelProto.FromString(content).graph.node) == 100_000
+    tracemalloc.start()
+    refuse_external_data(content)
+    largest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert largest < len(content)
+
+
+def test_messages_nested_too_deeply_are_refused() -> None:
+    graph = onnx.GraphProto(initializer=[tensor(key="location")]).SerializeToString()
+    for _ in range(200):
+        graph = delimited(1, delimited(5, delimited(6, graph)))  # node, attribute, graph
+    with pytest.raises(ValueError, match="nested more than 100"):
+        refuse_external_data(delimited(7, graph))
 
 
 def test_odd_encodings_do_not_hide_a_tensor() -> None:
