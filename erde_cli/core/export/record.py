@@ -63,7 +63,7 @@ class ExportRecord(BaseModel):
     preprocessing: bool
     normalisation: NormalisationRecord
     weights_digest: str
-    cumulative_macs: list[Annotated[int, Field(gt=0)]]
+    cumulative_macs: list[Annotated[int, Field(gt=0, lt=2**63)]]
     calibration: ThresholdsDocument
     versions: dict[str, str]
     static_exit: Annotated[int, Field(ge=0)] | None = None
@@ -84,9 +84,12 @@ class ExportRecord(BaseModel):
 
     @model_validator(mode="after")
     def _test_fits(self) -> Self:
-        for one in () if self.test is None else self.test.exits:
-            if one.exit not in self.answering_exits or one.label >= len(self.class_names):
-                raise ValueError("test: an exit or a label that the network does not have")
+        if self.test is None:
+            return self
+        if [one.exit for one in self.test.exits] != list(self.answering_exits):
+            raise ValueError("test: an exit is missing, repeated or unknown")
+        if any(one.label >= len(self.class_names) for one in self.test.exits):
+            raise ValueError("test: a label that the network does not have")
         return self
 
     @model_validator(mode="after")

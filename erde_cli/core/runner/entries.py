@@ -21,12 +21,13 @@ def entries_of(session: onnxruntime.InferenceSession, path: Path) -> Document:
     """
     entries = session.get_modelmeta().custom_metadata_map
     if any(name.startswith(PREFIX) for name in entries):
-        inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
-        require_whole(path, entries, [one.name for one in inputs])
         try:
-            return parse_entries(entries)
+            document = parse_entries(entries)
         except ValueError as error:
             raise not_written_by_erde(path, str(error)) from error
+        inputs = [*session.get_inputs(), *session.get_overridable_initializers()]
+        require_whole(path, entries, document, [one.name for one in inputs])
+        return document
     stage = (path.parent / MANIFEST).is_file()
     raise BundleError(
         f"{path} has no metadata of erde about its classes and exits.",

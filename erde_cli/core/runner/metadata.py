@@ -207,7 +207,7 @@ def _is_int(value: object) -> bool:
 
 
 def _is_positive_int(value: Any) -> bool:
-    return _is_int(value) and value > 0
+    return _is_int(value) and 0 < value < 2**63
 
 
 def _is_size(value: Any) -> bool:

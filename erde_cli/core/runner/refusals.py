@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from erde_cli.core.errors import BundleError
 from erde_cli.core.runner.manifest import MANIFEST
+from erde_cli.core.runner.metadata import Document
 
 _STAGE, _STATIC = "erde.stage", "erde.static_exit"
-_CALIBRATION = "erde.calibration"
 _AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
 
 
@@ -19,12 +18,15 @@ def is_static(metadata: Mapping[str, str]) -> bool:
     return _STAGE not in metadata and metadata.get(_STATIC, "null") != "null"
 
 
-def require_whole(path: Path, metadata: Mapping[str, str], inputs: Collection[str]) -> None:
+def require_whole(
+    path: Path, metadata: Mapping[str, str], document: Document, inputs: Collection[str]
+) -> None:
     """Check that an ONNX file with metadata of erde is one file that stops early, as exported.
 
     Args:
         path: of the file.
         metadata: of the file.
+        document: its entries about the network, as JSON; they are validated elsewhere.
         inputs: names of its inputs, those with a default included.
 
     Raises:
@@ -47,7 +49,7 @@ def require_whole(path: Path, metadata: Mapping[str, str], inputs: Collection[st
             hint=_AGAIN,
             expected="an export without --exit",
         )
-    if "thresholds" not in inputs and _early_exits(metadata):
+    if "thresholds" not in inputs and _early_exits(document):
         raise BundleError(
             f"{path} has no input `thresholds` any more: a tool such as onnxsim or onnxslim turned "
             "it into a constant.",
@@ -72,12 +74,10 @@ def require_runnable_stages(folder: Path, portable: bool) -> None:
         )
 
 
-def _early_exits(metadata: Mapping[str, str]) -> bool:
-    """Whether the metadata list thresholds; they are validated elsewhere."""
-    try:
-        return bool(json.loads(metadata[_CALIBRATION])["thresholds"])
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return False
+def _early_exits(document: Document) -> bool:
+    """Whether the metadata list thresholds."""
+    calibration = document.get("calibration")
+    return isinstance(calibration, dict) and bool(calibration.get("thresholds"))
 
 
 def _number(stage: str) -> str:

@@ -175,9 +175,17 @@ def test_an_int8_export_is_compared_with_its_own_answers(one_file: Path) -> None
 def test_a_vector_of_other_exits_and_labels_is_refused(record: ExportRecord) -> None:
     content = record.model_dump()
     for key, value in (("exit", 2), ("label", 5), ("probability", 1.5), ("score", math.nan)):
-        exits = [{**content["test"]["exits"][0], key: value}]
-        with pytest.raises(ValidationError):
+        first, *others = content["test"]["exits"]
+        exits = [{**first, key: value}, *others]
+        with pytest.raises(ValidationError, match=key):
             ExportRecord.model_validate({**content, "test": {**content["test"], "exits": exits}})
+    first, second = content["test"]["exits"]
+    for exits in ([first], [second], [second, first], [first, first], [first, second, second]):
+        with pytest.raises(ValidationError, match="an exit is missing, repeated or unknown"):
+            ExportRecord.model_validate({**content, "test": {**content["test"], "exits": exits}})
+    for macs in (0, 2**63, 10**400):
+        with pytest.raises(ValidationError, match="cumulative_macs"):
+            ExportRecord.model_validate({**content, "cumulative_macs": [1, macs]})
     for changed in ({"n": 8}, {"n": -1}, {"tolerance": 0}, {"formula": "x"}, {"exits": []}):
         with pytest.raises(ValidationError):
             ExportRecord.model_validate({**content, "test": {**content["test"], **changed}})
