@@ -26,7 +26,7 @@ from erde_cli.core.export.record import ExportRecord, manifest_of, read_manifest
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.runner.answers import ExportedAnswers
 from erde_cli.core.runner.entries import not_written_by_erde
-from erde_cli.core.runner.manifest import MANIFEST, read_stages
+from erde_cli.core.runner.manifest import MANIFEST, read_stages, unchanged_files
 from erde_cli.core.runner.metadata import parse_entries
 from erde_cli.core.runner.refusals import is_static
 from erde_cli.core.runner.session import EXPORT_AGAIN, open_session
@@ -100,6 +100,8 @@ class LogitsExported:
             found = np.concatenate(parts)
             if found.shape != expected:
                 raise ValueError(f"logits {list(expected)} expected")
+            if found.dtype != np.float32:
+                raise ValueError(f"logits in float32 expected, not {found.dtype}")
         except Exception as error:
             raise BundleError(
                 "The exported network does not give the logits of an export of erde: "
@@ -148,8 +150,9 @@ def open_logits(path: Path, threads: int | None = None) -> LogitsExported:
         BundleError: it is damaged, or was not written by erde.
     """
     if path.is_dir():
-        files, document = read_stages(path)
+        stages, document = read_stages(path)
         record = manifest_of(document, path / MANIFEST).network
+        files = unchanged_files(path, stages)
         return LogitsExported([open_session(file, threads) for file in files], record)
     session = open_session(path, threads)
     try:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
+from numbers import Integral
 from threading import Lock
 from typing import Any, Protocol, TypeGuard
 
@@ -56,15 +57,20 @@ def require_batch(batch: int | None) -> None:
     """Check a number of images per batch; None: it is chosen later.
 
     Raises:
-        InputError: it is below 1.
+        InputError: it is not a whole number from 1.
     """
-    if batch is not None and batch < 1:
+    if batch is not None and not is_count(batch, sys.maxsize):
         raise InputError(
             "A batch holds one image or more.",
-            got=str(batch),
+            got=brief(repr(batch)),
             expected="1 or more",
             hint="give a number from 1",
         )
+
+
+def is_count(value: object, most: int) -> bool:
+    """Whether a value is a whole number from 1 to `most`, of Python or numpy."""
+    return isinstance(value, Integral) and 1 <= int(value) <= most
 
 
 def pixel_batches(

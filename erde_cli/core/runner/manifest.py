@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,14 @@ STAGES_AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out F
 FILE, DIGEST = r"^[A-Za-z0-9_-]+\.onnx$", r"^[0-9a-f]{64}$"
 
 
-def read_stages(folder: Path) -> tuple[list[Path], dict[str, Any]]:
-    """Files of the stages, in order, and the whole manifest as JSON.
+StageFile = tuple[str, str]  # name and digest
+
+
+def read_stages(folder: Path) -> tuple[list[StageFile], dict[str, Any]]:
+    """Stages that a manifest names, in order, and the whole manifest as JSON; no file is read yet.
 
     Raises:
-        BundleError: a file is missing or damaged, or the manifest is not what erde writes.
+        BundleError: the manifest is missing, or not what erde writes.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -37,10 +41,19 @@ def read_stages(folder: Path) -> tuple[list[Path], dict[str, Any]]:
             hint=STAGES_AGAIN,
             expected="a manifest written by erde export",
         ) from error
-    return [_unchanged(folder, name, digest) for name, digest in stages], document
+    return stages, document
 
 
-def _stages(document: Any) -> list[tuple[str, str]]:
+def unchanged_files(folder: Path, stages: Sequence[StageFile]) -> list[Path]:
+    """Files of the stages, in order. Each is read whole, so check their number first.
+
+    Raises:
+        BundleError: a file is missing or damaged.
+    """
+    return [_unchanged(folder, name, digest) for name, digest in stages]
+
+
+def _stages(document: Any) -> list[StageFile]:
     """Name and digest of each file."""
     if not isinstance(document, dict) or not isinstance(document.get("stages"), list):
         raise ValueError("stages: a list expected")
@@ -54,6 +67,8 @@ def _stages(document: Any) -> list[tuple[str, str]]:
             if not isinstance(value, str) or not re.fullmatch(pattern.rstrip("$"), value):
                 raise ValueError(f"stages.{number}.{key}: a text of the pattern {pattern} expected")
         found.append((one["file"], one["digest"]))
+    if len({name for name, _ in found}) < len(found):
+        raise ValueError("stages: a file is named twice")
     return found
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from erde_cli.core.arrays import Array, ImageArray
 from erde_cli.core.errors import BundleError, InputError, brief
-from erde_cli.core.images.given_images import Images, pixel_batches, require_batch
+from erde_cli.core.images.given_images import Images, is_count, pixel_batches, require_batch
 from erde_cli.core.inference.rows import Columns, Prediction, prediction_rows
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.runner.answers import ExportedAnswers, float32_thresholds, require_valid
 from erde_cli.core.runner.entries import entries_of, not_written_by_erde
-from erde_cli.core.runner.manifest import MANIFEST, read_stages
+from erde_cli.core.runner.manifest import MANIFEST, read_stages, unchanged_files
 from erde_cli.core.runner.metadata import Document, Metadata, read_metadata
 from erde_cli.core.runner.refusals import require_runnable_stages
 from erde_cli.core.runner.session import EXPECTED, EXPORT_AGAIN, open_session
@@ -24,6 +25,8 @@ from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.thresholds.written import Thresholds, for_each_exit, read_thresholds
 
 Run = Callable[[Array], ExportedAnswers]
+
+_MOST_THREADS = 1024
 
 
 class Model(ABC):
@@ -74,7 +77,8 @@ class Model(ABC):
                 Only one batch of them is in memory at a time.
             thresholds: θ in the score's unit (nats), "always" or "never": one for all early exits,
                 or one for each; None: the calibrated ones.
-            batch: images that are decoded, and pass a stage, together; None: chosen by their size.
+            batch: images that are decoded together; None: chosen by their size. A folder of stages
+                passes them on in parts that fit a CPU's cache.
 
         Raises:
             DataError: an input cannot be read as an image.
@@ -110,13 +114,13 @@ class Model(ABC):
             InputError: pixels or thresholds do not fit the network.
             BundleError: the file fails, or its answers are not those of an export of erde.
         """
-        self._require_fitting(pixels)
+        array = self._fitting(pixels)
         values = None
         if thresholds is not None:
             values = for_each_exit(read_thresholds(thresholds), self.exit_count - 1)
         try:
-            answers = self.under(values)(self.metadata.inputs(pixels))
-            require_valid(answers, len(pixels), len(self.class_names), self.exit_count)
+            answers = self.under(values)(self.metadata.inputs(array))
+            require_valid(answers, len(array), len(self.class_names), self.exit_count)
             return answers
         except Exception as error:
             raise BundleError(
@@ -130,15 +134,19 @@ class Model(ABC):
     def under(self, thresholds: Sequence[float] | None) -> Run:
         """Function that routes preprocessed images under thresholds; None: those in the file."""
 
-    def _require_fitting(self, pixels: ImageArray) -> None:
-        side, array = self.image_size, np.asarray(pixels)
-        if array.dtype != np.uint8 or array.shape[1:] != (side, side, 3) or not len(array):
-            raise InputError(
-                "The pixels do not fit the network.",
-                got=f"{array.dtype} {list(array.shape)}",
-                expected=f"uint8 [images, {side}, {side}, 3], at least one image",
-                hint="pass images of other sizes to predict()",
-            )
+    def _fitting(self, pixels: object) -> ImageArray:
+        side, got = self.image_size, type(pixels).__name__
+        with suppress(Exception):  # a ragged list, or a tensor on another device
+            array = np.asarray(pixels)
+            got = f"{array.dtype} {list(array.shape)}"
+            if array.dtype == np.uint8 and array.shape[1:] == (side, side, 3) and len(array):
+                return array
+        raise InputError(
+            "The pixels do not fit the network.",
+            got=got,
+            expected=f"uint8 [images, {side}, {side}, 3], at least one image",
+            hint="pass images of other sizes to predict()",
+        )
 
 
 class OneFile(Model):
@@ -173,14 +181,15 @@ class Staged(Model):
     """One file per stage, for batches that shrink from stage to stage."""
 
     def __init__(self, folder: Path, threads: int | None) -> None:
-        files, document = read_stages(folder)
+        stages, document = read_stages(folder)
         require_runnable_stages(folder, document["network"].get("portable") is True)
         metadata = _metadata_of(document["network"], folder / MANIFEST)
-        if len(files) != metadata.exit_count:
+        if len(stages) != metadata.exit_count:
             raise not_written_by_erde(
                 folder / MANIFEST, f"stages: {metadata.exit_count} stages expected"
             )
         super().__init__(metadata, document)
+        files = unchanged_files(folder, stages)
         self._sessions = [open_session(file, threads) for file in files]
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
@@ -225,21 +234,37 @@ def open_model(path: str | os.PathLike[str], *, threads: int | None = None) -> M
 
     Raises:
         BundleError: it is missing, damaged, or was not written by erde.
-        InputError: the number of threads is invalid.
+        InputError: the path is not a path, or the number of threads is invalid.
     """
-    place = Path(path)
-    if threads is not None and threads < 1:
-        raise InputError(
-            "The number of threads is not valid.",
-            got=str(threads),
-            expected="1 or more",
-            hint="leave it out for one thread on each core",
-        )
+    _require_threads(threads)
+    place = _path_of(path)
     if place.is_dir():
         return Staged(place, threads)
     if not place.is_file():
         raise BundleError(f"There is no file {place}.", hint=EXPORT_AGAIN, expected=EXPECTED)
     return OneFile(place, threads)
+
+
+def _require_threads(threads: object) -> None:
+    if threads is not None and not is_count(threads, _MOST_THREADS):
+        raise InputError(
+            "The number of threads is not valid.",
+            got=brief(repr(threads)),
+            expected=f"a whole number from 1 to {_MOST_THREADS}",
+            hint="leave it out for one thread on each core",
+        )
+
+
+def _path_of(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path)
+    except TypeError as error:
+        raise InputError(
+            "This is not the path of an export.",
+            got=type(path).__name__,
+            expected="a text or a pathlib.Path",
+            hint="pass the path of a file or a folder written by erde export",
+        ) from error
 
 
 def _metadata_of(document: object, path: Path) -> Metadata:

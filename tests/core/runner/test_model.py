@@ -143,16 +143,22 @@ def test_metadata_are_checked(changed: dict[str, Any], reason: str) -> None:
 
 def test_wrong_arguments_are_input_errors(model: Model, exports: Path) -> None:
     small = np.zeros((1, SIDE, SIDE - 1, 3), np.uint8)
-    for pixels in (small, PIXELS[:0], PIXELS.astype(np.float32), PIXELS[0]):
+    odd: list[Any] = [[[1], [1, 2]], None, "a", {}, PIXELS.astype(object), 3]
+    for pixels in (small, PIXELS[:0], PIXELS.astype(np.float32), PIXELS[0], *odd):
         with pytest.raises(InputError, match="do not fit"):
             model.answer(pixels)
     for thresholds in ([0.5], ["now", 1], -1.0, float("nan")):
         with pytest.raises(InputError, match="threshold"):
             model.predict(PIXELS, thresholds=thresholds)
-    with pytest.raises(InputError, match="batch"):
-        model.predict(PIXELS, batch=0)
-    with pytest.raises(InputError, match="threads"):
-        open_model(exports / "one.onnx", threads=0)
+    wrong: list[Any] = [0, -1, "2", 1.5, 2**70, [1], float("nan")]
+    for number in wrong:
+        with pytest.raises(InputError, match="batch"):
+            model.predict(PIXELS, batch=number)
+        with pytest.raises(InputError, match="threads"):
+            open_model(exports / "one.onnx", threads=number)
+    for path in wrong:
+        with pytest.raises(InputError):
+            open_model(path)
     with pytest.raises(DataError, match="cannot be read"):
         model.predict(b"no image")
     with pytest.raises(BundleError, match="There is no file"):
@@ -194,6 +200,30 @@ def test_portable_stages_are_refused(exports: Path, tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(BundleError, match="portable stages"):
         open_model(tmp_path / "stages")
+
+
+def test_a_manifest_is_checked_before_its_files_are_read(exports: Path, tmp_path: Path) -> None:
+    shutil.copytree(exports / "stages", tmp_path / "stages")
+    path = tmp_path / "stages/manifest.json"
+    document = json.loads(path.read_text())
+    first, *others = document["stages"]
+    another = {"file": "none.onnx", "digest": first["digest"]}
+    for stages, told in (
+        ([first] * 3, "a file is named twice"), ([first, *others, another], "3 stages expected"),
+        ([another], "3 stages expected"), ([first, *others[:-1], another], "has no none.onnx"),
+    ):  # fmt: skip
+        path.write_text(json.dumps({**document, "stages": stages}))
+        with pytest.raises(BundleError, match=told):
+            open_model(tmp_path / "stages")
+
+
+def test_images_pass_a_stage_in_parts_whatever_the_batch(
+    exports: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_model(exports / "stages", threads=1)
+    expected = shown(model.predict(PIXELS))
+    monkeypatch.setattr("erde_cli.core.runner.model.images_at_once_on_cpu", lambda _: 2)
+    assert shown(model.predict(PIXELS, batch=9)) == expected
 
 
 def test_threads_share_a_model(model: Model) -> None:
