@@ -284,7 +284,7 @@ def test_json_has_the_documented_keys(student: Path, tmp_path: Path, json_of: Js
     keys = {*found, *found["verified"], *checks[0]}
     listed = re.sub(r"\(.*?\)", "", documented.split("|")[2])
     assert keys == set(re.findall(r"\b[a-z_]+\b", listed))
-    assert (found["exit"], found["portable"]) == (None, False)
+    assert (found["exit"], found["portable"], found["input"]) == (None, False, None)
     assert found["bytes"] == out.stat().st_size
     assert found["temperatures"] == TEMPERATURES
     assert [check["thresholds"] for check in checks] == [

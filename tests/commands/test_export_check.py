@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from PIL import Image
 
 from erde_cli.app import main
+from erde_cli.core.errors import ErdeError
 from erde_cli.core.export.onnx_runtime import open_exported
 
 from ..conftest import Cli, JsonOf
@@ -71,6 +72,22 @@ def test_damaged_files_that_return_logits_are_refused(
     (tmp_path / "portable/stage1.onnx").write_bytes(b"x")
     code, _, err = cli("export", tmp_path / "portable", "--check")
     assert (code, "is damaged" in err) == (2, True), err
+
+
+@pytest.mark.parametrize("kind", ["INT64", "UINT16", "BOOL", "STRING", "DOUBLE"])
+def test_logits_of_another_type_are_refused(
+    kind: str, exported: Path, tmp_path: Path, cli: Cli
+) -> None:
+    model = onnx.load(exported / "exit2.onnx")
+    [logits] = model.graph.output
+    type_ = getattr(onnx.TensorProto, kind)
+    for node in model.graph.node:
+        node.output[:] = ["before" if name == "logits" else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("Cast", ["before"], ["logits"], to=type_))
+    logits.type.tensor_type.elem_type = type_
+    onnx.save(model, tmp_path / "m.onnx")
+    code, _, err = cli("export", tmp_path / "m.onnx", "--check")
+    assert (code, "float32" in err, "Traceback" in err) == (2, True, False), err
 
 
 def test_a_manifest_stands_for_its_folder(exported: Path, json_of: JsonOf) -> None:
@@ -133,6 +150,30 @@ def test_images_of_any_size_give_the_answers_of_predict(
         assert rows[1]["confidence"] == pytest.approx(rows[0]["confidence"], abs=1e-5)
         assert names[label[0]] == rows[0]["class_name"] == rows[1]["class_name"]
         assert shares[0, label[0]] == pytest.approx(rows[0]["confidence"], abs=0.05)  # 1 level
+
+
+def test_a_killed_export_leaves_nothing_behind_the_next_one(
+    finished_run: Path, tmp_path: Path, json_of: JsonOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from erde_cli.core.workflows import export_int8 as workflow
+
+    (tmp_path / ".erde-new-killed").mkdir()
+    (tmp_path / ".erde-new-killed/stage0.onnx").touch()
+    (tmp_path / ".erde-new-killed.onnx").touch()
+    student, out = finished_run / "student", tmp_path / "any.onnx"
+    found = json_of("export", student, "--format", "onnx", "--out", out, "--input", "any")
+    assert found["input"] == "any"
+    assert list(tmp_path.iterdir()) == [out]
+
+    def stop(folder: Path, *_: Any, single: Path) -> Any:
+        assert folder.parent == single.parent == tmp_path  # which the next export sweeps
+        assert folder.name.startswith(".erde-new-")
+        raise ErdeError("stopped")
+
+    monkeypatch.setattr(workflow, "export_int8", stop)
+    line = ["export", str(student), "--format", "onnx", "--int8", "--out", str(out), "-q"]
+    assert main(line) == 1
+    assert list(tmp_path.iterdir()) == [out]
 
 
 def test_another_filter_is_refused(finished_run: Path, tmp_path: Path, cli: Cli) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from erde_cli.core.provenance import versions_of
 from erde_cli.core.randomness import permutation
 from erde_cli.core.storage.files import make_folder, replaced_file, replaced_folder
 from erde_cli.core.storage.json_files import Json
+from erde_cli.core.storage.temporary import new_folder, sweep
 from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.export_int8_cost import Int8Cost
 from erde_cli.core.workflows.export_int8_images import Int8Images, open_images
@@ -100,6 +100,7 @@ class ExportedBundle:
             "preprocessing": self.request.preprocessing,
             "exit": self.request.exit,
             "portable": self.request.portable,
+            "input": "any" if self.request.resized_by == "graph" else None,
             "thresholds": [write_threshold(value) for value in self.record.thresholds],
             "temperatures": self.record.temperatures,
             "verified": {
@@ -167,8 +168,7 @@ def _quantised(
 
     if place.is_dir():
         return export_int8(place, bundle, record, images, options)
-    with TemporaryDirectory() as aside:
-        stages = Path(aside)
+    with new_folder(place) as stages:
         FORMATS["onnx-staged"].write(export_network(bundle.model, record), stages)
         return export_int8(stages, bundle, record, images, options, single=place)
 
@@ -263,6 +263,7 @@ def _images(bundle: Bundle, request: ExportRequest, options: Options) -> ImageSt
 def _replacing(request: ExportRequest) -> Iterator[Path]:
     """Temporary path that replaces `out` if the block succeeds."""
     out, row = request.out, request.row
+    sweep(out.parent)  # what an earlier export left when it was killed
     if not row.marker:
         make_folder(out.parent)
         with replaced_file(out) as file:
