@@ -23,6 +23,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+# Hints of several packages about an export.
+EXPORT_AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
+STAGES_AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
+
 _LISTED = 20  # problems of a recipe in a message; its JSON has all of them
 _LONGEST = 200  # characters of user input that a message repeats
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from erde_cli.core.arrays import Float32Array, ImageArray
-from erde_cli.core.errors import BundleError, ErdeError, brief
+from erde_cli.core.errors import EXPORT_AGAIN, BundleError, ErdeError, brief
 from erde_cli.core.export.logits import answers_of_logits
 from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of, operators
@@ -29,7 +29,7 @@ from erde_cli.core.runner.entries import not_written_by_erde
 from erde_cli.core.runner.manifest import MANIFEST, read_stages, unchanged_files
 from erde_cli.core.runner.metadata import parse_entries
 from erde_cli.core.runner.refusals import is_static
-from erde_cli.core.runner.session import EXPORT_AGAIN, open_session
+from erde_cli.core.runner.session import open_session
 from erde_cli.core.storage.json_files import JsonError
 
 LOGITS = "logits"

@@ -18,12 +18,12 @@ from erde_cli.core.arrays import Array, Float32Array, ImageArray
 from erde_cli.core.bundle.document import PixelsDocument
 from erde_cli.core.calibration.document import ThresholdsDocument
 from erde_cli.core.data.normalisation import Normalisation
-from erde_cli.core.errors import BundleError, InputError, first_reason
+from erde_cli.core.errors import STAGES_AGAIN, BundleError, InputError, first_reason
 from erde_cli.core.export.check_vector import CheckVector
 from erde_cli.core.export.input_record import InputRecord, Resizer
 from erde_cli.core.images.class_names import ClassNames
 from erde_cli.core.images.pixels import PixelRules
-from erde_cli.core.runner.manifest import DIGEST, FILE, MANIFEST, STAGES_AGAIN
+from erde_cli.core.runner.manifest import DIGEST, FILE, MANIFEST
 from erde_cli.core.runner.metadata import PREFIX, normalised, parse_entries
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import read_json, write_json

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from erde_cli.core.errors import BundleError, ErdeError
+from erde_cli.core.errors import EXPORT_AGAIN, BundleError, ErdeError
 from erde_cli.core.export.check import Exported
 from erde_cli.core.export.check_vector import (
     CANDIDATES,
@@ -147,7 +147,7 @@ def _found(exported: Exported, n: int, exit_: int) -> ExitAnswer:
             "The answer of the export to its check vector is not a number.",
             got=f"probability {probability}, score {score} at exit {exit_ + 1}",
             expected="finite numbers",
-            hint="export it again: erde export BUNDLE --format onnx --out FILE",
+            hint=EXPORT_AGAIN,
         )
     return ExitAnswer(
         exit=int(answers.exits[0]),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from erde_cli.core.arrays import Float32Array, IntArray
-from erde_cli.core.errors import BundleError
+from erde_cli.core.errors import EXPORT_AGAIN, BundleError
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,5 @@ def _require_below(numbers: IntArray, count: int, kind: str) -> None:
         raise BundleError(
             f"The network returns a {kind} that does not exist.",
             expected=f"numbers from 0 to {count - 1}",
-            hint="export it again: erde export BUNDLE --format onnx --out FILE",
+            hint=EXPORT_AGAIN,
         )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import onnxruntime
 
-from erde_cli.core.errors import BundleError, brief
+from erde_cli.core.errors import EXPORT_AGAIN, BundleError, brief
 from erde_cli.core.runner.manifest import MANIFEST
 from erde_cli.core.runner.metadata import PREFIX, Document, parse_entries
 from erde_cli.core.runner.refusals import require_whole
-from erde_cli.core.runner.session import EXPECTED, EXPORT_AGAIN
+from erde_cli.core.runner.session import EXPECTED
 
 
 def entries_of(session: onnxruntime.InferenceSession, path: Path) -> Document:

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from erde_cli.core.errors import BundleError, InputError
+from erde_cli.core.errors import STAGES_AGAIN, BundleError, InputError
 from erde_cli.core.storage.files import digest_of_file
 from erde_cli.core.storage.json_files import read_json
 
 MANIFEST = "manifest.json"
-STAGES_AGAIN = "export it again: erde export BUNDLE --format onnx-staged --out FOLDER"
 # A name, not a path: no file outside the folder is ever opened.
 FILE, DIGEST = r"^[A-Za-z0-9_-]+\.onnx$", r"^[0-9a-f]{64}$"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from erde_cli.core.arrays import Array, ImageArray
-from erde_cli.core.errors import BundleError, InputError, brief
+from erde_cli.core.errors import EXPORT_AGAIN, BundleError, InputError, brief
 from erde_cli.core.images.given_images import Images, is_count, pixel_batches, require_batch
 from erde_cli.core.inference.rows import Columns, Prediction, prediction_rows
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
@@ -20,7 +20,7 @@ from erde_cli.core.runner.entries import entries_of, not_written_by_erde
 from erde_cli.core.runner.manifest import MANIFEST, read_stages, unchanged_files
 from erde_cli.core.runner.metadata import Document, Metadata, read_metadata
 from erde_cli.core.runner.refusals import require_runnable_stages
-from erde_cli.core.runner.session import EXPECTED, EXPORT_AGAIN, open_session
+from erde_cli.core.runner.session import EXPECTED, open_session
 from erde_cli.core.thresholds.scores import ENTROPY
 from erde_cli.core.thresholds.written import Thresholds, for_each_exit, read_thresholds
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from erde_cli.core.errors import BundleError
+from erde_cli.core.errors import EXPORT_AGAIN, STAGES_AGAIN, BundleError
 from erde_cli.core.runner.manifest import MANIFEST
 from erde_cli.core.runner.metadata import Document
 
 _STAGE, _STATIC = "erde.stage", "erde.static_exit"
-_AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
 
 
 def is_static(metadata: Mapping[str, str]) -> bool:
@@ -46,7 +45,7 @@ def require_whole(
             f"{path} is a static network for other runtimes. It returns logits and never leaves "
             "early.",
             got="an export with --exit",
-            hint=_AGAIN,
+            hint=EXPORT_AGAIN,
             expected="an export without --exit",
         )
     if "thresholds" not in inputs and _early_exits(document):
@@ -54,7 +53,7 @@ def require_whole(
             f"{path} has no input `thresholds` any more: a tool such as onnxsim or onnxslim turned "
             "it into a constant.",
             got=f"inputs {', '.join(inputs)}",
-            hint="use the file as erde exported it, or " + _AGAIN,
+            hint="use the file as erde exported it, or " + EXPORT_AGAIN,
             expected="inputs image, thresholds",
         )
 
@@ -69,7 +68,7 @@ def require_runnable_stages(folder: Path, portable: bool) -> None:
         raise BundleError(
             f"{folder} contains portable stages for other runtimes. They return logits.",
             got="an export with --portable",
-            hint="export it again: erde export BUNDLE --format onnx-staged --out FOLDER",
+            hint=STAGES_AGAIN,
             expected="an export without --portable",
         )
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import onnxruntime
 
-from erde_cli.core.errors import BundleError, brief
+from erde_cli.core.errors import EXPORT_AGAIN, BundleError, brief
 from erde_cli.core.runner.external_data import refuse_external_data
 
-EXPORT_AGAIN = "export it again: erde export BUNDLE --format onnx --out FILE"
 EXPECTED = "a file written by erde export"
 _ERRORS_ONLY = 3  # severity of ONNX Runtime's messages on stderr
 _LARGEST = 2**31 - 1  # bytes; protocol buffers have no larger messages

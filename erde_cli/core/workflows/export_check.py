@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from erde_cli.core.errors import InputError
+from erde_cli.core.errors import EXPORT_AGAIN, InputError
 from erde_cli.core.export.check import Exported
 from erde_cli.core.export.check_vector import CheckVector
 from erde_cli.core.export.formats import FORMATS, format_of
@@ -61,7 +61,7 @@ def check_export(path: Path, options: Options) -> CheckedExport:
             f"{path} has no check vector.",
             got=f"an export of format {network.record.format}, without erde.test",
             expected="an export with erde.test in its metadata",
-            hint="export it again: erde export BUNDLE --format onnx --out FILE",
+            hint=EXPORT_AGAIN,
         )
     return CheckedExport(path, network.record, vector, check_vector(network, vector))
 

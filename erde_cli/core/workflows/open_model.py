@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.calibration.thresholds_file import ThresholdsDocument, check_document
-from erde_cli.core.errors import BundleError
+from erde_cli.core.errors import EXPORT_AGAIN, BundleError
 from erde_cli.core.export.formats import format_of
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.export.runtimes import Runtime
@@ -78,8 +78,7 @@ def _open_export(path: Path, threads: int) -> OpenModel:
 
     network = open_exported(path, threads)
     record = network.record
-    hint = "export it again: erde export BUNDLE --format onnx --out FILE"
-    check_document(record.calibration, path, record.exit_count, hint)
+    check_document(record.calibration, path, record.exit_count, EXPORT_AGAIN)
     return OpenModel(Path("BUNDLE"), OnnxPredictor(network), record.calibration, "onnx", "cpu")
 
 
