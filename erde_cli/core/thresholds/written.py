@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Literal
 
 from erde_cli.core.errors import InputError
@@ -30,7 +31,7 @@ def read_threshold(written: object) -> float:
         return forms[written]
     try:
         value = float(written)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         value = math.nan
     if isinstance(written, bool) or not value >= 0 or math.isinf(value):
         raise InputError(
@@ -78,4 +79,7 @@ def for_each_exit(thresholds: float | Sequence[float], early: int) -> tuple[floa
 
 
 def _given(value: object) -> float:
-    return math.inf if value == math.inf else read_threshold(value)
+    with suppress(ValueError, RuntimeError):  # arrays and tensors are neither true nor false
+        if value == math.inf:
+            return math.inf
+    return read_threshold(value)

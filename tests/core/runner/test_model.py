@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import ExifTags, Image
 
+from erde_cli.core.arrays import Array
 from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.data.normalisation import Normalisation, Normaliser
 from erde_cli.core.device import make_context
@@ -147,7 +148,8 @@ def test_wrong_arguments_are_input_errors(model: Model, exports: Path) -> None:
     for pixels in (small, PIXELS[:0], PIXELS.astype(np.float32), PIXELS[0], *odd):
         with pytest.raises(InputError, match="do not fit"):
             model.answer(pixels)
-    for thresholds in ([0.5], ["now", 1], -1.0, float("nan")):
+    no_thresholds: list[Any] = [np.array([0.5, 0.5]), torch.ones(2), {}, object(), [[1], [2]]]
+    for thresholds in ([0.5], ["now", 1], -1.0, float("nan"), *no_thresholds):
         with pytest.raises(InputError, match="threshold"):
             model.predict(PIXELS, thresholds=thresholds)
     wrong: list[Any] = [0, -1, "2", 1.5, 2**70, [1], float("nan")]
@@ -220,10 +222,18 @@ def test_a_manifest_is_checked_before_its_files_are_read(exports: Path, tmp_path
 def test_images_pass_a_stage_in_parts_whatever_the_batch(
     exports: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = open_model(exports / "stages", threads=1)
-    expected = shown(model.predict(PIXELS))
+    model: Any = open_model(exports / "stages", threads=1)
+    expected, batch, sizes = shown(model.predict(PIXELS)), model._batch, []
+
+    def noted(inputs: Array, limits: Sequence[float]) -> tuple[Array, ...]:
+        sizes.append(len(inputs))
+        parts: tuple[Array, ...] = batch(inputs, limits)
+        return parts
+
     monkeypatch.setattr("erde_cli.core.runner.model.images_at_once_on_cpu", lambda _: 2)
+    monkeypatch.setattr(model, "_batch", noted)
     assert shown(model.predict(PIXELS, batch=9)) == expected
+    assert sizes == [2, 2, 2, 2, 1]
 
 
 def test_threads_share_a_model(model: Model) -> None:
