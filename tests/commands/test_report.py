@@ -511,7 +511,10 @@ def test_a_page_without_images_stays_so_at_the_end_of_the_next_run(
     for options, images in ((("--no-images",), False), ((), True)):
         assert cli("report", run_copy, *options)[0] == 0
         assert (drawn in page.read_text()) is images
+        (run_copy / "report.json").unlink()  # it is evaluated again, and the page written
+        before = page.stat().st_mtime_ns
         code, _, err = cli("run", tiny_recipe, "--out", run_copy)
+        assert page.stat().st_mtime_ns > before
         assert code == 0, err
         assert (drawn in page.read_text()) is images
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from erde_cli.core.bundle.bundle import Bundle
 from erde_cli.core.bundle.document import DOCUMENT
 from erde_cli.core.comparison.document import Results
 from erde_cli.core.comparison.plan import FILE as COMPARISON
@@ -76,13 +77,25 @@ def report(
     return _write(document, path, images=images)
 
 
-def report_of_run(run: Path, options: Options, dataset: Dataset) -> Path | None:
+def kept_report(folder: Path) -> Path | None:
+    """The page that an earlier command wrote in a folder; None: there is none."""
+    page = folder / HTML_REPORT
+    return page if _begins_with(page, _MARKERS) else None
+
+
+def report_of_run(
+    run: Path, options: Options, dataset: Dataset, bundles: Mapping[str, Bundle]
+) -> Path | None:
     """Write `report.html` at the end of a run; None, after a warning, if that fails.
 
     A page that was written without images stays without them.
     """
     images = not _begins_with(run / HTML_REPORT, (NO_IMAGES,))
-    return _at_the_end(run, options, lambda: of_run(run, options, dataset, images=images), images)
+
+    def collected() -> ReportDocument:
+        return of_run(run, options, dataset, bundles, images=images)
+
+    return _at_the_end(run, options, collected, images)
 
 
 def report_of_comparison(run: Path, found: Results, options: Options) -> Path | None:

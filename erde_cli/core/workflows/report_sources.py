@@ -47,11 +47,19 @@ def of_bundle(path: Path, options: Options, *, images: bool) -> ReportDocument:
 
 
 def of_run(
-    run: Path, options: Options, dataset: Dataset | None = None, *, images: bool
+    run: Path,
+    options: Options,
+    dataset: Dataset | None = None,
+    loaded: Mapping[str, Bundle] | None = None,
+    *,
+    images: bool,
 ) -> ReportDocument:
-    """The report of a run, finished or not: what there is, and what is missing."""
+    """The report of a run, finished or not: what there is, and what is missing.
+
+    dataset, loaded: its data set and the bundles of its roles, if they are open already.
+    """
     stored = read_run(run)
-    bundles: dict[str, Bundle] = {
+    bundles = loaded or {
         role: load_bundle(run / role) for role in ROLES if (run / role / DOCUMENT).is_file()
     }
     recipe = None if stored is None else _recipe(stored.recipe, run)

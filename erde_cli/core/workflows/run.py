@@ -41,7 +41,7 @@ from erde_cli.core.workflows.options import Options, reported
 from erde_cli.core.workflows.plan import Plan, plan_run
 from erde_cli.core.workflows.prepared import check_weights
 from erde_cli.core.workflows.profile import Profiled, profile_bundle
-from erde_cli.core.workflows.report import report_of_run
+from erde_cli.core.workflows.report import kept_report, report_of_run
 from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.thumbnails import send_thumbnails
 from erde_cli.core.workflows.train import distill, drop_checkpoints, train_teacher
@@ -96,7 +96,9 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     data = summarise(networks.dataset).to_json()
     report = phases.evaluate(teacher, student, data)
     costs = profile_bundle(student, options)
-    page = report_of_run(run, options, networks.dataset)
+    bundles = {"teacher": teacher, "student": student}
+    page = kept_report(run) if len(journal.kept) == len(PHASES) else None
+    page = page or report_of_run(run, options, networks.dataset, bundles)
     return RunResult(run, report, data, costs, journal.kept, page)
 
 
