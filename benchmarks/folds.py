@@ -54,7 +54,6 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", default="erde,kd,cross_entropy")
-    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--teachers", type=Path, help="another OUT with the same folds and seeds")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of each job")
@@ -62,20 +61,13 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    places = [
-        (fold, seed)
-        for seed in range(given.first_seed, given.first_seed + given.seeds)
-        for fold in range(given.folds)
-    ]
+    places = [(fold, seed) for seed in range(1, given.seeds + 1) for fold in range(given.folds)]
     for fold in range(given.folds):
         _link(given.folder, given.out / f"fold-{fold}" / "images", fold, given.folds)
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(lambda place: _compare(given, *place), places))
     networks = {
-        name: [
-            _pooled(given, seed, name)
-            for seed in range(given.first_seed, given.first_seed + given.seeds)
-        ]
+        name: [_pooled(given, seed, name) for seed in range(1, given.seeds + 1)]
         for name in ("teacher", *given.methods.split(","))
     }
     rows = [_row(name, pooled, networks["teacher"]) for name, pooled in networks.items()]

@@ -54,7 +54,8 @@ class Context:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False
             torch.use_deterministic_algorithms(True, warn_only=True)
-            # Filling memory that is written anyway was 28 % of the CPU time of a small step.
+            # Filling memory that is written anyway was 28 % of the CPU time of a step (profile of
+            # EfficientNet-Lite2 at batch 32 on an H100).
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return self
 

@@ -55,7 +55,7 @@ def test_damaged_files_that_return_logits_are_refused(
     exported: Path, tmp_path: Path, cli: Cli
 ) -> None:
     model = onnx.load(exported / "exit2.onnx")
-    for key, value, told in (
+    for key, value, message in (
         ("erde.format", "7", "format"), ("erde.image_size", "9", "differs from image_size"),
         ("erde.static_exit", "0", "test"), ("erde.test", "null", "no check vector"),
         ("erde.portable", "true", "differs from image_size"),
@@ -67,7 +67,7 @@ def test_damaged_files_that_return_logits_are_refused(
         onnx.helper.set_model_props(changed, {**texts, key: value})
         onnx.save(changed, tmp_path / "m.onnx")
         code, _, err = cli("export", tmp_path / "m.onnx", "--check")
-        assert (code, told in err, "Traceback" in err) == (2, True, False), (key, err)
+        assert (code, message in err, "Traceback" in err) == (2, True, False), (key, err)
     shutil.copytree(exported / "portable", tmp_path / "portable")
     (tmp_path / "portable/stage1.onnx").write_bytes(b"x")
     code, _, err = cli("export", tmp_path / "portable", "--check")

@@ -257,6 +257,14 @@ def test_what_the_thresholds_were_chosen_for_is_said(
     assert chosen_for(of_bundle(student, OPTIONS, images=False)) == "no target: they were given"
 
 
+def test_sliders_show_milliseconds_where_the_exits_were_timed(run_copy: Path, cli: Cli) -> None:
+    assert cli("calibrate", run_copy / "student", "--max-latency", 1000)[0] == 0
+    timed = json.loads((run_copy / "student/thresholds.json").read_text())["latency"]["ms"]
+    shown = of_run(run_copy, OPTIONS, images=False)
+    assert explorer_of(shown).milliseconds == tuple(timed)
+    assert not any("Milliseconds" in one for one in shown.missing)
+
+
 def test_beyond_the_limit_a_fixed_part_is_shown(
     finished_run: Path, shown: ReportDocument, monkeypatch: pytest.MonkeyPatch
 ) -> None:

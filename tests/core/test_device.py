@@ -171,6 +171,7 @@ def test_what_is_described_is_applied_and_not_before(monkeypatch: pytest.MonkeyP
         lambda mode, *, warn_only=False: set_.append((mode, warn_only)),
     )
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
     before = state_of_the_process()
     context = make_context("cuda", "float32", torch.get_num_threads() + 1)
     assert state_of_the_process() == before
@@ -179,6 +180,7 @@ def test_what_is_described_is_applied_and_not_before(monkeypatch: pytest.MonkeyP
     assert torch.get_num_threads() == context.threads
     assert not torch.backends.cudnn.benchmark
     assert set_ == [(True, True)]
+    assert not torch.utils.deterministic.fill_uninitialized_memory
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 

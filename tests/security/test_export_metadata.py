@@ -25,7 +25,7 @@ def with_metadata(source: Path, target: Path, **changed: dict[str, Any]) -> Path
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"input": {"size": HUGE}}, "differs from image_size"),
         ({"input": {"resize": "crop", "short_side": HUGE}}, "differs from image_size"),
@@ -39,7 +39,7 @@ def with_metadata(source: Path, target: Path, **changed: dict[str, Any]) -> Path
     ids=str,
 )  # fmt: skip
 def test_sizes_that_erde_does_not_write_are_refused(
-    changed: dict[str, dict[str, Any]], told: str, made: Path, tmp_path: Path, cli: Cli
+    changed: dict[str, dict[str, Any]], message: str, made: Path, tmp_path: Path, cli: Cli
 ) -> None:
     file = with_metadata(made / "exported/m.onnx", tmp_path / "m.onnx", **changed)
     tracemalloc.start()
@@ -47,5 +47,5 @@ def test_sizes_that_erde_does_not_write_are_refused(
     largest = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (code, "Traceback" in err) == (2, False), err
-    assert told in err
+    assert message in err
     assert largest < 60_000_000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from erde_cli.core.measurement.training_speed import Candidate
     from erde_cli.core.models.profile import Profile
     from erde_cli.core.workflows.datasets import Listed
-    from erde_cli.core.workflows.evaluate import Evaluation
+    from erde_cli.core.workflows.evaluation import Evaluation
     from erde_cli.core.workflows.tune import RoleTuned
 
 _WEAKEST = 5  # classes that are shown

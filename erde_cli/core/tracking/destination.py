@@ -32,7 +32,7 @@ class Destination:
 
         Raises:
             ValueError: it is not a valid address, or may have credentials where they cannot be
-                told from the rest. The message contains no part of it.
+                distinguished from the rest. The message contains no part of it.
         """
         if _URL.match(address) is None:
             if "@" in address or "://" in address or _begins_with_name(address):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from erde_cli.core.arrays import IntArray
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
-from erde_cli.core.calibration.drift import Drift, drift
+from erde_cli.core.calibration.drift import drift
 from erde_cli.core.calibration.rule import rule_of
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.splits import Split
@@ -19,16 +17,13 @@ from erde_cli.core.data.store import ImageStore
 from erde_cli.core.data.user_folders import open_labelled_folder
 from erde_cli.core.device import Context, Precision
 from erde_cli.core.errors import BundleError, ErdeError, InputError
-from erde_cli.core.inference.answers import Answers, answer_all, ready, route_all
-from erde_cli.core.inference.by_class import ByClass, by_class
-from erde_cli.core.inference.entropy_gap import EntropyGap, entropy_gaps
+from erde_cli.core.inference.answers import answer_all, ready, route_all
+from erde_cli.core.inference.by_class import by_class
 from erde_cli.core.inference.exit_rule import ExitRule
-from erde_cli.core.inference.observations import Adaptive, Observations, adaptive_of
-from erde_cli.core.models.profile import Profile
-from erde_cli.core.storage.json_files import Json
-from erde_cli.core.storage.pictures import Point
+from erde_cli.core.inference.observations import Observations, adaptive_of
 from erde_cli.core.thresholds.scores import ENTROPY, Score
-from erde_cli.core.thresholds.written import Thresholds, write_threshold
+from erde_cli.core.thresholds.written import Thresholds
+from erde_cli.core.workflows.evaluation import Evaluation, SweepRow, point_of
 from erde_cli.core.workflows.evaluation_files import (
     EvaluationFiles,
     write_answers,
@@ -41,87 +36,6 @@ from erde_cli.core.workflows.trained_images import check_not_trained_on
 # Shares of the largest score (ln K for entropy). They are fixed: the same for every bundle.
 _GRID = (0, 0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45,
          0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, math.inf)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SweepRow:
-    """One θ for all early exits, and the accuracy and cost under it."""
-
-    threshold: float
-    adaptive: Adaptive
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A bundle evaluated on a set of images; without thresholds, no image leaves early.
-
-    right: whether each image is answered correctly, bool [images]. agreement: share of images
-    answered as the last exit answers. labels: true ones, int64 [images]. precision: of inference.
-    entropy_gaps: of a student whose teacher answered the same
-    images.
-    """
-
-    bundle: Bundle
-    split: str
-    answers: Answers
-    profile: Profile
-    thresholds: list[float] | None
-    certified: bool
-    adaptive: Adaptive
-    agreement: float
-    right: NDArray[np.bool_]
-    by_class: ByClass
-    sweep: list[SweepRow]
-    drift: Drift | None
-    score: Score
-    labels: IntArray
-    precision: Precision
-    entropy_gaps: list[EntropyGap] | None = None
-
-    @property
-    def full_accuracy(self) -> float:
-        """Accuracy of the last exit."""
-        return self.answers.accuracy[-1]
-
-    def to_json(self) -> Json:
-        """The object that `--json` prints."""
-        accuracies, macs = self.answers.accuracy, self.profile.cumulative_macs
-        exits = zip(accuracies, self.adaptive.exit_rates, macs, strict=True)
-        thetas, gaps = self.thresholds, self.entropy_gaps
-        return {
-            "split": self.split,
-            "images": len(self.right),
-            "accuracy": self.adaptive.accuracy,
-            "balanced_accuracy": self.by_class.balanced_accuracy,
-            "full_accuracy": self.full_accuracy,
-            "agreement": self.agreement,
-            "expected_macs": self.adaptive.expected_macs,
-            "full_macs": self.profile.full_macs,
-            "static_macs": self.profile.static_macs,
-            "thresholds": None if thetas is None else [write_threshold(one) for one in thetas],
-            "certified": self.certified,
-            "drift": None if self.drift is None else asdict(self.drift),
-            "exits": [
-                {"exit": i, "accuracy": accuracy, "exit_rate": rate, "cumulative_macs": macs}
-                for i, (accuracy, rate, macs) in enumerate(exits)
-            ],
-            "classes": self.by_class.rows(),
-            "entropy_gaps": None if gaps is None else [gap.to_json() for gap in gaps],
-        }
-
-    def compared_with(self, teacher: Evaluation) -> Evaluation:
-        """A copy with `entropy_gaps` between images the teacher's paired exits get wrong and right.
-
-        Unchanged if the bundle was trained without a teacher, or if the teacher lacks a paired
-        exit.
-        """
-        recipe = self.bundle.recipe
-        exits = teacher.answers.correct.shape[1]
-        if recipe.distillation.method == "cross_entropy" or max(recipe.pairing) >= exits:
-            return self
-        right = teacher.answers.correct[:, recipe.pairing]
-        gaps = entropy_gaps(self.answers.entropies, self.answers.correct, right)
-        return replace(self, entropy_gaps=gaps)
 
 
 @dataclass(frozen=True)
@@ -251,11 +165,6 @@ def warn_of_drift(evaluation: Evaluation, options: Options) -> None:
             "guarantees may not hold for them. Calibrate on similar images with "
             f"erde calibrate {evaluation.bundle.path} --data FOLDER"
         )
-
-
-def point_of(teacher: Evaluation) -> Point:
-    """A teacher without early exit, as a point of the trade-off."""
-    return Point(teacher.profile.static_macs, teacher.full_accuracy)
 
 
 def _rule(bundle: Bundle, thresholds: Thresholds | None) -> ExitRule | None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from erde_cli.core.events import Observer
 from erde_cli.core.inference.answers_file import SplitAnswers
@@ -17,11 +17,9 @@ from erde_cli.core.storage.files import write_text
 from erde_cli.core.storage.json_files import write_json
 from erde_cli.core.storage.pictures import Point
 from erde_cli.core.thresholds.written import write_threshold
+from erde_cli.core.workflows.evaluation import Evaluation
 from erde_cli.core.workflows.evaluation_plot import TradeOff, draw_trade_off
 from erde_cli.core.workflows.kept_answers import Scoring, write_split
-
-if TYPE_CHECKING:
-    from erde_cli.core.workflows.evaluate import Evaluation
 
 TRADE_OFF, CONFUSION = "tradeoff.png", "confusion.png"
 

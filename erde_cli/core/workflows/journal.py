@@ -31,6 +31,7 @@ ANSWERS = (
     f"student/evaluation/calibration/{FILE}",
 )  # in a run folder
 FORMAT = 1
+_OTHER_FOLDER = "name another folder with --out, or use this one with --force"
 
 
 class RunDocument(BaseModel):
@@ -79,12 +80,12 @@ class Journal:
         roles = [r for r in ROLES if (self.run / r / DOCUMENT).is_file()]
         lines: list[str] = []
         if roles and self._old_recipe:
-            made_by = _recipe(self._old_recipe, self.run / RUN_FILE)
+            made_by = stored_recipe(self._old_recipe, self.run / RUN_FILE, _OTHER_FOLDER)
             lines = differences(comparable(made_by), comparable(self._recipe))
         elif roles:
             for role in roles:
                 stored = read_bundle_document(self.run / role).recipe
-                made_by = _recipe(stored, self.run / role / DOCUMENT)
+                made_by = stored_recipe(stored, self.run / role / DOCUMENT, _OTHER_FOLDER)
                 lines += differences(relevant(made_by, role), relevant(self._recipe, role))
         if lines:
             listed = "\n".join(f"  {line}" for line in dict.fromkeys(lines))
@@ -168,14 +169,18 @@ def read_run(run: Path) -> RunDocument | None:
     return document
 
 
-def _recipe(stored: Json, path: Path) -> Recipe:
-    """The recipe in a file of the run."""
+def stored_recipe(stored: Json, where: Path, hint: str) -> Recipe:
+    """The recipe that a run has stored.
+
+    Raises:
+        RunError: this version of erde cannot read it.
+    """
     try:
         return Recipe.model_validate(stored)
     except ValidationError as error:
         raise RunError(
-            f"The recipe in {path} cannot be read.",
+            f"The recipe in {where} cannot be read.",
             got=first_reason(error),
-            hint="name another folder with --out, or use this one with --force",
             expected="a recipe that this version of erde can read",
+            hint=hint,
         ) from error

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.document import DOCUMENT, BundleDocument, read_bundle_document
 from erde_cli.core.comparison.document import Results
@@ -18,7 +16,7 @@ from erde_cli.core.comparison.report import in_words
 from erde_cli.core.comparison.stored import read_results
 from erde_cli.core.comparison.students import differing_settings
 from erde_cli.core.data.dataset import Dataset
-from erde_cli.core.errors import BundleError, InputError, RunError, first_reason
+from erde_cli.core.errors import BundleError, InputError
 from erde_cli.core.inference.answers_file import digest_in
 from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.recipe.sections.comparison import REFERENCES, STATIC, Comparison
@@ -28,10 +26,12 @@ from erde_cli.core.report.collect.run import Source, collect, unfinished
 from erde_cli.core.report.collect.typed import Typed
 from erde_cli.core.report.document import Fact, ReportDocument, Table
 from erde_cli.core.storage.json_files import Json, read_json
-from erde_cli.core.workflows.journal import REPORT, RunDocument, read_run
+from erde_cli.core.workflows.journal import REPORT, RunDocument, read_run, stored_recipe
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.report_format import is_report
 from erde_cli.core.workflows.report_networks import open_network, open_teacher
+
+_OTHER_VERSION = "use the version of erde that wrote it"
 
 
 def of_bundle(path: Path, options: Options, *, images: bool) -> ReportDocument:
@@ -62,7 +62,7 @@ def of_run(
     bundles = loaded or {
         role: load_bundle(run / role) for role in ROLES if (run / role / DOCUMENT).is_file()
     }
-    recipe = None if stored is None else _recipe(stored.recipe, run)
+    recipe = None if stored is None else stored_recipe(stored.recipe, run, _OTHER_VERSION)
     recipe = recipe or next((_recipe_of(one) for one in bundles.values()), None)
     data, missing = _data(run)
     folders = {str(role): run / "logs" / role for role in ROLES}
@@ -164,7 +164,7 @@ def _recipe_of_comparison(
     if found is not None:
         whole |= {"name": found.recipe, "seed": found.seeds[0]}
         whole["comparison"] = {"students": _students(found)}
-    return _with_method(_recipe(whole, run), documents, run)
+    return _with_method(stored_recipe(whole, run, _OTHER_VERSION), documents, run)
 
 
 def _students(found: Results) -> list[Json]:
@@ -180,7 +180,7 @@ def _with_method(recipe: Recipe, documents: Mapping[str, BundleDocument], run: P
     without = {one.name for one in listed if "method" not in one.distillation}
     for name, document in documents.items():
         if name.rpartition(", ")[0] in without:
-            method = _recipe(document.recipe, run).distillation.method
+            method = stored_recipe(document.recipe, run, _OTHER_VERSION).distillation.method
             distillation = recipe.distillation.model_copy(update={"method": method})
             return recipe.model_copy(update={"distillation": distillation})
     return recipe
@@ -192,18 +192,6 @@ def _recipe_of(bundle: Bundle) -> Recipe | None:
         return bundle.recipe
     except BundleError:
         return None
-
-
-def _recipe(stored: Json, run: Path) -> Recipe:
-    try:
-        return Recipe.model_validate(stored)
-    except ValidationError as error:
-        raise RunError(
-            f"The recipe in {run} cannot be read.",
-            got=first_reason(error),
-            expected="a recipe that this version of erde can read",
-            hint="use the version of erde that wrote it",
-        ) from error
 
 
 def _without_recipe(recipe: Recipe | None) -> tuple[str, ...]:

@@ -15,12 +15,8 @@ from erde_cli.core.recipe.schema import ROLES, Recipe
 from erde_cli.core.storage.json_files import Json, digest_of, read_json, write_json
 from erde_cli.core.workflows.calibrate import calibrate_bundle, target_of
 from erde_cli.core.workflows.calibration_images import Source
-from erde_cli.core.workflows.evaluate import (
-    Evaluation,
-    evaluate_store,
-    point_of,
-    warn_of_drift,
-)
+from erde_cli.core.workflows.evaluate import evaluate_store, warn_of_drift
+from erde_cli.core.workflows.evaluation import Evaluation, point_of
 from erde_cli.core.workflows.evaluation_files import (
     CONFUSION,
     TRADE_OFF,

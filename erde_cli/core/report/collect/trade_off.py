@@ -73,12 +73,12 @@ def _calibrated(network: Network, test: SplitAnswers | None) -> tuple[TradePoint
         points.append(TradePoint(name, found.expected_macs, found.accuracy, text))
     own, held_out = document.accuracy, document.held_out
     if own is not None:
-        beside = None
+        on_others = None
         if document.certificate is None and held_out.accuracy is not None:
-            beside = (held_out.accuracy, held_out.expected_macs)
+            on_others = (held_out.accuracy, held_out.expected_macs)
         on = "the images that chose them" if document.certificate is None else "the test half"
         name = f"calibrated thresholds, on {on}"
-        points.append(TradePoint(name, document.expected_macs, own, text, beside))
+        points.append(TradePoint(name, document.expected_macs, own, text, on_others))
     return tuple(points)
 
 
