@@ -23,6 +23,7 @@ from erde_cli.commands.failures import STOPPED, fail, stopped
 from erde_cli.commands.init import init
 from erde_cli.commands.plan import plan
 from erde_cli.commands.predict import predict
+from erde_cli.commands.processes import join, leave, reports
 from erde_cli.commands.profile import profile
 from erde_cli.commands.recipes import recipes
 from erde_cli.commands.report import report
@@ -73,6 +74,7 @@ def _version(context: typer.Context, given: bool) -> None:
 
 @app.callback()
 def erde(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
@@ -86,6 +88,8 @@ def erde(
 
     Start with [bold]erde run digits[/bold], or [bold]erde run FOLDER[/bold] for your own images.
     """
+    if context.invoked_subcommand is not None and not context.resilient_parsing:
+        join(context.invoked_subcommand)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,25 +103,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = command.main(given, prog_name="erde", standalone_mode=False)
         sys.stdout.flush()  # a failure can still be reported here
-    except ErdeError as error:
-        return fail(given, error.to_json(), str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        code = STOPPED
-    except BrokenPipeError:  # the reader of the output has left
-        return 1
-    except OSError as error:  # such as a full disk: not a bug
-        refused = _as_erde_error(error)
-        return fail(given, refused.to_json(), str(refused))
-    except Exception as error:  # noqa: BLE001 (the last resort: one message, one exit code)
-        if not interrupted():
-            return _fail_unexpected(given, error)
-        code = STOPPED  # Ctrl-C during an import can surface as another error
+        leave()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 (one message, one exit code)
+        return _failed(given, error)
     if code == STOPPED:  # Typer turns Ctrl-C into this code, without a message
-        return stopped(given)
+        return _failed(given, KeyboardInterrupt())
     return code if isinstance(code, int) else 0
 
 
-def _memory_error(error: Exception) -> ErdeError:
+def _failed(given: list[str], error: BaseException) -> int:
+    """Report an error, in one of several processes; return the exit code of this one."""
+    # Ctrl-C during an import can surface as another error.
+    ctrl_c = isinstance(error, KeyboardInterrupt | typer.Abort)
+    if ctrl_c or (interrupted() and not isinstance(error, ErdeError | OSError)):
+        return stopped(given) if reports(KeyboardInterrupt()) else STOPPED
+    if isinstance(error, BrokenPipeError):  # the reader of the output has left
+        return 1
+    if not reports(error):
+        code = getattr(error, "exit_code", 1)
+        return code if isinstance(code, int) else 1
+    if isinstance(error, OSError):  # such as a full disk: not a bug
+        error = _as_erde_error(error)
+    if isinstance(error, ErdeError):
+        return fail(given, error.to_json(), str(error))
+    return _fail_unexpected(given, error)
+
+
+def _memory_error(error: BaseException) -> ErdeError:
     """The error to report if memory is used up, of the machine or of its accelerator."""
     return ErdeError(
         f"There is not enough free memory: {str(error).split('. ')[0].rstrip('.') or 'none left'}.",
@@ -146,7 +158,7 @@ def _as_erde_error(error: OSError) -> ErdeError:
     )
 
 
-def _fail_unexpected(given: list[str], error: Exception) -> int:
+def _fail_unexpected(given: list[str], error: BaseException) -> int:
     """Report a usage error with its message, missing packages, or a bug with its traceback."""
     if isinstance(error, ModuleNotFoundError) and (lacking := missing_packages_error(error)):
         return fail(given, lacking.to_json(), str(lacking))

@@ -50,10 +50,10 @@ def distill(
     from erde_cli.core.tracking.trackers import Tracking, read_tracks
 
     tracks = read_tracks(track or ())
+    from erde_cli.commands.processes import engine, one_writer_of, require_same_command
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.commands.views.trained import trained_pieces
     from erde_cli.core.recipe.loading import load_recipe
-    from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.run_folders import default_run
     from erde_cli.core.workflows.sized_student import with_sized_student
     from erde_cli.core.workflows.teachers import teacher_section
@@ -64,9 +64,11 @@ def distill(
     run_folder = out or default_run(loaded)
     tracking = Tracking(tracks, run_folder)
     with (
-        one_writer(run_folder),
+        one_writer_of(run_folder),
         working(quiet, device, threads, resume=resume, tracking=tracking) as options,
     ):
-        loaded = with_sized_student(loaded, options, run_folder)
+        with engine().first():  # rank 0 keeps a choice by timing, and the others read it
+            loaded = with_sized_student(loaded, options, run_folder)
+        require_same_command(loaded, run_folder, options, command="distill", resume=resume)
         trained = distill(loaded, run_folder, teacher, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Student"))

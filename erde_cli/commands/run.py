@@ -66,21 +66,24 @@ def run(
     from erde_cli.core.tracking.trackers import Tracking, read_tracks
 
     tracks = read_tracks(track or (), images=track_images)
+    from erde_cli.commands.processes import engine, one_writer_of, require_same_command
     from erde_cli.commands.run_input import read_input
     from erde_cli.commands.views.terminal import show, working
 
     given = read_input(source, out, overrides, seed)
-    from erde_cli.core.storage.run_lock import one_writer
     from erde_cli.core.workflows.run import run_recipe
 
     tracking = Tracking(tracks, given.run, track_images)
     with (
-        one_writer(given.run),
+        one_writer_of(given.run),
         working(quiet, device, threads, resume=True, tracking=tracking) as options,
     ):
-        recipe = given.load(options, write=True)
+        with engine().first():  # rank 0 writes a recipe that it chooses, and the others read it
+            recipe = given.load(options, write=True)
+        require_same_command(recipe, given.run, options, command="run", force=force)
         result = run_recipe(recipe, given.run, options, force=force)
-    show(result.to_json(), as_json, *_pieces(result))
+    if result is not None:
+        show(result.to_json(), as_json, *_pieces(result))
 
 
 def _pieces(result: RunResult) -> list[RenderableType]:

@@ -1,4 +1,4 @@
-"""How a network runs: device, precision, memory layout, threads, rank and world size."""
+"""How a network runs: device, precision, memory layout, threads, and the other processes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from erde_cli.core.errors import InputError
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.platform.narrow import guard_narrow
 from erde_cli.core.platform.pointwise import guard_pointwise
+from erde_cli.core.processes.engine import ALONE, Engine
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Layout = Literal["contiguous", "channels_last"]
@@ -31,20 +32,19 @@ _IMAGES_AT_ONCE, _LARGE = 512, 128  # on an accelerator: images of up to 128 pix
 
 @dataclass(frozen=True)
 class Context:
-    """Device, precision, memory layout, threads, rank and world size, with `auto` resolved.
+    """Device, precision, memory layout, threads and processes, with `auto` resolved.
 
     The process uses these settings once `apply` is called.
 
-    pinned: whether the user set the number of threads.
+    pinned: whether the user set the number of threads. engine: the processes of the training.
     """
 
     device: torch.device
     precision: Precision
     threads: int
-    rank: int = 0
-    world_size: int = 1
     layout: Layout = "contiguous"
     pinned: bool = field(default=False, compare=False)
+    engine: Engine = field(default=ALONE, compare=False)
 
     def apply(self) -> Context:
         """Set threads and deterministic CUDA kernels in this process, and return the context."""
@@ -58,6 +58,11 @@ class Context:
             # EfficientNet-Lite2 at batch 32 on an H100).
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         return self
+
+    @property
+    def rank(self) -> int:
+        """Rank of this process, from 0."""
+        return self.engine.rank
 
     @property
     def dtype(self) -> torch.dtype:
@@ -94,7 +99,7 @@ class Context:
             "memory_format": str(self.memory_format).removeprefix("torch."),
             "threads": self.threads,
             "rank": self.rank,
-            "world_size": self.world_size,
+            "world_size": self.engine.world_size,
         }
 
 

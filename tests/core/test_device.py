@@ -20,6 +20,7 @@ from erde_cli.core.device import (
     unsupported_reason,
 )
 from erde_cli.core.errors import InputError
+from erde_cli.core.processes.engine import Engine
 
 from ..process_state import state_of_the_process
 
@@ -225,7 +226,9 @@ def test_a_missing_compiler_is_an_error_in_one_sentence(
 
 
 def test_a_run_stores_all_settings() -> None:
-    context = Context(CPU, "bfloat16", 2, rank=1, world_size=3, layout="channels_last")
+    second = Engine()
+    second.rank, second.world_size = 1, 3
+    context = Context(CPU, "bfloat16", 2, layout="channels_last", engine=second)
     assert context.to_json() == {
         "device": "cpu",
         "precision": "bfloat16",

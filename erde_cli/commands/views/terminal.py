@@ -24,6 +24,7 @@ from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from erde_cli.commands.processes import engine
 from erde_cli.commands.views.printable import printable
 from erde_cli.core.events import EpochEvent, Listeners, Observer, StepEvent, Table, named_listeners
 from erde_cli.core.figures import clock, percent
@@ -192,19 +193,22 @@ def working(
     """
     from erde_cli.core.workflows.options import Options
 
+    if not engine().leads:  # rank 0 shows the progress of all, and sends it to trackers
+        yield _applied(Options(device, threads, Observer(), resume, engine=engine()))
+        return
     others = named_listeners()
     console = Console(stderr=True, highlight=False)
     if quiet or not bars or not console.is_terminal:
         lines = _Quiet(console) if quiet else _Lines(console)
         with tracking.listeners(lines) as trackers:
             heard = Listeners(lines, *others, *trackers)
-            yield _applied(Options(device, threads, heard, resume))
+            yield _applied(Options(device, threads, heard, resume, engine=engine()))
         return
     with Progress(*COLUMNS, console=console, transient=True, expand=True) as shown:
         bars_shown = _Bars(console, shown)
         with tracking.listeners(bars_shown) as trackers:
             heard = Listeners(bars_shown, *others, *trackers)
-            yield _applied(Options(device, threads, heard, resume))
+            yield _applied(Options(device, threads, heard, resume, engine=engine()))
 
 
 def _applied(options: Options) -> Options:
@@ -221,8 +225,11 @@ def show(
 ) -> None:
     """Print a result on stdout: one JSON object, or the pieces below each other.
 
+    Of several processes, only rank 0 prints.
     With `stderr`, pieces are printed there, since stdout has other output.
     """
+    if not engine().leads:
+        return
     if as_json:
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         return

@@ -44,6 +44,8 @@ class Batches:
 
     Images that do not fill a last batch are left out of that epoch. Each epoch has its own order,
     so each leaves out other images; a batch of one would have no batch statistics.
+
+    Of several processes, each gets its share of every batch: `batch_size` counts those of all.
     """
 
     def __init__(
@@ -57,6 +59,9 @@ class Batches:
         image_size: int | None = None,
     ) -> None:
         """Take view e of every image in epoch e, or view e mod `views`.
+
+        Raises:
+            InputError: the processes cannot share a batch equally.
 
         `image_size` is the side of the network's input, in pixels; None: that of the views. The
         images are the views, shrunk to it.
@@ -73,6 +78,8 @@ class Batches:
         self._inputs: Inputs | None = None
         self._count = len(images.numbers)
         self.batch_size = min(batch_size, self._count)
+        self.engine = context.engine
+        self.engine.require_shares(self.batch_size)
 
     @property
     def numbers(self) -> IntArray:
@@ -103,7 +110,9 @@ class Batches:
         order = permutation(self._count, self._seed, "order", epoch)
         view = epoch if self._views is None else epoch % self._views
         size = self.batch_size
-        parts = [order[step * size : (step + 1) * size] for step in range(first, len(self))]
+        own = size // self.engine.world_size
+        starts = [step * size + self.engine.rank * own for step in range(first, len(self))]
+        parts = [order[start : start + own] for start in starts]
         others = self._inputs
         batches = self._batches(parts, view) if others is None else self._of(others, parts, view)
         yield from _one_ahead(batches) if self._ahead else batches

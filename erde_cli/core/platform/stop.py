@@ -23,8 +23,10 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Iterator[StopRequest]:
-    """Record the first signal; a second one stops the process at once.
+def stop_requests(*, patient: bool = False) -> Iterator[StopRequest]:
+    """Record the first signal; a second one stops the process at once, unless it is `patient`.
+
+    torchrun sends a second signal to processes that are about to stop together.
 
     Only the main thread of a process can handle signals; in other threads nothing is recorded.
     """
@@ -40,8 +42,9 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def record(number: int, frame: FrameType | None) -> None:
         del frame
-        request.number = number
-        restore()
+        request.number = request.number or number
+        if not patient:
+            restore()
 
     for number in _SIGNALS:
         signal.signal(number, record)

@@ -42,6 +42,7 @@ class TrainingRecorder:
     ) -> None:
         self._logs, self._checkpoints = logs, checkpoints
         self._observer, self._resume = observer, resume
+        self.engine = context.engine
         self._context = {**context.to_json(), "recipe": recipe}
         self._made_by = {**context.to_json(), "torch": versions()["torch"]}
         self._rows: dict[str, list[Json]] = {"metrics": [], "timings": []}
@@ -65,12 +66,15 @@ class TrainingRecorder:
                 hint="continue with --resume, or start again with --no-resume",
                 expected="--resume or --no-resume",
             )
-        if saved is None or not self._resume:
-            self._checkpoints.clear()
-        else:
+        self.engine.meet()  # all have read it, so rank 0 can remove it
+        if saved is not None and self._resume:
             self._restore(state, saved)
-        make_folder(self._logs)
-        write_json(self._logs / "context.json", self._context)
+        elif self.engine.leads:
+            self._checkpoints.clear()
+        self.engine.start_alike(state.model, state.step)
+        if self.engine.leads:
+            make_folder(self._logs)
+            write_json(self._logs / "context.json", self._context)
         self._write_logs()
 
     def after_step(self, state: TrainState) -> None:
@@ -79,16 +83,18 @@ class TrainingRecorder:
         Raises:
             StoppedError: Ctrl-C or SIGTERM was received; the state is saved.
         """
-        if self.request.number is None and monotonic() - self._saved_at < self._seconds:
+        signal = self.engine.agreed_stop(self.request.number)
+        if signal is None and monotonic() - self._saved_at < self._seconds:
             return
         self.save(state)
-        if self.request.number is not None:
+        if signal is not None:
+            self.engine.meet()  # torchrun ends the others as soon as one has ended
             again = "the same command" + ("" if self._resume else " with --resume")
             raise StoppedError(
                 f"Stopped in epoch {state.epoch + 1}, after step {state.step} of the training; "
                 "nothing is lost.",
                 hint=f"type {again} to go on",
-                signal=self.request.number,
+                signal=signal,
             )
 
     def add(self, record: EpochRecord, state: TrainState) -> None:
@@ -100,13 +106,15 @@ class TrainingRecorder:
 
     def save(self, state: TrainState) -> None:
         """Write a checkpoint."""
-        saved = Saved(self._made_by, state.state_dict(), **self._rows)
-        self._checkpoints.save(state.step, saved)
+        if self.engine.leads:
+            saved = Saved(self._made_by, state.state_dict(), **self._rows)
+            self._checkpoints.save(state.step, saved)
         self._saved_at = monotonic()
 
     def finish(self) -> None:
         """Delete the checkpoints, once the bundle is written."""
-        self._checkpoints.clear()
+        if self.engine.leads:
+            self._checkpoints.clear()
 
     def with_last_state(self, error: TrainingError) -> TrainingError:
         """The error, extended by the location of the last saved state."""
@@ -125,6 +133,8 @@ class TrainingRecorder:
 
     def _write_logs(self) -> None:
         """Write whole files, because an appended line could be incomplete."""
+        if not self.engine.leads:
+            return
         for name, rows in self._rows.items():
             text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
             write_text(self._logs / f"{name}.jsonl", text)
@@ -166,7 +176,7 @@ def train_epochs(
     """
     recorder.begin(state)
     observer.training_started(role, state.epoch)
-    with stop_requests() as recorder.request:
+    with stop_requests(patient=recorder.engine.world_size > 1) as recorder.request:
         while state.epoch < plan.settings.epochs:
             try:
                 record = train_epoch(state, plan, observer, recorder.after_step)

@@ -170,11 +170,14 @@ def train_step(
         logits = state.forward(batch.images)
     loss, terms = objective(logits.float(), batch, state.step)
     state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    loss, terms = loss.detach(), {name: term.detach() for name, term in terms.items()}
+    if context.engine.world_size > 1:
+        context.engine.average([*state.differing(), loss, *terms.values()])
     state.scaler.unscale_(state.optimizer)
     taken = state.guard.finite(loss, settings.gradient_clipping)
     state.guard.step(taken)
     state.scaler.update()
-    return Step(loss.detach(), {name: term.detach() for name, term in terms.items()}, taken)
+    return Step(loss, terms, taken)
 
 
 def _entropies(gaps: list[EntropyGap]) -> dict[str, list[float | None]]:

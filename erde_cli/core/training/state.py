@@ -82,6 +82,22 @@ class TrainState:
         for parameter in self._later:
             parameter.requires_grad_(not only_new)
 
+    def differing(self) -> list[Tensor]:
+        """What differs between processes after the backward pass, float32 each.
+
+        Gradients, and the running statistics of norms in training mode, which are linear in those
+        of a batch: averaged in each step, they are always those of all images.
+        """
+        gradients = [one.grad for one in self.model.parameters() if one.grad is not None]
+        statistics = [
+            buffer
+            for module in self.model.modules()
+            if module.training
+            for buffer in module.buffers(recurse=False)
+            if buffer.is_floating_point()
+        ]
+        return [*gradients, *statistics]
+
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to continue after any step."""
         return {

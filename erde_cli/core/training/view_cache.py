@@ -177,7 +177,14 @@ class KeptViews:
         return torch.from_numpy(self._checked[view][positions])
 
     def fill(self, views: int) -> None:
-        """Compute those of the first `views` views that are missing or damaged."""
+        """Compute those of the first `views` views that are missing or damaged.
+
+        Of several processes, each computes its share of the views, and all read them.
+        """
+        engine = self._batches.engine
+        for view in range(engine.rank, views, engine.world_size):
+            self._checked[view] = self._get(view)
+        engine.meet()
         for view in range(views):
             self._checked[view] = self._get(view)
 

@@ -87,7 +87,8 @@ def open_for_training(recipe: Recipe, options: Options) -> Dataset:
         DataError: images are missing, or a class has too few to split.
         InputError: the recipe weights classes that do not exist.
     """
-    dataset = open_dataset(recipe.data, options.observer)
+    with options.engine.first():  # it downloads, and fills the cache
+        dataset = open_dataset(recipe.data, options.observer)
     check_class_weights(recipe, dataset.class_names)
     show_images(dataset, options)
     return dataset

@@ -57,8 +57,8 @@ class Journal:
     answers: digest of the content of each file of answers, by its path in the run folder.
     """
 
-    def __init__(self, run: Path, recipe: Recipe) -> None:
-        self.run = run
+    def __init__(self, run: Path, recipe: Recipe, *, writes: bool = True) -> None:
+        self.run, self._writes = run, writes
         stored = read_run(run)
         self._old_recipe: Json = stored.recipe if stored else {}
         self.seconds: dict[str, float] = dict(stored.seconds) if stored else {}
@@ -113,7 +113,8 @@ class Journal:
     def begin(self) -> float:
         """Note that a phase is done again, and drop the evaluation that depends on it."""
         self.evaluated = None
-        (self.run / REPORT).unlink(missing_ok=True)
+        if self._writes:
+            (self.run / REPORT).unlink(missing_ok=True)
         return perf_counter()
 
     def finish(self, phase: str, start: float) -> None:
@@ -127,6 +128,8 @@ class Journal:
 
     def save(self) -> None:
         """Write `run.json`."""
+        if not self._writes:
+            return
         document = {
             "format": FORMAT,
             "recipe": self._recipe.recorded(),

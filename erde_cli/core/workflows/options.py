@@ -11,6 +11,7 @@ from typing import Literal, ParamSpec, TypeVar
 from erde_cli.core.device import Auto, Context, Layout, Precision, make_context, require_compiler
 from erde_cli.core.errors import StoppedError
 from erde_cli.core.events import Observer
+from erde_cli.core.processes.engine import ALONE, Engine
 from erde_cli.core.recipe.sections.training import Training
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -23,7 +24,8 @@ class Options:
     """Device, threads, and the observer of progress.
 
     resume: whether a stopped training continues; None: a stopped training is an error. in_run:
-    whether this work is part of a run that listeners already know.
+    whether this work is part of a run that listeners already know. engine: the processes that do
+    the work.
 
     Raises:
         InputError: the device does not exist. It is checked at once, not after hours of decoding.
@@ -34,6 +36,7 @@ class Options:
     observer: Observer = field(default_factory=Observer)
     resume: bool | None = None
     in_run: bool = False
+    engine: Engine = ALONE
 
     def __post_init__(self) -> None:
         self.context("float32")
@@ -42,7 +45,8 @@ class Options:
         self, precision: Precision | Auto, memory_format: Layout | Auto = "auto"
     ) -> Context:
         """Describe the device with a precision and a memory format; changes no setting."""
-        return make_context(self.device, precision, self.threads, memory_format)
+        context = make_context(self.device, precision, self.threads, memory_format)
+        return replace(context, engine=self.engine)
 
     def inference_context(self, precision: Precision) -> Context:
         """Apply and return the context for inference: always channels last.
@@ -56,8 +60,9 @@ class Options:
         """Apply and return the context for a training; cheap, so call it first.
 
         Raises:
-            InputError: this machine does not support the settings.
+            InputError: this machine or the number of processes does not support the settings.
         """
+        self.engine.require_shares(settings.batch_size)
         context = self.context(settings.precision, settings.memory_format).apply()
         if settings.compile:
             self.observer.phase("Trying torch.compile")

@@ -71,14 +71,18 @@ class RunResult:
 
 
 @reported
-def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = False) -> RunResult:
+def run_recipe(
+    recipe: Recipe, run: Path, options: Options, *, force: bool = False
+) -> RunResult | None:
     """Train, distill, calibrate and evaluate; keep results that are still valid.
+
+    Of several processes, all train, and rank 0 does the rest. The others get None.
 
     Raises:
         RunError: the folder belongs to another recipe, and `force` is not set.
         BundleError: a network of an earlier run is damaged, and `force` is not set.
     """
-    journal = Journal(run, recipe)
+    journal = Journal(run, recipe, writes=options.engine.leads)
     if not force:
         journal.refuse_other_recipe()
     networks = Networks(recipe, run, open_for_training(recipe, options))
@@ -88,6 +92,8 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
     teacher = phases.train("teacher")
     _show_remaining(plan, "student", journal, options)
     student = phases.train("student")
+    if not options.engine.leads:
+        return None
     phases.calibrate(student)
     data = summarise(networks.dataset).to_json()
     report = phases.evaluate(teacher, student, data)
@@ -100,8 +106,8 @@ def run_recipe(recipe: Recipe, run: Path, options: Options, *, force: bool = Fal
 
 def _show_plan(networks: Networks, options: Options) -> Plan | None:
     """Make the plan and show it in one line; None if it is not needed or cannot be made."""
-    if not options.observer.shows_progress:
-        return None
+    if not options.observer.shows_progress or options.engine.world_size > 1:
+        return None  # it times the steps of one process
     try:
         plan = plan_run(networks, options, force=True)  # `run_recipe` refuses another recipe
     except BundleError:  # a damaged network: `_Phases` reports it, or trains it again
@@ -139,7 +145,8 @@ class _Phases:
             self.journal.keep(role, self.options)
             # No weight depends on the section `calibration`: a kept student can have an older one.
             settings = self.networks.recipe.calibration
-            return with_calibration(bundle, settings) if role == "student" else bundle
+            updates = role == "student" and self.options.engine.leads
+            return with_calibration(bundle, settings) if updates else bundle
         start = self.journal.begin()
         bundle = self._trained(role)
         self.networks.put(role, bundle)
@@ -155,7 +162,7 @@ class _Phases:
                 raise
             self.options.observer.warning(f"{error.message} The network is trained again.")
             return None
-        if bundle is not None:
+        if bundle is not None and self.options.engine.leads:
             drop_checkpoints(bundle.path)
         return bundle
 
@@ -165,7 +172,8 @@ class _Phases:
         if role == "teacher":
             # Fail before the teacher is trained if the student cannot be trained here.
             self.options.training_context(recipe.training.student)
-            check_weights(recipe, "student", dataset)
+            with self.options.engine.first():
+                check_weights(recipe, "student", dataset)
             return train_teacher(recipe, run, self.options, dataset, digest).bundle
         has_teacher = recipe.distillation.method != "cross_entropy"
         teacher = self.networks.kept("teacher") if has_teacher else None

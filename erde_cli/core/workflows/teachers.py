@@ -166,7 +166,8 @@ def teacher_logits(
     compute = ComputedLogits(teacher.model, context, rescale)
     if views is None:
         return compute
-    if training.heads_only:
+    in_advance = training.heads_only or context.engine.world_size > 1
+    if in_advance:
         views = min(views, training.epochs)
     key: Json = {
         "teacher": teacher.document.weights_digest,
@@ -179,6 +180,6 @@ def teacher_logits(
     shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)
     cache = open_cache("teacher", "Teacher's logits", key, shape, views, options)
     logits = CachedLogits(compute, batches, cache, context, options.observer)
-    if training.heads_only:  # before the first epoch, like the features
+    if in_advance:  # before the first epoch, like the features
         logits.fill(views)
     return logits

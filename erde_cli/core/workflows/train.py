@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from time import perf_counter
 
-from erde_cli.core.bundle.bundle import Bundle
+from erde_cli.core.bundle.bundle import Bundle, load_bundle
 from erde_cli.core.bundle.writer import Images, Origin, check_target, save_bundle
 from erde_cli.core.calibration.halves import tuning_half
 from erde_cli.core.data.batches import Batches
@@ -83,7 +83,8 @@ def train_teacher(
     check_target(run / "teacher")
     context = options.training_context(recipe.training.teacher)
     dataset = dataset or open_for_training(recipe, options)
-    check_weights(recipe, "teacher", dataset)
+    with options.engine.first():
+        check_weights(recipe, "teacher", dataset)
     options.observer.phase("Training the teacher")
     digest = digest or inputs_digest(recipe, "teacher", dataset.fingerprint)
     task = _Task("teacher", recipe, digest, run)
@@ -123,7 +124,8 @@ def distill(
     if method != "cross_entropy":
         loaded = load_teacher(recipe, teacher or run / "teacher")
     dataset = dataset or open_for_training(recipe, options)
-    check_weights(recipe, "student", dataset)
+    with options.engine.first():
+        check_weights(recipe, "student", dataset)
     if loaded is None:
         options.observer.phase("Training the student without a teacher")
     else:
@@ -165,7 +167,8 @@ def _train(
     options: Options,
     start: float,
 ) -> Trained:
-    train, calibration = load_for_training(dataset, task.recipe, options)
+    with options.engine.first():
+        train, calibration = load_for_training(dataset, task.recipe, options)
     size = task.recipe.image_size(task.role)
     tuning_images = _tuning_images(dataset, size, options)
     logits = right = None
@@ -186,7 +189,7 @@ def _train(
         f"{len(prepared.batches.numbers):,} train and {len(calibration):,} calibration images, "
         f"{len(dataset.class_names)} classes; {_shrinking(task.recipe, size)}"
         f"{context.device.type}, {context.precision}, "
-        f"{context.layout}, {counted(context.threads, 'thread')}"
+        f"{context.layout}, {_workers(context)}"
     )
     batches, answer = _inputs(task, prepared, dataset.fingerprint, tuning_images, options)
     epochs = Epochs(
@@ -201,7 +204,11 @@ def _train(
     speed = train_epochs(prepared.state, epochs, recorder, note, options.observer, task.role)
     origin = Origin(task.role, task.recipe, task.inputs_digest, context, first)
     path, images = task.run / task.role, Images.of(dataset, normalisation)
-    bundle = save_bundle(path, model, prepared.architecture, images, origin)
+    with options.engine.first():
+        if options.engine.leads:
+            bundle = save_bundle(path, model, prepared.architecture, images, origin)
+        else:
+            bundle = load_bundle(path)
     recorder.finish()
     options.observer.artifact(bundle.path, "bundle")
     inference = options.inference_context("float32")
@@ -221,6 +228,13 @@ def _shrinking(recipe: Recipe, size: int) -> str:
     """How the images of a network become smaller than those of the recipe, for a note."""
     whole = recipe.data.image_size
     return "" if size == whole else f"{size} x {size} pixels, shrunk from {whole} x {whole}; "
+
+
+def _workers(context: Context) -> str:
+    """Processes and threads of a training, for a note."""
+    threads = counted(context.threads, "thread")
+    several = context.engine.world_size
+    return threads if several == 1 else f"{several} processes, {threads} each"
 
 
 def _inputs(

@@ -1,0 +1,118 @@
+"""The processes of a command that `torchrun` started: which one prints, and what they compare."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from erde_cli.core.errors import ErdeError, InputError, StoppedError
+from erde_cli.core.processes.engine import ALONE, Engine
+from erde_cli.core.processes.environment import Place, place_of_process
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from erde_cli.core.processes.torchrun import Torchrun
+    from erde_cli.core.recipe.schema import Recipe
+    from erde_cli.core.workflows.options import Options
+
+SEVERAL = ("train-teacher", "distill", "run")  # commands that several processes can run
+_joined: list[Torchrun] = []  # at most one; torch.distributed too has one for each process
+
+
+def engine() -> Engine:
+    """The processes of this command."""
+    return _joined[0] if _joined else ALONE
+
+
+def join(command: str) -> None:
+    """Connect to the other processes, if torchrun started this one.
+
+    Raises:
+        InputError: the command runs in one process, or the processes cannot be connected.
+    """
+    place = place_of_process()
+    if place is None:
+        return
+    if command not in SEVERAL:
+        raise InputError(
+            f"erde {command} runs in one process.",
+            got=f"{place.world_size} processes of torchrun",
+            expected=f"one of {', '.join(SEVERAL)}",
+            hint=f"type erde {command} without torchrun",
+        )
+    from erde_cli.core.processes.torchrun import Torchrun
+    from erde_cli.core.provenance import versions
+
+    this = Torchrun(place, versions())
+    signal.signal(signal.SIGTERM, this.end_by_signal)
+    _joined.append(this)
+
+
+def leave() -> None:
+    """Disconnect from the other processes, once the command is done."""
+    while _joined:
+        _joined.pop().leave()
+
+
+def reports(error: BaseException) -> bool:
+    """Whether this process shows an error, so that all together show one message."""
+    if not _joined:
+        place = _place()
+        return place is None or place.rank == 0
+    this = _joined[0]
+    if isinstance(error, StoppedError | KeyboardInterrupt):
+        return this.leads  # all of them stop
+    return not getattr(error, "reported", False) and this.may_report()
+
+
+def _place() -> Place | None:
+    try:
+        return place_of_process()
+    except ErdeError:
+        return None
+
+
+@contextmanager
+def one_writer_of(run: Path) -> Iterator[None]:
+    """Lock a run folder for rank 0; the other processes wait until it is locked.
+
+    Raises:
+        RunError: another command holds the lock, or the folder is not writable.
+    """
+    from erde_cli.core.storage.run_lock import one_writer
+
+    with ExitStack() as stack:
+        with engine().first():
+            if engine().leads:
+                stack.enter_context(one_writer(run))
+        yield
+
+
+def require_same_command(recipe: Recipe, run: Path, options: Options, **given: object) -> None:
+    """Check that all processes have the same recipe and options, and share the folders.
+
+    Raises:
+        InputError: they differ, or do not see the same folders.
+    """
+    from erde_cli.core.storage.cache import writable_folder
+
+    if options.engine.world_size == 1:
+        return
+    folders = {"run": run}
+    cache = writable_folder("teacher", options.observer)
+    if cache is not None:
+        folders["cache"] = cache
+    inputs = {f"--{name.replace('_', '-')}": str(value) for name, value in given.items()}
+    options.engine.require_agreement(inputs | dict(_flat(recipe.recorded())), folders)
+
+
+def _flat(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Keys of nested sections, with points between them, and their values as texts."""
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", str(value)

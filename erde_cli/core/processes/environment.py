@@ -1,0 +1,50 @@
+"""What `torchrun` tells a process in its environment; imports no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from erde_cli.core.errors import InputError
+
+_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Place of a process among those of one training.
+
+    rank: from 0, of `world_size`. local_rank: from 0, on its host. address, port: where they meet.
+    """
+
+    rank: int
+    world_size: int
+    local_rank: int
+    address: str
+    port: int
+
+
+def place_of_process() -> Place | None:
+    """Place among several processes; None for a process that was started alone.
+
+    Raises:
+        InputError: the variables are not numbers, or are out of bounds.
+    """
+    if not all(os.environ.get(name) for name in _VARIABLES):
+        return None
+    texts = {name: os.environ[name] for name in _VARIABLES}
+    texts["LOCAL_RANK"] = os.environ.get("LOCAL_RANK", "0")
+    try:
+        rank, size, local, port = (
+            int(texts[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
+        )
+    except ValueError:
+        rank, size, local, port = -1, -1, -1, -1
+    if not (0 <= rank < size and local >= 0 and 0 < port < 65_536):
+        raise InputError(
+            "The environment does not describe one of several processes.",
+            got=", ".join(f"{name}={text}" for name, text in texts.items()),
+            expected="what torchrun sets: numbers, and RANK below WORLD_SIZE",
+            hint="start erde with torchrun, or unset RANK and WORLD_SIZE to use one process",
+        )
+    return Place(rank, size, local, texts["MASTER_ADDR"], port) if size > 1 else None
