@@ -19,6 +19,8 @@ from erde_cli.core.export.onnx_runtime import open_exported
 from ..conftest import Cli, JsonOf
 from ..edited import edit_json
 
+STAGES = ["stage0.onnx", "stage1.onnx", "stage2.onnx"]
+
 
 @pytest.fixture(scope="module")
 def exported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,6 +53,25 @@ def test_an_export_answers_its_vector(exported: Path, json_of: JsonOf, name: str
         assert one["difference"] < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("name", "files"),
+    [("m.onnx", ["m.onnx"]), ("exit2.onnx", ["exit2.onnx"]), ("stages", STAGES),
+     ("portable", STAGES)],
+)  # fmt: skip
+def test_each_file_is_opened_once(
+    exported: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, files: list[str]
+) -> None:
+    opened, real = [], onnxruntime.InferenceSession
+
+    def open_session(path: Path, *options: Any, **more: Any) -> Any:
+        opened.append(path.name)
+        return real(path, *options, **more)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_session)
+    assert cli("export", exported / name, "--check")[0] == 0
+    assert opened == files
+
+
 def test_damaged_files_that_return_logits_are_refused(
     exported: Path, tmp_path: Path, cli: Cli
 ) -> None:
@@ -59,7 +80,8 @@ def test_damaged_files_that_return_logits_are_refused(
         ("erde.format", "7", "format"), ("erde.image_size", "9", "differs from image_size"),
         ("erde.static_exit", "0", "test"), ("erde.test", "null", "no check vector"),
         ("erde.portable", "true", "differs from image_size"),
-        ("erde.class_names", '["a", "b"]', "logits"), ("erde.score", "{", "Expecting"),
+        ("erde.class_names", json.dumps([*"abcdefghijk"]), "logits"),
+        ("erde.score", "{", "Expecting"),
     ):  # fmt: skip
         texts = {one.key: one.value for one in model.metadata_props}
         changed = onnx.ModelProto()

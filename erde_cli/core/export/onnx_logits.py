@@ -17,17 +17,19 @@ from torch import Tensor
 
 from erde_cli.core.arrays import Float32Array, ImageArray
 from erde_cli.core.errors import EXPORT_AGAIN, BundleError, ErdeError, brief
+from erde_cli.core.export.check import Exported
 from erde_cli.core.export.logits import answers_of_logits
 from erde_cli.core.export.network import ExportNetwork, ExportStage
 from erde_cli.core.export.onnx_graph import graph_of, model_of, operators
-from erde_cli.core.export.onnx_runtime import read_record
+from erde_cli.core.export.onnx_runtime import open_exported, read_record, with_record
 from erde_cli.core.export.operators import NOT_PORTABLE
-from erde_cli.core.export.record import ExportRecord, manifest_of, read_manifest
+from erde_cli.core.export.record import ExportRecord, manifest_of
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.runner.answers import ExportedAnswers
 from erde_cli.core.runner.entries import not_written_by_erde
-from erde_cli.core.runner.manifest import MANIFEST, read_stages, unchanged_files
+from erde_cli.core.runner.manifest import MANIFEST, Stages, read_stages, unchanged_files
 from erde_cli.core.runner.metadata import parse_entries
+from erde_cli.core.runner.model import OneFile, Staged
 from erde_cli.core.runner.refusals import is_static
 from erde_cli.core.runner.session import open_session
 from erde_cli.core.storage.json_files import JsonError
@@ -75,7 +77,7 @@ def require_portable(graph: onnx.GraphProto, record: ExportRecord) -> None:
         )
 
 
-class LogitsExported:
+class LogitsFiles:
     """ONNX files that return logits, one after the other: a static network, or portable stages.
 
     erde runs them to verify them only: all stages see all images.
@@ -130,33 +132,48 @@ class LogitsExported:
         return stacked
 
 
-def returns_logits(path: Path) -> bool:
-    """Whether an export is a static network or portable stages; false if it is missing.
-
-    Raises:
-        BundleError: it is damaged.
-    """
-    if path.is_dir():
-        return (path / MANIFEST).is_file() and read_manifest(path).network.portable
-    if not path.is_file():
-        return False
-    return is_static(open_session(path, 1).get_modelmeta().custom_metadata_map)
-
-
-def open_logits(path: Path, threads: int | None = None) -> LogitsExported:
+def open_logits(path: Path, threads: int | None = None) -> LogitsFiles:
     """Open a static network (a file) or portable stages (a folder).
 
     Raises:
         BundleError: it is damaged, or was not written by erde.
     """
     if path.is_dir():
-        stages, document = read_stages(path)
-        record = manifest_of(document, path / MANIFEST).network
-        files = unchanged_files(path, stages)
-        return LogitsExported([open_session(file, threads) for file in files], record)
+        return _portable(path, read_stages(path), threads)
+    return _static(open_session(path, threads), path)
+
+
+def open_any(path: Path, threads: int | None = None) -> Exported:
+    """Open an export of either kind: one that answers, or one that returns logits.
+
+    Its files say which it is, so each is opened once.
+
+    Raises:
+        BundleError: it is missing, damaged, or was not written by erde.
+    """
+    if path.is_dir():
+        manifest = read_stages(path)
+        if manifest[1]["network"].get("portable") is True:
+            return _portable(path, manifest, threads)
+        return with_record(Staged(path, manifest, threads), path)
+    if not path.is_file():
+        return open_exported(path, threads)  # says what is missing
     session = open_session(path, threads)
+    if is_static(session.get_modelmeta().custom_metadata_map):
+        return _static(session, path)
+    return with_record(OneFile(session, path), path)
+
+
+def _static(session: onnxruntime.InferenceSession, path: Path) -> LogitsFiles:
     try:
         entries = parse_entries(session.get_modelmeta().custom_metadata_map)
     except JsonError as error:
         raise not_written_by_erde(path, str(error)) from error
-    return LogitsExported([session], read_record(entries, path))
+    return LogitsFiles([session], read_record(entries, path))
+
+
+def _portable(folder: Path, manifest: Stages, threads: int | None) -> LogitsFiles:
+    stages, document = manifest
+    record = manifest_of(document, folder / MANIFEST).network
+    files = unchanged_files(folder, stages)
+    return LogitsFiles([open_session(file, threads) for file in files], record)

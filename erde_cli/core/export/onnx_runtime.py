@@ -46,7 +46,15 @@ def open_exported(path: Path, threads: int | None = None) -> OnnxNetwork:
     Raises:
         BundleError: it is missing, damaged, or was not written by erde.
     """
-    model = open_model(path, threads=threads)
+    return with_record(open_model(path, threads=threads), path)
+
+
+def with_record(model: Model, path: Path) -> OnnxNetwork:
+    """A model that was opened from a path, and its whole metadata.
+
+    Raises:
+        BundleError: they are not what erde writes.
+    """
     if not isinstance(model, OneFile):
         return OnnxNetwork(model, manifest_of(model.document, path / MANIFEST).network)
     return OnnxNetwork(model, read_record(model.document, path))

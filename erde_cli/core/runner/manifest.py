@@ -17,9 +17,10 @@ FILE, DIGEST = r"^[A-Za-z0-9_-]+\.onnx$", r"^[0-9a-f]{64}$"
 
 
 StageFile = tuple[str, str]  # name and digest
+Stages = tuple[list[StageFile], dict[str, Any]]  # in order, and the whole manifest as JSON
 
 
-def read_stages(folder: Path) -> tuple[list[StageFile], dict[str, Any]]:
+def read_stages(folder: Path) -> Stages:
     """Stages that a manifest names, in order, and the whole manifest as JSON; no file is read yet.
 
     Raises:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from erde_cli.core.arrays import Array, ImageArray
 from erde_cli.core.errors import EXPORT_AGAIN, BundleError, InputError, brief
@@ -17,7 +18,7 @@ from erde_cli.core.inference.rows import Columns, Prediction, prediction_rows
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
 from erde_cli.core.runner.answers import ExportedAnswers, float32_thresholds, require_valid
 from erde_cli.core.runner.entries import entries_of, not_written_by_erde
-from erde_cli.core.runner.manifest import MANIFEST, read_stages, unchanged_files
+from erde_cli.core.runner.manifest import MANIFEST, Stages, read_stages, unchanged_files
 from erde_cli.core.runner.metadata import Document, Metadata, read_metadata
 from erde_cli.core.runner.refusals import require_runnable_stages
 from erde_cli.core.runner.session import EXPECTED, open_session
@@ -152,9 +153,10 @@ class Model(ABC):
 class OneFile(Model):
     """One file that stops early, for one image at a time."""
 
-    def __init__(self, path: Path, threads: int | None) -> None:
-        self._session = open_session(path, threads)
-        document = entries_of(self._session, path)
+    def __init__(self, session: onnxruntime.InferenceSession, path: Path) -> None:
+        """The file at `path`, opened in a session."""
+        self._session = session
+        document = entries_of(session, path)
         super().__init__(_metadata_of(document, path), document)
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
@@ -180,8 +182,9 @@ class OneFile(Model):
 class Staged(Model):
     """One file per stage, for batches that shrink from stage to stage."""
 
-    def __init__(self, folder: Path, threads: int | None) -> None:
-        stages, document = read_stages(folder)
+    def __init__(self, folder: Path, manifest: Stages, threads: int | None) -> None:
+        """The folder whose manifest was read; its files are opened here."""
+        stages, document = manifest
         require_runnable_stages(folder, document["network"].get("portable") is True)
         metadata = _metadata_of(document["network"], folder / MANIFEST)
         if len(stages) != metadata.exit_count:
@@ -239,10 +242,10 @@ def open_model(path: str | os.PathLike[str], *, threads: int | None = None) -> M
     _require_threads(threads)
     place = _path_of(path)
     if place.is_dir():
-        return Staged(place, threads)
+        return Staged(place, read_stages(place), threads)
     if not place.is_file():
         raise BundleError(f"There is no file {place}.", hint=EXPORT_AGAIN, expected=EXPECTED)
-    return OneFile(place, threads)
+    return OneFile(open_session(place, threads), place)
 
 
 def _require_threads(threads: object) -> None:

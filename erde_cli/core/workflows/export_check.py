@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from erde_cli.core.errors import EXPORT_AGAIN, InputError
-from erde_cli.core.export.check import Exported
 from erde_cli.core.export.check_vector import CheckVector
-from erde_cli.core.export.formats import FORMATS, format_of
 from erde_cli.core.export.record import ExportRecord
 from erde_cli.core.export.self_check import CheckedExit, check_vector
 from erde_cli.core.runner.manifest import MANIFEST
@@ -52,9 +50,11 @@ def check_export(path: Path, options: Options) -> CheckedExport:
         BundleError: the export is missing, damaged, or was not written by erde.
         InputError: it has no check vector.
     """
+    from erde_cli.core.export.onnx_logits import open_any  # an extra
+
     place = path.parent if path.name == MANIFEST else path
     options.observer.phase("Checking")
-    network = _opened(place, options.context("float32").threads)
+    network = open_any(place, options.context("float32").threads)
     vector = network.record.test
     if vector is None:
         raise InputError(
@@ -64,12 +64,3 @@ def check_export(path: Path, options: Options) -> CheckedExport:
             hint=EXPORT_AGAIN,
         )
     return CheckedExport(path, network.record, vector, check_vector(network, vector))
-
-
-def _opened(place: Path, threads: int) -> Exported:
-    """The export; also one that returns logits, which `erde predict` refuses."""
-    from erde_cli.core.export.onnx_logits import open_logits, returns_logits  # an extra
-
-    if returns_logits(place):
-        return open_logits(place, threads)
-    return (format_of(place) or FORMATS["onnx"]).open(place, threads)
