@@ -1,11 +1,14 @@
 """Run every form of export in other runtimes, each in a venv of its own, and compare answers.
 
-python -m benchmarks.runtimes [BUNDLE] [--images 500] [--only NAME ...] [--forms NAME ...]
+python -m benchmarks.runtimes [BUNDLE] [--data FOLDER] [--images 500] [--only NAME ...]
+    [--forms NAME ...]
 
+The images are those of the bundle's test split, or of a folder: all, or so many at even distances.
 The answers of float forms are compared with the bundle in torch, those of int8 forms with erde's
 own runner. The exit code is 1 if a form fails, if an answer of a float form differs, or if more
 than 2 % of those of an int8 form do, which other runtimes round differently. Without BUNDLE a small
-network is trained first. Venvs are kept in the cache folder (ERDE_CACHE, or ~/.cache/erde).
+network is trained first. Venvs are kept in the cache folder (ERDE_CACHE, or ~/.cache/erde). One
+that is older than a day is upgraded first, so that the newest releases are tested.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numpy as np
@@ -25,14 +29,17 @@ import onnx
 
 from erde_cli.app import main as erde
 from erde_cli.core.bundle.bundle import load_bundle
+from erde_cli.core.data.given_images import pixels_of
 from erde_cli.core.export.formats import FormatName
 from erde_cli.core.export.onnx_runtime import open_exported
+from erde_cli.core.images.named_paths import named_images
 from erde_cli.core.storage.cache import cache_folder, temporary_folder
 from erde_cli.core.workflows.export import ExportRequest, export_bundle
 from erde_cli.core.workflows.images import dataset_of, load_split
 from erde_cli.core.workflows.options import Options
 
 _INT8_MAY_DIFFER = 0.02  # share of images; a bias that a runtime drops changed 17 %
+_UPGRADED_AFTER = 24 * 60 * 60  # seconds
 # Ends in a mean over the image and in a mix of exits, in a few seconds.
 _SMALL = {
     "teacher.depth": 8, "teacher.width": 8, "teacher.exits": "[1, 2]", "teacher.head": "gap",
@@ -98,6 +105,29 @@ FORMS = {
 }
 
 
+def images_of(bundle: Path, data: Path | None, count: int) -> np.ndarray[Any, Any]:
+    """Pixels of the test split or of a folder, uint8 [images, height, width, 3], at most `count`.
+
+    They are taken at even distances, since folders are in the order of their classes.
+    """
+    loaded, options = load_bundle(bundle), Options("cpu", 1)
+    if data is None:
+        store = load_split(dataset_of(loaded, options), "test", options)
+        pixels: np.ndarray[Any, Any] = store.take(np.array(_spread(len(store), count))).numpy()
+        return pixels
+    paths = [one.path for one in named_images([str(data)]) if not one.reason]
+    if not paths:
+        raise SystemExit(f"{data} contains no image.")
+    taken = [paths[at] for at in _spread(len(paths), count)]
+    return np.concatenate([*pixels_of(taken, loaded.image_size, 256, loaded.document.rules)])
+
+
+def _spread(among: int, count: int) -> list[int]:
+    """Numbers of `count` things of `among`, at even distances; of all if there are fewer."""
+    count = min(count, among)
+    return [at * among // count for at in range(count)]
+
+
 def exported(bundle: Path, form: Form, folder: Path) -> tuple[dict[str, Any], Path]:
     """Export a form; return its entry for the client, and its path."""
     place = folder / form.name.replace(", ", "-")
@@ -135,16 +165,20 @@ def expected(bundle: Path, form: Form, place: Path, pixels: np.ndarray[Any, Any]
 
 
 def venv_of(runtime: Runtime) -> Path:
-    """Python of the runtime's venv, which is made if it is not there."""
+    """Python of the runtime's venv, which is made if it is not there, and upgraded once a day."""
     root = (cache_folder("runtimes") or temporary_folder()) / runtime.name
     python, done = root / "bin/python", root / "installed.json"
-    if done.is_file() and json.loads(done.read_text()) == list(runtime.packages):
+    complete = done.is_file() and json.loads(done.read_text()) == list(runtime.packages)
+    if complete and time() - done.stat().st_mtime < _UPGRADED_AFTER:
         return python
-    subprocess.run([sys.executable, "-m", "venv", "--clear", root], check=True)
-    line = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if not complete:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", root], check=True)
+    line = [python, "-m", "pip", "install", "--upgrade", "--quiet", "--disable-pip-version-check"]
     line += ["--no-deps"] if runtime.without_dependencies else []
-    subprocess.run([*line, *runtime.packages], check=True)
-    done.write_text(json.dumps(runtime.packages))
+    # Without a network, an older venv still serves: the table names the versions in it.
+    tried = subprocess.run([*line, *runtime.packages], check=not complete)
+    if tried.returncode == 0:
+        done.write_text(json.dumps(runtime.packages))
     return python
 
 
@@ -180,17 +214,16 @@ def main() -> None:
     """Export, run, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
     parser.add_argument("bundle", type=Path, nargs="?")
-    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--data", type=Path, metavar="FOLDER")
+    parser.add_argument("--images", type=int, default=500, metavar="N")
     parser.add_argument("--only", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     given = parser.parse_args()
-    options = Options("cpu", 1)
     forms, wrong = [FORMS[name] for name in given.forms], 0
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)
         bundle = given.bundle or trained(folder)
-        store = load_split(dataset_of(load_bundle(bundle), options), "test", options)
-        pixels = store.part(0, min(given.images, len(store))).numpy()
+        pixels = images_of(bundle, given.data, given.images)
         np.save(folder / "pixels.npy", pixels)
         entries, right = [], {}
         for form in forms:
