@@ -115,11 +115,12 @@ def route(
     Raises:
         ValueError: the number of thresholds is wrong, or as `check_temperatures`.
     """
-    if len(thresholds) != model.exit_count - 1:
-        raise ValueError(f"{model.exit_count - 1} thresholds expected, got {len(thresholds)}")
+    count = model.exit_count
+    if len(thresholds) != count - 1:
+        raise ValueError(f"{count - 1} thresholds expected, got {len(thresholds)}")
     if temperatures is not None:
-        check_temperatures(temperatures, model.exit_count)
-    temperature_of_exits = [None] * model.exit_count if temperatures is None else temperatures
+        check_temperatures(temperatures, count)
+    temperature_of_exits = [None] * count if temperatures is None else temperatures
     score_at = [partial(score_of, temperature=value, score=score) for value in temperature_of_exits]
     if torch.is_inference_mode_enabled():  # entering it again takes as long as a small layer
         return _route(model, images, thresholds, score_at)
@@ -176,12 +177,12 @@ def _route_one(
     score_at: Sequence[Callable[[Tensor], Tensor]],
 ) -> Routed:
     """`route` for one image, without the bookkeeping, which would cost as much as a stage."""
-    features = image
+    features, last = image, len(thresholds)  # `exit_count` takes a microsecond at each exit
     for index, (stage, head) in enumerate(zip(model.stages, model.heads, strict=True)):
         features = stage(features)
         logits = head(features).float()
         score = score_at[index](logits)
-        if index == model.exit_count - 1 or score.item() < thresholds[index]:
+        if index == last or score.item() < thresholds[index]:
             break
     return Routed(logits, torch.full((1,), index, device=image.device), score)
 
