@@ -105,6 +105,7 @@ def require_same_command(recipe: Recipe, run: Path, options: Options, **given: o
     cache = writable_folder("teacher", options.observer)
     if cache is not None:
         folders["cache"] = cache
+    given["device"] = options.context("float32").device.type
     inputs = {f"--{name.replace('_', '-')}": str(value) for name, value in given.items()}
     options.engine.require_agreement(inputs | dict(_flat(recipe.recorded())), folders)
 

@@ -49,6 +49,13 @@ class Engine:
     def meet(self) -> None:
         """Wait until all processes are here, however long one of them works."""
 
+    def require_device(self, kind: str) -> None:
+        """Check that each process has a device of this kind, such as "cuda", of its own.
+
+        Raises:
+            InputError: it has not.
+        """
+
     def require_agreement(self, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
         """Check that all processes have the same inputs, and see the same folders.
 

@@ -26,6 +26,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.rendezvous import rendezvous
 
 from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.processes.accelerators import require_own
 from erde_cli.core.processes.engine import Engine
 from erde_cli.core.processes.environment import Place
 
@@ -59,6 +60,7 @@ class Torchrun(Engine):
             InputError: the processes cannot be connected, or differ in their versions.
         """
         self.rank, self.world_size = place.rank, place.world_size
+        self._place_on_host = place.local_rank
         self._versions = dict(versions)
         self._meetings = 0
         self._failing = False
@@ -76,8 +78,8 @@ class Torchrun(Engine):
     def _connect(self, place: Place) -> None:
         found = next(rendezvous("env://", self.rank, self.world_size, timeout=_CONNECT))
         self._store: distributed.Store = distributed.PrefixStore("erde", found[0])
-        cuda = torch.cuda.is_available() and place.local_rank < torch.cuda.device_count()
-        if cuda:
+        cuda = torch.cuda.is_available()
+        if cuda and place.local_rank < torch.cuda.device_count():
             torch.cuda.set_device(place.local_rank)
         distributed.init_process_group(
             "cpu:gloo,cuda:nccl" if cuda else "gloo",
@@ -142,6 +144,14 @@ class Torchrun(Engine):
         key = f"meet/{self._meetings}"
         self._add(key)
         self._wait(lambda: self._add(key, 0) >= self.world_size)
+
+    def require_device(self, kind: str) -> None:
+        """Check that each process has a device of this kind, such as "cuda", of its own.
+
+        Raises:
+            InputError: it has not.
+        """
+        require_own(kind, self.rank, self._place_on_host, torch.cuda.device_count())
 
     def require_agreement(self, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
         """Check that all processes have the same inputs, and see the same folders.

@@ -46,6 +46,7 @@ class Options:
     ) -> Context:
         """Describe the device with a precision and a memory format; changes no setting."""
         context = make_context(self.device, precision, self.threads, memory_format)
+        self.engine.require_device(context.device.type)
         return replace(context, engine=self.engine)
 
     def inference_context(self, precision: Precision) -> Context:
