@@ -333,6 +333,14 @@ REFUSED_LATER = [
         "--data FOLDER",
     ),
     given("run digits --out out --device mps", "'mps'", "--device"),
+    *(
+        given(
+            f"run digits --out out --device cpu --set training.{role}.sync_batch_norm=true",
+            "SyncBatchNorm needs an accelerator",
+            "sync_batch_norm: false",
+        )
+        for role in ("teacher", "student")
+    ),
     given("evaluate run/student --split train --data a", "--data a and --split train"),
     given("compare digits --teacher nowhere", "nowhere"),
 ]

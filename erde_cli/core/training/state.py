@@ -13,13 +13,14 @@ from erde_cli.core.recipe.sections.training import Training
 from erde_cli.core.training.epoch_log import EpochLog
 from erde_cli.core.training.guard import StepGuard
 from erde_cli.core.training.optimizer import make_optimizer
+from erde_cli.core.training.synchronised import synchronised
 
 
 class TrainState:
     """Weights, optimiser state, gradient scale and position of a training.
 
-    forward: the model, or its compiled form with the same weights. Only training steps use it;
-    batches of other sizes and modes use `model`.
+    forward: the model, or its compiled or synchronised form with the same weights. Only training
+    steps use it; batches of other sizes and modes use `model`.
     rate_factors: of the learning rate, one per parameter group of `optimizer`.
     """
 
@@ -81,6 +82,8 @@ class TrainState:
             module.training = not only_new and stage >= self._settings.first_stage
         for parameter in self._later:
             parameter.requires_grad_(not only_new)
+        if self._settings.sync_batch_norm:
+            self.forward = synchronised(self.model)
 
     def differing(self) -> list[Tensor]:
         """What differs between processes after the backward pass, float32 each.

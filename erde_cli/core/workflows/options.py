@@ -9,7 +9,7 @@ from inspect import signature
 from typing import Literal, ParamSpec, TypeVar
 
 from erde_cli.core.device import Auto, Context, Layout, Precision, make_context, require_compiler
-from erde_cli.core.errors import StoppedError
+from erde_cli.core.errors import InputError, StoppedError
 from erde_cli.core.events import Observer
 from erde_cli.core.processes.engine import ALONE, Engine
 from erde_cli.core.recipe.sections.training import Training
@@ -65,6 +65,13 @@ class Options:
         """
         self.engine.require_shares(settings.batch_size)
         context = self.context(settings.precision, settings.memory_format).apply()
+        if settings.sync_batch_norm and context.device.type != "cuda":
+            raise InputError(
+                "SyncBatchNorm needs an accelerator.",
+                got=f"sync_batch_norm: true, and the device {context.device.type}",
+                expected="an NVIDIA or AMD GPU for each process",
+                hint="set sync_batch_norm: false in the recipe",
+            )
         if settings.compile:
             self.observer.phase("Trying torch.compile")
             require_compiler(context.device)

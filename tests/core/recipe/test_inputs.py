@@ -16,7 +16,7 @@ from erde_cli.core.storage.json_files import digest_of
 
 # Digest of the defaults of all keys that decide a network. Where a new key changes it, note the new
 # digest. Where a default is changed, raise `_VERSION` in `inputs.py` as well.
-DEFAULTS = "56e822850f6fdcd77f30ebd4b7d14a3ae365eb5e9118deb0b49dcf57edd8179a"
+DEFAULTS = "d4d1761ec311dcc65c6dd682ef1b60690b6eb1544f515ba63a6f2e292cefb8dc"
 # Values that one key or another accepts.
 CANDIDATES = (
     True, False, 1, 2, 9, 15, 64, 0.25, 0.75, 99.5, "text", "balanced", [0.25], [1, 2], {"a": 1.0},

@@ -116,7 +116,7 @@ def training(draw: st.DrawFn) -> dict[str, Any]:
         "weight_decay": draw(st.floats(0, 1e300)),
         "momentum": draw(st.floats(0, 1, exclude_max=True)),
         "precision": draw(st.sampled_from(["auto", "float32", "bfloat16", "float16"])),
-        "compile": draw(st.booleans()),
+        **draw(st.sampled_from([{}, {"compile": True}, {"sync_batch_norm": True}])),
     }
 
 

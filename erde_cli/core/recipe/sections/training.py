@@ -103,6 +103,11 @@ class Training(Section):
     compile: bool = Field(
         False, description="use torch.compile, which needs a C++ compiler, see above"
     )
+    sync_batch_norm: bool = Field(
+        False,
+        description="in several processes on GPUs, norms use the mean and variance of the whole "
+        "batch, not of a process's share of it (SyncBatchNorm)",
+    )
 
     @field_validator("class_weights", mode="before")
     @classmethod
@@ -158,6 +163,11 @@ class Training(Section):
                 self.heads_only and (self.heads_first, self.stage_rates) != (None, None),
                 "train",
                 "heads leaves nothing to heads_first and stage_rates; remove them",
+            ),
+            (
+                self.compile and self.sync_batch_norm,
+                "sync_batch_norm",
+                "cannot be combined with compile: true",
             ),
             (self.milestones is not None and not is_step, "milestones", only_step),
             (self.decay is not None and not is_step, "decay", only_step),
