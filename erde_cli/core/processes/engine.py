@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 
@@ -49,12 +50,13 @@ class Engine:
     def meet(self) -> None:
         """Wait until all processes are here, however long one of them works."""
 
-    def require_device(self, kind: str) -> None:
-        """Check that each process has a device of this kind, such as "cuda", of its own.
+    def own_device(self, device: torch.device) -> torch.device:
+        """The device of this process, of the kind of `device`.
 
         Raises:
-            InputError: it has not.
+            InputError: there is none for this process alone.
         """
+        return device
 
     def require_agreement(self, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
         """Check that all processes have the same inputs, and see the same folders.

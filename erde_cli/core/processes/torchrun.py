@@ -26,7 +26,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.rendezvous import rendezvous
 
 from erde_cli.core.errors import ErdeError, InputError
-from erde_cli.core.processes.accelerators import require_own
+from erde_cli.core.processes.accelerators import own_device
 from erde_cli.core.processes.engine import Engine
 from erde_cli.core.processes.environment import Place
 
@@ -145,13 +145,13 @@ class Torchrun(Engine):
         self._add(key)
         self._wait(lambda: self._add(key, 0) >= self.world_size)
 
-    def require_device(self, kind: str) -> None:
-        """Check that each process has a device of this kind, such as "cuda", of its own.
+    def own_device(self, device: torch.device) -> torch.device:
+        """The device of this process, of the kind of `device`.
 
         Raises:
-            InputError: it has not.
+            InputError: there is none for this process alone.
         """
-        require_own(kind, self.rank, self._place_on_host, torch.cuda.device_count())
+        return own_device(device, self.rank, self._place_on_host, torch.cuda.device_count())
 
     def require_agreement(self, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
         """Check that all processes have the same inputs, and see the same folders.

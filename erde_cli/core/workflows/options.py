@@ -46,8 +46,8 @@ class Options:
     ) -> Context:
         """Describe the device with a precision and a memory format; changes no setting."""
         context = make_context(self.device, precision, self.threads, memory_format)
-        self.engine.require_device(context.device.type)
-        return replace(context, engine=self.engine)
+        device = self.engine.own_device(context.device)
+        return replace(context, device=device, engine=self.engine)
 
     def inference_context(self, precision: Precision) -> Context:
         """Apply and return the context for inference: always channels last.
