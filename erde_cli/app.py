@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,7 +23,7 @@ from erde_cli.commands.failures import STOPPED, fail, stopped
 from erde_cli.commands.init import init
 from erde_cli.commands.plan import plan
 from erde_cli.commands.predict import predict
-from erde_cli.commands.processes import join, leave, reports
+from erde_cli.commands.processes import join, leave, of_rank, reports
 from erde_cli.commands.profile import profile
 from erde_cli.commands.recipes import recipes
 from erde_cli.commands.report import report
@@ -124,9 +124,10 @@ def _failed(given: list[str], error: BaseException) -> int:
         return code if isinstance(code, int) else 1
     if isinstance(error, OSError):  # such as a full disk: not a bug
         error = _as_erde_error(error)
-    if isinstance(error, ErdeError):
-        return fail(given, error.to_json(), str(error))
-    return _fail_unexpected(given, error)
+    described = _described(error)
+    if described is None:
+        return 2  # without arguments, the help has been shown
+    return fail(given, *of_rank(error, *described))
 
 
 def _memory_error(error: BaseException) -> ErdeError:
@@ -158,22 +159,26 @@ def _as_erde_error(error: OSError) -> ErdeError:
     )
 
 
-def _fail_unexpected(given: list[str], error: BaseException) -> int:
-    """Report a usage error with its message, missing packages, or a bug with its traceback."""
+def _described(error: BaseException) -> tuple[dict[str, Any], str] | None:
+    """The object and the message of an error: a usage error, missing packages, a bug.
+
+    A bug's traceback is printed. None: there is nothing to say.
+    """
     if isinstance(error, ModuleNotFoundError) and (lacking := missing_packages_error(error)):
-        return fail(given, lacking.to_json(), str(lacking))
+        error = lacking
+    elif isinstance(error, MemoryError) or type(error).__name__ == _OUT_OF_MEMORY:
+        error = _memory_error(error)
+    if isinstance(error, ErdeError):
+        return error.to_json(), str(error)
     describe = getattr(error, "format_message", None)
     if describe is not None and not describe():
-        return 2  # without arguments, the help has been shown
+        return None
     if describe is not None:
         context = getattr(error, "ctx", None)
         help_command = f"{context.command_path if context else 'erde'} --help"
         text = f"{describe()}\n  next:     {help_command}"
-        return fail(given, error_object("UsageError", describe(), 2, hint=help_command), text)
-    if isinstance(error, MemoryError) or type(error).__name__ == _OUT_OF_MEMORY:
-        refused = _memory_error(error)
-        return fail(given, refused.to_json(), str(refused))
+        return error_object("UsageError", describe(), 2, hint=help_command), text
     with suppress(OSError):
         sys.stderr.write(printable("".join(traceback.format_exception(error))))
     text = f"This is a bug in erde: {type(error).__name__}: {error}"
-    return fail(given, error_object(type(error).__name__, str(error), 1), text)
+    return error_object(type(error).__name__, str(error), 1), text

@@ -73,7 +73,7 @@ def test_no_memory_is_not_a_bug(
 
 
 def test_a_bug_is_an_object_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
-    code = app._fail_unexpected(["profile", "--json"], ValueError("impossible"))
+    code = app._failed(["profile", "--json"], ValueError("impossible"))
     out, err = capsys.readouterr()
     assert code == 1
     assert json.loads(out)["error"] == {

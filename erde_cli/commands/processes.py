@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from erde_cli.commands.failures import fail
 from erde_cli.core.errors import ErdeError, InputError, StoppedError
 from erde_cli.core.processes.engine import ALONE, Engine
 from erde_cli.core.processes.environment import Place, place_of_process
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import FrameType
 
     from erde_cli.core.processes.torchrun import Torchrun
     from erde_cli.core.recipe.schema import Recipe
@@ -43,12 +47,31 @@ def join(command: str) -> None:
             expected=f"one of {', '.join(SEVERAL)}",
             hint=f"type erde {command} without torchrun",
         )
+    # torch is imported now. When a process ends, the others would print stacks of its connections.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from erde_cli.core.processes.torchrun import Torchrun
     from erde_cli.core.provenance import versions
 
     this = Torchrun(place, versions())
-    signal.signal(signal.SIGTERM, this.end_by_signal)
     _joined.append(this)
+    signal.signal(signal.SIGTERM, _end_by_signal)
+
+
+def _end_by_signal(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM: end at once, unless this process is about to tell why it fails.
+
+    torchrun sends it to all processes as soon as one has ended, which is told before.
+    """
+    del frame
+    for this in _joined:
+        if this.failing:
+            return
+        with suppress(RuntimeError):  # of a stream that was being written to
+            lost = this.lost()
+            if lost is not None and reports(lost):
+                fail(sys.argv[1:], lost.to_json(), str(lost))
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def leave() -> None:
@@ -66,6 +89,21 @@ def reports(error: BaseException) -> bool:
     if isinstance(error, StoppedError | KeyboardInterrupt):
         return this.leads  # all of them stop
     return not getattr(error, "reported", False) and this.may_report()
+
+
+def of_rank(
+    error: BaseException, document: dict[str, Any], text: str
+) -> tuple[dict[str, Any], str]:
+    """The object and the message of an error, which name the process if there are several.
+
+    An error of all of them, or one that names a process already, is left as it is.
+    """
+    shared = isinstance(error, StoppedError) or hasattr(error, "reported")
+    if not _joined or shared or text.startswith("Rank "):
+        return document, text
+    rank = f"Rank {_joined[0].rank}: "
+    inner = document["error"]
+    return {"error": {**inner, "message": rank + inner["message"]}}, rank + text
 
 
 def _place() -> Place | None:

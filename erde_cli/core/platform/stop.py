@@ -17,9 +17,13 @@ _interrupts: list[int] = []
 
 @dataclass
 class StopRequest:
-    """number: of the received signal; None before one is received."""
+    """number: of the received signal; None before one is received.
+
+    ends: whether this process is about to end with all others, so that no later signal matters.
+    """
 
     number: int | None = None
+    ends: bool = False
 
 
 @contextmanager
@@ -51,7 +55,11 @@ def stop_requests(*, patient: bool = False) -> Iterator[StopRequest]:
     try:
         yield request
     finally:
-        restore()
+        if request.ends:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+        else:
+            restore()
 
 
 def interrupted() -> bool:

@@ -10,16 +10,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import cached_property
 from pathlib import Path
-from types import FrameType
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -36,6 +34,7 @@ _POLL = 0.05  # seconds
 _SEEN_WITHIN = 20.0  # seconds, in which a network file system shows a new file
 _EXIT_WITHIN = 5.0  # seconds between the end of a connection and that of its process
 _LONGEST = 100_000  # bytes of a text in the store
+_T = TypeVar("_T")
 
 
 class LostProcessError(ErdeError):
@@ -66,6 +65,9 @@ class Torchrun(Engine):
         self._failing = False
         try:
             self._connect(place)
+            self._set(f"process/{self.rank}", f"{socket.gethostname()} {os.getpid()}")
+            # Now, because the store can end with the process that keeps it.
+            self._neighbours = self._find_neighbours()
         except (RuntimeError, ValueError, OSError) as error:
             raise InputError(
                 f"Rank {self.rank} cannot connect to the other processes: {_first_line(error)}",
@@ -73,7 +75,6 @@ class Torchrun(Engine):
                 expected="a host that all processes reach, and a port that no program uses",
                 hint="start all processes with torchrun, and another --master-port",
             ) from error
-        self._set(f"process/{self.rank}", f"{socket.gethostname()} {os.getpid()}")
 
     def _connect(self, place: Place) -> None:
         found = next(rendezvous("env://", self.rank, self.world_size, timeout=_CONNECT))
@@ -136,13 +137,13 @@ class Torchrun(Engine):
             self._wait(lambda: self._store.check([key]))
         yield
         if self.leads:
-            self._set(key, "done")
+            self._collective(lambda: self._set(key, "done"))
 
     def meet(self) -> None:
         """Wait until all processes are here, however long one of them works."""
         self._meetings += 1
         key = f"meet/{self._meetings}"
-        self._add(key)
+        self._collective(lambda: self._add(key))
         self._wait(lambda: self._add(key, 0) >= self.world_size)
 
     def own_device(self, device: torch.device) -> torch.device:
@@ -167,7 +168,8 @@ class Torchrun(Engine):
         if self.leads:
             for mark in marks:
                 mark.touch()
-            self._set(key, json.dumps({"inputs": own, "name": name, "folders": list(folders)}))
+            leading = {"inputs": own, "name": name, "folders": list(folders)}
+            self._collective(lambda: self._set(key, json.dumps(leading)))
         try:
             if not self.leads:
                 self._wait(lambda: self._store.check([key]))
@@ -221,37 +223,45 @@ class Torchrun(Engine):
                 hint=f"type --set training.ROLE.batch_size={nearest}, or start fewer processes",
             )
 
-    def end_by_signal(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM: end at once, unless this process is about to tell why it fails.
+    @property
+    def failing(self) -> bool:
+        """Whether this process is about to tell, or has told, why it ends."""
+        return self._failing
 
-        torchrun sends it to all processes as soon as one has ended.
+    def lost(self) -> LostProcessError | None:
+        """The error to report at once if another process has ended; None if none has.
+
+        Those that `leave` have done their part.
         """
-        del frame
-        if not self._failing:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+        with suppress(RuntimeError):
+            if self._add("left", 0) > 0:
+                return None
+        return self._lost("") if self._ended() else None
 
     def may_report(self) -> bool:
         """Whether this process is the first that fails, so that one message is shown."""
         self._failing = True
         with suppress(RuntimeError):
             return self._add("failed") == 1
-        return self.leads  # the store is gone
+        return self.rank == 1  # the store is gone, and so is rank 0 if it kept it
 
     def leave(self) -> None:
         """Disconnect at the end of the work."""
+        with suppress(RuntimeError):
+            self._add("left")
         distributed.destroy_process_group()
 
-    def _collective(self, work: Callable[[], object]) -> None:
+    def _collective(self, work: Callable[[], _T]) -> _T:
+        """Do work that needs the other processes, or the process that keeps the store."""
         try:
-            work()
+            return work()
         except RuntimeError as error:
             raise self._lost(_first_line(error)) from error
 
     def _wait(self, done: Callable[[], bool]) -> None:
-        while not done():
-            ended = self._ended()
-            if ended or self._failed():
+        while not self._collective(done):
+            # One can have ended just now because it was the last that was waited for.
+            if (self._ended() or self._failed()) and not self._collective(done):
                 raise self._lost("")
             time.sleep(_POLL)
 
@@ -265,6 +275,8 @@ class Torchrun(Engine):
             ended = self._ended()
         if self._failed():
             return LostProcessError("Another process has failed.", reported=True)
+        if 0 in ended and not self._has_store():
+            ended = [0]  # it kept the store, and others have ended because of that
         if ended:
             named = f"rank{'s' if len(ended) > 1 else ''} {', '.join(map(str, ended))}"
             message = f"The training has lost {named}: killed, or ended without a message."
@@ -276,6 +288,11 @@ class Torchrun(Engine):
             "on from the last saved state",
         )
 
+    def _has_store(self) -> bool:
+        with suppress(RuntimeError):
+            return self._add("failed", 0) >= 0
+        return False
+
     def _failed(self) -> bool:
         with suppress(RuntimeError):
             return self._add("failed", 0) > 0
@@ -285,8 +302,7 @@ class Torchrun(Engine):
         """Ranks on this host whose process does not exist any more."""
         return [rank for rank, number in self._neighbours.items() if not _exists(number)]
 
-    @cached_property
-    def _neighbours(self) -> dict[int, int]:
+    def _find_neighbours(self) -> dict[int, int]:
         """Rank and process number of the other processes on this host."""
         others = [rank for rank in range(self.world_size) if rank != self.rank]
         texts = {rank: self._get(f"process/{rank}").rpartition(" ") for rank in others}

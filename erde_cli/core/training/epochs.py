@@ -88,7 +88,9 @@ class TrainingRecorder:
             return
         self.save(state)
         if signal is not None:
-            self.engine.meet()  # torchrun ends the others as soon as one has ended
+            if self.engine.world_size > 1:
+                self.engine.meet()  # torchrun ends the others as soon as one has ended
+                self.request.ends = True
             again = "the same command" + ("" if self._resume else " with --resume")
             raise StoppedError(
                 f"Stopped in epoch {state.epoch + 1}, after step {state.step} of the training; "

@@ -22,7 +22,6 @@ from erde_cli.core.errors import InputError
 from erde_cli.core.events import EpochEvent, Observer
 from erde_cli.core.inference.answers import ready
 from erde_cli.core.models.early_exit import EarlyExitNet
-from erde_cli.core.models.library.networks import library_network
 from erde_cli.core.platform.torchvision_import import torchvision_models
 from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.schema import Recipe
@@ -36,8 +35,8 @@ from erde_cli.core.workflows.plan import plan_run
 from erde_cli.core.workflows.prepared import Prepared, prepare
 from erde_cli.core.workflows.train import distill, train_teacher
 from tests.core.conftest import MakeFolder
+from tests.core.workflows.noise import CLASSES, IMAGES, SIDE, write_recipe
 
-NAME, SIDE, IMAGES = "torchvision/shufflenet_v2_x0_5", 32, 10
 LAST = "heads.2.1"  # the last linear layer
 MakeRecipe = Callable[..., Recipe]
 
@@ -89,25 +88,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def make_recipe(make_images: MakeFolder, tmp_path: Path, cache: Path) -> MakeRecipe:
-    """A recipe on a few images of noise, with first weights that no fresh network has."""
-    torch.manual_seed(7)
-    network, _ = library_network(NAME, 3, 64)
-    with torch.no_grad():
-        network(torch.randn(4, 3, 64, 64))  # in training mode: the statistics of the norms move
-    torch.save(network.state_dict(), tmp_path / "w.pth")
-    counts = dict.fromkeys(("cat", "dog", "owl"), IMAGES)
+    """The recipe of `noise.py`, with keys set."""
+    counts = dict.fromkeys(CLASSES, IMAGES)
     root = make_images({"train": counts, "test": counts}, size=(SIDE, SIDE))
-    section = {"backbone": NAME, "weights": "w.pth", "exits": [4, 12], "head": "gap"}
-    training = {"train": "heads", "epochs": 2, "batch_size": 8, "precision": "float32"}
-    document = {
-        "seed": 3,
-        "data": {"dataset": "imagefolder", "root": str(root), "image_size": SIDE},
-        "teacher": section,
-        "student": section,
-        "training": {"teacher": training, "student": training},
-    }
-    path = tmp_path / "mine.yaml"
-    path.write_text(json.dumps(document))  # JSON is YAML without aliases
+    path = write_recipe(tmp_path, root)
     return lambda *sets: load_recipe(str(path), list(sets))
 
 
