@@ -25,7 +25,11 @@ from torch.distributed import TCPStore
 
 HOST = "127.0.0.1"
 _POLL = 0.1  # seconds, as in torchrun
-_IMPORTED_ONCE = ["erde_cli.app", "erde_cli.core.workflows.run", "torch.distributed", __name__]
+_IMPORTED_ONCE = [
+    "erde_cli.app", "erde_cli.commands.run_input", "erde_cli.commands.views.terminal",
+    "erde_cli.commands.views.trained", "erde_cli.core.workflows.run", "sklearn.datasets",
+    "torch.distributed", "tests.core.processes.filling", "tests.commands.disturbed", __name__,
+]  # fmt: skip
 _STARTED_BY_TORCHRUN = "TORCHELASTIC_USE_AGENT_STORE"
 
 
@@ -100,7 +104,7 @@ class Ranks:
         """Whether all processes still run."""
         return all(process.is_alive() for process in self._processes)
 
-    def ended(self, within: float = 60.0, *, by_torchrun: bool = False) -> list[Ended]:
+    def ended(self, within: float = 120.0, *, by_torchrun: bool = False) -> list[Ended]:
         """How the processes ended, by rank; fails if one of them still runs after some seconds.
 
         `by_torchrun`: SIGTERM for the others as soon as one has ended, and not with the code 0.

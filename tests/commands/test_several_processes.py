@@ -113,7 +113,7 @@ def _disturb(
     numbers = {str(rank): int(number) for rank, number in signals.items()}
     given = (signalled, AT[role], numbers, *arguments)
     with Ranks(folder, world_size, *given, **environment) as ranks:
-        return ranks.ended(30, by_torchrun=by_torchrun)
+        return ranks.ended(120, by_torchrun=by_torchrun)
 
 
 def _assert_killed(ended: list[Ended], killed: int) -> None:
@@ -134,7 +134,7 @@ def _kills() -> Iterator[Any]:
             yield pytest.param(*one, marks=() if one in usual else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("world_size", "killed", "role", "often"), _kills())
+@pytest.mark.parametrize(("world_size", "killed", "role", "often"), list(_kills()))
 def test_a_run_of_which_a_process_is_killed_goes_on_to_the_same_bytes(
     world_size: int, killed: int, role: str, often: bool, line: Line,
     undisturbed: Callable[[int], Path], tmp_path: Path,
@@ -211,7 +211,7 @@ def test_the_one_message_names_the_process_that_failed_and_the_cause(
     arguments = (*line("train-teacher", tmp_path / "run"), "--json")
     given = (failing, ("teacher", 5), 1, error, *arguments)
     with Ranks(tmp_path / "said", 2, *given) as ranks:
-        ended = ranks.ended(30, by_torchrun=True)
+        ended = ranks.ended(120, by_torchrun=True)
     [told] = messages(said(ended))
     assert told.startswith(message)
     assert ended[1].code == code
@@ -248,13 +248,13 @@ def test_ctrl_c_of_torchrun_and_a_killed_process_lose_nothing(
     with _launched(2, *arguments, **often) as process:
         _state(run, "teacher", process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     [message] = messages(err)
     assert "nothing is lost" in message
     with _launched(2, *arguments, **often) as process:
         _state(run, "student", process)
         os.kill(_process_of(0, process.pid), signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=120)
     [message] = messages(err)
     assert "The training has lost rank 0: killed" in message
     finish(tmp_path / "said", 2, *arguments)
