@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from erde_cli.core.events import Role
     from erde_cli.core.processes.torchrun import Torchrun
     from erde_cli.core.recipe.schema import Recipe
     from erde_cli.core.workflows.options import Options
 
 SEVERAL = ("train-teacher", "distill", "run")  # commands that several processes can run
+_TRAINED: dict[str, tuple[Role, ...]] = {"train-teacher": ("teacher",), "distill": ("student",)}
 _joined: list[Torchrun] = []  # at most one; torch.distributed too has one for each process
 
 
@@ -47,14 +49,16 @@ def join(command: str) -> None:
             expected=f"one of {', '.join(SEVERAL)}",
             hint=f"type erde {command} without torchrun",
         )
-    # torch is imported now. When a process ends, the others would print stacks of its connections.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    # The stack traces of a lost connection are no message. Set before torch is imported.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     from erde_cli.core.processes.torchrun import Torchrun
     from erde_cli.core.provenance import versions
 
-    this = Torchrun(place, versions())
+    this = Torchrun(place)
     _joined.append(this)
     signal.signal(signal.SIGTERM, _end_by_signal)
+    started = {f"version of {name}": number for name, number in versions().items()}
+    this.connect({"command": f"erde {command}", **started}, _note)
 
 
 def _end_by_signal(number: int, frame: FrameType | None) -> None:
@@ -74,6 +78,10 @@ def _end_by_signal(number: int, frame: FrameType | None) -> None:
     os.kill(os.getpid(), number)
 
 
+def _note(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
 def leave() -> None:
     """Disconnect from the other processes, once the command is done."""
     while _joined:
@@ -86,7 +94,7 @@ def reports(error: BaseException) -> bool:
         place = _place()
         return place is None or place.rank == 0
     this = _joined[0]
-    if isinstance(error, StoppedError | KeyboardInterrupt):
+    if isinstance(error, StoppedError | KeyboardInterrupt) and this.connected:
         return this.leads  # all of them stop
     return not getattr(error, "reported", False) and this.may_report()
 
@@ -129,12 +137,15 @@ def one_writer_of(run: Path) -> Iterator[None]:
         yield
 
 
-def require_same_command(recipe: Recipe, run: Path, options: Options, **given: object) -> None:
-    """Check that all processes have the same recipe and options, and share the folders.
+def require_same_command(
+    recipe: Recipe, run: Path, options: Options, *, command: str, **given: object
+) -> None:
+    """Check that all processes have the same recipe and options, and share folders and batches.
 
     Raises:
-        InputError: they differ, or do not see the same folders.
+        InputError: they differ, do not see the same folders, or cannot share a batch equally.
     """
+    from erde_cli.core.recipe.schema import ROLES
     from erde_cli.core.storage.cache import writable_folder
 
     if options.engine.world_size == 1:
@@ -143,9 +154,12 @@ def require_same_command(recipe: Recipe, run: Path, options: Options, **given: o
     cache = writable_folder("teacher", options.observer)
     if cache is not None:
         folders["cache"] = cache
-    given["device"] = options.context("float32").device.type
     inputs = {f"--{name.replace('_', '-')}": str(value) for name, value in given.items()}
+    inputs["device"] = options.context("float32").device.type
     options.engine.require_agreement(inputs | dict(_flat(recipe.recorded())), folders)
+    for role in _TRAINED.get(command, ROLES):
+        size = recipe.training_of(role).batch_size
+        options.engine.require_shares(size, f"training.{role}.batch_size")
 
 
 def _flat(section: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:

@@ -54,6 +54,12 @@ BANNED_CALLS = {
     "os.system", "os.popen", "os.execv", "os.spawnl", "subprocess.call",
     "extractall", "extract_archive", "unpack_archive", "urlopen", "urlretrieve",
 }  # fmt: skip
+# Of torch.distributed: they unpickle what other processes send.
+BANNED_WORDS = (
+    "all_gather_object", "broadcast_object_list", "gather_object", "scatter_object_list",
+    "send_object_list", "recv_object_list", "distributed.rpc", "_object_to_tensor",
+    "_tensor_to_object",
+)  # fmt: skip
 
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
@@ -85,6 +91,14 @@ def test_nothing_is_called_that_runs_or_unpickles_what_it_is_given() -> None:
     for wanted, files in ALONE.items():
         found = {file for file, name in made if name == wanted}
         assert found == files, wanted
+
+
+def test_no_process_unpickles_what_another_has_sent() -> None:
+    texts = {str(path.relative_to(PACKAGE)): path.read_text() for path in PACKAGE.rglob("*.py")}
+    assert "all_reduce" in texts["core/processes/torchrun.py"]
+    assert not {
+        (file, word) for file, text in texts.items() for word in BANNED_WORDS if word in text
+    }
 
 
 def test_dangerous_calls_have_the_arguments_that_make_them_harmless() -> None:

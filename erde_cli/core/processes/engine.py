@@ -50,6 +50,23 @@ class Engine:
     def meet(self) -> None:
         """Wait until all processes are here, however long one of them works."""
 
+    def require_agreement(
+        self,
+        inputs: Mapping[str, str],
+        folders: Mapping[str, Path] | None = None,
+        hint: str = "",
+    ) -> None:
+        """Check that all processes have the same inputs, and see the same folders.
+
+        Args:
+            inputs: texts by their names, for the message.
+            folders: by what they are for. They exist on rank 0, which writes them; the others read.
+            hint: what to do if the inputs differ.
+
+        Raises:
+            InputError: a process has other inputs, or does not see a folder.
+        """
+
     def own_device(self, device: torch.device) -> torch.device:
         """The device of this process, of the kind of `device`.
 
@@ -58,19 +75,10 @@ class Engine:
         """
         return device
 
-    def require_agreement(self, inputs: Mapping[str, str], folders: Mapping[str, Path]) -> None:
-        """Check that all processes have the same inputs, and see the same folders.
-
-        Args:
-            inputs: texts by their names, for the message.
-            folders: by what they are for. They exist on rank 0, which writes them; the others read.
-
-        Raises:
-            InputError: a process has other inputs, or does not see a folder.
-        """
-
-    def require_shares(self, batch_size: int) -> None:
+    def require_shares(self, batch_size: int, key: str = "") -> None:
         """Check that the processes can share the images of a batch equally.
+
+        `key` of the recipe has the batch size, for the message.
 
         Raises:
             InputError: the batch size is not a multiple of their number.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 
 from torch import nn
@@ -34,10 +35,8 @@ def synchronised(model: EarlyExitNet) -> EarlyExitNet:
             hint="set sync_batch_norm: false in the recipe",
         )
     tensors = {id(tensor): tensor for tensor in [*model.parameters(), *model.buffers()]}
-    copy: EarlyExitNet = deepcopy(model, tensors)  # type: ignore[arg-type]
+    copy = deepcopy(model, tensors)
+    convert: Callable[[nn.Module], EarlyExitNet] = nn.SyncBatchNorm.convert_sync_batchnorm
     if others:
-        from timm.layers import convert_sync_batchnorm
-    else:
-        convert_sync_batchnorm = nn.SyncBatchNorm.convert_sync_batchnorm
-    converted: EarlyExitNet = convert_sync_batchnorm(copy)
-    return converted
+        from timm.layers.norm_act import convert_sync_batchnorm as convert
+    return convert(copy)

@@ -85,10 +85,13 @@ def open_for_training(recipe: Recipe, options: Options) -> Dataset:
 
     Raises:
         DataError: images are missing, or a class has too few to split.
-        InputError: the recipe weights classes that do not exist.
+        InputError: the recipe weights classes that do not exist, or another process has other
+            images.
     """
     with options.engine.first():  # it downloads, and fills the cache
         dataset = open_dataset(recipe.data, options.observer)
+    images = {"images": f"fingerprint {dataset.fingerprint[:12]}"}
+    options.engine.require_agreement(images, hint="let every rank read the same images")
     check_class_weights(recipe, dataset.class_names)
     show_images(dataset, options)
     return dataset

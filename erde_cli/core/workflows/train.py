@@ -107,7 +107,7 @@ def distill(
 
     Raises:
         BundleError: there is no teacher, or it does not fit the recipe.
-        InputError: a teacher is given for a method without one.
+        InputError: a teacher is given for a method without one, or another process has another.
     """
     start = perf_counter()
     method = recipe.distillation.method
@@ -123,6 +123,8 @@ def distill(
     loaded = None
     if method != "cross_entropy":
         loaded = load_teacher(recipe, teacher or run / "teacher")
+        same = {"--teacher": f"weights {loaded.document.weights_digest[:12]}"}
+        options.engine.require_agreement(same, hint="name the same teacher on every rank")
     dataset = dataset or open_for_training(recipe, options)
     with options.engine.first():
         check_weights(recipe, "student", dataset)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.processes.environment import place_of_process
-from erde_cli.core.processes.torchrun import LostProcessError, Torchrun
+from erde_cli.core.processes.store import LostProcessError
+from erde_cli.core.processes.torchrun import Torchrun
 
 _LATE = 0.3  # seconds, by which one process is later than the others
 
@@ -20,7 +21,9 @@ _LATE = 0.3  # seconds, by which one process is later than the others
 def _connected() -> Torchrun:
     place = place_of_process()
     assert place is not None
-    return Torchrun(place, {"erde": "1"})
+    engine = Torchrun(place)
+    engine.connect({"erde": "1"}, print)
+    return engine
 
 
 def means() -> list[Any]:

@@ -95,7 +95,8 @@ def trained(job: Job, engine: Torchrun | None) -> dict[str, Tensor]:
 def process(rank: int, port: int, job: Job, folder: str) -> None:
     """What each process does: train, and keep its state."""
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    engine = Torchrun(Place(rank, job.processes, rank, "127.0.0.1", port), {})
+    engine = Torchrun(Place(rank, job.processes, rank, "127.0.0.1", port))
+    engine.connect({}, print)
     torch.save(trained(job, engine), Path(folder, f"{rank}.pt"))
     engine.meet()
     engine.leave()

@@ -44,7 +44,9 @@ def engine_of_this_process() -> Engine:
         return ALONE
     from erde_cli.core.processes.torchrun import Torchrun
 
-    return Torchrun(place, {"python": "the same"})
+    engine = Torchrun(place)
+    engine.connect({"python": "the same"}, print)
+    return engine
 
 
 def digest(tensors: dict[str, Tensor]) -> str:

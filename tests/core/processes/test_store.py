@@ -1,0 +1,89 @@
+"""What other processes have written is untrusted; who has ended is noticed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from torch.distributed import HashStore
+
+from erde_cli.core.errors import InputError
+from erde_cli.core.processes import store as module
+from erde_cli.core.processes.environment import Place
+from erde_cli.core.processes.store import LostProcessError, SharedStore
+
+SENT = [
+    b"", b"{", b"\xff\xfe", b"[]", b"1", b"null", b'"text"', b'{"a": 1}', b'{"a": null}',
+    b'{"a": {"b": "c"}}', b'{"a": ["b"]}', b'{"a": NaN}', b"[" * 100_000, b'{"a":' * 100_000,
+    b'{"a": "' + b"x" * 1_000_000 + b'"}',
+]  # fmt: skip
+
+
+def two(found: HashStore) -> tuple[SharedStore, SharedStore]:
+    """Those of rank 0 and 1 of two, on one store."""
+    first, second = (Place(rank, 2, rank, "127.0.0.1", 1, served=True) for rank in (0, 1))
+    return SharedStore(found, first), SharedStore(found, second)
+
+
+@pytest.mark.parametrize("content", SENT, ids=lambda content: str(content[:20]))
+def test_what_is_no_object_of_texts_is_refused(content: bytes) -> None:
+    found = HashStore()
+    found.set("key", content)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Another process has sent what erde does not send") as it:
+        two(found)[1].take("key")
+    assert it.value.hint
+
+
+def test_texts_arrive_as_they_are() -> None:
+    first, second = two(HashStore())
+    texts = {"a": "1", "θ": "\x1b[31m\n", "": ""}
+    first.put("key", texts)
+    assert second.take("key") == texts
+
+
+@pytest.mark.parametrize("number", ["-1", "0x1", "", "1e3", "9" * 30, "²", "../1"])
+def test_what_is_no_process_number_names_no_process(number: str) -> None:
+    found = HashStore()
+    first, second = two(found)
+    first.put("process/0", {"host": module._host(), "number": number})
+    second.introduce()
+    assert not second.is_near(0)
+
+
+def test_a_process_that_has_ended_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = HashStore()
+    first, second = two(found)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    first.put("process/0", {"host": module._host(), "number": str(ended.pid)})
+    second.introduce()
+    with pytest.raises(LostProcessError, match="The training has lost rank 0: killed") as it:
+        second.take("never")  # its parent has not waited for it: it counts as ended all the same
+    assert not it.value.reported
+    ended.wait()
+
+
+def test_a_process_on_another_host_is_not_looked_for() -> None:
+    found = HashStore()
+    first, second = two(found)
+    first.put("process/0", {"host": "another", "number": str(os.getpid())})
+    second.introduce()
+    assert not second.is_near(0)
+
+
+def test_the_first_that_fails_reports() -> None:
+    first, second = two(HashStore())
+    assert second.may_report()
+    assert not first.may_report()
+    with pytest.raises(LostProcessError) as it:
+        first.take("never")
+    assert it.value.reported
+
+
+def test_two_processes_of_one_rank_are_refused() -> None:
+    found = HashStore()
+    _, second = two(found)
+    found.add("rank/1", 1)
+    with pytest.raises(InputError, match="Two processes have the rank 1"):
+        second.introduce()
