@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,25 @@ def compare(
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            help="Networks trained at once, each in a process of its own; --threads is for each "
+            "(default: the cores divided by N). With several GPUs, each takes one in turn.",
+        ),
+    ] = 1,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            show_default=False,
+            help="Train only every N-th seed, from the I-th on, for a job array. The same command "
+            "without --shard then compares all.",
+        ),
+    ] = None,
     grid: _RetiredOption = None,
     vary: _RetiredOption = None,
     own: _RetiredOption = None,
@@ -78,7 +98,7 @@ def compare(
     seed, with intervals over seeds and test images. Also shows whether erde and
     kd beat a student trained without a teacher (cross_entropy). The recipe can
     list other students, under comparison.students. The same command resumes a
-    stopped comparison.
+    stopped comparison. --workers trains several networks at once.
 
     Example: [bold]erde compare digits --seeds 3[/bold]
     """
@@ -86,9 +106,14 @@ def compare(
         from erde_cli.commands.retired_flags import refuse_retired_flags
 
         refuse_retired_flags(methods, grid or (), vary or (), own or ())
-    from erde_cli.core.tracking.trackers import Tracking, read_tracks
+    from erde_cli.core.comparison.parallel import check_workers, read_shard
+    from erde_cli.core.tracking.trackers import Tracking, read_tracks, refuse_one_file
 
+    check_workers(workers)
+    part = None if shard is None else read_shard(shard, seeds)
     tracks = read_tracks(track or ())
+    if part is not None:
+        refuse_one_file(tracks)
     from erde_cli.core.comparison.students import has_static_rivals, student_specs, with_methods
     from erde_cli.core.recipe.loading import load_recipe
     from erde_cli.core.recipe.problems import COMMAND_LINE
@@ -103,25 +128,27 @@ def compare(
         loaded = with_methods(loaded, [method.strip() for method in methods.split(",")])
     typed = any(text.strip().startswith("comparison") for text in overrides or ())
     students = student_specs(loaded, COMMAND_LINE if typed else recipe)
-    from erde_cli.commands.views.compare import comparison_pieces
+    from erde_cli.commands.views.compare import comparison_pieces, shard_pieces
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.bundle.bundle import load_bundle
     from erde_cli.core.comparison.plan import Plan
-    from erde_cli.core.storage.run_lock import one_writer
-    from erde_cli.core.workflows.compare import compare
-    from erde_cli.core.workflows.sized_student import with_sized_student
+    from erde_cli.core.images.decoders import cores
+    from erde_cli.core.storage.run_lock import one_of_several, one_writer
+    from erde_cli.core.workflows.compare import compare, train_shard
 
     run = out or Path("runs") / f"{loaded.name}-compare"
     of_seeds = tuple(range(loaded.seed, loaded.seed + seeds))
     shared = None if teacher is None else load_bundle(teacher)
     plan = Plan(loaded, run, of_seeds, students, shared, has_static_rivals(loaded))
-    tracking = Tracking(tracks, run)
-    with (
-        one_writer(run),
-        working(quiet, device, threads, resume=True, tracking=tracking) as options,
-    ):
-        student = with_sized_student(loaded, options, run).student
-        compared = compare(plan.with_student(student), options)
+    if workers > 1:
+        threads = threads or max(1, cores() // workers)
+    work = partial(working, quiet, device, threads, resume=True, tracking=Tracking(tracks, run))
+    if part is not None:
+        with one_of_several(run) as let_others_in, work() as options:
+            done = train_shard(plan, part, options, workers, let_others_in)
+        show(done.to_json(), as_json, *shard_pieces(done))
+        raise typer.Exit(int(done.failed))
+    with one_writer(run), work() as options:
+        compared = compare(plan, options, workers)
     show(compared.to_json(), as_json, *comparison_pieces(compared))
-    if compared.failed:
-        raise typer.Exit(1)
+    raise typer.Exit(int(compared.failed))

@@ -76,6 +76,14 @@ NUMBERS = [
     given(f"profile run/student --latency --batch 1,{'9' * 99}", "--batch 1,32,256"),
     given("profile run/student --latency --repeats 1", "--repeats", "1"),
     given(f"profile run/student --latency --repeats {10**9}", "--repeats", "1000000000"),
+    *(given(f"compare digits --workers {n}", f"--workers {n}", "1 to ") for n in (0, -1, 1000)),
+    given("compare digits --workers many", "--workers", "many"),
+    *(
+        given(f"compare digits --seeds 4 --shard '{text}'", f"--shard '{text}'", "--shard 1/2")
+        for text in ("0/4", "5/4", "x", "", "1", "1/0", "-1/4", "1/2/3", "²/4", "9999999/4")
+    ),
+    given("compare digits --shard 1/4", "more shards than seeds", "1/4 of 3 seeds", "--seeds"),
+    given("compare digits --shard 1/999999", "1/999999 of 3 seeds", "at most 3 shards"),
     given("compare digits --seeds 0", "--seeds", "0"),
     given("compare digits --seeds -3", "--seeds", "-3"),
     given("compare digits --seeds 1.5", "--seeds", "1.5"),

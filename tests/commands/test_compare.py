@@ -26,7 +26,7 @@ from erde_cli.core.recipe.loading import load_recipe
 from erde_cli.core.recipe.schema import Recipe
 from erde_cli.core.report.collect.reproduce import recipe_text
 from erde_cli.core.report.document import Fact, ReportDocument
-from erde_cli.core.workflows import compare as module
+from erde_cli.core.workflows import compare_networks as module
 from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.report_sources import of_bundle, of_comparison
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from erde_cli.commands.views.tables import exit_name, picture_line, table
 from erde_cli.core.comparison.differences import PLANNED
-from erde_cli.core.comparison.document import PairedDifference, Results
+from erde_cli.core.comparison.document import Failed, PairedDifference, Results
 from erde_cli.core.comparison.files import JSON, PICTURES
 from erde_cli.core.comparison.report import (
     GAP_HEAD,
@@ -26,7 +26,7 @@ from erde_cli.core.comparison.report import (
     theta_rows,
 )
 from erde_cli.core.figures import percent
-from erde_cli.core.workflows.compare import Compared
+from erde_cli.core.workflows.compare import Compared, ShardDone
 
 
 def comparison_pieces(compared: Compared) -> list[RenderableType]:
@@ -42,10 +42,7 @@ def comparison_pieces(compared: Compared) -> list[RenderableType]:
     if planned:
         planned = ["The paper's protocol:", *planned]
     others += [*planned, *_together(one for one in same if (one.a, one.b) != PLANNED)]
-    failed = [
-        f"[red]failed[/red]: seed {one.seed}, {escape(one.label)}: {escape(one.reason)}"
-        for one in found.failed
-    ]
+    failed = [_failure(one) for one in found.failed]
     picture = compared.run / PICTURES[0]
     return [
         _teachers(found), _budgets(found), _exits(found), _savings(found),
@@ -56,6 +53,23 @@ def comparison_pieces(compared: Compared) -> list[RenderableType]:
         f"report:  {escape(str(compared.run / JSON))}",
         *([] if compared.page is None else [f"page:    {escape(str(compared.page))}"]),
     ]  # fmt: skip
+
+
+def shard_pieces(done: ShardDone) -> list[RenderableType]:
+    """Sentences about a shard that is trained, and how all shards are merged."""
+    failed = [_failure(one) for one in done.failures]
+    missing = {one.seed for one in done.failures}
+    seeds = ", ".join(str(seed) for seed in done.of_seeds if seed not in missing) or "none"
+    merge = (
+        f"Shard {done.shard}: seeds done: {seeds}, of {len(done.all_seeds)} in "
+        f"{escape(str(done.run))}. When all shards are done, type the same command without "
+        f"--shard {done.shard}: it keeps all networks, trains only what is missing, and compares."
+    )
+    return [*failed, merge]
+
+
+def _failure(one: Failed) -> str:
+    return f"[red]failed[/red]: seed {one.seed}, {escape(one.label)}: {escape(one.reason)}"
 
 
 def _together(differences: Iterable[PairedDifference]) -> list[str]:

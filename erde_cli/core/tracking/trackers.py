@@ -28,7 +28,7 @@ class Tracker:
 
     builder: "module:class" of this package, imported only if the tracker is named.
     takes: what an address can be. example: an address. schemes: of an address; (): only a folder;
-    None: the tracker decides.
+    None: the tracker decides. one_file: whether all runs of a folder are in one file by default.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Tracker:
     takes: str
     example: str
     schemes: tuple[str, ...] | None
+    one_file: bool = False
 
     def accepts(self, address: str) -> bool:
         """Whether an address has a form that the tracker takes."""
@@ -64,6 +65,7 @@ TRACKERS = {
             takes="an address of a tracking server or a database, with its ://",
             example="mlflow:https://mlflow.example.com",
             schemes=None,
+            one_file=True,
         ),
         Tracker(
             "wandb",
@@ -140,6 +142,23 @@ def read_tracks(
     for tracker, _ in tracks:
         require_extra(tracker.name, f"--track {tracker.name}")
     return tracks
+
+
+def refuse_one_file(tracks: Sequence[tuple[Tracker, Destination]]) -> None:
+    """Refuse a tracker that keeps one file in a run folder that several commands write to.
+
+    Raises:
+        InputError: there is one, without an address.
+    """
+    for tracker, destination in tracks:
+        if tracker.one_file and not destination.shown:
+            raise InputError(
+                f"Several shards cannot share the file that --track {tracker.name} writes into "
+                "the run folder.",
+                got=f"--shard and --track {tracker.name} without an address",
+                expected=f"--track {tracker.name}:ADDRESS",
+                hint=f"for example: --track {tracker.example}",
+            )
 
 
 def _read(text: str) -> tuple[Tracker, Destination]:

@@ -25,7 +25,8 @@ class Options:
 
     resume: whether a stopped training continues; None: a stopped training is an error. in_run:
     whether this work is part of a run that listeners already know. engine: the processes that do
-    the work.
+    the work. views_first: cached views whose teacher's logits are computed before the first epoch;
+    the others when an epoch needs them.
 
     Raises:
         InputError: the device does not exist. It is checked at once, not after hours of decoding.
@@ -37,6 +38,7 @@ class Options:
     resume: bool | None = None
     in_run: bool = False
     engine: Engine = ALONE
+    views_first: int = 0
 
     def __post_init__(self) -> None:
         self.context("float32")

@@ -150,7 +150,7 @@ def teacher_logits(
         recipe: of the student.
         fingerprint: of the images and their splits.
         context: device and precision of the student's training.
-        options: its observer receives the size of the cache.
+        options: its observer receives the size of the cache; how many views to compute at once.
         batches: the student's batches.
         seed: of the augmentation.
 
@@ -180,6 +180,6 @@ def teacher_logits(
     shape = (len(batches.numbers), teacher.model.exit_count, teacher.model.classes)
     cache = open_cache("teacher", "Teacher's logits", key, shape, views, options)
     logits = CachedLogits(compute, batches, cache, context, options.observer)
-    if in_advance:  # before the first epoch, like the features
-        logits.fill(views)
+    # Of heads alone and of several processes before the first epoch, like the features.
+    logits.fill(views if in_advance else min(views, options.views_first))
     return logits
