@@ -47,7 +47,8 @@ def request(network: Network, teacher: Bundle | None, options: Options, views_fi
         "seed": network.seed,
         "label": network.label,
         "role": network.role,
-        "recipe": network.recipe.model_dump(mode="json"),
+        # A default that is written out could be of another type: 0.0 for 0.
+        "recipe": network.recipe.model_dump(mode="json", exclude_unset=True),
         "run": str(network.run),
         "seed_folder": str(network.run if network.role == "teacher" else network.run.parent),
         "answers": str(network.answers),
