@@ -13,7 +13,6 @@ from erde_cli.core.workflows.compare_networks import Network, networks_of
 from erde_cli.core.workflows.compare_progress import CrewProgress
 
 CACHED = "distillation.teacher_cache.views=4"
-HEADS = "training.student.train=heads"
 
 
 def networks(*sets: str, name: str = "digits") -> dict[str, Network]:
@@ -59,8 +58,8 @@ def test_a_student_of_another_precision_has_a_cache_of_its_own() -> None:
 
 
 def test_features_without_augmentation_are_computed_once_for_all_seeds() -> None:
-    pretrained = "data.root=x"
-    found = networks(pretrained, HEADS, "training.student.views=1", name="pretrained-photos")
+    heads = "training.student={train: heads, views: 1, epochs: 2}"
+    found = networks("data.root=x", heads, name="pretrained-photos")
     gates = Gates()
     gates.starts(found["1 erde"])
     for name in ("1 kd", "1 cross_entropy", "2 erde", "2 cross_entropy"):
