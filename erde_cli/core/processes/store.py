@@ -123,6 +123,13 @@ class SharedStore:
         """Whether another process is on this host."""
         return rank in self._neighbours
 
+    def lost(self) -> LostProcessError | None:
+        """The error to report at once if another process has ended; None if none has."""
+        with suppress(RuntimeError):
+            if self._add("parted", 0) > 0:  # it has done its part, or is about to report
+                return None
+        return self._lost("") if self._ended() else None
+
     def may_report(self) -> bool:
         """Whether this process is the first that fails, so that one message is shown."""
         self.failing = True
@@ -133,21 +140,6 @@ class SharedStore:
             return all(rank > self._rank for rank in living)
         self.part()
         return first
-
-    def lost(self) -> LostProcessError | None:
-        """The error to report at once if another process has ended; None if none has.
-
-        Those that `leave` have done their part.
-        """
-        with suppress(RuntimeError):
-            if self._add("left", 0) > 0:
-                return None
-        return self._lost("") if self._ended() else None
-
-    def leave(self) -> None:
-        """Tell the others that this process has done its part."""
-        with suppress(RuntimeError):
-            self._add("left")
 
     def part(self) -> None:
         """Use the store no more; the process that serves it waits a moment for the others."""
@@ -172,7 +164,7 @@ class SharedStore:
         if self._failed():
             self.part()
             return LostProcessError("Another process has failed.", reported=True)
-        if 0 in ended and not self._reached():
+        if 0 in ended and not self._answers():
             ended = [0]  # it served the store, and others have ended because of that
         if ended:
             named = f"rank{'s' if len(ended) > 1 else ''} {', '.join(map(str, ended))}"
@@ -185,7 +177,7 @@ class SharedStore:
             "on from the last saved state",
         )
 
-    def _reached(self) -> bool:
+    def _answers(self) -> bool:
         with suppress(RuntimeError):
             return self._add("failed", 0) >= 0
         return False

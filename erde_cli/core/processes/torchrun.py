@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -28,7 +27,6 @@ from erde_cli.core.processes.store import LostProcessError, SharedStore
 _TIMEOUT = timedelta(minutes=10)  # of a collective, which no long work delays
 _MARK = "mark"  # key of the name of the files by which rank 0 marks folders
 _LISTED = 5  # inputs in a message
-_Result = TypeVar("_Result")
 
 
 class Torchrun(Engine):
@@ -214,8 +212,6 @@ class Torchrun(Engine):
 
     def leave(self) -> None:
         """Disconnect at the end of the work."""
-        if self._shared is not None:
-            self._shared.leave()
         self._disconnect()
         if self._shared is not None:
             self._shared.part()
@@ -225,8 +221,8 @@ class Torchrun(Engine):
         assert self._shared is not None, "connect() comes first"  # noqa: S101
         return self._shared
 
-    def _collective(self, work: Callable[[], _Result]) -> _Result:
-        return self._store.asked(work)
+    def _collective(self, work: Callable[[], object]) -> None:
+        self._store.asked(work)
 
     @staticmethod
     def _disconnect() -> None:
