@@ -135,9 +135,8 @@ class SharedStore:
         self.failing = True
         try:
             first = self._add("failed") == 1
-        except RuntimeError:  # the store has ended: the lowest rank that is left on this host
-            living = [rank for rank, number in self._neighbours.items() if _exists(number)]
-            return all(rank > self._rank for rank in living)
+        except RuntimeError:  # the store has ended, and so has rank 0 if it served it
+            return self._rank == 1
         self.part()
         return first
 
