@@ -59,7 +59,8 @@ def test_a_student_of_another_precision_has_a_cache_of_its_own() -> None:
 
 def test_features_without_augmentation_are_computed_once_for_all_seeds() -> None:
     heads = "training.student={train: heads, views: 1, epochs: 2}"
-    found = networks("data.root=x", heads, name="pretrained-photos")
+    one = "distillation.teacher_cache.views=1"
+    found = networks("data.root=x", heads, one, name="pretrained-photos")
     gates = Gates()
     gates.starts(found["1 erde"])
     for name in ("1 kd", "1 cross_entropy", "2 erde", "2 cross_entropy"):
