@@ -224,7 +224,7 @@ def test_a_worker_whose_command_is_killed_stops_after_its_step(
     (message,) = requests
     message["recipe"]["training"]["student"]["epochs"] = 10_000
     process = WorkerProcess(SERVE, message, {})
-    assert "done" not in events_until(process, "training_started")
+    assert "done" not in events_until(process, "epoch")
     assert process._process.stdin is not None
     process._process.stdin.close()
     assert events_until(process, None)[-1] == {"event": "done", "status": "stopped"}
