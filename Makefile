@@ -33,7 +33,8 @@ coverage: $(VENV)/.installed-dev
 
 # The tests marked slow, which `make test` leaves out. One needs a package index.
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow tests/core/models tests/test_runtime.py
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m slow \
+	  tests/core/models tests/test_runtime.py tests/commands/test_several_processes.py
 
 # What computes, once more as on an x86 processor without AVX512 (ONNX Runtime is not emulated).
 test-avx2: $(VENV)/.installed-dev
