@@ -45,7 +45,11 @@ ALONE = {
         "core/tracking/trackers.py",
     },
     # Python itself, with a text of its own
-    "Popen": {"core/images/decoders.py", "core/measurement/training_speed_process.py"},
+    "Popen": {
+        "core/images/decoders.py",
+        "core/measurement/training_speed_process.py",
+        "core/workflows/worker_process.py",
+    },
     "subprocess.run": {"core/provenance.py"},  # git, in the folder of erde's own code
 }
 BANNED_CALLS = {
