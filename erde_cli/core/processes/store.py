@@ -25,6 +25,7 @@ from erde_cli.core.processes.environment import Place
 _POLL = 0.05  # seconds
 _LOOK = 0.5  # seconds between two looks at the other processes
 _EXIT_WITHIN = 5.0  # seconds between the end of a connection and that of its process
+_SERVE_FOR = 20.0  # seconds at the end, until the others do not need the store any more
 _LONGEST = 1_000_000  # bytes of a text; a recipe has at most 200,000 characters
 _DIGITS = 9  # of the number of a process
 
@@ -144,7 +145,7 @@ class SharedStore:
         """Use the store no more; the process that serves it waits a moment for the others."""
         with suppress(RuntimeError):
             self._add("parted")
-            end = time.monotonic() + _EXIT_WITHIN
+            end = time.monotonic() + _SERVE_FOR
             while (
                 self.serves
                 and self._add("parted", 0) + len(self._ended()) < self._size
