@@ -95,6 +95,8 @@ def reports(error: BaseException) -> bool:
         return place is None or place.rank == 0
     this = _joined[0]
     if isinstance(error, StoppedError | KeyboardInterrupt) and this.connected:
+        if isinstance(error, StoppedError):  # others may not know yet that all have met
+            this.leave()
         return this.leads  # all of them stop
     return not getattr(error, "reported", False) and this.may_report()
 

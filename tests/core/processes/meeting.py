@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from erde_cli.core.errors import InputError
+from erde_cli.commands import processes
+from erde_cli.core.errors import InputError, StoppedError
 from erde_cli.core.processes.environment import place_of_process
 from erde_cli.core.processes.store import LostProcessError
 from erde_cli.core.processes.torchrun import Torchrun
@@ -101,6 +102,18 @@ def reporters() -> bool:
     engine = _connected()
     engine.meet()
     return engine.may_report()
+
+
+def stops_together() -> bool:
+    """Whether this process tells that all stop; the others ask the store once more, and late."""
+    engine = _connected()
+    processes._joined.append(engine)
+    engine.meet()
+    if not engine.leads:
+        time.sleep(_LATE)
+        assert engine._shared is not None
+        engine._shared.count("late")
+    return processes.reports(StoppedError("Stopped.", signal=signal.SIGTERM))
 
 
 def loses(folder: str, how: str, killed: int) -> list[Any]:

@@ -63,6 +63,12 @@ def test_one_of_them_reports(tmp_path: Path) -> None:
     assert sorted(results(tmp_path, 3, meeting.reporters)) == [False, False, True]
 
 
+def test_rank_0_keeps_its_store_until_all_know_that_they_stop(tmp_path: Path) -> None:
+    with Ranks(tmp_path, 3, meeting.stops_together, own_store=True) as ranks:
+        ended = ranks.ended()
+    assert [one.result for one in ended] == [True, False, False], [one.err for one in ended]
+
+
 @pytest.mark.parametrize(
     ("how", "killed", "own_store"),
     [("meet", 1, False), ("average", 0, False), ("meet", 0, True), ("average", 0, True)],
