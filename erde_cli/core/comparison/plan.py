@@ -105,7 +105,7 @@ def claim(plan: Plan) -> None:
     teacher = None if plan.teacher is None else plan.teacher.document.weights_digest
     document: Json = {"format": FORMAT, "recipe": _shared(plan.recipe), "teacher": teacher}
     if path.is_file():
-        lines = differences(read_claim(plan.run), document)
+        lines = differences(_with_newer_keys(read_claim(plan.run), plan.recipe, document), document)
         # A folder in which no seed was trained can be taken over.
         if lines and any(plan.run.glob("seed-*")):
             listed = "\n".join(f"  {line}" for line in lines)
@@ -139,6 +139,21 @@ def read_claim(run: Path) -> Json:
         raise not_what_erde_writes(
             path, error, _OTHER_FOLDER, RunError, "what erde compare writes"
         ) from error
+
+
+def _with_newer_keys(stored: Json, recipe: Recipe, document: Json) -> Json:
+    """A stored document with the keys that its version of erde did not know, at their defaults."""
+    chosen = recipe.model_dump(exclude_defaults=True)
+    return {**stored, "recipe": _completed(stored["recipe"], document["recipe"], chosen)}
+
+
+def _completed(stored: Json, keys: Json, chosen: Json) -> Json:
+    """A section with those of `keys` that it lacks and that nobody has chosen another value for."""
+    whole = {key: value for key, value in keys.items() if key not in chosen} | stored
+    for key, value in stored.items():
+        if isinstance(value, dict) and isinstance(keys.get(key), dict):
+            whole[key] = _completed(value, keys[key], chosen.get(key) or {})
+    return whole
 
 
 def _shared(recipe: Recipe) -> Json:

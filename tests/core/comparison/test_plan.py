@@ -32,3 +32,21 @@ def test_the_format_is_checked_before_the_keys(
         claim(plan)
     assert got in caught.value.got
     assert caught.value.hint.endswith("name another folder with --out")
+
+
+def test_a_key_that_an_older_version_did_not_know_makes_no_other_comparison(tmp_path: Path) -> None:
+    def plan(*sets: str) -> Plan:
+        recipe = load_recipe("digits", sets)
+        return Plan(recipe, tmp_path, (1,), student_specs(recipe, "mine.yaml"))
+
+    claim(plan())
+    (tmp_path / "seed-1").mkdir()
+    document = read_json(tmp_path / FILE)
+    for role in ("teacher", "student"):
+        del document["recipe"]["training"][role]["sync_batch_norm"]
+    write_json(tmp_path / FILE, document)
+    with pytest.raises(RunError, match="was made by another comparison") as caught:
+        claim(plan("training.student.sync_batch_norm=true"))
+    assert "training.student.sync_batch_norm: None there, True here" in caught.value.message
+    assert "teacher" not in caught.value.message
+    claim(plan())
