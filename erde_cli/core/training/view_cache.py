@@ -186,7 +186,8 @@ class KeptViews:
             self._checked[view] = self._get(view)
         engine.meet()
         for view in range(views):
-            self._checked[view] = self._get(view)
+            if view not in self._checked:
+                self._checked[view] = self._get(view)
 
     def _get(self, view: int) -> HalfArray:
         stored = self._cache.read(view)
