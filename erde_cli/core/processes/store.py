@@ -127,7 +127,7 @@ class SharedStore:
     def lost(self) -> LostProcessError | None:
         """The error to report at once if another process has ended; None if none has."""
         with suppress(RuntimeError):
-            if self._add("parted", 0) > 0:  # it has done its part, or is about to report
+            if self._parted():  # it has done its part, or is about to report
                 return None
         return self._lost("") if self._ended() else None
 
@@ -144,11 +144,11 @@ class SharedStore:
     def part(self) -> None:
         """Use the store no more; the process that serves it waits a moment for the others."""
         with suppress(RuntimeError):
-            self._add("parted")
+            self._add(f"parted/{self._rank}")
             end = time.monotonic() + _SERVE_FOR
             while (
                 self.serves
-                and self._add("parted", 0) + len(self._ended()) < self._size
+                and len(self._parted().union(self._ended())) < self._size
                 and time.monotonic() < end
             ):
                 time.sleep(_POLL)
@@ -186,6 +186,9 @@ class SharedStore:
         with suppress(RuntimeError):
             return self._add("failed", 0) > 0
         return False
+
+    def _parted(self) -> set[int]:
+        return {rank for rank in range(self._size) if self._add(f"parted/{rank}", 0) > 0}
 
     def _ended(self) -> list[int]:
         """Ranks on this host whose process does not exist any more."""

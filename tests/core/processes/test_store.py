@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from torch.distributed import HashStore
@@ -25,6 +26,11 @@ def two(found: HashStore) -> tuple[SharedStore, SharedStore]:
     """Those of rank 0 and 1 of two, on one store."""
     first, second = (Place(rank, 2, rank, "127.0.0.1", 1, served=True) for rank in (0, 1))
     return SharedStore(found, first), SharedStore(found, second)
+
+
+def process_that_has_ended() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        return ended.pid
 
 
 @pytest.mark.parametrize("content", SENT, ids=lambda content: str(content[:20]))
@@ -79,6 +85,26 @@ def test_the_first_that_fails_reports() -> None:
     with pytest.raises(LostProcessError) as it:
         first.take("never")
     assert it.value.reported
+
+
+def test_one_that_has_parted_and_ended_is_not_counted_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rank 0 serves the store of three: rank 1 has done its part and ended, rank 2 has not."""
+    monkeypatch.setattr(module, "_SERVE_FOR", 0.3)
+    found = HashStore()
+    first, second, third = (
+        SharedStore(found, Place(rank, 3, rank, "127.0.0.1", 1)) for rank in range(3)
+    )
+    second.part()
+    first._neighbours[1] = process_that_has_ended()
+    start = time.monotonic()
+    first.part()
+    assert time.monotonic() - start > 0.25
+    third.part()
+    start = time.monotonic()
+    first.part()
+    assert time.monotonic() - start < 0.25
 
 
 def test_two_processes_of_one_rank_are_refused() -> None:
