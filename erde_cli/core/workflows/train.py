@@ -169,13 +169,15 @@ def _train(
     options: Options,
     start: float,
 ) -> Trained:
-    with options.engine.first():
-        train, calibration = load_for_training(dataset, task.recipe, options)
     size = task.recipe.image_size(task.role)
-    tuning_images = _tuning_images(dataset, size, options)
+    with options.engine.first():  # it decodes, at every size
+        train, calibration = load_for_training(dataset, task.recipe, options)
+        tuning_images = _tuning_images(dataset, size, options)
+        whole = tuning_images
+        if teacher is not None:
+            whole = _tuning_images(dataset, teacher.image_size, options)
     logits = right = None
     if teacher is not None:
-        whole = _tuning_images(dataset, teacher.image_size, options)
         right = teacher_correct(teacher, task.recipe, whole, context)
         logits = partial(
             teacher_logits, teacher, task.recipe, dataset.fingerprint, context, options
