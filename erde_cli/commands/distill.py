@@ -68,7 +68,7 @@ def distill(
         working(quiet, device, threads, resume=resume, tracking=tracking) as options,
     ):
         with engine().first():  # rank 0 keeps a choice by timing, and the others read it
-            loaded = with_sized_student(loaded, options, run_folder)
+            loaded = with_sized_student(loaded, options, run_folder, write=engine().leads)
         require_same_command(loaded, run_folder, options, command="distill", resume=resume)
         trained = distill(loaded, run_folder, teacher, options)
     show(trained.to_json(), as_json, *trained_pieces(trained, "Student"))

@@ -79,7 +79,7 @@ def run(
         working(quiet, device, threads, resume=True, tracking=tracking) as options,
     ):
         with engine().first():  # rank 0 writes a recipe that it chooses, and the others read it
-            recipe = given.load(options, write=True)
+            recipe = given.load(options, write=engine().leads)
         require_same_command(recipe, given.run, options, command="run", force=force)
         result = run_recipe(recipe, given.run, options, force=force)
     if result is not None:

@@ -148,6 +148,14 @@ def test_processes_that_differ(case: Ranks, put: Path, forks: Forks) -> None:
     assert snapshot(put) == before
 
 
+def test_only_rank_0_writes_the_recipe_that_it_chooses(put: Path, forks: Forks) -> None:
+    line = "run images --quiet --out"
+    case = differ("a folder of images", f"{line} out", f"{line} other", "Rank 1")
+    check(case, forks.start(put, case.ranks))
+    assert [path.name for path in (put / "out").iterdir()] == ["recipe.yaml"]
+    assert not (put / "other").exists()
+
+
 def test_a_folder_that_another_command_writes(put: Path, forks: Forks) -> None:
     case = Ranks("locked", [Rank(RUN)] * 2, ("Another erde process", "out"), 0)
     with one_writer(put / "out"):
