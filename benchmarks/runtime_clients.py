@@ -53,26 +53,42 @@ def openvino_network(path: Path) -> Network:
 
 
 def litert_network(path: Path) -> Network:
-    """A file in LiteRT, converted by onnx2tf; images and features become channels last."""
+    """A file in LiteRT, converted by onnx2tf; images, and most features, become channels last."""
     from ai_edge_litert.interpreter import Interpreter
 
     # onnx2tf compares itself on these, and downloads them if they are not there.
     samples = path.parent / "calibration_image_sample_data_20x128x128x3_float32.npy"
     np.save(samples, np.random.default_rng(0).random((20, 128, 128, 3), dtype=np.float32))
     folder = path.parent / f"{path.stem}-litert"
-    line = [sys.executable, "-m", "onnx2tf", "-i", path, "-o", folder, "-b", "1", "-n"]
-    _converted(line, path.parent)
+    # Not with `-b 1`: after an Add (residual networks), the converter then loses the layout.
+    _converted([sys.executable, "-m", "onnx2tf", "-i", path, "-o", folder, "-n"], path.parent)
     (file,) = folder.glob("*_float32.tflite")
     runner = Interpreter(str(file), num_threads=1).get_signature_runner()
     (name,) = runner.get_input_details()
+    first = _channels_first(path)
 
     def run(value: Array) -> dict[str, Array]:
         found = runner(**{name: value.transpose(0, 2, 3, 1).astype(np.float32)})
         return {
-            key: one.transpose(0, 3, 1, 2) if one.ndim == 4 else one for key, one in found.items()
+            key: one.transpose(0, 3, 1, 2) if one.ndim == 4 and one.shape[1:] != first else one
+            for key, one in found.items()
         }
 
     return run
+
+
+def _channels_first(path: Path) -> tuple[int, ...] | None:
+    """Shape of features that onnx2tf leaves channels first: [channels, height, width], or None.
+
+    It does so after an Add, unless all three are equal: then it changes nothing.
+    """
+    import onnx
+
+    for output in onnx.load(path).graph.output:
+        shape = tuple(one.dim_value for one in output.type.tensor_type.shape.dim[1:])
+        if output.name == "next_features" and len({*shape}) > 1:
+            return shape
+    return None
 
 
 def ncnn_network(path: Path) -> Network:
