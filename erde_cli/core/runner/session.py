@@ -33,6 +33,9 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     options.enable_mem_pattern = False  # a plan for each shape takes memory of its own
     _share_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
+    # Threads that wait for work sleep at once. By default they spin for milliseconds, on cores that
+    # the next stage, the decoding of images or another program could use (docs/speed.md).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Never ONNX Runtime's own format, which is not checked.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
