@@ -176,4 +176,5 @@ def _portable(folder: Path, manifest: Stages, threads: int | None) -> LogitsFile
     stages, document = manifest
     record = manifest_of(document, folder / MANIFEST).network
     files = unchanged_files(folder, stages)
-    return LogitsFiles([open_session(file, threads) for file in files], record)
+    sessions = [open_session(file, threads, one_of_several=True) for file in files]
+    return LogitsFiles(sessions, record)

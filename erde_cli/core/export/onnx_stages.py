@@ -22,7 +22,7 @@ class Stages:
 
     def add(self, path: Path) -> None:
         """Add the next stage; its file can change afterwards."""
-        self._sessions.append(open_session(path, self._threads))
+        self._sessions.append(open_session(path, self._threads, one_of_several=True))
 
     def features(self, inputs: Array) -> Array:
         """Input of the next stage [batch, channels, height, width], from images for the first."""

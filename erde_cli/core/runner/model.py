@@ -193,7 +193,7 @@ class Staged(Model):
             )
         super().__init__(metadata, document)
         files = unchanged_files(folder, stages)
-        self._sessions = [open_session(file, threads) for file in files]
+        self._sessions = [open_session(file, threads, one_of_several=True) for file in files]
 
     def under(self, thresholds: Sequence[float] | None) -> Run:
         """Function that routes preprocessed images, in batches that suit a CPU."""

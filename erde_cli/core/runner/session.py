@@ -16,12 +16,15 @@ _ERRORS_ONLY = 3  # severity of ONNX Runtime's messages on stderr
 _LARGEST = 2**31 - 1  # bytes; protocol buffers have no larger messages
 
 
-def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, threads: int | None, *, one_of_several: bool = False
+) -> onnxruntime.InferenceSession:
     """Open an ONNX file on the CPU. It cannot refer to other files, which could be anywhere.
 
     Args:
         path: of the file; it is read at once.
         threads: of ONNX Runtime; None: one for each core.
+        one_of_several: whether other sessions of the same network compute in turn with it.
 
     Raises:
         BundleError: it is damaged, too large, not an ONNX file, or refers to another file.
@@ -33,9 +36,10 @@ def open_session(path: Path, threads: int | None) -> onnxruntime.InferenceSessio
     options.enable_mem_pattern = False  # a plan for each shape takes memory of its own
     _share_memory()
     options.add_session_config_entry("session.use_env_allocators", "1")
-    # Threads that wait for work sleep at once. By default they spin for milliseconds, on cores that
-    # the next stage, the decoding of images or another program could use (docs/speed.md).
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if one_of_several:
+        # Threads that wait for work sleep at once. By default they spin for milliseconds, on cores
+        # that the next stage needs; a single file is faster if they do (docs/speed.md).
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Never ONNX Runtime's own format, which is not checked.
     options.add_session_config_entry("session.load_model_format", "ONNX")
     try:

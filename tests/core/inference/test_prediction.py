@@ -167,10 +167,11 @@ def test_a_picture_is_turned_as_the_camera_was_held(
     exif = Image.Exif()
     exif[0x0112] = 6
     photo.save(tmp_path / "held.png", exif=exif)
-    turned = bundle.predict(photo.transpose(Image.Transpose.ROTATE_270))
+    turned = photo.transpose(Image.Transpose.ROTATE_270)
+    expected = bundle.predict([turned, turned])  # of two: the last bits depend on the batch
     with Image.open(tmp_path / "held.png") as opened:
-        assert bundle.predict([tmp_path / "held.png", opened]) == turned * 2
-    assert turned != bundle.predict(photo)
+        assert bundle.predict([tmp_path / "held.png", opened]) == expected
+    assert expected != bundle.predict([photo, photo])
 
 
 def test_images_are_taken_a_batch_at_a_time(bundle: Bundle) -> None:
