@@ -135,7 +135,9 @@ def test_a_bundle_routes_at_its_temperatures(student: Path) -> None:
     images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         scores = ENTROPY.value(bundle.model(images)[:, 0] / 3)
-    limit = float(scores.median())
+    ordered = scores.sort().values
+    below = 10 + int(ordered[10:30].diff().argmax())  # the last bits of a score can differ
+    limit = float(ordered[below : below + 2].mean())
     edit_json(
         student / "thresholds.json",
         lambda d: d.update(temperatures=[3.0, 1.0, 1.0], thresholds=[limit, "never"]),

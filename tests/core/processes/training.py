@@ -28,7 +28,7 @@ from erde_cli.core.training.teacher_logits import ComputedLogits
 from erde_cli.core.workflows.prepared import Prepared, prepare
 
 STEPS = 20
-RATE = 0.02  # at 0.1 the losses jump, and rounding grows a thousandfold in five steps
+RATE = 0.005  # at 0.1 the losses jump, and rounding grows a thousandfold in five steps
 BATCH = 48  # images; 1, 2 and 3 processes can share them
 _STATISTICS_OF = 96  # images
 
