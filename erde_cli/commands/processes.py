@@ -62,9 +62,10 @@ def join(command: str) -> None:
 
 
 def _end_by_signal(number: int, frame: FrameType | None) -> None:
-    """Handle SIGTERM: end at once, unless this process is about to tell why it fails.
+    """Handle SIGTERM: end at once, unless this process is about to report why it fails.
 
-    torchrun sends it to all processes as soon as one has ended, which is told before.
+    torchrun sends it to all processes as soon as one has ended. If that one was killed, this
+    process reports it before it ends.
     """
     del frame
     for this in _joined:

@@ -26,7 +26,7 @@ def open_store(place: Place, note: Callable[[str], None]) -> Store:
 
     Args:
         place: from the environment.
-        note: is told what this process waits for, if that takes long.
+        note: receives a message about what this process waits for, if that takes long.
 
     Raises:
         InputError: there is none, or not all processes have come.

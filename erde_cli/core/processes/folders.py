@@ -44,7 +44,7 @@ def require_marks(folders: Mapping[str, Path], name: str, rank: int, *, same_hos
 
     Args:
         folders: by what they are for.
-        name: what rank 0 has told; untrusted.
+        name: as rank 0 sent it; untrusted.
         rank: of this process.
         same_host: whether rank 0 is on this host, so that its files are seen at once.
 

@@ -34,7 +34,7 @@ _Result = TypeVar("_Result")
 
 
 class LostProcessError(ErdeError):
-    """Another process has ended. `reported`: it has told the reason itself."""
+    """Another process has ended. `reported`: it has shown the reason itself."""
 
     def __init__(self, message: str, *, reported: bool = False, hint: str = "") -> None:
         super().__init__(message, expected="all processes of the training", hint=hint)

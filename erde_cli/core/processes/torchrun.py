@@ -44,7 +44,7 @@ class Torchrun(Engine):
 
         Args:
             started: what must be the same on all processes, by name: command and versions.
-            note: is told what this process waits for, if that takes long.
+            note: receives a message about what this process waits for, if that takes long.
 
         Raises:
             InputError: the processes cannot be connected, or differ in what they have started.
@@ -195,7 +195,7 @@ class Torchrun(Engine):
 
     @property
     def failing(self) -> bool:
-        """Whether this process is about to tell, or has told, why it ends."""
+        """Whether this process reports why it ends, or has reported it."""
         return self._shared is not None and self._shared.failing
 
     def lost(self) -> LostProcessError | None:

@@ -125,7 +125,7 @@ def _work(message: Json, relay: _Relay) -> None:
         views_first=message["views_first"],
     )  # fmt: skip
     options.context("float32").apply()
-    dataset = open_dataset(recipe.data, Observer())  # the command has told what is to tell
+    dataset = open_dataset(recipe.data, Observer())  # the command has shown its notes
     teacher = message["teacher"] and load_bundle(Path(message["teacher"]))
     bundle = network.train(teacher, options, dataset)
     with suppress(ErdeError):  # the command computes them, and reports what is wrong
