@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from erde_cli.core.errors import InputError
 from erde_cli.core.platform.batch_size import images_at_once_on_cpu
+from erde_cli.core.platform.depthwise import speed_up_depthwise
 from erde_cli.core.platform.narrow import guard_narrow
 from erde_cli.core.platform.pointwise import guard_pointwise
 from erde_cli.core.processes.engine import ALONE, Engine
@@ -80,6 +81,7 @@ class Context:
         if self.layout == "channels_last":
             guard_pointwise(module)
         if self.precision == "bfloat16" and self.device.type == "cpu":
+            speed_up_depthwise(module)
             guard_narrow(module)
 
     def autocast(self) -> AbstractContextManager[object]:

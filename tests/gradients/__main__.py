@@ -12,6 +12,7 @@ from collections import Counter
 import torch
 from torch import nn
 
+from erde_cli.core.platform.depthwise import speed_up_depthwise
 from erde_cli.core.platform.narrow import guard_narrow
 from erde_cli.core.platform.pointwise import guard_pointwise
 
@@ -39,6 +40,7 @@ def main() -> int:
 
 def _guard(layer: nn.Module) -> None:
     guard_pointwise(layer)
+    speed_up_depthwise(layer)
     guard_narrow(layer)
 
 
