@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from itertools import pairwise
+from typing import Any
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -22,9 +23,9 @@ def folded(model: EarlyExitNet) -> EarlyExitNet:
     model = copy.deepcopy(model).eval()
     for module in list(model.modules()):
         for convolution, norm in _pairs(module):
-            fused = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
-            setattr(module, convolution, fused)
-            setattr(module, norm, nn.Identity().eval())
+            first, second = getattr(module, convolution), getattr(module, norm)
+            setattr(module, convolution, fuse_conv_bn_eval(first, second))
+            setattr(module, norm, _after(second).eval())
     for head in model.heads:
         if type(head) is nn.Sequential:
             for name, layer in list(head.named_children()):
@@ -38,11 +39,20 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
 
     A block with its own forward pass names them in its attribute `folds`.
     """
-    if not isinstance(module, nn.Sequential):
-        return list(getattr(module, "folds", ()))
+    names = getattr(module, "folds", ())
+    if isinstance(module, nn.Sequential):
+        names = pairwise(name for name, _ in module.named_children())
     return [
         (first, second)
-        for (first, one), (second, other) in pairwise(module.named_children())
-        if isinstance(one, nn.Conv2d)
-        and type(other) is nn.BatchNorm2d  # others may have an activation
+        for first, second in names
+        if isinstance(getattr(module, first, None), nn.Conv2d)
+        and type(getattr(module, second)).__name__ in ("BatchNorm2d", "BatchNormAct2d")
     ]
+
+
+def _after(norm: Any) -> nn.Module:
+    """What a norm does after normalising: timm's `BatchNormAct2d` ends with an activation."""
+    if type(norm) is nn.BatchNorm2d:
+        return nn.Identity()
+    after: nn.Module = norm.act
+    return after if isinstance(norm.drop, nn.Identity) else nn.Sequential(norm.drop, after)

@@ -22,11 +22,9 @@ from erde_cli.core.models.library.kind import (
 
 
 class _ConvNormAct(nn.Module):
-    """A convolution, then a module that is a norm and an activation.
+    """A convolution, then a module that is a norm and an activation."""
 
-    This is not an `nn.Sequential`, because `folding.py` would fold the norm there and lose the
-    activation.
-    """
+    folds = (("conv", "norm"),)
 
     def __init__(self, conv: nn.Module, norm: nn.Module) -> None:
         super().__init__()
@@ -39,8 +37,27 @@ class _ConvNormAct(nn.Module):
         return outputs
 
 
+_FOLDS = {  # class of timm's block: its convolutions, each with the norm that follows it
+    "BasicBlock": (("conv1", "bn1"), ("conv2", "bn2")),
+    "Bottleneck": (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3")),
+    "ConvBnAct": (("conv", "bn1"),),
+    "ConvNormAct": (("conv", "bn"),),
+    "DepthwiseSeparableConv": (("conv_dw", "bn1"), ("conv_pw", "bn2")),
+    "EdgeResidual": (("conv_exp", "bn1"), ("conv_pwl", "bn2")),
+    "InvertedResidual": (("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")),
+}
+
+
+def _name_folds(network: Any) -> None:
+    for module in network.modules():
+        folds = _FOLDS.get(type(module).__name__)
+        if folds:
+            module.folds = folds
+
+
 def _efficientnet(network: Any) -> LibraryBackbone:
     """EfficientNet, its Lite and V2, and the others of that class, such as MobileNetV2."""
+    _name_folds(network)
     stem = _ConvNormAct(network.conv_stem, network.bn1)
     blocks = in_one_block([stem], chain.from_iterable(network.blocks))
     if not isinstance(network.conv_head, nn.Identity):
@@ -50,6 +67,7 @@ def _efficientnet(network: Any) -> LibraryBackbone:
 
 def _mobilenetv3(network: Any) -> LibraryBackbone:
     """MobileNetV3 and V4: the last convolution comes after the pooling."""
+    _name_folds(network)
     stem = _ConvNormAct(network.conv_stem, network.bn1)
     classifier = nn.Sequential(
         network.global_pool,
@@ -63,6 +81,7 @@ def _mobilenetv3(network: Any) -> LibraryBackbone:
 
 def _resnet(network: Any) -> LibraryBackbone:
     """ResNet, ResNeXt, their variants with attention or another stem."""
+    _name_folds(network)
     blocks = [*network.layer1, *network.layer2, *network.layer3, *network.layer4]
     stem = (network.conv1, network.bn1, network.act1, network.maxpool)
     classifier = nn.Sequential(network.global_pool, network.fc)
@@ -70,6 +89,7 @@ def _resnet(network: Any) -> LibraryBackbone:
 
 
 def _regnet(network: Any) -> LibraryBackbone:
+    _name_folds(network)
     groups = (network.s1, network.s2, network.s3, network.s4)
     blocks = in_one_block([network.stem], [block for group in groups for block in group.children()])
     return LibraryBackbone(blocks, nn.Sequential(network.final_conv, network.head))
