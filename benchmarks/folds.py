@@ -3,10 +3,11 @@
     python -m benchmarks.folds RECIPE FOLDER --out OUT [--folds 5] [--seeds 3] [--methods erde,kd]
 
 FOLDER holds one subfolder per class. For each fold and seed, `erde compare` trains on the other
-folds; its calibration split, taken from them, chooses thresholds for a drop of --drop points.
-Accuracies are over all images, means over seeds; differences are paired by image and seed, with the
-intervals of `erde compare`. Finished networks are kept: the same call continues. --teachers takes
-the teachers of another OUT; --jobs runs several folds and seeds at once.
+folds; its calibration split, taken from them, chooses thresholds for a drop of --drop points, and
+for expected MACs of at most each of --shares of the teacher's. Accuracies are over all images,
+means over seeds; differences are paired by image and seed, with the intervals of `erde compare`.
+Finished networks are kept: the same call continues. --teachers takes the teachers of another OUT;
+--jobs runs several folds and seeds at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +29,8 @@ from benchmarks.measure import print_results
 from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.comparison.paired import difference
 from erde_cli.core.inference.observations import Observations
-from erde_cli.core.thresholds.targets import MaxDrop
+from erde_cli.core.thresholds.target import Target
+from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs
 
 _DRAWS = 2000  # of the bootstrap over images
 
@@ -36,13 +39,13 @@ _DRAWS = 2000  # of the bootstrap over images
 class Pooled:
     """One network and seed on all images, in the order of the folds.
 
-    correct: bool [images, exits]. right, macs: of the exit at which each image leaves, [images].
+    correct: bool [images, exits]. under: for each target, whether the answer is right at the exit
+    at which each image leaves, and the MACs of that exit, [2, images]; targets that the network
+    cannot meet are missing.
     """
 
     correct: np.ndarray
-    right: np.ndarray
-    macs: np.ndarray
-    static: np.ndarray
+    under: dict[str, np.ndarray]
 
 
 def main() -> None:
@@ -58,6 +61,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--threads", type=int, help="of each job")
     parser.add_argument("--drop", type=float, default=1.0, help="points")
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.1], help="of MACs")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -66,20 +70,31 @@ def main() -> None:
         _link(given.folder, given.out / f"fold-{fold}" / "images", fold, given.folds)
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(lambda place: _compare(given, *place), places))
-    networks = {
-        name: [_pooled(given, seed, name) for seed in range(1, given.seeds + 1)]
-        for name in ("teacher", *given.methods.split(","))
-    }
-    rows = [_row(name, pooled, networks["teacher"]) for name, pooled in networks.items()]
-    columns = ["network", "accuracy % of each exit", "under θ %", "M MACs under θ",
+    names = ("teacher", *given.methods.split(","))
+    seeds = range(1, given.seeds + 1)
+    networks = {name: [_pooled(given, seed, name) for seed in seeds] for name in names}
+    teachers = networks["teacher"]
+    full = _static(given, 0, 1)
+    rows = [
+        [name, target, *_row(pooled, teachers, target, full)]
+        for name, pooled in networks.items()
+        for target in (f"drop {given.drop:g}", *map(_share, given.shares))
+        if target in pooled[0].under
+    ]
+    columns = ["network", "target", "accuracy % of each exit", "under θ %", "M MACs under θ",
                "teacher's static MACs over these", "drop from the teacher's last exit"]  # fmt: skip
-    title = f"{len(networks['teacher'][0].right):,} images, {given.folds} folds"
+    title = f"{len(teachers[0].correct):,} images, {given.folds} folds, {given.seeds} seeds"
     document = {"rows": [dict(zip(columns, row, strict=True)) for row in rows]}
     print_results(title, columns, rows, given.json, document)
-    if {"erde", "kd"} <= networks.keys():
-        gap = _paired([a.right.astype(float) - b.right for a, b in
-                       zip(networks["erde"], networks["kd"], strict=True)])  # fmt: skip
-        print(f"\nerde - kd under their thresholds: {gap} points")
+    for a, b in combinations(names[1:], 2):
+        for target in networks[a][0].under:
+            pairs = zip(networks[a], networks[b], strict=True)
+            gap = _paired([one.under[target][0] - other.under[target][0] for one, other in pairs])
+            print(f"{a} - {b}, {target}: {gap} points")
+
+
+def _share(share: float) -> str:
+    return f"{share:g} of the MACs"
 
 
 def _link(folder: Path, images: Path, fold: int, folds: int) -> None:
@@ -112,35 +127,58 @@ def _run(out: Path, fold: int, seed: int) -> Path:
     return out / f"fold-{fold}" / f"run-{seed}" / f"seed-{seed}"
 
 
+def _answers(given: argparse.Namespace, fold: int, seed: int, name: str) -> dict[str, np.ndarray]:
+    run = _run(given.out, fold, seed)
+    path = run / ("teacher.safetensors" if name == "teacher" else f"{name}/answers.safetensors")
+    arrays: dict[str, np.ndarray] = load_file(path)
+    return arrays
+
+
+def _static(given: argparse.Namespace, fold: int, seed: int) -> float:
+    """MACs of the teacher without early heads."""
+    return float(_answers(given, fold, seed, "teacher")["static"][-1])
+
+
 def _pooled(given: argparse.Namespace, seed: int, name: str) -> Pooled:
-    parts = []
+    corrects, unders = [], []
     for fold in range(given.folds):
-        run = _run(given.out, fold, seed)
-        path = run / ("teacher.safetensors" if name == "teacher" else f"{name}/answers.safetensors")
-        arrays = load_file(path)
+        arrays = _answers(given, fold, seed, name)
+        costs = arrays["costs"]
         chosen, tested = (
-            Observations(arrays[f"{split}.scores"], arrays[f"{split}.correct"].astype(bool),
-                         arrays["costs"])
+            Observations(
+                arrays[f"{split}.scores"],
+                arrays[f"{split}.predictions"] == arrays[f"{split}.labels"][:, None],
+                costs,
+            )
             for split in ("calibration", "test")
-        )  # fmt: skip
-        exits = tested.exits(calibrate(chosen, MaxDrop(given.drop)).thresholds)
-        images = np.arange(len(exits))
-        parts.append(
-            (tested.correct, tested.correct[images, exits], arrays["costs"][exits],
-             np.broadcast_to(arrays["static"], tested.correct.shape))
-        )  # fmt: skip
-    return Pooled(*(np.concatenate(one) for one in zip(*parts, strict=True)))
+        )
+        targets: dict[str, Target] = {f"drop {given.drop:g}": MaxDrop(given.drop)}
+        for share in given.shares:
+            own = share * _static(given, fold, seed) / costs[-1]
+            if own > costs[0] / costs[-1]:
+                targets[_share(share)] = MaxMacs(min(1.0, own))
+        corrects.append(tested.correct)
+        images = np.arange(len(tested.correct))
+        unders.append({
+            target: np.stack([tested.correct[images, exits], costs[exits]])
+            for target, exits in (
+                (target, tested.exits(calibrate(chosen, wanted).thresholds))
+                for target, wanted in targets.items()
+            )
+        })  # fmt: skip
+    joined = {
+        target: np.concatenate([under[target] for under in unders], axis=1) for target in unders[0]
+    }
+    return Pooled(np.concatenate(corrects), joined)
 
 
-def _row(name: str, pooled: list[Pooled], teacher: list[Pooled]) -> list[str]:
+def _row(pooled: list[Pooled], teachers: list[Pooled], target: str, full: float) -> list[str]:
     exits = np.mean([one.correct.mean(axis=0) for one in pooled], axis=0)
-    macs = float(np.mean([one.macs.mean() for one in pooled]))
-    full = float(teacher[0].static[0, -1])
-    drops = [a.correct[:, -1].astype(float) - b.right for a, b in zip(teacher, pooled, strict=True)]
+    right, macs = np.mean([one.under[target].mean(axis=1) for one in pooled], axis=0)
+    drops = [a.correct[:, -1] - b.under[target][0] for a, b in zip(teachers, pooled, strict=True)]
     return [
-        name,
         " ".join(f"{100 * share:.2f}" for share in exits),
-        f"{100 * np.mean([one.right.mean() for one in pooled]):.2f}",
+        f"{100 * right:.2f}",
         f"{macs / 1e6:.1f}",
         f"{full / macs:.1f}",
         _paired(drops),

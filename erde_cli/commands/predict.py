@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from erde_cli.core.thresholds.target import Target
 
 
+_MOST_WORKERS = 256
+
+
 def predict(
     model: ModelArgument,
     paths: Annotated[
@@ -79,6 +82,17 @@ def predict(
     quiet: QuietOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            max=_MOST_WORKERS,
+            help="Batches at once on the CPU; --threads is for each (default: the cores divided "
+            "by N).",
+        ),
+    ] = 1,
 ) -> None:
     """Classify images: class, confidence, and the exit at which each image left.
 
@@ -90,6 +104,7 @@ def predict(
     target = _checked(threshold, pick)
     _check_rows(csv, as_json, live and "-" not in paths)
     runtime = runtime_of(model, runtime, device)
+    threads = _threads_of_each(workers, threads, live)
     from erde_cli.commands.views.predict import Printed, totals_pieces
     from erde_cli.commands.views.terminal import show, working
     from erde_cli.core.images.named_paths import LIST, as_they_come, count_of_files, named_images
@@ -108,7 +123,7 @@ def predict(
         working(quiet, "cpu" if runtime == "onnx" else device, threads, bars=bars) as options,
     ):
         total = count_of_files(paths)
-        request = PredictRequest(threshold, target, batch, total, runtime, passed, live)
+        request = PredictRequest(threshold, target, batch, total, runtime, passed, live, workers)
         images = named_images(paths, listed, passed)
         totals = predict_images(model, images, options, printed.write, request)
     document = totals.to_json()
@@ -135,6 +150,23 @@ def _checked(threshold: str | None, pick: str | None) -> Target | None:
             hint="leave one of them out",
         )
     return None if pick is None else parse_pick(pick)
+
+
+def _threads_of_each(workers: int, threads: int | None, live: bool) -> int | None:
+    """Threads of each of the `workers`; None: all cores."""
+    from erde_cli.core.errors import InputError
+    from erde_cli.core.images.decoders import cores
+
+    if workers == 1:
+        return threads
+    if live:
+        raise InputError(
+            "--live classifies one image at a time.",
+            got=f"--live and --workers {workers}",
+            expected="one of them",
+            hint="leave --workers out",
+        )
+    return threads or max(1, cores() // workers)
 
 
 def _check_rows(csv: Path | None, as_json: bool, live_without_list: bool) -> None:

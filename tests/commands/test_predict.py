@@ -13,18 +13,22 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from erde_cli.commands.views import predict as prediction_rows
 from erde_cli.commands.views import terminal
 from erde_cli.core.bundle.bundle import load_bundle
 from erde_cli.core.data.opening import open_dataset
+from erde_cli.core.errors import InputError
 from erde_cli.core.images import decoders
 from erde_cli.core.images.named_paths import Named, named_images
 from erde_cli.core.workflows import predict as workflow
+from erde_cli.core.workflows.open_model import open_model
 from erde_cli.core.workflows.options import Options
 
 from ..conftest import Cli, JsonOf
@@ -356,6 +360,50 @@ def test_processes_decode_ahead_once_that_pays(
     assert [(row["path"], row["label"], row["exit"]) for row in found] == [
         (row["path"], row["label"], row["exit"]) for row in expected
     ]
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx"])
+def test_several_workers_write_what_one_writes(
+    student: Path, digit_files: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli,
+    runtime: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 16)  # several chunks
+    (photos / "b0.png").write_text("no image")
+    given = ("predict", student, photos, digit_files, "nowhere.png", "--threads", 1, "--batch", 3,
+             "--json", "--runtime", runtime)  # fmt: skip
+    started = []
+    real = workflow.answers_at_once
+    monkeypatch.setattr(
+        workflow, "answers_at_once", lambda *more: started.append(more[-1]) or real(*more)
+    )
+    one, several = (json.loads(cli(*given, *more)[1]) for more in ((), ("--workers", 3)))
+    assert len(several["images"]) > 48
+    assert several["images"] == one["images"]
+    assert several["failed"] == one["failed"] != []
+    assert several["totals"]["exit_rates"] == one["totals"]["exit_rates"]
+    assert started == [1, 3]
+
+
+def test_threads_are_shared_by_the_workers(
+    student: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    asked = []
+    monkeypatch.setattr(decoders, "cores", lambda: 8)
+    monkeypatch.setattr(
+        workflow, "open_model", lambda *more: asked.append(more[-1].threads) or open_model(*more)
+    )
+    for more in (("--workers", 3), ("--workers", 16), ("--workers", 3, "--threads", 5), ()):
+        assert cli("predict", student, photos, *more)[0] == 0
+    assert asked == [2, 1, 5, None]
+
+
+def test_workers_are_for_the_cpu(student: Path, photos: Path) -> None:
+    gpu = SimpleNamespace(context=lambda _: SimpleNamespace(device=torch.device("cuda")))
+    with pytest.raises(InputError, match="CPU") as caught:
+        workflow.predict_images(
+            student, [Named(str(photos / "a.png"))], gpu, print, workflow.PredictRequest(workers=2)
+        )
+    assert "--workers 2 on cuda" in str(caught.value.got)
 
 
 def test_an_error_under_way_stands_in_the_one_object(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from threading import Lock
 from typing import Any, Protocol
 
@@ -34,6 +34,12 @@ class Predicted:
     confidences: Tensor
     entropies: Tensor
     exits: Tensor
+
+    @classmethod
+    def joined(cls, parts: Iterable[Predicted]) -> Predicted:
+        """Predictions of several batches, in order; at least one batch."""
+        columns = zip(*(astuple(part) for part in parts), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
 
 
 class Answering(Protocol):

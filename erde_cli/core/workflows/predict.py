@@ -11,16 +11,15 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
-import torch
 
-from erde_cli.core.errors import DataError, brief
+from erde_cli.core.errors import DataError, InputError, brief
 from erde_cli.core.export.runtimes import Runtime
 from erde_cli.core.images.decoders import decode_arrived, decode_stream
 from erde_cli.core.images.decoding import Decoded
 from erde_cli.core.images.named_paths import Named
 from erde_cli.core.images.passed_over import PassedOver
 from erde_cli.core.images.pixels import Traits, pixel_warnings
-from erde_cli.core.inference.exit_rule import ExitRule
+from erde_cli.core.inference.at_once import answers_at_once
 from erde_cli.core.inference.prediction import Answering, rows_of
 from erde_cli.core.inference.rows import Prediction
 from erde_cli.core.storage.json_files import Json
@@ -28,6 +27,7 @@ from erde_cli.core.thresholds.target import Target
 from erde_cli.core.thresholds.written import write_threshold
 from erde_cli.core.workflows.open_model import open_model
 from erde_cli.core.workflows.options import Options
+from erde_cli.core.workflows.predict_chunks import Chunk, started_chunks
 from erde_cli.core.workflows.predict_thresholds import ChosenRule, choose_rule
 
 TITLE = "Predicting"
@@ -104,7 +104,7 @@ class PredictRequest:
     images per call of the network. total: number of images, if known. runtime: with ONNX Runtime,
     a bundle is exported first. passed: files that were skipped in folders. live: images arrive one
     by one. The model is opened before the first one arrives, and each is answered without waiting
-    for more.
+    for more. workers: batches answered at once.
     """
 
     threshold: str | None = None
@@ -114,6 +114,7 @@ class PredictRequest:
     runtime: Runtime = "torch"
     passed: PassedOver | None = None
     live: bool = False
+    workers: int = 1
 
 
 def predict_images(
@@ -135,7 +136,9 @@ def predict_images(
     Raises:
         BundleError: the model is unusable, or there are no thresholds.
         DataError: no path leads to a file. `write` has not been called then.
+        InputError: more than one worker, and not on the CPU.
     """
+    _require_cpu(request.workers, options)
     missing: deque[Named] = deque()
     files = _files(images, missing)
     first = "" if request.live else next(files, None)
@@ -143,15 +146,20 @@ def predict_images(
         raise _no_images_error(missing)
     model = open_model(path, request.runtime, options)
     chosen = choose_rule(model, options, request.threshold, request.pick)
-    work = _Prediction(model.answering, chosen.rule, request, options)
+    work = _Prediction(model.answering, request, options)
     options.observer.phase(TITLE)
     start = perf_counter()
-    with closing(_decoded(chain([first], files), model.answering, request)) as chunks:
-        for paths, decoded in chunks:
-            if paths or missing:
-                write(work.rows(list(paths), decoded, missing))
+    with (
+        closing(_decoded(chain([first], files), model.answering, request)) as chunks,
+        answers_at_once(model.answering, chosen.rule, request.batch, request.workers) as answer,
+    ):
+        for chunk in started_chunks(
+            chunks, answer, model.answering.image_size, request.workers - 1
+        ):
+            if chunk.paths or chunk.failed or missing:
+                write(work.rows(chunk, missing))
     if missing:
-        write(work.rows([], None, missing))
+        write(work.rows(Chunk(), missing))
     if not work.done:
         raise _no_images_error(missing)
     seconds = perf_counter() - start
@@ -161,33 +169,29 @@ def predict_images(
 
 
 class _Prediction:
-    """Predict chunks, and count exits and failures."""
+    """Make rows of chunks, and count exits and failures."""
 
-    def __init__(
-        self, answering: Answering, rule: ExitRule, request: PredictRequest, options: Options
-    ) -> None:
+    def __init__(self, answering: Answering, request: PredictRequest, options: Options) -> None:
         self.answering = answering
         self.counts = np.zeros(len(answering.cumulative_macs), dtype=np.int64)
         self.failed = 0
         self.traits = Traits()
-        self._rule, self._request, self._observer = rule, request, options.observer
+        self._request, self._observer = request, options.observer
 
     @property
     def done(self) -> int:
         """Number of images and failures so far."""
         return int(self.counts.sum()) + self.failed
 
-    def rows(self, paths: list[str], decoded: Decoded | None, missing: deque[Named]) -> Rows:
-        """Predict a chunk; report and empty `missing`, the paths that lead to no file."""
-        failed = [missing.popleft() for _ in range(len(missing))]
+    def rows(self, chunk: Chunk, missing: deque[Named]) -> Rows:
+        """Rows of a chunk; report and empty `missing`, the paths that lead to no file."""
+        failed = [*(missing.popleft() for _ in range(len(missing))), *chunk.failed]
+        self.traits = self.traits.merged(chunk.traits)
         predictions: list[Prediction] = []
-        if decoded is not None:
-            self.traits = self.traits.merged(decoded.traits)
-            bad = {**decoded.unreadable, **decoded.unopened}
-            failed += [Named(paths[place], reason) for place, reason in sorted(bad.items())]
-            good = [place for place in range(len(paths)) if place not in bad]
-            paths = [paths[place] for place in good]
-            predictions = self._answers(decoded, good)
+        if chunk.predicted is not None:
+            predicted = chunk.predicted()
+            self.counts += np.bincount(predicted.exits.numpy(), minlength=len(self.counts))
+            predictions = rows_of(self.answering, predicted)
         self.failed += len(failed)
         for named in failed:
             self._observer.warning(f"{named.path}: {named.reason}", again=True)
@@ -196,7 +200,8 @@ class _Prediction:
             self._observer.count(TITLE, self.done)
         elif self.done < total:
             self._observer.progress(TITLE, self.done, total)
-        return Rows(paths, predictions, failed, self.answering.class_names, len(self.counts))
+        names = self.answering.class_names
+        return Rows(list(chunk.paths), predictions, failed, names, len(self.counts))
 
     def end(self) -> None:
         """Complete the progress bar; report skipped files and doubtful pixels."""
@@ -205,19 +210,6 @@ class _Prediction:
             self._request.passed.show(self._observer)
         for doubt in pixel_warnings(self.traits, self.answering.rules):
             self._observer.warning(doubt)
-
-    def _answers(self, decoded: Decoded, good: list[int]) -> list[Prediction]:
-        if not good:
-            return []
-        size = self.answering.image_size
-        # A copy: torch wants writable memory, and the bytes can be read-only.
-        pixels = torch.frombuffer(bytearray(decoded.pixels), dtype=torch.uint8)
-        pixels = pixels.view(-1, size, size, 3)
-        if len(good) < len(pixels):
-            pixels = pixels[torch.tensor(good)]
-        predicted = self.answering.answer(pixels, self._rule, self._request.batch)
-        self.counts += np.bincount(predicted.exits.numpy(), minlength=len(self.counts))
-        return rows_of(self.answering, predicted)
 
 
 def _decoded(
@@ -236,6 +228,17 @@ def _files(images: Iterable[Named], missing: deque[Named]) -> Iterator[str]:
             missing.append(named)
         else:
             yield named.path
+
+
+def _require_cpu(workers: int, options: Options) -> None:
+    device = options.context("float32").device.type
+    if workers > 1 and device != "cpu":
+        raise InputError(
+            "Several workers classify images on the CPU only; a GPU takes larger batches instead.",
+            got=f"--workers {workers} on {device}",
+            expected="one worker, or the CPU",
+            hint="leave --workers out and set --batch, or add --device cpu",
+        )
 
 
 def _no_images_error(missing: deque[Named]) -> DataError:
