@@ -13,10 +13,14 @@ from typing import Any
 import pytest
 
 from erde_cli.app import main
+from erde_cli.core.events import Observer
 from erde_cli.core.platform.isolated import isolated_python
 from erde_cli.core.storage.json_files import Json
+from erde_cli.core.workflows import compare_worker
+from erde_cli.core.workflows.compare_networks import Network
 from erde_cli.core.workflows.compare_training import Training
 from erde_cli.core.workflows.compare_worker import SERVE
+from erde_cli.core.workflows.options import Options
 from erde_cli.core.workflows.worker_process import WorkerProcess
 
 from ..conftest import Cli
@@ -207,10 +211,9 @@ def events_until(process: WorkerProcess, kind: str | None) -> list[Any]:
     return said
 
 
-def test_a_worker_whose_command_is_killed_stops_after_its_step(
-    copy: Path, line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, cli: Cli
-) -> None:
-    """A killed process closes its end of the pipe, and so does this test."""
+@pytest.fixture
+def message(copy: Path, line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Json:
+    """What the worker of a student that is missing in `copy` is told."""
     shutil.rmtree(copy / "seed-4/kd")
     requests: list[Json] = []
 
@@ -222,6 +225,27 @@ def test_a_worker_whose_command_is_killed_stops_after_its_step(
         patch.setattr("erde_cli.core.workflows.compare_workers.WorkerProcess", remember)
         assert cli(*line, *TWO, "--out", copy)[0] == 130
     (message,) = requests
+    return message
+
+
+def test_a_worker_computes_first_the_views_that_other_students_wait_for(
+    message: Json, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def stop(_: Network, __: object, options: Options, ___: object) -> None:
+        asked.append(options.views_first)
+        raise InterruptedError
+
+    monkeypatch.setattr(Network, "train", stop)
+    for views in (1, 7):
+        with pytest.raises(InterruptedError):
+            compare_worker._work({**message, "views_first": views}, Observer())
+    assert (message["views_first"], asked) == (1, [1, 7])
+
+
+def test_a_worker_whose_command_is_killed_stops_after_its_step(copy: Path, message: Json) -> None:
+    """A killed process closes its end of the pipe, and so does this test."""
     message["recipe"]["training"]["student"]["epochs"] = 10_000
     process = WorkerProcess(SERVE, message, {})
     assert "done" not in events_until(process, "epoch")
