@@ -1,11 +1,12 @@
 """Keep the answers of the planned comparison by seed, and compute its results once all are there.
 
     python -m benchmarks.evidence keep RUN FOLDER
-    python -m benchmarks.evidence show FOLDER [--first 31] [--count 10] [--json]
+    python -m benchmarks.evidence show FOLDER [--seeds 10] [--json]
 
 `keep` writes FOLDER/seed-N.safetensors for each seed of the `erde compare` folder RUN whose
-networks are trained: scores and correctness of every exit on calibration and test images. `show`
-refuses before the last of the planned seeds is there (docs/evidence.md, "planned").
+networks are trained: scores and correctness of every exit on calibration and test images, and the
+processor; so it runs where the seed was trained. `show` refuses before the last of the planned
+seeds is there (docs/evidence.md, "planned"); --seeds is for a lack of time, and at least 6.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from erde_cli.core.comparison.paired import (
 from erde_cli.core.inference.observations import Observations
 from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs
 
+FIRST, LEAST, MOST = 31, 6, 10  # the first seed, and how many
 TEACHER, CLASSES = "teacher", 10
 A, B = "erde", "kd"
 _SPLITS = ("calibration", "test")
@@ -60,14 +62,13 @@ def main() -> None:
     keep.add_argument("folder", type=Path)
     show = commands.add_parser("show")
     show.add_argument("folder", type=Path)
-    show.add_argument("--first", type=int, default=31, help="seed")
-    show.add_argument("--count", type=int, default=10, help="of seeds")
+    show.add_argument("--seeds", type=int, default=MOST, choices=range(LEAST, MOST + 1))
     show.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.command == "keep":
         keep_seeds(given.run, given.folder)
     else:
-        show_results(given.folder, range(given.first, given.first + given.count), given.json)
+        show_results(given.folder, range(FIRST, FIRST + given.seeds), given.json)
 
 
 def keep_seeds(run: Path, folder: Path) -> None:
@@ -169,7 +170,8 @@ def show_results(folder: Path, seeds: Sequence[int], as_json: bool) -> None:
     print_results(f"{len(seeds)} seeds", columns, rows, as_json, document)
     if as_json:
         return
-    print(f"\nat least as accurate and no dearer: {document['theta_share']:.0%} of the values of θ")
+    print(f"\nprocessors: {', '.join(sorted(set(processors)))}")
+    print(f"at least as accurate and no dearer: {document['theta_share']:.0%} of the values of θ")
     print_table(["exit, measure", A, B, "difference (95 % over seeds)"], exits)
     print_table(["network", "points below the teacher", "seeds", "accuracy", "ratio"], ratios)
 
@@ -246,8 +248,8 @@ def _aurocs(one: Kept, *, repairable: bool) -> list[float]:
     correct, last = one.test.correct, one.test.correct[:, -1]
     early = range(correct.shape[1] - 1)
     wanted = [~correct[:, exit_] & (last if repairable else True) for exit_ in early]
-    scored = zip(early, wanted, strict=True)
-    return [auroc(one.test.scores[:, exit_], wrong) or np.nan for exit_, wrong in scored]
+    found = [auroc(one.test.scores[:, exit_], wanted[exit_]) for exit_ in early]
+    return [np.nan if value is None else value for value in found]
 
 
 def _passed_on(one: Kept) -> list[float]:

@@ -87,7 +87,7 @@ def main() -> None:
     document = {"rows": [dict(zip(columns, row, strict=True)) for row in rows]}
     print_results(title, columns, rows, given.json, document)
     for a, b in combinations(names[1:], 2):
-        for target in networks[a][0].under:
+        for target in [one for one in networks[a][0].under if one in networks[b][0].under]:
             pairs = zip(networks[a], networks[b], strict=True)
             gap = _paired([one.under[target][0] - other.under[target][0] for one, other in pairs])
             print(f"{a} - {b}, {target}: {gap} points")

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from erde_cli.core.thresholds.target import Target
 
 
-_MOST_WORKERS = 256
-
-
 def predict(
     model: ModelArgument,
     paths: Annotated[
@@ -88,7 +85,6 @@ def predict(
             "--workers",
             metavar="N",
             min=1,
-            max=_MOST_WORKERS,
             help="Batches at once on the CPU; --threads is for each (default: the cores divided "
             "by N).",
         ),

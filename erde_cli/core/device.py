@@ -128,7 +128,7 @@ def make_context(
             the number of threads is out of bounds.
     """
     if threads is not None:
-        _check_threads(threads)
+        check_threads(threads)
     chosen = _device(device)
     resolved = _precision(precision, chosen)
     layout = _layout(memory_format, chosen, resolved)
@@ -138,13 +138,17 @@ def make_context(
     return Context(chosen, resolved, count, layout=layout, pinned=threads is not None)
 
 
-def _check_threads(threads: int) -> None:
-    # Thousands of threads make a machine unusable before anyone can stop them.
+def check_threads(threads: int, workers: int = 1) -> None:
+    """Refuse a number of threads for each of some workers that could stop the machine.
+
+    Raises:
+        InputError: thousands of threads make a machine unusable before anyone can stop them.
+    """
     most = max(16, 4 * (os.cpu_count() or 1))
-    if not 1 <= threads <= most:
+    if not 1 <= threads * workers <= most:
         raise InputError(
             "The number of threads is out of bounds.",
-            got=str(threads),
+            got=str(threads) if workers == 1 else f"{workers} workers with {threads} each",
             expected=f"1 to {most}",
             hint="omit --threads to use every core",
         )

@@ -369,7 +369,7 @@ def test_several_workers_write_what_one_writes(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(decoders, "_FILES_AT_ONCE", 16)  # several chunks
     (photos / "b0.png").write_text("no image")
-    given = ("predict", student, photos, digit_files, "nowhere.png", "--threads", 1, "--batch", 3,
+    given = ("predict", student, photos, "nowhere.png", digit_files, "--threads", 1, "--batch", 3,
              "--json", "--runtime", runtime)  # fmt: skip
     started = []
     real = workflow.answers_at_once
@@ -398,7 +398,8 @@ def test_threads_are_shared_by_the_workers(
 
 
 def test_workers_are_for_the_cpu(student: Path, photos: Path) -> None:
-    gpu = SimpleNamespace(context=lambda _: SimpleNamespace(device=torch.device("cuda")))
+    context = SimpleNamespace(device=torch.device("cuda"), threads=1)
+    gpu = SimpleNamespace(context=lambda _: context)
     with pytest.raises(InputError, match="CPU") as caught:
         workflow.predict_images(
             student, [Named(str(photos / "a.png"))], gpu, print, workflow.PredictRequest(workers=2)

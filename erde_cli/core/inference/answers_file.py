@@ -18,7 +18,7 @@ from erde_cli.core.inference.answers import Answers
 from erde_cli.core.storage.files import write_file
 
 FILE = "answers.safetensors"
-ANSWERS_VERSION = "3"  # raise it when the same network would give another file
+ANSWERS_VERSION = "4"  # raise it when the same network would give another file
 PARTS = ("scores", "predictions", "labels")  # of each split
 Arrays = dict[str, NDArray[Any]]
 

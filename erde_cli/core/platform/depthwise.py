@@ -74,14 +74,19 @@ def _convolve(layer: nn.Conv2d, features: Tensor, padding: Any) -> Tensor:
     if (
         not trains
         or features.device.type != "cpu"
+        or features.dim() != 4
         or torch.compiler.is_compiling()
         or _computed_in(features) != torch.bfloat16
     ):
         return F.conv2d(features, weight, bias, layer.stride, padding, groups=layer.groups)
     outputs: Tensor = _Convolution.apply(  # type: ignore[no-untyped-call]
-        features.to(torch.bfloat16), weight.to(torch.bfloat16), layer.stride, padding
+        features.to(torch.bfloat16),
+        weight.to(torch.bfloat16),
+        None if bias is None else bias.to(torch.bfloat16),
+        layer.stride,
+        padding,
     )
-    return outputs if bias is None else outputs + bias.to(torch.bfloat16).view(-1, 1, 1)
+    return outputs
 
 
 def _computed_in(features: Tensor) -> torch.dtype:
@@ -95,17 +100,22 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        context: Any, features: Tensor, weight: Tensor, stride: tuple[int, int], padding: Any
+        context: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: tuple[int, int],
+        padding: Any,
     ) -> Tensor:
         context.save_for_backward(features, weight)
         context.stride, context.padding = stride, padding
-        return F.conv2d(features, weight, None, stride, padding, groups=len(weight))
+        return F.conv2d(features, weight, bias, stride, padding, groups=len(weight))
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         features, weight = context.saved_tensors
-        of_features, of_weight = context.needs_input_grad[:2]
+        of_features, of_weight, of_bias = context.needs_input_grad[:3]
         given: tuple[Tensor, Tensor, Tensor, Any, Any] = (
             gradient.contiguous(memory_format=_LAST),
             features,
@@ -116,6 +126,7 @@ class _Convolution(torch.autograd.Function):
         return (
             _gradient_of_features(*given) if of_features else None,
             _gradient_of_weight(*given) if of_weight else None,
+            gradient.sum((0, 2, 3)) if of_bias else None,
             None,
             None,
         )

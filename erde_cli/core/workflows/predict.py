@@ -12,6 +12,7 @@ from time import perf_counter
 
 import numpy as np
 
+from erde_cli.core.device import check_threads
 from erde_cli.core.errors import DataError, InputError, brief
 from erde_cli.core.export.runtimes import Runtime
 from erde_cli.core.images.decoders import decode_arrived, decode_stream
@@ -136,9 +137,9 @@ def predict_images(
     Raises:
         BundleError: the model is unusable, or there are no thresholds.
         DataError: no path leads to a file. `write` has not been called then.
-        InputError: more than one worker, and not on the CPU.
+        InputError: more than one worker, and not on the CPU or too many of them.
     """
-    _require_cpu(request.workers, options)
+    _check_workers(request.workers, options)
     missing: deque[Named] = deque()
     files = _files(images, missing)
     first = "" if request.live else next(files, None)
@@ -153,13 +154,12 @@ def predict_images(
         closing(_decoded(chain([first], files), model.answering, request)) as chunks,
         answers_at_once(model.answering, chosen.rule, request.batch, request.workers) as answer,
     ):
-        for chunk in started_chunks(
-            chunks, answer, model.answering.image_size, request.workers - 1
-        ):
-            if chunk.paths or chunk.failed or missing:
-                write(work.rows(chunk, missing))
+        ahead = request.workers - 1
+        for chunk in started_chunks(chunks, missing, answer, model.answering.image_size, ahead):
+            if chunk.paths or chunk.failed:
+                write(work.rows(chunk))
     if missing:
-        write(work.rows(Chunk(), missing))
+        write(work.rows(Chunk(failed=missing)))
     if not work.done:
         raise _no_images_error(missing)
     seconds = perf_counter() - start
@@ -183,17 +183,16 @@ class _Prediction:
         """Number of images and failures so far."""
         return int(self.counts.sum()) + self.failed
 
-    def rows(self, chunk: Chunk, missing: deque[Named]) -> Rows:
-        """Rows of a chunk; report and empty `missing`, the paths that lead to no file."""
-        failed = [*(missing.popleft() for _ in range(len(missing))), *chunk.failed]
+    def rows(self, chunk: Chunk) -> Rows:
+        """Rows of a chunk; files that failed are reported."""
         self.traits = self.traits.merged(chunk.traits)
         predictions: list[Prediction] = []
         if chunk.predicted is not None:
             predicted = chunk.predicted()
             self.counts += np.bincount(predicted.exits.numpy(), minlength=len(self.counts))
             predictions = rows_of(self.answering, predicted)
-        self.failed += len(failed)
-        for named in failed:
+        self.failed += len(chunk.failed)
+        for named in chunk.failed:
             self._observer.warning(f"{named.path}: {named.reason}", again=True)
         total = self._request.total
         if total is None:
@@ -201,6 +200,7 @@ class _Prediction:
         elif self.done < total:
             self._observer.progress(TITLE, self.done, total)
         names = self.answering.class_names
+        failed = list(chunk.failed)
         return Rows(list(chunk.paths), predictions, failed, names, len(self.counts))
 
     def end(self) -> None:
@@ -230,8 +230,10 @@ def _files(images: Iterable[Named], missing: deque[Named]) -> Iterator[str]:
             yield named.path
 
 
-def _require_cpu(workers: int, options: Options) -> None:
-    device = options.context("float32").device.type
+def _check_workers(workers: int, options: Options) -> None:
+    context = options.context("float32")
+    check_threads(context.threads, workers)
+    device = context.device.type
     if workers > 1 and device != "cpu":
         raise InputError(
             "Several workers classify images on the CPU only; a GPU takes larger batches instead.",

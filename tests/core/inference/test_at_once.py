@@ -13,7 +13,7 @@ from erde_cli.core.inference.exit_rule import ExitRule
 from erde_cli.core.inference.prediction import Answering, Predicted
 from erde_cli.core.thresholds.scores import ENTROPY
 
-RULE = ExitRule((0.5,), None, ENTROPY, "float32")
+RULE = ExitRule((0.5,), None, "float32", ENTROPY)
 IMAGES = torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1).expand(7, 2, 2, 3)
 
 
