@@ -151,7 +151,6 @@ def _checked(threshold: str | None, pick: str | None) -> Target | None:
 def _threads_of_each(workers: int, threads: int | None, live: bool) -> int | None:
     """Threads of each of the `workers`; None: all cores."""
     from erde_cli.core.errors import InputError
-    from erde_cli.core.images.decoders import cores
 
     if workers == 1:
         return threads
@@ -162,6 +161,8 @@ def _threads_of_each(workers: int, threads: int | None, live: bool) -> int | Non
             expected="one of them",
             hint="leave --workers out",
         )
+    from erde_cli.core.images.decoders import cores
+
     return threads or max(1, cores() // workers)
 
 

@@ -67,8 +67,6 @@ NUMBERS = [
     given("tune digits --repeats 1000000000", "--repeats", "1000000000"),
     given("predict run/student a.png --batch 0", "--batch", "0"),
     given("predict run/student a.png --workers 0", "--workers", "0"),
-    given("predict run/student a.png --workers 99999", "99999 workers with 1 each"),
-    given("predict run/student a.png --workers 300 --threads 4", "300 workers with 4 each"),
     given("predict run/student - --live --workers 2", "--live and --workers 2"),
     given("predict run/student a.png --batch -4", "--batch", "-4"),
     given("predict run/student a.png --batch nan", "--batch", "nan"),
@@ -332,6 +330,8 @@ REFUSED_LATER = [
     given("calibrate run/student --threads 1000000 --max-drop 1", "1000000"),
     given("init nowhere", "nowhere", "no such folder"),
     given("plan digits --threads 1000000", "1000000"),
+    given("predict run/student a.png --workers 99999", "99999 workers with 1 each"),
+    given("predict run/student a.png --workers 300 --threads 4", "300 workers with 4 each"),
     given("tune digits --threads 1,1000000", "1000000"),
     given("calibrate run/student --max-macs 0.5 --data a --images b", "--data a and --images b"),
     *(
