@@ -213,7 +213,7 @@ def events_until(process: WorkerProcess, kind: str | None) -> list[Any]:
 
 @pytest.fixture
 def message(copy: Path, line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, cli: Cli) -> Json:
-    """What the worker of a student that is missing in `copy` is told."""
+    """The message to the worker that trains a student missing from `copy`."""
     shutil.rmtree(copy / "seed-4/kd")
     requests: list[Json] = []
 

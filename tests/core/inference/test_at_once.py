@@ -18,7 +18,7 @@ IMAGES = torch.arange(7, dtype=torch.uint8).view(7, 1, 1, 1).expand(7, 2, 2, 3)
 
 
 class Network:
-    """Answers an image by its own value, in batches of 2 unless told otherwise."""
+    """Its answer to an image is the value of the first pixel. Batches have 2 images by default."""
 
     def __init__(self, before: Callable[[Tensor], object] = len) -> None:
         self.before = before

@@ -141,6 +141,10 @@ def test_other_convolutions_are_left_as_they_are(layer: nn.Module) -> None:
 
 def test_networks_that_train_in_bfloat16_on_a_cpu_get_them() -> None:
     for precision, changed in (("bfloat16", True), ("float32", False)):
-        module = nn.Sequential(nn.Conv2d(8, 8, 5, 2, 2, groups=8))
+        wide, strided = (nn.Conv2d(8, 8, 5, stride, 2, groups=8) for stride in (1, 2))
+        sped_up = nn.Sequential(copy.deepcopy(wide), copy.deepcopy(strided))
+        speed_up_depthwise(sped_up)
+        module = nn.Sequential(wide, strided)
         make_context("cpu", precision).place(module)
-        assert (type(module[0]) is not nn.Conv2d) is changed
+        for layer, fast in zip(module, sped_up, strict=True):  # no other guard has taken them
+            assert (type(layer) is type(fast)) is changed
