@@ -14,6 +14,9 @@ from erde_cli.core.platform.torchvision_import import torchvision_models
 from tests.core.platform.test_narrow import passes
 
 LAST = torch.channels_last
+ROUNDING = (
+    3e-2  # of the largest number; torch's own gradients differ as much without AVX512: 1.8e-2
+)
 SHAPES = [  # kernel, stride, padding, height and width of the images
     (5, 1, 2, (9, 8)),
     (7, 1, 3, (3, 4)),
@@ -58,7 +61,7 @@ def test_answers_and_gradients_are_exact_and_take_the_fast_kernels(
         found = passes(fast, images.contiguous(memory_format=LAST))
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(
-            one.double(), other, rtol=0, atol=1e-2 * float(other.abs().max())
+            one.double(), other, rtol=0, atol=ROUNDING * float(other.abs().max())
         )
     assert calls.seen
     assert all(width <= 3 for width, _, (_, of_weight, _) in calls.seen if of_weight)
@@ -98,7 +101,7 @@ def test_timms_padding_is_kept(size: tuple[int, int], stride: int) -> None:
     wanted = passes(plain.double(), images.double())
     for one, other in zip(passes(fast, images), wanted, strict=True):
         torch.testing.assert_close(
-            one.double(), other, rtol=0, atol=1e-2 * float(other.abs().max())
+            one.double(), other, rtol=0, atol=ROUNDING * float(other.abs().max())
         )
 
 
