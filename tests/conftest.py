@@ -118,11 +118,13 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run of the tiny recipe; read only, copy it with `run_copy` to change it."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
     assert main(["run", str(tiny_recipe), "--out", str(run), "--quiet"]) == 0
-    return run
+    made = set(run.rglob("*"))
+    yield run
+    assert set(run.rglob("*")) == made, "a test has added or removed files of the shared run"
 
 
 @pytest.fixture(scope="session")

@@ -73,8 +73,8 @@ def test_training_prints_one_line_an_epoch_off_a_terminal(
     assert "Student on the tuning half of the calibration split" in out
 
 
-def test_quiet_shows_results_only(finished_run: Path, cli: Cli) -> None:
-    code, out, err = cli("evaluate", finished_run / "student", "--quiet", "--split", "calibration")
+def test_quiet_shows_results_only(student: Path, cli: Cli) -> None:
+    code, out, err = cli("evaluate", student, "--quiet", "--split", "calibration")
     assert (code, err) == (0, "")
     assert "calibration" in out
 
