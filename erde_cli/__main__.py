@@ -22,6 +22,10 @@ def main() -> int:
 
         note_interrupts()
         try:
+            if os.environ.get("RANK"):  # one of several processes
+                from erde_cli.commands.processes import note_start
+
+                note_start()
             from erde_cli.app import main as run
         except ModuleNotFoundError as error:
             code = _fail_without_packages(error)

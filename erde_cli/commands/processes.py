@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -13,12 +14,14 @@ from erde_cli.commands.failures import fail
 from erde_cli.core.errors import ErdeError, InputError, StoppedError
 from erde_cli.core.processes.engine import ALONE, Engine
 from erde_cli.core.processes.environment import Place, place_of_process
+from erde_cli.core.processes.lost import lost_at_start, lost_processes, started, starts
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
     from erde_cli.core.events import Role
+    from erde_cli.core.processes.lost import LostProcessError
     from erde_cli.core.processes.torchrun import Torchrun
     from erde_cli.core.recipe.schema import Recipe
     from erde_cli.core.workflows.options import Options
@@ -31,6 +34,14 @@ _joined: list[Torchrun] = []  # at most one; torch.distributed too has one for e
 def engine() -> Engine:
     """The processes of this command."""
     return _joined[0] if _joined else ALONE
+
+
+def note_start() -> None:
+    """Let the other processes of torchrun notice it if this one is killed before all have met."""
+    if os.environ.get("RANK"):
+        starts()
+        atexit.register(started)  # it ends by itself
+        signal.signal(signal.SIGTERM, _end_by_signal)
 
 
 def join(command: str) -> None:
@@ -56,9 +67,8 @@ def join(command: str) -> None:
 
     this = Torchrun(place)
     _joined.append(this)
-    signal.signal(signal.SIGTERM, _end_by_signal)
-    started = {f"version of {name}": number for name, number in versions().items()}
-    this.connect({"command": f"erde {command}", **started}, _note)
+    alike = {f"version of {name}": number for name, number in versions().items()}
+    this.connect({"command": f"erde {command}", **alike}, _note)
 
 
 def _end_by_signal(number: int, frame: FrameType | None) -> None:
@@ -68,15 +78,24 @@ def _end_by_signal(number: int, frame: FrameType | None) -> None:
     process reports it before it ends.
     """
     del frame
-    for this in _joined:
-        if this.failing:
-            return
-        with suppress(RuntimeError):  # of a stream that was being written to
-            lost = this.lost()
-            if lost is not None and reports(lost):
-                fail(sys.argv[1:], lost.to_json(), str(lost))
+    if _joined and _joined[0].failing:
+        return
+    with suppress(RuntimeError):  # of a stream that was being written to
+        lost = _lost()
+        if lost is not None:
+            fail(sys.argv[1:], lost.to_json(), str(lost))
+    started()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
+
+
+def _lost() -> LostProcessError | None:
+    """The error that this process is to report if another was killed."""
+    if _joined and _joined[0].met:
+        lost = _joined[0].lost()
+        return lost if lost is not None and reports(lost) else None
+    ranks = lost_at_start()
+    return lost_processes(ranks) if ranks else None
 
 
 def _note(text: str) -> None:

@@ -201,7 +201,7 @@ PLACES = [
         for changed in (
             {"RANK": "2"}, {"RANK": "-1"}, {"RANK": "one"}, {"WORLD_SIZE": "many"},
             {"WORLD_SIZE": "0"}, {"WORLD_SIZE": "2.0"}, {"LOCAL_RANK": "x"}, {"MASTER_PORT": "0"},
-            {"MASTER_PORT": "65536"},
+            {"MASTER_PORT": "65536"}, {"LOCAL_WORLD_SIZE": "0"}, {"LOCAL_WORLD_SIZE": "3"},
         )
     ),
     alone("run a.yaml", TWO | {"WORLD_SIZE": "9" * 5000}, "WORLD_SIZE=999", "999..."),

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from tests.ranks import Ended, Ranks, erde, said
 SMALL = ("--set", "training.teacher.batch_size=48", "--set", "training.student.batch_size=48",
          "--set", "training.teacher.epochs=3", "--set", "training.student.epochs=3")  # fmt: skip
 STEPS = 26  # of an epoch
-LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node")
+LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 Line = Callable[..., tuple[str, ...]]
 
 
@@ -35,9 +35,12 @@ def line(tiny_recipe: Path) -> Line:
     )  # fmt: skip
 
 
-def _launched(world_size: int, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def _launched(
+    world_size: int, *arguments: str, launcher: Sequence[object] = (), **environment: str
+) -> subprocess.Popen[str]:
+    options = map(str, (*launcher, "--nproc-per-node", world_size))
     return subprocess.Popen(
-        [*LAUNCHER, str(world_size), "-m", "erde_cli", *arguments], text=True,
+        [*LAUNCHER, *options, "-m", "erde_cli", *arguments], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment},
     )  # fmt: skip
 
@@ -247,6 +250,48 @@ def _process_of(rank: int, launcher: int) -> int:
     ]
     assert len(found) == 1
     return found[0]
+
+
+def _starting(logs: Path, process: subprocess.Popen[str]) -> dict[int, int]:
+    """Numbers of both processes by their ranks, once both run and before they have met."""
+    while process.poll() is None:
+        texts = [path.read_text().split() for path in logs.rglob("erde-starting")]
+        if len(texts) == 2 and all(len(words) == 2 for words in texts):
+            return {int(rank): int(number) for number, rank in texts}
+        time.sleep(0.002)
+    pytest.fail(str(process.communicate()))
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_a_process_killed_before_all_have_met_is_named_once(
+    killed: int, line: Line, tmp_path: Path
+) -> None:
+    logs = ("--log-dir", tmp_path / "logs")
+    with _launched(2, *line("run", tmp_path / "run", "--json"), launcher=logs) as process:
+        os.kill(_starting(tmp_path / "logs", process)[killed], signal.SIGKILL)
+        out, err = process.communicate(timeout=60)
+    [message] = messages(err)
+    assert message.startswith(f"Error: The training has lost rank {killed}: killed")
+    assert json.loads(out)["error"]["type"] == "LostProcessError"
+    assert process.returncode == 1
+    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "logs").rglob("erde-starting"))
+
+
+@pytest.mark.parametrize("ended", ["stopped", "mistyped"])
+def test_processes_that_end_by_themselves_before_all_have_met_are_not_lost(
+    ended: str, line: Line, tmp_path: Path
+) -> None:
+    option = "--jsn" if ended == "mistyped" else "--json"
+    logs = ("--log-dir", tmp_path / "logs")
+    with _launched(2, *line("run", tmp_path / "run", option), launcher=logs) as process:
+        if ended == "stopped":
+            _starting(tmp_path / "logs", process)
+            process.terminate()
+        _, err = process.communicate(timeout=60)
+    assert [text for text in messages(err) if "jsn" not in text] == []
+    assert len(messages(err)) == (ended == "mistyped")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes below /proc")

@@ -16,11 +16,10 @@ from erde_cli.core.data.photo_views import Photos
 from erde_cli.core.data.sources import ImageSource, Progress
 from erde_cli.core.data.splits import Split
 from erde_cli.core.data.store import ImageStore
-from erde_cli.core.data.streamed_views import PhotoFiles
+from erde_cli.core.data.streamed_views import PhotoFiles, decoding_processes
 from erde_cli.core.errors import DataError
 from erde_cli.core.events import Observer
 from erde_cli.core.figures import byte_size
-from erde_cli.core.images.decoders import cores
 from erde_cli.core.images.pixels import DEFAULT_RULES, PixelRules
 from erde_cli.core.storage.short_digests import ShortDigests
 
@@ -226,7 +225,7 @@ class Dataset:
         if side is None or not self.streamed_bytes or not isinstance(source, FolderSource):
             return None
         if observer is not None:
-            count = cores()
+            count = decoding_processes()
             where = f"by {count} processes" if count > 1 else "in this process"
             observer.note(
                 f"Train photos for random crops, at {side} x {side} pixels, would take "

@@ -26,6 +26,7 @@ from erde_cli.core.images.decoders import PixelFormat, answers_in_order, cores, 
 from erde_cli.core.images.decoding import Decoded
 from erde_cli.core.images.decoding_pipe import Request, decode_request, request_of, serve
 from erde_cli.core.images.listing import cannot_open
+from erde_cli.core.processes.environment import place_of_process
 from erde_cli.core.storage.short_digests import ShortDigests, short_digests
 
 _SERVE = "from erde_cli.core.data.streamed_views import serve_views; serve_views()"
@@ -48,8 +49,14 @@ class PhotoFiles:
     pixel_format: PixelFormat
 
 
+def decoding_processes() -> int:
+    """Number of processes that decode views: the cores, shared by the processes of this host."""
+    place = place_of_process()
+    return max(1, cores() // (place.local_size if place else 1))
+
+
 class StreamedViews:
-    """Views of photos that are decoded again in every view, on all cores."""
+    """Views of photos that are decoded again in every view, by `decoding_processes`."""
 
     def __init__(self, files: PhotoFiles, augmentation: PhotoAugmentation) -> None:
         self._files, self._augmentation = files, augmentation
@@ -84,7 +91,7 @@ class StreamedViews:
             DataError: a file has changed, or can no longer be read.
             ErdeError: a worker process has died.
         """
-        count = cores()
+        count = decoding_processes()
         requests = (
             ((positions, is_last), self._request(positions, seed, view))
             for batch in parts

@@ -14,8 +14,8 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 class Place:
     """Place of a process among those of one training.
 
-    rank: from 0, of `world_size`. local_rank: from 0, on its host. address, port: where they meet.
-    served: whether torchrun serves their store there, and not rank 0.
+    rank: from 0, of `world_size`. local_rank: from 0, of the `local_size` on its host. address,
+    port: where they meet. served: whether torchrun serves their store there, and not rank 0.
     """
 
     rank: int
@@ -24,6 +24,7 @@ class Place:
     address: str
     port: int
     served: bool = False
+    local_size: int = 1
 
 
 def place_of_process() -> Place | None:
@@ -36,13 +37,13 @@ def place_of_process() -> Place | None:
         return None  # a scheduler sets some of them for its own purposes
     texts = {name: os.environ[name] for name in _VARIABLES}
     texts["LOCAL_RANK"] = os.environ.get("LOCAL_RANK", "0")
+    texts["LOCAL_WORLD_SIZE"] = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
     try:
-        rank, size, local, port = (
-            int(texts[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_PORT")
-        )
+        rank, size, local, here, port = (int(texts[name]) for name in names)
     except ValueError:
-        rank, size, local, port = -1, -1, -1, -1
-    if not (0 <= rank < size and local >= 0 and 0 < port < 65_536):
+        rank, size, local, here, port = -1, -1, -1, -1, -1
+    if not (0 <= rank < size and local >= 0 and 0 < here <= size and 0 < port < 65_536):
         raise InputError(
             "The environment does not describe one of several processes.",
             got=", ".join(f"{name}={brief(text)}" for name, text in texts.items()),
@@ -50,4 +51,5 @@ def place_of_process() -> Place | None:
             hint="start erde with torchrun, or unset RANK and WORLD_SIZE to use one process",
         )
     served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return Place(rank, size, local, texts["MASTER_ADDR"], port, served) if size > 1 else None
+    place = Place(rank, size, local, texts["MASTER_ADDR"], port, served, here)
+    return place if size > 1 else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,9 +17,10 @@ from typing import TypeVar
 
 from torch.distributed import Store  # type: ignore[attr-defined]
 
-from erde_cli.core.errors import ErdeError, InputError
+from erde_cli.core.errors import InputError
 from erde_cli.core.processes.connection import first_line
 from erde_cli.core.processes.environment import Place
+from erde_cli.core.processes.lost import LostProcessError, lost_processes, process_exists
 
 _POLL = 0.05  # seconds
 _LOOK = 0.5  # seconds between two looks at the other processes
@@ -31,14 +31,6 @@ _DIGITS = 9  # of the number of a process
 
 Texts = dict[str, str]
 _Result = TypeVar("_Result")
-
-
-class LostProcessError(ErdeError):
-    """Another process has ended. `reported`: it has shown the reason itself."""
-
-    def __init__(self, message: str, *, reported: bool = False, hint: str = "") -> None:
-        super().__init__(message, expected="all processes of the training", hint=hint)
-        self.reported = reported
 
 
 class SharedStore:
@@ -166,16 +158,8 @@ class SharedStore:
             return LostProcessError("Another process has failed.", reported=True)
         if 0 in ended and not self._answers():
             ended = [0]  # it served the store, and others have ended because of that
-        if ended:
-            named = f"rank{'s' if len(ended) > 1 else ''} {', '.join(map(str, ended))}"
-            message = f"The training has lost {named}: killed, or ended without a message."
-        else:
-            message = f"Rank {self._rank} has lost the connection to other processes: {reason}"
-        return LostProcessError(
-            message,
-            hint="type the same command again (train-teacher and distill: with --resume); it goes "
-            "on from the last saved state",
-        )
+        reason = f"Rank {self._rank} has lost the connection to other processes: {reason}"
+        return lost_processes(ended, otherwise=reason)
 
     def _answers(self) -> bool:
         with suppress(RuntimeError):
@@ -192,7 +176,7 @@ class SharedStore:
 
     def _ended(self) -> list[int]:
         """Ranks on this host whose process does not exist any more."""
-        return [rank for rank, number in self._neighbours.items() if not _exists(number)]
+        return [rank for rank, number in self._neighbours.items() if not process_exists(number)]
 
     def _add(self, key: str, number: int = 1) -> int:
         return int(self._store.add(key, number))
@@ -226,19 +210,3 @@ def _host() -> str:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
     return " ".join(parts)
-
-
-def _exists(number: int) -> bool:
-    """Whether a process exists and has not ended; one that nobody waits for counts as ended."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    if sys.platform != "linux":
-        return True
-    with suppress(OSError):
-        state = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-        return state.split()[0] not in "ZX"
-    return False

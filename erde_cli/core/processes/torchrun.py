@@ -22,7 +22,8 @@ from erde_cli.core.processes.connection import first_line, open_store, unconnect
 from erde_cli.core.processes.engine import Engine
 from erde_cli.core.processes.environment import Place
 from erde_cli.core.processes.folders import marked, new_mark, require_marks
-from erde_cli.core.processes.store import LostProcessError, SharedStore
+from erde_cli.core.processes.lost import LostProcessError, started
+from erde_cli.core.processes.store import SharedStore
 
 _TIMEOUT = timedelta(minutes=10)  # of a collective, which no long work delays
 _MARK = "mark"  # key of the name of the files by which rank 0 marks folders
@@ -30,7 +31,12 @@ _LISTED = 5  # inputs in a message
 
 
 class Torchrun(Engine):
-    """One of several processes; `connect` connects it to the others."""
+    """One of several processes; `connect` connects it to the others.
+
+    met: whether all processes know each other.
+    """
+
+    met: bool = False
 
     def __init__(self, place: Place) -> None:
         self.rank, self.world_size = place.rank, place.world_size
@@ -39,11 +45,11 @@ class Torchrun(Engine):
         self._cuda = False
         self._shared: SharedStore | None = None
 
-    def connect(self, started: Mapping[str, str], note: Callable[[str], None]) -> None:
+    def connect(self, alike: Mapping[str, str], note: Callable[[str], None]) -> None:
         """Connect to the other processes.
 
         Args:
-            started: what must be the same on all processes, by name: command and versions.
+            alike: what must be the same on all processes, by name: command and versions.
             note: receives a message about what this process waits for, if that takes long.
 
         Raises:
@@ -51,8 +57,10 @@ class Torchrun(Engine):
         """
         opened = open_store(self._place, note)
         self._shared = SharedStore(PrefixStore("erde", opened), self._place)
-        self._compare({**started, "WORLD_SIZE": str(self.world_size)})
+        self._compare({**alike, "WORLD_SIZE": str(self.world_size)})
         self._shared.introduce()
+        self.met = True
+        started()
         local = self._place.local_rank
         self._cuda = torch.cuda.is_available()
         if self._cuda and local < torch.cuda.device_count():

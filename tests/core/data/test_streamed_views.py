@@ -187,7 +187,7 @@ def test_a_note_says_why_and_how_to_change_it(root: Path, monkeypatch: pytest.Mo
     assert listener.notes == []
     dataset = opened(root)
     for count, where in ((1, "in this process"), (3, "by 3 processes")):
-        monkeypatch.setattr(dataset_module, "cores", lambda count=count: count)
+        monkeypatch.setattr(streamed_views, "cores", lambda count=count: count)
         dataset.photo_files(listener)
         assert listener.notes.pop() == (
             "Train photos for random crops, at 16 x 16 pixels, would take 21 kB of disk, more than "
@@ -224,3 +224,16 @@ def test_a_process_that_dies_is_an_error(root: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(streamed_views, "_SERVE", "import os; os._exit(3)")
     with pytest.raises(ErdeError, match="decodes images died"):
         next(views.batches([np.arange(5)], 0, 0))
+
+
+@pytest.mark.parametrize(("here", "expected"), [("1", 8), ("2", 4), ("3", 2), ("16", 1)])
+def test_processes_of_one_host_share_its_cores(
+    here: str, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed_views, "cores", lambda: 8)
+    assert streamed_views.decoding_processes() == 8
+    place = {"RANK": "0", "WORLD_SIZE": "16", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": here,
+             "MASTER_ADDR": "there", "MASTER_PORT": "1234"}  # fmt: skip
+    for name, text in place.items():
+        monkeypatch.setenv(name, text)
+    assert streamed_views.decoding_processes() == expected

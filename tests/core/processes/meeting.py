@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from erde_cli.commands import processes
 from erde_cli.core.errors import InputError, StoppedError
 from erde_cli.core.processes.environment import place_of_process
-from erde_cli.core.processes.store import LostProcessError
+from erde_cli.core.processes.lost import LostProcessError
 from erde_cli.core.processes.torchrun import Torchrun
 
 _LATE = 0.3  # seconds, by which one process is later than the others

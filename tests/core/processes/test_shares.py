@@ -123,7 +123,8 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(batch: int, count: int
 
 
 def test_a_place_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK"):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK",
+                 "LOCAL_WORLD_SIZE"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     assert place_of_process() is None
     monkeypatch.setenv("RANK", "1")
@@ -132,6 +133,9 @@ def test_a_place_is_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASTER_ADDR", "there")
     monkeypatch.setenv("MASTER_PORT", "1234")
     assert place_of_process() == Place(1, 3, 0, "there", 1234)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert place_of_process() == Place(1, 3, 0, "there", 1234, local_size=2)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE")
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
     assert place_of_process() is None  # one process of torchrun is a process alone

@@ -13,7 +13,8 @@ from torch.distributed import HashStore
 from erde_cli.core.errors import InputError
 from erde_cli.core.processes import store as module
 from erde_cli.core.processes.environment import Place
-from erde_cli.core.processes.store import LostProcessError, SharedStore
+from erde_cli.core.processes.lost import LostProcessError
+from erde_cli.core.processes.store import SharedStore
 
 SENT = [
     b"", b"{", b"\xff\xfe", b"[]", b"1", b"null", b'"text"', b'{"a": 1}', b'{"a": null}',
