@@ -1,12 +1,14 @@
-"""Keep the answers of the planned comparison by seed, and compute its results once all are there.
+"""Keep the answers of the planned comparison, and compute its results once all are there.
 
-    python -m benchmarks.evidence keep RUN FOLDER
+    python -m benchmarks.evidence keep RUN FOLDER [--as NAME]
     python -m benchmarks.evidence show FOLDER [--seeds 10] [--json]
 
-`keep` writes FOLDER/seed-N.safetensors for each seed of the `erde compare` folder RUN whose
-networks are trained: scores and correctness of every exit on calibration and test images, and the
-processor; so it runs where the seed was trained. `show` refuses before the last of the planned
-seeds is there (docs/evidence.md, "planned"); --seeds is for a lack of time, and at least 6.
+`keep` writes FOLDER/SEED/NETWORK.safetensors for each trained network of the `erde compare` folder
+RUN: scores and correctness of every exit on calibration and test images, and the processor; so it
+runs where the networks were trained. --as NAME is for a run with a student of another size, and
+keeps that one only. `show` refuses before the last of the planned seeds is there
+(docs/evidence.md); --seeds is for a lack of time, and at least 6. Other networks are described on
+the seeds that have them.
 """
 
 from __future__ import annotations
@@ -60,37 +62,33 @@ def main() -> None:
     keep = commands.add_parser("keep")
     keep.add_argument("run", type=Path)
     keep.add_argument("folder", type=Path)
+    keep.add_argument("--as", dest="name")
     show = commands.add_parser("show")
     show.add_argument("folder", type=Path)
     show.add_argument("--seeds", type=int, default=MOST, choices=range(LEAST, MOST + 1))
     show.add_argument("--json", action="store_true")
     given = parser.parse_args()
     if given.command == "keep":
-        keep_seeds(given.run, given.folder)
+        keep_networks(given.run, given.folder, given.name)
     else:
         show_results(given.folder, range(FIRST, FIRST + given.seeds), given.json)
 
 
-def keep_seeds(run: Path, folder: Path) -> None:
-    """Write a file for each seed that has answers of the teacher and of both methods."""
-    folder.mkdir(parents=True, exist_ok=True)
-    about = {name: str(value) for name, value in machine().items()}
+def keep_networks(run: Path, folder: Path, name: str | None) -> None:
+    """Write a file for each network that has answers, and is not kept yet."""
+    about = {key: str(value) for key, value in machine().items()}
     for seed in sorted(run.glob("seed-*")):
         paths = {path.parent.name: path for path in seed.glob("*/answers.safetensors")}
-        target = folder / f"{seed.name}.safetensors"
-        if not {A, B} <= paths.keys() or not (seed / "teacher.safetensors").is_file():
-            print(f"{seed.name}: not complete")
-        elif target.exists():
-            print(f"{target}: kept before")
-        else:
+        if name is not None:
+            paths = {name: paths[A]} if A in paths else {}
+        elif (seed / "teacher.safetensors").is_file():
             paths[TEACHER] = seed / "teacher.safetensors"
-            arrays = {
-                f"{name}/{key}": array
-                for name, path in paths.items()
-                for key, array in _slim(load_file(path)).items()
-            }
-            save_file(arrays, target, about)
-            print(f"{target}: {', '.join(sorted(paths))}")
+        for network, path in sorted(paths.items()):
+            target = folder / seed.name.removeprefix("seed-") / f"{network}.safetensors"
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                save_file(_slim(load_file(path)), target, about)
+                print(target)
 
 
 def _slim(arrays: Arrays) -> Arrays:
@@ -128,52 +126,57 @@ class Kept:
         return cost_curve(self.test, [(theta,) * early for theta in one_threshold(CLASSES)])
 
 
-def _read(path: Path) -> tuple[dict[str, Kept], dict[str, str]]:
+def _read(path: Path) -> tuple[Kept, str]:
+    """Answers of a network, and the processor that trained it."""
     arrays = load_file(path)
     with safe_open(path, "np") as file:
         about = file.metadata()
-    found = {}
-    for name in {key.split("/")[0] for key in arrays}:
-        own = {key.split("/")[1]: one for key, one in arrays.items() if key.startswith(f"{name}/")}
-        calibration, test = (
-            Observations(
-                own[f"{split}.scores"].astype(np.float64),
-                np.unpackbits(own[f"{split}.correct"], axis=0, count=len(own[f"{split}.scores"]))
-                .astype(bool),
-                own["costs"],
-            )
-            for split in _SPLITS
-        )  # fmt: skip
-        found[name] = Kept(calibration, test, float(own["static"][-1]))
-    return found, about
+    calibration, test = (
+        Observations(
+            arrays[f"{split}.scores"].astype(np.float64),
+            np.unpackbits(arrays[f"{split}.correct"], axis=0, count=len(arrays[f"{split}.scores"]))
+            .astype(bool),
+            arrays["costs"],
+        )
+        for split in _SPLITS
+    )  # fmt: skip
+    kept = Kept(calibration, test, float(arrays["static"][-1]))
+    return kept, f"{about['processor']}, {about['arithmetic']}"
 
 
 def show_results(folder: Path, seeds: Sequence[int], as_json: bool) -> None:
     """Print the planned tables."""
-    paths = {seed: folder / f"seed-{seed}.safetensors" for seed in seeds}
-    missing = [str(seed) for seed, path in paths.items() if not path.is_file()]
+    paths = {(seed, path.stem): path for seed in seeds for path in folder.glob(f"{seed}/*")}
+    missing = [
+        f"{seed}/{name}" for seed in seeds for name in (TEACHER, A, B) if (seed, name) not in paths
+    ]
     if missing:
         sys.exit(f"No result before all planned seeds are there; missing: {', '.join(missing)}.")
-    found, processors = {}, []
-    for seed, path in paths.items():
-        found[seed], about = _read(path)
-        processors.append(f"{about['processor']}, {about['arithmetic']}")
-    pairs = [(networks[A], networks[B]) for networks in found.values()]
+    found: dict[str, dict[int, Kept]] = {}
+    processors = set()
+    for (seed, name), path in sorted(paths.items()):
+        found.setdefault(name, {})[seed], processor = _read(path)
+        processors.add(processor)
+    pairs = [(found[A][seed], found[B][seed]) for seed in seeds]
     rows = _primaries(pairs)
     columns = ["AUC, erde - kd, points", "mean", "interval", "level %", "p", "verdict", "seeds"]
     exits = _exits(pairs)
-    ratios = [row for name in (TEACHER, A, B) for row in _ratios(name, found)]
+    ratios = [row for name in found for row in _ratios(name, found)]
+    others = [row for name in found for row in _against(name, found)]
     document: dict[str, Any] = {
-        "seeds": list(seeds), "processors": processors, "primaries": rows, "exits": exits,
-        "theta_share": _theta_share(pairs), "ratios": ratios,
+        "seeds": list(seeds), "processors": sorted(processors), "primaries": rows, "exits": exits,
+        "theta_share": _theta_share(pairs), "others": others, "ratios": ratios,
     }  # fmt: skip
     print_results(f"{len(seeds)} seeds", columns, rows, as_json, document)
     if as_json:
         return
-    print(f"\nprocessors: {', '.join(sorted(set(processors)))}")
+    print(f"\nprocessors: {'; '.join(sorted(processors))}")
     print(f"at least as accurate and no dearer: {document['theta_share']:.0%} of the values of θ")
     print_table(["exit, measure", A, B, "difference (95 % over seeds)"], exits)
-    print_table(["network", "points below the teacher", "seeds", "accuracy", "ratio"], ratios)
+    print_table(
+        ["network", "seeds", "MACs, millions", "last exit", "AUC", f"- {A}", f"- {B}"], others
+    )
+    print_table(["network", "target", "seeds", "points below the teacher", "ratio"], ratios)
 
 
 def _primaries(pairs: Sequence[tuple[Kept, Kept]]) -> list[list[str]]:
@@ -262,29 +265,100 @@ def _passed_on(one: Kept) -> list[float]:
     return shares
 
 
-def _ratios(name: str, found: Mapping[int, Mapping[str, Kept]]) -> list[list[str]]:
-    """Ratio of the teacher's static MACs to the expected ones, at points below the teacher."""
-    of_seeds = [
-        savings(
-            networks[name].calibration, networks[name].test, networks[name].thresholds,
-            networks[TEACHER].calibration.full_accuracy,
-            (networks[TEACHER].static, networks[name].static),
+def _against(name: str, found: Mapping[str, Mapping[int, Kept]]) -> list[list[str]]:
+    """A network beside A and B at equal cost; of one without early exits, at exactly its MACs."""
+    own = found[name]
+    macs = next(iter(own.values())).test.cumulative_macs[-1]
+    accuracies = [one.test.full_accuracy for one in own.values()]
+    single = next(iter(own.values())).test.correct.shape[1] == 1
+    row = [name, str(len(own)), f"{macs / 1e6:.2f}", _spread(accuracies)]
+    row.append("-" if single else _spread([one.per_exit.auc for one in own.values()]))
+    for reference in (A, B):
+        others = [found[reference][seed] for seed in own]
+        if single:
+            shares = [(macs / one.test.cumulative_macs[-1],) for one in others]
+            at = [one.per_exit.at(share)[0] for one, share in zip(others, shares, strict=True)]
+            differences = [
+                mean - (other or np.nan) for mean, other in zip(accuracies, at, strict=True)
+            ]
+            drawn = []
+            for one, other, share in zip(own.values(), others, shares, strict=True):
+                mine, theirs = resampled([one.per_exit, other.per_exit], share)
+                drawn.append(mine[:, 0] - theirs[:, 1])
+            row.append(_points(difference(differences, np.stack(drawn))))
+        elif name in (reference, TEACHER) or macs != others[0].test.cumulative_macs[-1]:
+            row.append("-")
+        else:
+            both = [(a.per_exit, b.per_exit) for a, b in zip(own.values(), others, strict=True)]
+            drawn = [np.subtract(*resampled([a, b], ())[:, :, 0]) for a, b in both]
+            row.append(_points(difference([a.auc - b.auc for a, b in both], np.stack(drawn))))
+    return [row]
+
+
+def _spread(shares: Sequence[float]) -> str:
+    return f"{100 * np.mean(shares):.2f} ± {100 * np.std(shares, ddof=min(1, len(shares) - 1)):.2f}"
+
+
+def _points(one: Difference) -> str:
+    low, high = one.interval or (np.nan, np.nan)
+    return f"{100 * one.mean:+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
+
+
+def _ratios(name: str, found: Mapping[str, Mapping[int, Kept]]) -> list[list[str]]:
+    """Ratio of the teacher's static MACs to the expected ones, at points below the teacher.
+
+    For a point that all seeds reach: the ratio and the points below the teacher on test images,
+    each with its 95 % interval over seeds.
+    """
+    of_seeds = {
+        seed: savings(
+            one.calibration, one.test, one.thresholds,
+            found[TEACHER][seed].calibration.full_accuracy,
+            (found[TEACHER][seed].static, one.static),
         )
-        for networks in found.values()
-    ]  # fmt: skip
+        for seed, one in found[name].items()
+    }  # fmt: skip
     rows = []
     for place, points in enumerate(POINTS):
-        reached = [one[place] for one in of_seeds if one[place].reached]
-        accuracy, ratio = (
-            _mean([getattr(one, key) for one in reached]) for key in ("accuracy", "macs_ratio")
-        )
-        seeds = f"{len(reached)} of {len(of_seeds)}"
-        rows.append([name, f"{points:g}", seeds, f"{100 * accuracy:.2f}", f"{ratio:.2f}"])
-    return rows
+        reached = {seed: one[place] for seed, one in of_seeds.items() if one[place].reached}
+        row = [name, f"{points:g}", f"{len(reached)} of {len(of_seeds)}"]
+        if len(reached) == len(of_seeds):
+            below = [
+                100 * (found[TEACHER][seed].test.full_accuracy - (one.accuracy or np.nan))
+                for seed, one in reached.items()
+            ]
+            ratios = [one.macs_ratio or np.nan for one in reached.values()]
+            row += [_interval(below), _interval(ratios)]
+        rows.append(row + ["-"] * (5 - len(row)))
+    return [*rows, _at_a_tenth(name, found)]
 
 
-def _mean(values: FloatArray | Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else np.nan
+def _at_a_tenth(name: str, found: Mapping[str, Mapping[int, Kept]]) -> list[str]:
+    """Points below the teacher with the best thresholds of calibration at a tenth of its MACs."""
+    below, ratios = [], []
+    for seed, one in found[name].items():
+        teacher = found[TEACHER][seed]
+        known = [one.calibration.figures(one.calibration.exits(v)) for v in one.thresholds]
+        fitting = [
+            (figures.accuracy or 0, -figures.expected_macs, vector)
+            for figures, vector in zip(known, one.thresholds, strict=True)
+            if figures.expected_macs <= teacher.static / 10
+        ]
+        if fitting:
+            figures = one.test.figures(one.test.exits(max(fitting)[2]))
+            below.append(100 * (teacher.test.full_accuracy - (figures.accuracy or np.nan)))
+            ratios.append(teacher.static / figures.expected_macs)
+    row = [name, "a tenth", f"{len(below)} of {len(found[name])}"]
+    if len(below) < len(found[name]):
+        return [*row, "-", "-"]
+    return [*row, _interval(below), _interval(ratios)]
+
+
+def _interval(values: Sequence[float]) -> str:
+    """Mean with the 95 % interval over seeds."""
+    found = difference(values, np.zeros((len(values), 2)))
+    low, high = found.interval or (np.nan, np.nan)
+    return f"{found.mean:.2f} ({low:.2f} to {high:.2f})"
 
 
 if __name__ == "__main__":
