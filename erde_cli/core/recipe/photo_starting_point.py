@@ -19,14 +19,12 @@ HEADS_BATCH, STUDENT_BATCH = 128, 32
 
 # Images per second on 2 CPU threads: the teacher without gradients at 224 x 224 pixels, a training
 # step of the student without its teacher, and the student without gradients, both at 160 x 160.
-# Rough: measured in processor time (user) of one thread, because the machine was shared, and
-# doubled; less a fifth for the second thread, and a fifth more of the steps for random crops
-# ("avx2" is emulated). `python -m benchmarks.starting_point --photos` measures them on an idle
-# machine. "other", "mps" and "cuda" are estimates.
+# Medians of 3 on an idle Intel Xeon with AMX; "avx2" is emulated there. `python -m
+# benchmarks.starting_point --photos` measures them. "other", "mps" and "cuda" are estimates.
 PHOTO_SPEEDS: dict[str, tuple[float, float, float]] = {
-    "avx512-bf16": (95, 95, 550),
-    "avx512": (70, 95, 500),
-    "avx2": (55, 90, 500),
+    "avx512-bf16": (105, 110, 430),
+    "avx512": (90, 105, 490),
+    "avx2": (65, 105, 500),
     "other": (15, 30, 120),
     "mps": (150, 200, 800),
     "cuda": (1000, 500, 2000),
