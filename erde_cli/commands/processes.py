@@ -14,7 +14,13 @@ from erde_cli.commands.failures import fail
 from erde_cli.core.errors import ErdeError, InputError, StoppedError
 from erde_cli.core.processes.engine import ALONE, Engine
 from erde_cli.core.processes.environment import Place, place_of_process
-from erde_cli.core.processes.lost import lost_at_start, lost_processes, started, starts
+from erde_cli.core.processes.lost import (
+    claims_report,
+    lost_at_start,
+    lost_processes,
+    started,
+    starts,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +45,9 @@ def engine() -> Engine:
 def note_start() -> None:
     """Let the other processes of torchrun notice it if this one is killed before all have met."""
     if os.environ.get("RANK"):
-        starts()
-        atexit.register(started)  # it ends by itself
         signal.signal(signal.SIGTERM, _end_by_signal)
+        atexit.register(started)  # it ends by itself
+        starts()
 
 
 def join(command: str) -> None:
@@ -80,9 +86,10 @@ def _end_by_signal(number: int, frame: FrameType | None) -> None:
     del frame
     if _joined and _joined[0].failing:
         return
+    signal.signal(number, signal.SIG_IGN)  # a second one would end this process in mid-sentence
     with suppress(RuntimeError):  # of a stream that was being written to
         lost = _lost()
-        if lost is not None:
+        if lost is not None and reports(lost):
             fail(sys.argv[1:], lost.to_json(), str(lost))
     started()
     signal.signal(number, signal.SIG_DFL)
@@ -90,10 +97,9 @@ def _end_by_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _lost() -> LostProcessError | None:
-    """The error that this process is to report if another was killed."""
+    """The error of this process if another was killed."""
     if _joined and _joined[0].met:
-        lost = _joined[0].lost()
-        return lost if lost is not None and reports(lost) else None
+        return _joined[0].lost()
     ranks = lost_at_start()
     return lost_processes(ranks) if ranks else None
 
@@ -112,13 +118,15 @@ def reports(error: BaseException) -> bool:
     """Whether this process shows an error, so that all together show one message."""
     if not _joined:
         place = _place()
-        return place is None or place.rank == 0
+        if place is None:
+            return True
+        return place.rank == place.local_rank and claims_report(otherwise=place.rank == 0)
     this = _joined[0]
     if isinstance(error, StoppedError | KeyboardInterrupt) and this.connected:
         if isinstance(error, StoppedError):  # others may not know yet that all have met
             this.leave()
         return this.leads  # all of them stop
-    return not getattr(error, "reported", False) and this.may_report()
+    return not getattr(error, "reported", False) and this.may_report() and claims_report()
 
 
 def of_rank(

@@ -112,7 +112,7 @@ def _fork(given: dict[str, Any], connect: float, files: tuple[Path, Path]) -> in
         from erde_cli.__main__ import main
         from erde_cli.core.processes import connection
 
-        connection._CONNECT = timedelta(seconds=connect)
+        connection.CONNECT = timedelta(seconds=connect)
         connection._SILENT = min(connect, connection._SILENT)
         os.chdir(given["folder"])
         os.environ.update(given["environment"])

@@ -252,46 +252,66 @@ def _process_of(rank: int, launcher: int) -> int:
     return found[0]
 
 
-def _starting(logs: Path, process: subprocess.Popen[str]) -> dict[int, int]:
-    """Numbers of both processes by their ranks, once both run and before they have met."""
+def _starting(logs: Path, process: subprocess.Popen[str], count: int) -> dict[int, int]:
+    """Numbers of the processes by their ranks, once all run and before they have met."""
     while process.poll() is None:
         texts = [path.read_text().split() for path in logs.rglob("erde-starting")]
-        if len(texts) == 2 and all(len(words) == 2 for words in texts):
+        if len(texts) == count and all(len(words) == 2 for words in texts):
             return {int(rank): int(number) for number, rank in texts}
         time.sleep(0.002)
     pytest.fail(str(process.communicate()))
 
 
-@pytest.mark.parametrize("killed", [0, 1])
-def test_a_process_killed_before_all_have_met_is_named_once(
-    killed: int, line: Line, tmp_path: Path
+@pytest.mark.parametrize(
+    ("count", "killed", "opening"),
+    [(2, (0,), False), (2, (1,), False), (3, (1, 2), False), (2, (0,), True), (2, (1,), True)],
+)
+def test_processes_killed_before_all_are_connected_are_named_once(
+    count: int, killed: tuple[int, ...], opening: bool, line: Line, tmp_path: Path
 ) -> None:
-    logs = ("--log-dir", tmp_path / "logs")
-    with _launched(2, *line("run", tmp_path / "run", "--json"), launcher=logs) as process:
-        os.kill(_starting(tmp_path / "logs", process)[killed], signal.SIGKILL)
+    """Before they have met, or while they open the connections of collectives."""
+    logs = tmp_path / "logs"
+    arguments = line("run", tmp_path / "run", "--json")
+    with _launched(count, *arguments, launcher=("--log-dir", logs)) as process:
+        numbers = _starting(logs, process, count)
+        while opening and list(logs.rglob("erde-starting")):
+            time.sleep(0.002)
+        for rank in killed:
+            os.kill(numbers[rank], signal.SIGKILL)
+        since = time.monotonic()
         out, err = process.communicate(timeout=60)
+    assert time.monotonic() - since < 20
     [message] = messages(err)
-    assert message.startswith(f"Error: The training has lost rank {killed}: killed")
+    ranks = ", ".join(map(str, killed))
+    named = f"rank{'s' if len(killed) > 1 else ''} {ranks}"
+    assert message.startswith(f"Error: The training has lost {named}: killed"), err
     assert json.loads(out)["error"]["type"] == "LostProcessError"
     assert process.returncode == 1
-    assert not (tmp_path / "run").exists()
-    assert not list((tmp_path / "logs").rglob("erde-starting"))
 
 
-@pytest.mark.parametrize("ended", ["stopped", "mistyped"])
-def test_processes_that_end_by_themselves_before_all_have_met_are_not_lost(
-    ended: str, line: Line, tmp_path: Path
+def test_processes_that_are_stopped_before_all_have_met_are_not_lost(
+    line: Line, tmp_path: Path
 ) -> None:
-    option = "--jsn" if ended == "mistyped" else "--json"
-    logs = ("--log-dir", tmp_path / "logs")
-    with _launched(2, *line("run", tmp_path / "run", option), launcher=logs) as process:
-        if ended == "stopped":
-            _starting(tmp_path / "logs", process)
-            process.terminate()
+    logs = tmp_path / "logs"
+    arguments = line("run", tmp_path / "run")
+    with _launched(2, *arguments, launcher=("--log-dir", logs)) as process:
+        _starting(logs, process, 2)
+        process.terminate()
         _, err = process.communicate(timeout=60)
-    assert [text for text in messages(err) if "jsn" not in text] == []
-    assert len(messages(err)) == (ended == "mistyped")
+    assert messages(err) == []
+    assert not list(logs.rglob("erde-starting"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mistyped_command_is_told_once_even_if_rank_0_is_late(tmp_path: Path) -> None:
+    """torchrun ends rank 0 as soon as rank 1 has ended."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, time\ntime.sleep(2 if os.environ.get('RANK') == '0' else 0)\n"
+    )
+    with _launched(2, "rnu", PYTHONPATH=str(tmp_path)) as process:
+        _, err = process.communicate(timeout=60)
+    [message] = messages(err)
+    assert "rnu" in message
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes below /proc")

@@ -13,7 +13,7 @@ from torch.distributed.rendezvous import rendezvous
 from erde_cli.core.errors import InputError
 from erde_cli.core.processes.environment import Place
 
-_CONNECT = timedelta(minutes=3)  # until all processes have started
+CONNECT = timedelta(minutes=3)  # until all processes have started
 _SILENT = 15.0  # seconds of it, after which a process tells what it waits for
 _LATER = 5.0  # seconds after it, in which torch's own waiting ends
 
@@ -37,7 +37,7 @@ def open_store(place: Place, note: Callable[[str], None]) -> Store:
     def connect() -> None:
         try:
             found.append(
-                next(rendezvous("env://", place.rank, place.world_size, timeout=_CONNECT))[0]
+                next(rendezvous("env://", place.rank, place.world_size, timeout=CONNECT))[0]
             )
         except (RuntimeError, ValueError, OSError) as error:
             reasons.append(first_line(error))
@@ -45,10 +45,10 @@ def open_store(place: Place, note: Callable[[str], None]) -> Store:
     waiting = Thread(target=connect, daemon=True)
     waiting.start()
     waiting.join(_SILENT)
-    limit = f"{_CONNECT.total_seconds() / 60:g} minutes"
+    limit = f"{CONNECT.total_seconds() / 60:g} minutes"
     if waiting.is_alive():
         note(f"Rank {place.rank} waits for the others at {place.address}:{place.port} ({limit}).")
-    waiting.join(max(0, _CONNECT.total_seconds() + _LATER - _SILENT))
+    waiting.join(max(0, CONNECT.total_seconds() + _LATER - _SILENT))
     if not found:
         raise unconnected(place, reasons[0] if reasons else f"no answer within {limit}.")
     # torchrun keeps its store when it starts the processes again.

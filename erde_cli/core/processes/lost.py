@@ -2,6 +2,7 @@
 
 torchrun gives each process it starts a folder, ATTEMPT/LOCAL_RANK, for `error.json`. There a
 process also keeps a file with its number, from its first line of Python until it knows the others.
+Another file, in ATTEMPT, says that a process of this host has reported why all of them end.
 Imports no torch, which takes seconds.
 """
 
@@ -15,9 +16,9 @@ from pathlib import Path
 
 from erde_cli.core.errors import ErdeError
 
-_STARTING = "erde-starting"  # name of the file
-_LARGEST = 64  # bytes of it
-_FOLDER_OF = "TORCHELASTIC_ERROR_FILE"  # set by torchrun
+_STARTING, _REPORTED = "erde-starting", "erde-reported"  # names of the files
+_LARGEST, _DIGITS = 64, 9  # bytes of the first, and of the number of a process
+_ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # set by torchrun
 
 
 class LostProcessError(ErdeError):
@@ -59,48 +60,54 @@ def process_exists(number: int) -> bool:
 
 def starts() -> None:
     """Note that this process starts, if torchrun has started it."""
-    own = _own_file()
-    if own is not None:
-        with suppress(OSError):
-            own.write_text(f"{os.getpid()} {os.environ.get('RANK', '')}", encoding="utf-8")
+    with suppress(OSError, ValueError):
+        if (own := _own_folder()) is not None:
+            text = f"{os.getpid()} {int(os.environ['RANK'])}"
+            (own / _STARTING).write_text(text, encoding="utf-8")
 
 
 def started() -> None:
     """Note that this process knows the others now, or ends by itself."""
-    own = _own_file()
-    if own is not None:
-        with suppress(OSError):
-            own.unlink(missing_ok=True)
+    with suppress(OSError, ValueError):
+        if (own := _own_folder()) is not None:
+            (own / _STARTING).unlink(missing_ok=True)
 
 
 def lost_at_start() -> list[int]:
-    """Ranks of this host whose process was killed before all have met.
+    """Ranks of this host whose process was killed before all have met."""
+    with suppress(OSError, ValueError):
+        if (own := _own_folder()) is not None:
+            found = (_killed(path) for path in own.parent.glob(f"*/{_STARTING}"))
+            return sorted(rank for rank in found if rank is not None)
+    return []
 
-    Only one process is told so of each of them.
+
+def claims_report(otherwise: bool = True) -> bool:
+    """Whether this process is the first of its host that reports why all end.
+
+    otherwise: the answer where torchrun has not started it.
     """
-    own = _own_file()
+    own = _own_folder()
     if own is None:
-        return []
-    return sorted(
-        rank
-        for path in own.parent.parent.glob(f"*/{_STARTING}")
-        if (rank := _killed(path)) is not None
-    )
+        return otherwise
+    try:
+        (own.parent / _REPORTED).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except (OSError, ValueError):
+        return otherwise
+    return True
 
 
 def _killed(path: Path) -> int | None:
-    """The rank that wrote a file, if its process does not exist any more; removes the file."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            number, rank = map(int, file.read(_LARGEST).split())
-        if number <= 0 or process_exists(number):
-            return None
-        path.unlink()  # only one process can
-    except (OSError, ValueError):
-        return None
-    return rank
+    """The rank that wrote a file, if its process does not exist any more."""
+    with suppress(OSError, ValueError), path.open(encoding="utf-8") as file:
+        number, rank = file.read(_LARGEST).split()
+        if len(number) <= _DIGITS and int(number) > 0 and not process_exists(int(number)):
+            return int(rank)
+    return None
 
 
-def _own_file() -> Path | None:
-    error_file = os.environ.get(_FOLDER_OF)
-    return Path(error_file).with_name(_STARTING) if error_file else None
+def _own_folder() -> Path | None:
+    error_file = os.environ.get(_ERROR_FILE)
+    return Path(error_file).parent if error_file else None

@@ -18,7 +18,7 @@ from typing import TypeVar
 from torch.distributed import Store  # type: ignore[attr-defined]
 
 from erde_cli.core.errors import InputError
-from erde_cli.core.processes.connection import first_line
+from erde_cli.core.processes.connection import CONNECT, first_line, unconnected
 from erde_cli.core.processes.environment import Place
 from erde_cli.core.processes.lost import LostProcessError, lost_processes, process_exists
 
@@ -43,6 +43,8 @@ class SharedStore:
     def __init__(self, store: Store, place: Place) -> None:
         self._store, self._rank, self._size = store, place.rank, place.world_size
         self.serves = place.rank == 0 and not place.served
+        self._place = place
+        self._met_by: float | None = time.monotonic() + CONNECT.total_seconds()
         self._neighbours: dict[int, int] = {}  # process number of ranks on this host
         self.failing = False
 
@@ -50,7 +52,7 @@ class SharedStore:
         """Tell the others which process this is, and wait until all have done so.
 
         Raises:
-            InputError: another process has the same rank.
+            InputError: another process has the same rank, or one has not come.
         """
         if self.count(f"rank/{self._rank}") > 1:
             raise InputError(
@@ -66,6 +68,7 @@ class SharedStore:
             number = other.get("number", "")
             if rank != self._rank and other.get("host") == here and _is_number(number):
                 self._neighbours[rank] = int(number)
+        self._met_by = None
 
     def put(self, key: str, texts: Mapping[str, str]) -> None:
         """Store texts for the other processes."""
@@ -91,9 +94,13 @@ class SharedStore:
 
         Raises:
             LostProcessError: a process has ended meanwhile.
+            InputError: not all processes have come, of other hosts for example.
         """
         look = time.monotonic()
         while not self.asked(done):
+            if self._met_by is not None and time.monotonic() > self._met_by:
+                limit = f"{CONNECT.total_seconds() / 60:g} minutes"
+                raise unconnected(self._place, f"not all have answered within {limit}.")
             if time.monotonic() >= look:
                 look = time.monotonic() + _LOOK
                 # One can have ended just now because it was the last that was waited for.

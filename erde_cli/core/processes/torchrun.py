@@ -11,10 +11,11 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 
 from erde_cli.core.errors import InputError, brief
 from erde_cli.core.processes.accelerators import own_device
@@ -26,6 +27,7 @@ from erde_cli.core.processes.lost import LostProcessError, started
 from erde_cli.core.processes.store import SharedStore
 
 _TIMEOUT = timedelta(minutes=10)  # of a collective, which no long work delays
+_LOOK = 0.5  # seconds between two looks at the other processes
 _MARK = "mark"  # key of the name of the files by which rank 0 marks folders
 _LISTED = 5  # inputs in a message
 
@@ -61,18 +63,49 @@ class Torchrun(Engine):
         self._shared.introduce()
         self.met = True
         started()
-        local = self._place.local_rank
         self._cuda = torch.cuda.is_available()
+        self._open_group(opened)
+
+    def _open_group(self, store: Store) -> None:
+        """Open the connections of collectives.
+
+        In a thread and through a connection of its own, which wait for the others in C++: this
+        thread can still handle signals, and look at the others.
+
+        Raises:
+            LostProcessError: another process has ended meanwhile.
+            InputError: the processes cannot be connected.
+        """
+        failed: list[Exception] = []
+
+        def connect() -> None:
+            self._choose_device()
+            try:
+                distributed.init_process_group(
+                    "cpu:gloo,cuda:nccl" if self._cuda else "gloo",
+                    store=PrefixStore("group", store.clone()),  # type: ignore[attr-defined]
+                    rank=self.rank, world_size=self.world_size, timeout=_TIMEOUT,
+                )  # fmt: skip
+            except Exception as error:  # noqa: BLE001 (raised by the thread that waits)
+                failed.append(error)
+
+        opening = Thread(target=connect, daemon=True)
+        opening.start()
+        while opening.is_alive():
+            opening.join(_LOOK)
+            if (lost := self._store.lost()) is not None:
+                raise lost
+        if failed and not isinstance(failed[0], RuntimeError | ValueError):
+            raise failed[0]
+        if failed:
+            raise self._store.lost() or unconnected(self._place, first_line(failed[0]))
+        self._choose_device()
+
+    def _choose_device(self) -> None:
+        """Choose the GPU of this process, in this thread."""
+        local = self._place.local_rank
         if self._cuda and local < torch.cuda.device_count():
             torch.cuda.set_device(local)
-        try:
-            distributed.init_process_group(
-                "cpu:gloo,cuda:nccl" if self._cuda else "gloo",
-                store=PrefixStore("group", opened),
-                rank=self.rank, world_size=self.world_size, timeout=_TIMEOUT,
-            )  # fmt: skip
-        except (RuntimeError, ValueError) as error:
-            raise unconnected(self._place, first_line(error)) from error
 
     @property
     def connected(self) -> bool:

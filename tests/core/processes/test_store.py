@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import timedelta
 
 import pytest
 from torch.distributed import HashStore
@@ -114,3 +115,19 @@ def test_two_processes_of_one_rank_are_refused() -> None:
     found.add("rank/1", 1)
     with pytest.raises(InputError, match="Two processes have the rank 1"):
         second.introduce()
+
+
+def test_one_that_does_not_come_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECT", timedelta(seconds=0.3))
+    first, _ = two(HashStore())
+    with pytest.raises(InputError, match=r"not all have answered within 0\.005 minutes"):
+        first.introduce()
+
+
+def test_that_limit_ends_once_all_have_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CONNECT", timedelta(seconds=0.3))
+    first, second = two(HashStore())
+    second.put("process/1", {})
+    first.introduce()
+    end = time.monotonic() + 0.6
+    first.wait(lambda: time.monotonic() > end)
