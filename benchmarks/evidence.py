@@ -16,24 +16,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
-from benchmarks.measure import machine, print_results, print_table
+from benchmarks.evidence_answers import TEACHER, A, B, Kept, keep_networks, read_network
+from benchmarks.measure import print_results, print_table
 from erde_cli.core.arrays import FloatArray
 from erde_cli.core.calibration.estimate import calibrate
 from erde_cli.core.comparison.curves import (
     Curve,
-    cost_curve,
-    one_threshold,
     resampled,
-    with_ends,
 )
 from erde_cli.core.comparison.exit_quality import POINTS, auroc, savings
 from erde_cli.core.comparison.paired import (
@@ -44,15 +38,9 @@ from erde_cli.core.comparison.paired import (
     simultaneous,
     verdict,
 )
-from erde_cli.core.inference.observations import Observations
-from erde_cli.core.thresholds.targets import MaxDrop, MaxMacs
+from erde_cli.core.thresholds.targets import MaxDrop
 
 FIRST, LEAST, MOST = 31, 6, 10  # the first seed, and how many
-TEACHER, CLASSES = "teacher", 10
-A, B = "erde", "kd"
-_SPLITS = ("calibration", "test")
-
-Arrays = dict[str, np.ndarray]
 
 
 def main() -> None:
@@ -74,76 +62,6 @@ def main() -> None:
         show_results(given.folder, range(FIRST, FIRST + given.seeds), given.json)
 
 
-def keep_networks(run: Path, folder: Path, name: str | None) -> None:
-    """Write a file for each network that has answers, and is not kept yet."""
-    about = {key: str(value) for key, value in machine().items()}
-    for seed in sorted(run.glob("seed-*")):
-        paths = {path.parent.name: path for path in seed.glob("*/answers.safetensors")}
-        if name is not None:
-            paths = {name: paths[A]} if A in paths else {}
-        elif (seed / "teacher.safetensors").is_file():
-            paths[TEACHER] = seed / "teacher.safetensors"
-        for network, path in sorted(paths.items()):
-            target = folder / seed.name.removeprefix("seed-") / f"{network}.safetensors"
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                save_file(_slim(load_file(path)), target, about)
-                print(target)
-
-
-def _slim(arrays: Arrays) -> Arrays:
-    kept = {name: arrays[name] for name in ("costs", "static")}
-    for split in _SPLITS:
-        right = arrays[f"{split}.predictions"] == arrays[f"{split}.labels"][:, None]
-        kept[f"{split}.correct"] = np.packbits(right, axis=0)
-        kept[f"{split}.scores"] = arrays[f"{split}.scores"].astype(np.float32)
-    return kept
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Answers of one network of a seed."""
-
-    calibration: Observations
-    test: Observations
-    static: float
-
-    @cached_property
-    def thresholds(self) -> list[tuple[float, ...]]:
-        """Vectors of the frontier on calibration images, and both ends, as in `erde compare`."""
-        frontier = calibrate(self.calibration, MaxMacs(1.0)).frontier
-        return with_ends([point.thresholds for point in frontier], len(self.test.scores[0]) - 1)
-
-    @cached_property
-    def per_exit(self) -> Curve:
-        """With a threshold for each exit."""
-        return cost_curve(self.test, self.thresholds)
-
-    @property
-    def one_theta(self) -> Curve:
-        """With one θ for all exits."""
-        early = self.test.scores.shape[1] - 1
-        return cost_curve(self.test, [(theta,) * early for theta in one_threshold(CLASSES)])
-
-
-def _read(path: Path) -> tuple[Kept, str]:
-    """Answers of a network, and the processor that trained it."""
-    arrays = load_file(path)
-    with safe_open(path, "np") as file:
-        about = file.metadata()
-    calibration, test = (
-        Observations(
-            arrays[f"{split}.scores"].astype(np.float64),
-            np.unpackbits(arrays[f"{split}.correct"], axis=0, count=len(arrays[f"{split}.scores"]))
-            .astype(bool),
-            arrays["costs"],
-        )
-        for split in _SPLITS
-    )  # fmt: skip
-    kept = Kept(calibration, test, float(arrays["static"][-1]))
-    return kept, f"{about['processor']}, {about['arithmetic']}"
-
-
 def show_results(folder: Path, seeds: Sequence[int], as_json: bool) -> None:
     """Print the planned tables."""
     paths = {(seed, path.stem): path for seed in seeds for path in folder.glob(f"{seed}/*")}
@@ -155,7 +73,7 @@ def show_results(folder: Path, seeds: Sequence[int], as_json: bool) -> None:
     found: dict[str, dict[int, Kept]] = {}
     processors = set()
     for (seed, name), path in sorted(paths.items()):
-        found.setdefault(name, {})[seed], processor = _read(path)
+        found.setdefault(name, {})[seed], processor = read_network(path)
         processors.add(processor)
     pairs = [(found[A][seed], found[B][seed]) for seed in seeds]
     rows = _primaries(pairs)
@@ -266,7 +184,7 @@ def _passed_on(one: Kept) -> list[float]:
 
 
 def _against(name: str, found: Mapping[str, Mapping[int, Kept]]) -> list[list[str]]:
-    """A network beside A and B at equal cost; of one without early exits, at exactly its MACs."""
+    """Compare a network with A and B at equal cost; one without early exits at its own MACs."""
     own = found[name]
     macs = next(iter(own.values())).test.cumulative_macs[-1]
     accuracies = [one.test.full_accuracy for one in own.values()]

@@ -44,10 +44,9 @@ def engine() -> Engine:
 
 def note_start() -> None:
     """Let the other processes of torchrun notice it if this one is killed before all have met."""
-    if os.environ.get("RANK"):
-        signal.signal(signal.SIGTERM, _end_by_signal)
-        atexit.register(started)  # it ends by itself
-        starts()
+    signal.signal(signal.SIGTERM, _end_by_signal)
+    atexit.register(started)  # it ends by itself
+    starts()
 
 
 def join(command: str) -> None:

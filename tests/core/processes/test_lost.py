@@ -1,4 +1,4 @@
-"""What a process notes beside torchrun's files, and what it makes of the notes of others."""
+"""The files a process writes next to those of torchrun, and how it reads those of others."""
 
 from __future__ import annotations
 
