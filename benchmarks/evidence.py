@@ -83,13 +83,15 @@ def show_results(folder: Path, seeds: Sequence[int], as_json: bool) -> None:
     others = [row for name in found for row in _against(name, found)]
     document: dict[str, Any] = {
         "seeds": list(seeds), "processors": sorted(processors), "primaries": rows, "exits": exits,
-        "theta_share": _theta_share(pairs), "others": others, "ratios": ratios,
+        "theta_share": [_theta_share(pairs), _theta_share([(b, a) for a, b in pairs])],
+        "others": others, "ratios": ratios,
     }  # fmt: skip
     print_results(f"{len(seeds)} seeds", columns, rows, as_json, document)
     if as_json:
         return
     print(f"\nprocessors: {'; '.join(sorted(processors))}")
-    print(f"at least as accurate and no dearer: {document['theta_share']:.0%} of the values of θ")
+    for share, one, other in zip(document["theta_share"], (A, B), (B, A), strict=True):
+        print(f"{one} no worse than {other} and no dearer: {share:.0%} of the values of θ")
     print_table(["exit, measure", A, B, "difference (95 % over seeds)"], exits)
     print_table(
         ["network", "seeds", "MACs, millions", "last exit", "AUC", f"- {A}", f"- {B}"], others
@@ -127,7 +129,7 @@ def _primaries(pairs: Sequence[tuple[Kept, Kept]]) -> list[list[str]]:
 
 
 def _theta_share(pairs: Sequence[tuple[Kept, Kept]]) -> float:
-    """Share of the finite values of θ at which A is at least as accurate as B and no dearer."""
+    """Share of the finite values of θ at which the first of each pair is as good and no dearer."""
     a, b = (
         np.mean([[curve.cost, curve.accuracy] for curve in map(_one_theta, side)], axis=0)[:, :-1]
         for side in zip(*pairs, strict=True)
@@ -147,22 +149,24 @@ def _exits(pairs: Sequence[tuple[Kept, Kept]]) -> list[list[str]]:
     }
     rows = []
     for name, measure in measures.items():
+        digits = 1 if name.endswith("%") else 3
         values = np.array([[measure(one) for one in pair] for pair in pairs])
         for exit_ in range(values.shape[2]):
             a, b = values[:, 0, exit_], values[:, 1, exit_]
             rows.append([
-                f"{exit_ + 1}, {name}", f"{a.mean():.3f}", f"{b.mean():.3f}", _over_seeds(a - b)
+                f"{exit_ + 1}, {name}", f"{a.mean():.{digits}f}", f"{b.mean():.{digits}f}",
+                _over_seeds(a - b, digits),
             ])  # fmt: skip
     return rows
 
 
-def _over_seeds(differences: FloatArray) -> str:
+def _over_seeds(differences: FloatArray, digits: int) -> str:
     """Mean with the 95 % interval over seeds; test images do not vary."""
     if not np.isfinite(differences).all():  # an exit without such errors in one seed
         return "-"
     found = difference(list(differences), np.zeros((len(differences), 2)))
     low, high = found.interval or (np.nan, np.nan)
-    return f"{found.mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"{found.mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
 def _aurocs(one: Kept, *, repairable: bool) -> list[float]:

@@ -111,6 +111,12 @@ def test_the_hours_in_the_headers_are_those_of_the_arithmetic() -> None:
     assert seen == 5
 
 
+def test_the_evidence_compares_what_cifar10_cpu_ships() -> None:
+    evidence, shipped = load_recipe("cifar10-evidence"), load_recipe("cifar10-cpu")
+    same = {"name": shipped.name, "seed": shipped.seed, "comparison": shipped.comparison}
+    assert evidence.model_copy(update=same) == shipped
+
+
 def test_the_readme_lists_every_shipped_recipe() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text("utf-8")
     table = readme.partition("| recipe |")[2].partition("\n\n")[0]
