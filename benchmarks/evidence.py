@@ -143,9 +143,9 @@ def _one_theta(one: Kept) -> Curve:
 
 def _exits(pairs: Sequence[tuple[Kept, Kept]]) -> list[list[str]]:
     measures: Mapping[str, Callable[[Kept], Sequence[float]]] = {
-        "AUROC of errors": lambda one: _aurocs(one, repairable=False),
+        "AUROC of all errors": lambda one: _aurocs(one, repairable=False),
         "AUROC of errors that the last exit repairs": lambda one: _aurocs(one, repairable=True),
-        "right, but passed on, %": _passed_on,
+        "images that pass on although it was right, %": _passed_on,
     }
     rows = []
     for name, measure in measures.items():
