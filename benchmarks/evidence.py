@@ -113,7 +113,7 @@ def _primaries(pairs: Sequence[tuple[Kept, Kept]]) -> list[list[str]]:
         found[name] = difference(of_seeds, np.stack([a - b for a, b in drawn]))
     rows, tests, least = [], len(found), 0.0
     for name, one in sorted(found.items(), key=lambda item: item[1].p_value or 1.0):
-        interval, p_value = simultaneous(one, tests), corrected(one.p_value, tests)
+        interval, p_value = simultaneous(one, tests), corrected(one.p_value, len(found) - len(rows))
         if interval is None or p_value is None:
             sys.exit("One seed has no interval.")
         least = max(least, p_value)
@@ -145,7 +145,7 @@ def _exits(pairs: Sequence[tuple[Kept, Kept]]) -> list[list[str]]:
     measures: Mapping[str, Callable[[Kept], Sequence[float]]] = {
         "AUROC of all errors": lambda one: _aurocs(one, repairable=False),
         "AUROC of errors that the last exit repairs": lambda one: _aurocs(one, repairable=True),
-        "images that pass on although it was right, %": _passed_on,
+        "right images that pass on, %": _passed_on,
     }
     rows = []
     for name, measure in measures.items():
@@ -208,7 +208,7 @@ def _against(name: str, found: Mapping[str, Mapping[int, Kept]]) -> list[list[st
                 mine, theirs = resampled([one.per_exit, other.per_exit], share)
                 drawn.append(mine[:, 0] - theirs[:, 1])
             row.append(_points(difference(differences, np.stack(drawn))))
-        elif name in (reference, TEACHER) or macs != others[0].test.cumulative_macs[-1]:
+        elif name in (A, B, TEACHER) or macs != others[0].test.cumulative_macs[-1]:
             row.append("-")
         else:
             both = [(a.per_exit, b.per_exit) for a, b in zip(own.values(), others, strict=True)]
