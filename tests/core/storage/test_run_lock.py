@@ -60,7 +60,7 @@ def test_several_share_a_folder_and_the_last_one_removes_the_lock(tmp_path: Path
                 assert refused.value.got == "one or more of --shard"
                 for _ in range(2):  # settled by now, or to settle and to end
                     go_on(process)
-                process.wait(10)
+                process.wait(60)
     assert not (tmp_path / LOCK).exists()
     with one_writer(tmp_path):
         pass
@@ -100,5 +100,5 @@ def test_a_folder_that_a_process_holds_is_waited_for(tmp_path: Path) -> None:
 
         wait_for_holders(tmp_path, end)
         assert told == [1]
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     wait_for_holders(tmp_path, lambda: pytest.fail("it has ended"))
