@@ -303,6 +303,21 @@ def test_processes_that_are_stopped_before_all_have_met_are_not_lost(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_second_sigterm_does_not_interrupt_the_report_of_a_lost_process() -> None:
+    code = (
+        "import os, signal\n"
+        "from erde_cli.commands import processes\n"
+        "def lost():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('told', flush=True)\n"
+        "processes._lost = lost\n"
+        "processes.note_start()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.returncode) == ("told\n", -signal.SIGTERM), ended.stderr[-500:]
+
+
 def test_a_mistyped_command_is_told_once_even_if_rank_0_is_late(tmp_path: Path) -> None:
     """torchrun ends rank 0 as soon as rank 1 has ended."""
     (tmp_path / "sitecustomize.py").write_text(
