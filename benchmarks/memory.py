@@ -4,20 +4,17 @@ python -m benchmarks.memory [--sizes 20000 80000] [--steps 10] [--repeats 5] [--
 
 Each run is a new process: it loads random 32x32 images into memory or maps their file, measures
 their mean and standard deviation, and trains ResNet-8 for some steps as `benchmarks.training` does.
-Anonymous memory is not backed by a file, so the system cannot drop it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -25,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import arguments, print_results, progress, show, spread
 from benchmarks.networks import CLASSES, SIZE, random_images
+from benchmarks.peak_memory import Peak, of_process
 from benchmarks.peers import BATCH
 from benchmarks.training import our_loop
 from erde_cli.core.data.normalisation import Normalisation
@@ -33,40 +31,10 @@ from erde_cli.core.events import Observer, StepEvent
 
 Place = Literal["memory", "mapped file"]
 PLACES: tuple[Place, ...] = get_args(Place)
-STATUS = Path("/proc/self/status")
 NETWORK, EVERY, WRITTEN_AT_ONCE = "ResNet-8", 0.001, 4096  # name, seconds, images
 BYTES = SIZE * SIZE * 3  # of an image
 PARTS = ("normalisation", "training", "training_without_store")
 MB = 1e6
-
-
-def anonymous_bytes() -> int:
-    """Resident anonymous memory of this process in bytes."""
-    text = STATUS.read_text() if STATUS.is_file() else ""
-    found = re.search(r"RssAnon:\s+(\d+) kB", text)
-    if found is None:
-        raise SystemExit(f"{STATUS} has no RssAnon: this needs Linux 4.5 or newer.")
-    return int(found[1]) * 1024
-
-
-class Peak:
-    """Largest anonymous memory while the block runs, in bytes, sampled every millisecond."""
-
-    def __enter__(self) -> Self:
-        self.value = anonymous_bytes()
-        self._over = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._over.wait(EVERY):
-            self.value = max(self.value, anonymous_bytes())
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-        self.value = max(self.value, anonymous_bytes())
 
 
 class EnoughError(Exception):
@@ -108,10 +76,10 @@ def open_store(path: Path, place: Place) -> ImageStore:
 def peaks(path: Path, place: Place, steps: int, threads: int) -> dict[str, float]:
     """Peak of each part of a training, in bytes; runs in a new process."""
     torch.set_num_threads(threads)
-    with Peak() as normalisation:
+    with Peak(of_process, EVERY) as normalisation:
         store = open_store(path, place)
         Normalisation.of(store)
-    with Peak() as training, suppress(EnoughError):
+    with Peak(of_process, EVERY) as training, suppress(EnoughError):
         our_loop(NETWORK, store, FewSteps(steps))()
     return {"normalisation": normalisation.value, "training": training.value}
 
@@ -178,7 +146,7 @@ def main() -> None:
         sizes={"type": int, "nargs": 2, "default": [20_000, 80_000], "help": "numbers of images"},
         steps={"type": int, "default": 10, "help": "steps, a multiple of 10"},
     )
-    anonymous_bytes()  # fails at once on other systems
+    of_process()  # fails at once on other systems
     found = measure(sorted(given.sizes), given.steps, given.repeats)
     grown = [growth(*found[start : start + 2]) for start in range(0, len(found), 2)]
     print_results(

@@ -5,22 +5,19 @@ python -m benchmarks.photos [--images 320] [--repeats 3] [--threads 2] [--json]
 All sides train on the same 500x375 JPEG files, written to a temporary folder, with random crops
 (RandomResizedCrop) of 224x224 pixels and mirror images. erde reads them from its store, which it
 fills once. images/s are whole epochs, of batches alone and with a training step on each batch.
-Every side runs in its own process; memory is anonymous memory with that of worker processes.
+Every side runs in its own process; memory is anonymous memory with that of worker processes. The
+gain is over the fastest of ImageFolder.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import import_module
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -34,22 +31,20 @@ from benchmarks.measure import (
     arguments,
     interleave,
     print_results,
-    print_table,
     ratios,
     show,
     spread,
 )
+from benchmarks.peak_memory import Peak, of_process_and_workers
 from erde_cli.core.data.augmentation import AugmentationPlan
 from erde_cli.core.data.batches import Batches
 from erde_cli.core.data.dataset import Dataset
 from erde_cli.core.data.normalisation import Normalisation
 from erde_cli.core.data.opening import open_dataset
 from erde_cli.core.data.photo_views import PhotoAugmentation, PhotoViews
-from erde_cli.core.data.seeded_transforms import trivially_augmented
 from erde_cli.core.data.streamed_views import StreamedViews
 from erde_cli.core.data.views import TrainingViews
 from erde_cli.core.device import make_context
-from erde_cli.core.images.decoding import decode_files
 from erde_cli.core.platform.allocator import keep_freed_memory
 from erde_cli.core.platform.torchvision_import import torchvision_datasets, torchvision_transforms
 from erde_cli.core.recipe.sections.data import Data
@@ -59,10 +54,9 @@ WIDTH, HEIGHT, QUALITY, CLASSES = 500, 375, 90, 4
 SIDE, KEPT, SMALLEST, BATCH = 224, 256, 0.35, 32
 STEPS = 4  # training steps of an epoch with a network
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-FILL = (124, 116, 104)  # the mean
 AUGMENTATION = PhotoAugmentation(SIDE, SMALLEST, "bilinear", AugmentationPlan(0, True, 0))
 STORE, STREAM, WORKERS = "erde, from the store", "erde, streaming", (0, 1, 2)
-TIMED = 48  # photos of the table of stages
+EVERY = 0.02  # seconds between two readings of the memory
 MB = 1e6
 
 Epochs = Callable[[], Iterator[tuple[Tensor, Tensor]]]  # batches of the next epoch
@@ -211,93 +205,12 @@ def _memory(make: Callable[[Path], Epochs], root: Path) -> Callable[[], float]:
     epochs = make(root)
 
     def epoch() -> float:
-        with Peak() as peak:
+        with Peak(of_process_and_workers, EVERY) as peak:
             for _ in epochs():
                 pass
         return float(peak.value)
 
     return epoch
-
-
-class Peak:
-    """Largest anonymous memory of this process and its children while the block runs, in bytes."""
-
-    def __enter__(self) -> Peak:
-        self.value = 0
-        self._over = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while True:
-            self.value = max(self.value, sum(map(anonymous_bytes, [os.getpid(), *children()])))
-            if self._over.wait(0.02):
-                return
-
-
-def anonymous_bytes(process: int) -> int:
-    """Anonymous memory of a process, shared pages in equal parts; 0 if the process has ended."""
-    with suppress(OSError):
-        text = Path(f"/proc/{process}/smaps_rollup").read_text()
-        found = re.search(r"Pss_Anon:\s+(\d+) kB", text)
-        return int(found[1]) * 1024 if found else 0
-    return 0
-
-
-def children() -> list[int]:
-    """Numbers of the worker processes."""
-    with suppress(OSError):
-        lists = Path("/proc/self/task").glob("*/children")
-        return [int(number) for path in lists for number in path.read_text().split()]
-    return []
-
-
-def stages(root: Path) -> dict[str, float]:
-    """Milliseconds of processor time per photo of each stage, on one thread."""
-    paths = [str(path) for path in sorted(root.glob("train/*/*.jpg"))[:TIMED]]
-    kept = decode_files(paths, KEPT)
-    squares = np.frombuffer(bytearray(kept.pixels), np.uint8).reshape(-1, KEPT, KEPT, 3)
-    crop = PhotoAugmentation(SIDE, SMALLEST, "bilinear", AugmentationPlan(0, True, 0))
-    views = [crop.view_of(square, 4 / 3, 0, 0, 0) for square in squares]
-    encoded = [Path(path).read_bytes() for path in paths]
-    decoded = [Image.open(BytesIO(content)).convert("RGB") for content in encoded]
-    transform, step = usual_transform(), training_step()
-    batch = torch.rand(len(paths), 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(len(paths), dtype=torch.int64)
-
-    def each(work: Callable[[Any], object], over: Sequence[Any]) -> Callable[[], object]:
-        return lambda: [work(one) for one in over]
-
-    timed: dict[str, Callable[[], object]] = {
-        "erde: decode, hash and resize to 256x256, once": lambda: decode_files(paths, KEPT),
-        "erde: random crop, mirror image": each(
-            lambda square: crop.view_of(square, 4 / 3, 0, 0, 0), squares
-        ),
-        "erde: TrivialAugment": lambda: [
-            trivially_augmented(view, FILL, seed) for seed, view in enumerate(views)
-        ],
-        "ImageFolder: decode": each(
-            lambda content: Image.open(BytesIO(content)).convert("RGB"), encoded
-        ),
-        "ImageFolder: random crop, mirror image, tensor": each(transform, decoded),
-        "network: training step": lambda: step(batch, labels),
-    }
-    return {name: milliseconds(work, len(paths)) for name, work in timed.items()}
-
-
-def milliseconds(work: Callable[[], object], count: int) -> float:
-    """Least processor time of three calls, in milliseconds per photo."""
-    seconds = []
-    for _ in range(3):
-        start = process_time()
-        work()
-        seconds.append(process_time() - start)
-    return 1000 * min(seconds) / count
 
 
 def measure(root: Path, repeats: int) -> dict[str, dict[str, list[float]]]:
@@ -332,10 +245,6 @@ def main() -> None:
         opened(root).photos()
         first = perf_counter() - start
         found = measure(root, given.repeats)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        by_stage = stages(root)
-        torch.set_num_threads(threads)
     rows, document = [], {}
     for side in SIDES:
         values: dict[str, Any] = {}
@@ -350,13 +259,8 @@ def main() -> None:
         document[side] = values
     title = f"{given.images:,} photos of {WIDTH}x{HEIGHT} pixels; first start of erde {first:.1f} s"
     columns = ["side", "batches, images/s", "gain", "with training, images/s", "gain", "memory, MB"]
-    whole = {"first_start_seconds": first, "sides": document, "stage_milliseconds": by_stage}
+    whole = {"first_start_seconds": first, "sides": document}
     print_results(title, columns, rows, given.json, {"photos": whole})
-    if not given.json:
-        print(
-            "\nGain: over the fastest of ImageFolder. Processor time of each stage, one thread:\n"
-        )
-        print_table(["stage", "ms per photo"], [[k, f"{v:.2f}"] for k, v in by_stage.items()])
 
 
 if __name__ == "__main__":
