@@ -42,9 +42,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """These networks are so small that a second thread only costs time."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Begin every test in one thread, whatever a command of an earlier one has set.
+
+    These networks are so small that a second thread only costs time.
+    """
     torch.set_num_threads(1)
 
 

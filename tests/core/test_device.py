@@ -27,13 +27,6 @@ from ..process_state import state_of_the_process
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def _threads_are_left_as_they_were() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def forgets_what_devices_can_do() -> Iterator[None]:
     unsupported_reason.cache_clear()
@@ -164,7 +157,8 @@ def test_the_threads_are_those_that_are_asked_for() -> None:
 def test_what_is_described_is_applied_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # made, not computed on
     monkeypatch.setattr("erde_cli.core.device.unsupported_reason", lambda *_: "")
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # so that it is unset again at the end
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     set_: list[tuple[bool, bool]] = []
     monkeypatch.setattr(
         torch,
