@@ -18,8 +18,10 @@
 
   // Figures of points: the paths of a chart name rows of its table.
   const tip = byId("tip");
+  let byKeyboard = false;
   const hideTip = () => {
     tip.hidden = true;
+    byKeyboard = false;
     for (const ring of document.querySelectorAll(".focus-ring")) ring.remove();
   };
   const describe = (series, place) => {
@@ -67,11 +69,21 @@
     tip.style.left = `${left}px`;
     tip.style.top = `${above > 4 ? above : at[1] + 14}px`;
   };
+  // What comes into view by the keyboard scrolls the page, and a scroll sends events of a pointer
+  // that has not moved. They leave the keyboard's tip as it is.
+  let moved = false;
+  let pointer = null;
+  addEventListener("pointermove", (event) => {
+    const now = [event.clientX, event.clientY];
+    moved = pointer !== null && now.some((at, i) => at !== pointer[i]);
+    pointer = now;
+  }, { capture: true });
   for (const svg of document.querySelectorAll("svg[data-table]")) {
     const all = [...svg.querySelectorAll("[data-row]")];
     let current = [0, 0];
     const show = () => showTip(svg, all[current[0]], current[1]);
     svg.addEventListener("pointermove", (event) => {
+      if (byKeyboard && !moved) return undefined;
       const box = svg.getBoundingClientRect();
       const scale = box.width / svg.viewBox.baseVal.width;
       const [x, y] = [(event.clientX - box.left) / scale, (event.clientY - box.top) / scale];
@@ -86,9 +98,13 @@
       current = found;
       return show();
     });
-    svg.addEventListener("pointerleave", hideTip);
+    const showByKeyboard = () => {
+      show();
+      byKeyboard = true;
+    };
+    svg.addEventListener("pointerleave", () => { if (!byKeyboard) hideTip(); });
     svg.addEventListener("blur", hideTip);
-    svg.addEventListener("focus", () => { if (svg.matches(":focus-visible")) show(); });
+    svg.addEventListener("focus", () => { if (svg.matches(":focus-visible")) showByKeyboard(); });
     svg.addEventListener("keydown", (event) => {
       const [series, place] = current;
       const count = pointsOf(all[series]).length;
@@ -109,7 +125,7 @@
       if (!Object.hasOwn(moves, event.key)) return undefined;
       event.preventDefault();
       current = moves[event.key]();
-      return show();
+      return showByKeyboard();
     });
   }
   addEventListener("scroll", placeTip, { passive: true });

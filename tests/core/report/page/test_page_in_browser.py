@@ -23,6 +23,11 @@ CENTRE = """(selector) => {
   return [box.x + box.width / 2, box.y + box.height / 2];
 }"""
 REFUSE = "() => { navigator.clipboard.writeText = () => Promise.reject(new Error('no')) }"
+LAST = "addEventListener('pointermove', (e) => { window.last = e }, { capture: true })"
+UNMOVED = """(svg, kind) => {
+  const { clientX, clientY } = window.last;
+  svg.dispatchEvent(new PointerEvent(kind, { clientX, clientY }));
+}"""
 EXPLORER = documents.explorer(images=320)  # shares with ties, such as 0.625 %
 
 
@@ -189,12 +194,15 @@ def test_points_tell_their_figures_to_pointer_and_keyboard(run: Opened) -> None:
     assert run.page.locator("#tip").is_hidden()
     path = chart.locator(".mark").first.get_attribute("d")
     x, y = map(float, re.findall(r"M([\d.]+),([\d.]+)", path)[2])
+    run.page.evaluate(LAST)
     chart.hover(position={"x": x, "y": y})
     assert run.text("#tip").splitlines()[0] == "teacher, exit 3 of 3 alone"
     training = run.page.locator("svg[data-table=training-0-1-table]")
     training.focus()
     run.page.keyboard.press("ArrowDown")
     run.page.keyboard.press("End")
+    for svg, kind in ((chart, "pointerleave"), (training, "pointermove")):  # as after a scroll
+        svg.evaluate(UNMOVED, kind)
     name, value, epoch = run.text("#tip").splitlines()
     cells = run.page.locator("#training-0-1-table tbody tr").last.locator("th, td")
     assert (name, epoch) == ("exit 2", "epoch 60")
