@@ -309,13 +309,13 @@ def test_a_second_sigterm_does_not_interrupt_the_report_of_a_lost_process() -> N
         "from erde_cli.commands import processes\n"
         "def lost():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
-        "    print('told', flush=True)\n"
+        "    print('reported', flush=True)\n"
         "processes._lost = lost\n"
         "processes.note_start()\n"
         "os.kill(os.getpid(), signal.SIGTERM)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (ended.stdout, ended.returncode) == ("told\n", -signal.SIGTERM), ended.stderr[-500:]
+    assert (ended.stdout, ended.returncode) == ("reported\n", -signal.SIGTERM), ended.stderr[-500:]
 
 
 def test_a_mistyped_command_is_told_once_even_if_rank_0_is_late(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A clock that goes on when it is told to, so that no load of the machine counts."""
+"""A clock that tests advance, in place of the one that measurements in rounds read."""
 
 import pytest
 
